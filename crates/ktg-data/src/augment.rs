@@ -1,0 +1,260 @@
+//! Augmentation settings, and the pipelines that they become for a given image side.
+
+use crate::{Error, Pipeline};
+use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// One step of a pipeline. Steps may be written in a settings file:
+///
+/// ```toml
+/// train = [
+///     { step = "random-resized-crop", scale = [0.3, 1.0] },
+///     { step = "horizontal-flip" },
+/// ]
+/// eval = [{ step = "resize", size = 256 }, { step = "center-crop" }]
+/// ```
+///
+/// A `size` that is left out is the side of the network's input. All resizing is bilinear with
+/// antialiasing, as torchvision does it on Pillow images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// Cut out a random rectangle (see [`random_resized_crop_box`](crate::random_resized_crop_box))
+    /// and resize it to `size` x `size`.
+    RandomResizedCrop {
+        /// Side of the result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+        /// Least and greatest share of the area. Default 0.08 to 1.
+        #[serde(default = "default_scale")]
+        scale: [f64; 2],
+        /// Least and greatest width / height. Default 1 to 1.3.
+        #[serde(default = "default_ratio")]
+        ratio: [f64; 2],
+    },
+    /// Resize so that the shorter side becomes `size`.
+    Resize {
+        /// The shorter side of the result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+    },
+    /// Resize to `size` x `size`, whatever the image's proportions.
+    Stretch {
+        /// Side of the result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+    },
+    /// Cut out the middle, `size` x `size`; what reaches beyond the image is black.
+    CenterCrop {
+        /// Side of the result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+    },
+    /// Add a black border of `padding` pixels and cut out a random `size` x `size`. An image that
+    /// is still too small gets a wider border.
+    RandomCrop {
+        /// Side of the result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+        /// Width of the border. Default 0.
+        #[serde(default)]
+        padding: usize,
+    },
+    /// Mirror left and right with probability `p`.
+    HorizontalFlip {
+        /// Probability. Default 0.5.
+        #[serde(default = "default_flip")]
+        p: f64,
+    },
+    /// Subtract `mean`, divide by `std`, channel by channel (values before are in 0..=1). Must be
+    /// the last step.
+    Normalise {
+        /// One value a channel.
+        mean: Vec<f32>,
+        /// One value a channel.
+        std: Vec<f32>,
+    },
+}
+
+fn default_scale() -> [f64; 2] {
+    [0.08, 1.0]
+}
+
+fn default_ratio() -> [f64; 2] {
+    [1.0, 1.3]
+}
+
+fn default_flip() -> f64 {
+    0.5
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A ready-made pair of pipelines, for input of side `size`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Photographs. Training: random resized crop (scale 0.08 to 1, ratio 1 to 1.3), flip.
+    /// Evaluation: shorter side to `size` * 256 / 224, centre crop.
+    FineGrained,
+    /// Small images. Training: shorter side to `size`, random crop with a border of 4 pixels, flip.
+    /// Evaluation: shorter side to `size`, centre crop. Resizing and centre crop change nothing on
+    /// images of that size.
+    #[default]
+    Cifar,
+    /// Nothing random: stretch to `size` x `size` where needed.
+    #[serde(alias = "resize")]
+    None,
+}
+
+/// Augmentation settings: a preset by name (`augment = "fine-grained"`), or a table that changes
+/// one.
+///
+/// ```toml
+/// [augment]
+/// preset = "cifar"
+/// flip = false
+/// mean = [0.2860]
+/// std = [0.3530]
+/// ```
+///
+/// `train` and `eval` replace the preset's steps (see [`Step`]).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Augment {
+    /// The preset to start from.
+    pub preset: Preset,
+    /// Whether the preset's horizontal flip is used.
+    pub flip: bool,
+    /// Normalise with this mean, one value a channel, at the end of both pipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f32>>,
+    /// The standard deviation that goes with `mean`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f32>>,
+    /// Own steps for training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<Vec<Step>>,
+    /// Own steps for evaluation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval: Option<Vec<Step>>,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self::preset(Preset::default())
+    }
+}
+
+impl Augment {
+    /// A preset as it is.
+    pub fn preset(preset: Preset) -> Self {
+        Self { preset, flip: true, mean: None, std: None, train: None, eval: None }
+    }
+
+    fn train_steps(&self) -> Vec<Step> {
+        let mut steps = match self.preset {
+            Preset::FineGrained => {
+                vec![Step::RandomResizedCrop { size: None, scale: default_scale(), ratio: default_ratio() }]
+            }
+            Preset::Cifar => vec![Step::Resize { size: None }, Step::RandomCrop { size: None, padding: 4 }],
+            Preset::None => return vec![Step::Stretch { size: None }],
+        };
+        if self.flip {
+            steps.push(Step::HorizontalFlip { p: default_flip() });
+        }
+        steps
+    }
+
+    fn eval_steps(&self, size: usize) -> Vec<Step> {
+        match self.preset {
+            Preset::FineGrained => {
+                let short_side = (size as f64 * 256.0 / 224.0).round() as usize;
+                vec![Step::Resize { size: Some(short_side) }, Step::CenterCrop { size: None }]
+            }
+            Preset::Cifar => vec![Step::Resize { size: None }, Step::CenterCrop { size: None }],
+            Preset::None => vec![Step::Stretch { size: None }],
+        }
+    }
+
+    fn normalise(&self) -> Result<Option<Step>, Error> {
+        match (&self.mean, &self.std) {
+            (Some(mean), Some(std)) => Ok(Some(Step::Normalise { mean: mean.clone(), std: std.clone() })),
+            (None, None) => Ok(None),
+            _ => Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into())),
+        }
+    }
+}
+
+/// What happens to an image between the data set and the network: one pipeline to train, one to
+/// evaluate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform {
+    /// Side of the network's input, in pixels.
+    pub size: usize,
+    /// For training.
+    pub train: Pipeline,
+    /// For evaluation; draws no random numbers unless its own steps say so.
+    pub eval: Pipeline,
+}
+
+impl Transform {
+    /// The pipelines for input of `channels` x `size` x `size`.
+    ///
+    /// # Errors
+    /// If `size` is 0 or huge, `mean` or `std` do not match the channels, or own steps cannot give
+    /// that size (see [`Pipeline::new`]).
+    pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
+        let normalise = augment.normalise()?;
+        let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
+            let mut steps = own.clone().unwrap_or(preset);
+            steps.extend(normalise.clone());
+            Pipeline::new(size, channels, steps)
+        };
+        Ok(Self {
+            size,
+            train: pipeline(&augment.train, augment.train_steps())?,
+            eval: pipeline(&augment.eval, augment.eval_steps(size))?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Augment {
+    /// From the name of a preset or a table. Written by hand because an untagged enum would hide
+    /// which key of the table is wrong.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            #[serde(default)]
+            preset: Preset,
+            #[serde(default = "yes")]
+            flip: bool,
+            mean: Option<Vec<f32>>,
+            std: Option<Vec<f32>>,
+            train: Option<Vec<Step>>,
+            eval: Option<Vec<Step>>,
+        }
+        struct NameOrTable;
+
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Augment;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("the name of an augmentation preset or a table of augmentation settings")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Augment, E> {
+                Preset::deserialize(de::value::StrDeserializer::new(name)).map(Augment::preset)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augment, A::Error> {
+                let Table { preset, flip, mean, std, train, eval } =
+                    Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Augment { preset, flip, mean, std, train, eval })
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}

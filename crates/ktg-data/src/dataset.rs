@@ -1,0 +1,272 @@
+//! A list of labelled images.
+
+use crate::cache::{Budget, Cache};
+use crate::order;
+use crate::random::Purpose;
+use crate::{Error, Image};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A list of labelled images, all of the same number of channels.
+///
+/// Files are decoded when they are asked for, and kept in memory while the cache has room (1 GiB
+/// for the splits of a [`DataSource`](crate::DataSource) together, unless set otherwise). Clones
+/// and subsets are cheap: they share images and cache.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    store: Arc<Store>,
+    /// Position in the store of each sample.
+    positions: Arc<[usize]>,
+    /// Label of each sample.
+    labels: Arc<[u32]>,
+}
+
+/// What all subsets share.
+#[derive(Debug)]
+struct Store {
+    /// `train`, `val` or `test`.
+    split: String,
+    class_names: Arc<[String]>,
+    channels: usize,
+    images: Images,
+}
+
+#[derive(Debug)]
+enum Images {
+    Files { paths: Vec<PathBuf>, cache: Cache },
+    Memory(Vec<Arc<Image>>),
+}
+
+/// The most bad images that [`Dataset::check`] names.
+const NAMED_BAD_IMAGES: usize = 10;
+
+impl Dataset {
+    /// A data set of images that are in memory already.
+    ///
+    /// `split` (such as `train`) is used in [`name_of`](Self::name_of); `labels[i]`, the class of
+    /// image i, indexes `class_names`.
+    ///
+    /// # Errors
+    /// If there are no images, the numbers of images and labels differ, a label has no class name,
+    /// or the images differ in their number of channels.
+    pub fn from_images(
+        split: &str,
+        class_names: Vec<String>,
+        images: Vec<Image>,
+        labels: Vec<u32>,
+    ) -> Result<Self, Error> {
+        let setting = |problem: String| Err(Error::Setting(format!("{split} images: {problem}")));
+        let Some(channels) = images.first().map(|image| image.channels) else {
+            return setting("there are none".into());
+        };
+        if let Some(i) = images.iter().position(|image| image.channels != channels) {
+            return setting(format!("image {i} has {} channels, image 0 has {channels}", images[i].channels));
+        }
+        if images.len() != labels.len() {
+            return setting(format!("{} images but {} labels", images.len(), labels.len()));
+        }
+        if let Some(&label) = labels.iter().find(|&&label| label as usize >= class_names.len()) {
+            return setting(format!("label {label}, but there are only {} class names", class_names.len()));
+        }
+        let images = images.into_iter().map(Arc::new).collect();
+        Ok(Self::new(split, class_names.into(), channels, Images::Memory(images), labels))
+    }
+
+    /// A data set of image files, whose labels index `class_names`. The caller has checked the
+    /// lengths.
+    pub(crate) fn from_files(
+        split: &str,
+        class_names: Arc<[String]>,
+        channels: usize,
+        (paths, labels): (Vec<PathBuf>, Vec<u32>),
+        budget: &Arc<Budget>,
+    ) -> Self {
+        let cache = Cache::new(paths.len(), budget.clone());
+        Self::new(split, class_names, channels, Images::Files { paths, cache }, labels)
+    }
+
+    fn new(split: &str, class_names: Arc<[String]>, channels: usize, images: Images, labels: Vec<u32>) -> Self {
+        Self {
+            positions: (0..labels.len()).collect(),
+            labels: labels.into(),
+            store: Arc::new(Store { split: split.to_string(), class_names, channels, images }),
+        }
+    }
+
+    /// Names of all classes; a label is an index into them.
+    pub fn class_names(&self) -> &[String] {
+        &self.store.class_names
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.store.class_names.len()
+    }
+
+    /// Channels of every image: 1 or 3.
+    pub fn channels(&self) -> usize {
+        self.store.channels
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no images (possible for a subset only).
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Class of image `i`.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn label(&self, i: usize) -> u32 {
+        self.labels[i]
+    }
+
+    /// Classes of all images.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// A name for image `i` to show to people: its path, or `train image 17`.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn name_of(&self, i: usize) -> String {
+        let position = self.positions[i];
+        match &self.store.images {
+            Images::Files { paths, .. } => paths[position].display().to_string(),
+            Images::Memory(_) => format!("{} image {position}", self.store.split),
+        }
+    }
+
+    /// Image `i`, from the cache or decoded now.
+    ///
+    /// # Errors
+    /// Names the file if it cannot be read or decoded.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn image(&self, i: usize) -> Result<Arc<Image>, Error> {
+        let position = self.positions[i];
+        match &self.store.images {
+            Images::Memory(images) => Ok(images[position].clone()),
+            Images::Files { paths, cache } => {
+                if let Some(image) = cache.get(position) {
+                    return Ok(image);
+                }
+                let image = Arc::new(Image::open(&paths[position], self.store.channels)?);
+                cache.offer(position, &image);
+                Ok(image)
+            }
+        }
+    }
+
+    /// The samples `indices` of this data set, in that order, as a data set of their own.
+    ///
+    /// # Panics
+    /// If an index is not below [`len`](Self::len).
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        Self {
+            store: self.store.clone(),
+            positions: indices.iter().map(|&i| self.positions[i]).collect(),
+            labels: indices.iter().map(|&i| self.labels[i]).collect(),
+        }
+    }
+
+    /// The first `n` images of every class (all of a class that has fewer), in the order of this
+    /// data set.
+    pub fn take_per_class(&self, n: usize) -> Self {
+        let mut taken = vec![0; self.classes()];
+        let mut take = |&i: &usize| {
+            let count: &mut usize = &mut taken[self.labels[i] as usize];
+            *count += 1;
+            *count <= n
+        };
+        let indices: Vec<usize> = (0..self.len()).filter(|i| take(i)).collect();
+        self.subset(&indices)
+    }
+
+    /// A random `share` (above 0, up to 1) of every class, in the order of this data set.
+    ///
+    /// # Errors
+    /// If the share is not above 0 and at most 1.
+    pub fn fraction(&self, share: f64, seed: u64) -> Result<Self, Error> {
+        if !(share > 0.0 && share <= 1.0) {
+            return Err(Error::Setting(format!("a share of the data of {share}: it must be above 0 and at most 1")));
+        }
+        Ok(self.subset(&order::split(&self.labels, share, seed, Purpose::Subset).0))
+    }
+
+    /// Two data sets, class by class: see [`stratified_split`](crate::stratified_split).
+    pub fn split(&self, share_of_first: f64, seed: u64) -> (Self, Self) {
+        let (first, second) = order::stratified_split(&self.labels, share_of_first, seed);
+        (self.subset(&first), self.subset(&second))
+    }
+
+    /// Sets how many bytes of decoded images may be kept in memory, for all data sets opened
+    /// together with this one. What is cached already stays.
+    pub fn set_cache_limit(&self, bytes: usize) {
+        if let Images::Files { cache, .. } = &self.store.images {
+            cache.budget().set_limit(bytes);
+        }
+    }
+
+    /// Bytes of decoded images in the cache, of all data sets opened together with this one.
+    pub fn cached_bytes(&self) -> usize {
+        match &self.store.images {
+            Images::Files { cache, .. } => cache.budget().used(),
+            Images::Memory(_) => 0,
+        }
+    }
+
+    /// Decodes every image on `threads` threads (0: one a processor), which also fills the cache.
+    ///
+    /// `progress(done, total)` is called after each image, from any of the threads.
+    ///
+    /// # Errors
+    /// [`Error::BadImages`] counts the images that cannot be used and names the first ones.
+    pub fn check(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(), Error> {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let bad: Mutex<Vec<(usize, String)>> = Mutex::default();
+        let work = || {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= self.len() {
+                    break;
+                }
+                if let Err(error) = self.image(i) {
+                    bad.lock().unwrap_or_else(PoisonError::into_inner).push((i, error.to_string()));
+                }
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, self.len());
+            }
+        };
+        std::thread::scope(|scope| {
+            // The calling thread works too, so failing to start one more only costs time.
+            for n in 1..threads.min(self.len()) {
+                let name = format!("check {n}");
+                if std::thread::Builder::new().name(name).spawn_scoped(scope, work).is_err() {
+                    break;
+                }
+            }
+            work();
+        });
+        let mut bad = bad.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if bad.is_empty() {
+            return Ok(());
+        }
+        bad.sort_unstable();
+        let count = bad.len();
+        bad.truncate(NAMED_BAD_IMAGES);
+        let first = bad.into_iter().map(|(_, error)| error).collect();
+        Err(Error::BadImages { bad: count, total: self.len(), first })
+    }
+}

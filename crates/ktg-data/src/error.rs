@@ -1,0 +1,93 @@
+//! Everything that can go wrong with data, one sentence each.
+
+use std::path::{Path, PathBuf};
+
+/// Why data could not be opened, decoded, augmented or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting is wrong in itself or does not suit the data.
+    #[error("{0}")]
+    Setting(String),
+    /// A file or folder cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A list or class file is wrong at one line.
+    #[error("{}:{line}: {problem}", file.display())]
+    Line {
+        /// The list or class file.
+        file: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong there and what to do.
+        problem: String,
+    },
+    /// A data set is inconsistent or incomplete: empty split, empty class, label gap, unknown
+    /// class.
+    #[error("{}: {problem}", place.display())]
+    Layout {
+        /// The folder or file concerned.
+        place: PathBuf,
+        /// What is wrong there and what to do.
+        problem: String,
+    },
+    /// An IDX file is damaged or not what was expected.
+    #[error("{}: {problem}", path.display())]
+    Idx {
+        /// The IDX file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// One image cannot be used.
+    #[error("image {name}: {problem}")]
+    Image {
+        /// Path of the image, or `train image 17` where it has none of its own.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Several images cannot be used (from [`Dataset::check`](crate::Dataset::check)).
+    #[error(
+        "{bad} of {total} images cannot be used; repair them or take them out of the data set:\n  {}{}",
+        first.join("\n  "),
+        if *bad > first.len() { "\n  ..." } else { "" }
+    )]
+    BadImages {
+        /// How many images are bad.
+        bad: usize,
+        /// How many were looked at.
+        total: usize,
+        /// The errors of the first bad images in the order of the data set, at most ten.
+        first: Vec<String>,
+    },
+    /// A loader thread could not be started or died.
+    #[error("data loader: {0}")]
+    Loader(String),
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn line(file: &Path, line: usize, problem: impl Into<String>) -> Self {
+        Self::Line { file: file.to_path_buf(), line, problem: problem.into() }
+    }
+
+    pub(crate) fn layout(place: &Path, problem: impl Into<String>) -> Self {
+        Self::Layout { place: place.to_path_buf(), problem: problem.into() }
+    }
+
+    pub(crate) fn idx(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Idx { path: path.to_path_buf(), problem: problem.into() }
+    }
+
+    pub(crate) fn image(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Image { name: name.into(), problem: problem.into() }
+    }
+}

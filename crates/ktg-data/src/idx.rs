@@ -1,0 +1,146 @@
+//! IDX files, the format of MNIST and its kin: `images-idx3-ubyte` and `labels-idx1-ubyte`, plain
+//! or gzip.
+
+use crate::source::{missing_classes, some};
+use crate::{DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, list};
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+const IMAGES_MAGIC: u32 = 0x0803; // unsigned bytes, 3 dimensions
+const LABELS_MAGIC: u32 = 0x0801; // unsigned bytes, 1 dimension
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+/// More than any IDX file in use (EMNIST: 0.6 GB); a gzip file can claim to unpack to anything.
+const MAX_BYTES: u64 = 8 << 30;
+
+pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
+    let root = settings.existing_root(base)?;
+    let channels = settings.channels.unwrap_or(1);
+    let given_names = settings.classes.as_ref().map(|file| list::read_class_names(&root.join(file), 1)).transpose()?;
+
+    let mut parts = Vec::new();
+    for (split, place) in settings.parts(&root, "train-images-idx3-ubyte", "t10k-images-idx3-ubyte") {
+        let place = plain_or_gz(place);
+        let labels_place = plain_or_gz(labels_beside(&place)?);
+        let images = read_images(&place, channels)?;
+        let labels = read_labels(&labels_place)?;
+        if images.len() != labels.len() {
+            let (images, labels) = (images.len(), labels.len());
+            return Err(Error::idx(&labels_place, format!("{labels} labels for the {images} images beside it")));
+        }
+        parts.push((split, labels_place, images, labels));
+    }
+
+    let classes = parts[0].3.iter().max().map_or(0, |&max| max as usize + 1);
+    let names = given_names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect());
+    let mut datasets: Vec<Dataset> = Vec::new();
+    for (split, place, images, labels) in parts {
+        if let Some(i) = labels.iter().position(|&label| label as usize >= names.len()) {
+            let (label, known) = (labels[i], names.len());
+            let whose = if settings.classes.is_some() { "the classes file" } else { "the training data" };
+            return Err(Error::idx(&place, format!("label {i} is {label}, but {whose} has only {known} classes")));
+        }
+        let dataset = Dataset::from_images(split, names.clone(), images, labels)?;
+        let missing = if datasets.is_empty() { missing_classes(&dataset) } else { Vec::new() };
+        if !missing.is_empty() {
+            let what = some(&missing);
+            return Err(Error::idx(&place, format!("no training image of {what}; labels must count from 0 on")));
+        }
+        datasets.push(dataset);
+    }
+    Splits::from_parts(datasets, Vec::new())
+}
+
+/// The file itself, or its gzip version where only that exists.
+fn plain_or_gz(path: PathBuf) -> PathBuf {
+    let mut gz = path.clone().into_os_string();
+    gz.push(".gz");
+    if !path.exists() && Path::new(&gz).exists() { gz.into() } else { path }
+}
+
+/// `train-labels-idx1-ubyte` for `train-images-idx3-ubyte`.
+fn labels_beside(images: &Path) -> Result<PathBuf, Error> {
+    let name = images.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if !name.contains("images") {
+        let problem = "the name of an IDX image file must contain `images`; its labels are the file of the same name \
+                       with `labels` (and idx1 for idx3)";
+        return Err(Error::idx(images, problem));
+    }
+    let labels = name.replacen("images", "labels", 1).replacen("idx3", "idx1", 1);
+    let labels = images.with_file_name(labels);
+    // The images may be packed and the labels not.
+    let unpacked = labels.with_extension("");
+    let is_gz = labels.extension().is_some_and(|ending| ending == "gz");
+    Ok(if is_gz && !labels.exists() && unpacked.exists() { unpacked } else { labels })
+}
+
+fn read_images(path: &Path, channels: usize) -> Result<Vec<Image>, Error> {
+    let ([count, height, width], values) = read_idx::<3>(path, IMAGES_MAGIC)?;
+    let size = height * width;
+    if size == 0 || size as u64 > MAX_PIXELS {
+        return Err(Error::idx(path, format!("images of {width} x {height} pixels cannot be used")));
+    }
+    if count == 0 {
+        return Err(Error::idx(path, "holds no images"));
+    }
+    let image = |grey: &[u8]| Image {
+        width,
+        height,
+        channels,
+        pixels: grey.iter().flat_map(|&value| std::iter::repeat_n(value, channels)).collect(),
+    };
+    Ok(values.chunks_exact(size).map(image).collect())
+}
+
+fn read_labels(path: &Path) -> Result<Vec<u32>, Error> {
+    let (_, values) = read_idx::<1>(path, LABELS_MAGIC)?;
+    Ok(values.into_iter().map(u32::from).collect())
+}
+
+/// The dimensions and values of an IDX file of N dimensions.
+fn read_idx<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), Error> {
+    let bytes = read_file(path)?;
+    let word = |i: usize| {
+        let four = bytes.get(4 * i..4 * i + 4).and_then(|four| four.try_into().ok());
+        four.map(u32::from_be_bytes).ok_or_else(|| Error::idx(path, "the file is cut off within its head"))
+    };
+    let found = word(0)?;
+    if found != magic {
+        let what = if magic == IMAGES_MAGIC { "images" } else { "labels" };
+        let problem = format!("not an IDX file of {what}: it starts with {found:#010x} instead of {magic:#010x}");
+        return Err(Error::idx(path, problem));
+    }
+    let mut sizes = [0; N];
+    for (i, size) in sizes.iter_mut().enumerate() {
+        *size = word(i + 1)? as usize;
+    }
+    let head = 4 * (N + 1);
+    let claimed = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let present = bytes.len() - head;
+    if claimed != Some(present) {
+        let problem = format!("its head says {sizes:?} values, but {present} follow; the file is cut off or damaged");
+        return Err(Error::idx(path, problem));
+    }
+    let mut values = bytes;
+    values.drain(..head);
+    Ok((sizes, values))
+}
+
+/// The content of a file, unpacked if it is gzip (by its content, whatever its name).
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut file = BufReader::new(File::open(path).map_err(|source| Error::read(path, source))?);
+    let mut bytes = Vec::new();
+    let start = file.by_ref().take(2).read_to_end(&mut bytes);
+    start.map_err(|source| Error::read(path, source))?;
+    let is_gzip = bytes == GZIP_MAGIC;
+    let whole = std::io::Cursor::new(std::mem::take(&mut bytes)).chain(file);
+    if is_gzip {
+        let read = MultiGzDecoder::new(whole).take(MAX_BYTES).read_to_end(&mut bytes);
+        read.map_err(|error| Error::idx(path, format!("the gzip file is cut off or damaged ({error})")))?;
+    } else {
+        let read = { whole }.take(MAX_BYTES).read_to_end(&mut bytes);
+        read.map_err(|source| Error::read(path, source))?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,126 @@
+//! A decoded image and how it comes out of a file.
+
+use crate::Error;
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use std::io::Cursor;
+use std::path::Path;
+
+/// Larger images are refused before they are decoded: a small file can claim any size. 64
+/// megapixels.
+pub const MAX_PIXELS: u64 = 64 * 1024 * 1024;
+
+/// An 8-bit image of 1 (grey) or 3 (red, green, blue) channels.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Values in the order row, column, channel: `height * width * channels` of them.
+    pub pixels: Vec<u8>,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({} x {} x {})", self.width, self.height, self.channels)
+    }
+}
+
+impl Image {
+    /// An image from its pixels (row, column, channel).
+    ///
+    /// # Errors
+    /// If a side is 0, `channels` is neither 1 nor 3, or the number of values is wrong.
+    pub fn new(width: usize, height: usize, channels: usize, pixels: Vec<u8>) -> Result<Self, Error> {
+        let problem = if width == 0 || height == 0 {
+            "has no pixels".to_string()
+        } else if !matches!(channels, 1 | 3) {
+            format!("has {channels} channels where 1 or 3 are possible")
+        } else if pixels.len() != width * height * channels {
+            format!("has {} values instead of {width} x {height} x {channels}", pixels.len())
+        } else {
+            return Ok(Self { width, height, channels, pixels });
+        };
+        Err(Error::image("in memory", problem))
+    }
+
+    /// Reads and decodes a JPEG, PNG, BMP, GIF (first frame) or WebP file to `channels` (1 or 3)
+    /// channels.
+    ///
+    /// The content decides the format, not the file's ending. Transparency is dropped, rotation in
+    /// EXIF is ignored (as Pillow does unless asked).
+    ///
+    /// # Errors
+    /// Names the file if it cannot be read, is empty, no image, cut off, damaged, or larger than
+    /// [`MAX_PIXELS`].
+    pub fn open(path: &Path, channels: usize) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+        Self::decode(&bytes, channels).map_err(|problem| Error::image(path.display().to_string(), problem))
+    }
+
+    /// Decodes the content of an image file; the error says what is wrong with it.
+    pub(crate) fn decode(bytes: &[u8], channels: usize) -> Result<Self, String> {
+        if bytes.is_empty() {
+            return Err("the file is empty (0 bytes)".into());
+        }
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+        let Some(format) = reader.format() else {
+            return Err("not an image in a known format (JPEG, PNG, BMP, GIF, WebP)".into());
+        };
+        // The JPEG decoder fills a missing rest with grey and reports success.
+        if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+            return Err("the file is cut off (a JPEG without its end marker)".into());
+        }
+        let decoder = reader.into_decoder().map_err(explain)?;
+        let (width, height) = decoder.dimensions();
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 || pixels > MAX_PIXELS {
+            let limit = MAX_PIXELS / 1_000_000;
+            return Err(format!("{width} x {height} pixels, between 1 pixel and {limit} megapixels are possible"));
+        }
+        let image = DynamicImage::from_decoder(decoder).map_err(explain)?;
+        let is_colour = image.color().has_color();
+        let pixels = match (channels, is_colour) {
+            (1, false) => image.into_luma8().into_raw(),
+            (1, true) => luma(image.into_rgb8().as_raw()),
+            _ => image.into_rgb8().into_raw(),
+        };
+        let channels = if channels == 1 { 1 } else { 3 };
+        Ok(Self { width: width as usize, height: height as usize, channels, pixels })
+    }
+}
+
+fn explain(error: ImageError) -> String {
+    match error {
+        ImageError::Limits(limit) => format!("decoding needs too much memory ({limit})"),
+        ImageError::Unsupported(what) => format!("a kind of image that is not supported ({what})"),
+        other => format!("damaged or cut off ({other})"),
+    }
+}
+
+/// Grey from colour with the weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L".
+fn luma(rgb: &[u8]) -> Vec<u8> {
+    let grey = |p: &[u8]| (u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16;
+    rgb.chunks_exact(3).map(|p| grey(p) as u8).collect()
+}
+
+/// Whether an end marker follows the start of the (first) scan. Inside a scan, FF D9 is always the
+/// marker; before it, the segments are skipped by their length, because a thumbnail has an end
+/// marker of its own.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    let mut at = 2;
+    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+        if marker == 0xFF {
+            at += 1; // a fill byte
+            continue;
+        }
+        if marker == START_OF_SCAN {
+            return bytes[at..].windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    false
+}

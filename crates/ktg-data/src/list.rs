@@ -1,0 +1,242 @@
+//! List files with lines `path, label, ...`, and files of class names.
+
+use crate::source::{missing_classes, some};
+use crate::{DataSource, Dataset, Error, Splits};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Component, Path, PathBuf};
+
+/// One line of a list.
+struct Entry {
+    line: usize,
+    path: PathBuf,
+    label: String,
+}
+
+pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
+    let root = settings.existing_root(base)?;
+    let column = settings.label_column.unwrap_or(1);
+    if column == 0 {
+        return Err(Error::Setting("label_column = 0 is the column of the paths; labels start at column 1".into()));
+    }
+    let parts = settings
+        .parts(&root, "train.txt", "test.txt")
+        .into_iter()
+        .map(|(split, file)| Ok((split, read_list(&root, &file, column)?, file)))
+        .collect::<Result<Vec<_>, Error>>()?;
+
+    let (_, training, training_list) = &parts[0];
+    let names = match &settings.classes {
+        Some(file) => read_class_names(&root.join(file), column)?,
+        None => names_from(training, training_list)?,
+    };
+    let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
+    let whose = if settings.classes.is_some() { "the classes file" } else { "the training list" };
+    // A name; or, where a file names the classes, the number of one.
+    let resolve = |label: &str| {
+        let number = || label.parse().ok().filter(|&number: &u32| (number as usize) < names.len());
+        known.get(label).copied().or_else(|| settings.classes.as_ref().and_then(|_| number()))
+    };
+
+    let mut warnings = Vec::new();
+    let training_files: HashSet<&Path> = training.iter().map(|entry| entry.path.as_path()).collect();
+    let (budget, channels) = (settings.budget(), settings.channels.unwrap_or(3));
+    let mut datasets: Vec<Dataset> = Vec::new();
+    for (split, entries, file) in &parts {
+        let mut files = (Vec::new(), Vec::new());
+        for Entry { line, path, label } in entries {
+            let Some(class) = resolve(label) else {
+                return Err(Error::line(file, *line, format!("class \"{label}\", which {whose} lacks")));
+            };
+            files.0.push(path.clone());
+            files.1.push(class);
+        }
+        let dataset = Dataset::from_files(split, names.clone().into(), channels, files, &budget);
+        if datasets.is_empty() {
+            let missing = missing_classes(&dataset);
+            if !missing.is_empty() {
+                return Err(Error::layout(file, format!("no training image of {}", some(&missing))));
+            }
+        } else {
+            let shared = entries.iter().filter(|entry| training_files.contains(entry.path.as_path())).count();
+            if shared > 0 {
+                warnings.push(format!("{shared} files of {} are in the training list too", file.display()));
+            }
+        }
+        datasets.push(dataset);
+    }
+    Splits::from_parts(datasets, warnings)
+}
+
+/// The lines of a list, each with an existing file.
+fn read_list(root: &Path, file: &Path, column: usize) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    for (line, fields) in read_lines(file)? {
+        let wrong = |problem: String| Err(Error::line(file, line, problem));
+        let Some(label) = fields.get(column).filter(|label| !label.is_empty()) else {
+            let problem = match fields.len() {
+                1 => "no label; a line is `path, label, ...`, separated by commas or tabs".into(),
+                n => format!("no label in column {column} (the path is column 0; the line has {n} columns)"),
+            };
+            return wrong(problem);
+        };
+        let relative = Path::new(&fields[0]);
+        if fields[0].is_empty() {
+            return wrong("the path is empty".into());
+        }
+        if relative.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+            let problem = "is absolute or contains `..`; paths must lie below the root folder";
+            return wrong(format!("{} {problem}", relative.display()));
+        }
+        let path = root.join(relative);
+        if !path.is_file() {
+            return wrong(format!("there is no file {}; correct the path, `root`, or remove the line", path.display()));
+        }
+        entries.push(Entry { line, path, label: label.clone() });
+    }
+    if entries.is_empty() {
+        return Err(Error::layout(file, "the list is empty"));
+    }
+    Ok(entries)
+}
+
+/// Class names from the labels of the training list: numbers from 0 on, or names in alphabetical
+/// order.
+fn names_from(entries: &[Entry], file: &Path) -> Result<Vec<String>, Error> {
+    let number = |entry: &Entry| entry.label.parse::<u32>().ok();
+    let are_numbers = number(&entries[0]).is_some();
+    // One mistyped number must not turn all numbers into names.
+    if let Some(odd) = entries.iter().find(|entry| number(entry).is_some() != are_numbers) {
+        let problem = format!(
+            "label \"{}\" where the first line has \"{}\": labels are all numbers or all names; if these are names, \
+             list them in a file and give it as `classes`",
+            odd.label, entries[0].label
+        );
+        return Err(Error::line(file, odd.line, problem));
+    }
+    if !are_numbers {
+        let names: BTreeSet<&String> = entries.iter().map(|entry| &entry.label).collect();
+        return Ok(names.into_iter().cloned().collect());
+    }
+    let numbers: BTreeSet<u32> = entries.iter().filter_map(number).collect();
+    let largest = numbers.last().copied().unwrap_or(0);
+    if numbers.len() as u64 != u64::from(largest) + 1 {
+        let gap = (0..largest).find(|n| !numbers.contains(n)).unwrap_or(0);
+        let problem = format!(
+            "labels go up to {largest}, but no line has label {gap}; number the classes 0, 1, 2, ... without gaps"
+        );
+        return Err(Error::layout(file, problem));
+    }
+    Ok((0..=largest).map(|n| n.to_string()).collect())
+}
+
+/// Class names in the order of their numbers.
+///
+/// A line is a name (numbered from 0 in the order of the lines) or `name, number`. A table with
+/// several such pairs of columns, one for each label column of the lists, is understood too
+/// (`classes.csv` of Grocery Store: fine name, fine number, coarse name, coarse number, ...). A
+/// first line without a number is a header.
+pub(crate) fn read_class_names(file: &Path, label_column: usize) -> Result<Vec<String>, Error> {
+    let mut names = BTreeMap::<u32, (String, usize)>::new();
+    for (i, (line, fields)) in read_lines(file)?.into_iter().enumerate() {
+        let pair = 2 * label_column.saturating_sub(1);
+        let pair = if fields.len() > pair + 1 { pair } else { 0 };
+        let name = fields[pair].clone();
+        let number = match fields.get(pair + 1) {
+            None => i as u32,
+            Some(number) => match number.parse() {
+                Ok(number) => number,
+                Err(_) if i == 0 => continue,
+                Err(_) => {
+                    return Err(Error::line(file, line, format!("\"{number}\" is not the number of a class")));
+                }
+            },
+        };
+        if name.is_empty() {
+            return Err(Error::line(file, line, "the class name is empty"));
+        }
+        let (first_name, first_line) = names.entry(number).or_insert((name.clone(), line));
+        if *first_name != name {
+            let problem = format!("class {number} is \"{name}\" here and \"{first_name}\" in line {first_line}");
+            return Err(Error::line(file, line, problem));
+        }
+    }
+    let mut lines = BTreeMap::new();
+    for (position, (&number, (name, line))) in names.iter().enumerate() {
+        if number as usize != position {
+            return Err(Error::layout(file, format!("class {position} is missing; numbers must go 0, 1, 2, ...")));
+        }
+        if let Some(first) = lines.insert(name, line) {
+            return Err(Error::line(file, *line, format!("the class name \"{name}\" is in line {first} already")));
+        }
+    }
+    if names.is_empty() {
+        return Err(Error::layout(file, "holds no class names"));
+    }
+    Ok(names.into_values().map(|(name, _)| name).collect())
+}
+
+/// The fields of every line that is neither blank nor a comment (`#`), with its number from 1.
+fn read_lines(file: &Path) -> Result<Vec<(usize, Vec<String>)>, Error> {
+    let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        Error::line(file, line, "not UTF-8 text; save the file in UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text); // byte order mark
+    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
+    let used = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    used.map(|(number, line)| {
+        let fields = fields(line).ok_or_else(|| Error::line(file, number, "a quotation mark is not closed"))?;
+        Ok((number, fields))
+    })
+    .collect()
+}
+
+/// Splits a line at commas (at tabs if it has no comma outside quotation marks). A field may stand
+/// in quotation marks, doubled inside. `None` if one is not closed.
+fn fields(line: &str) -> Option<Vec<String>> {
+    let at_commas = split(line, ',')?;
+    if at_commas.len() > 1 { Some(at_commas) } else { split(line, '\t') }
+}
+
+fn split(line: &str, separator: char) -> Option<Vec<String>> {
+    let (mut fields, mut rest) = (Vec::new(), line.trim());
+    loop {
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let (field, after) = unquote(quoted)?;
+            fields.push(field);
+            match after.trim_start().strip_prefix(separator) {
+                Some(next) => rest = next.trim(),
+                None => return Some(fields),
+            }
+        } else {
+            match rest.split_once(separator) {
+                Some((field, next)) => {
+                    fields.push(field.trim().to_string());
+                    rest = next.trim();
+                }
+                None => {
+                    fields.push(rest.to_string());
+                    return Some(fields);
+                }
+            }
+        }
+    }
+}
+
+/// The text up to the closing quotation mark, and what follows it.
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut field = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        field.push_str(before);
+        match after.strip_prefix('"') {
+            Some(next) => {
+                field.push('"');
+                rest = next;
+            }
+            None => return Some((field, after)),
+        }
+    }
+}

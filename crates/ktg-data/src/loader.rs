@@ -1,0 +1,214 @@
+//! Batches, decoded and augmented ahead of their use.
+
+use crate::{Dataset, Error, Pipeline, Purpose, rng};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Some samples, ready for a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Number of each sample in the data set.
+    pub indices: Vec<usize>,
+    /// Pixel values, sample x channel x row x column.
+    pub images: Vec<f32>,
+    /// Class of each sample.
+    pub labels: Vec<u32>,
+    /// Channels of each image.
+    pub channels: usize,
+    /// Rows of each image.
+    pub height: usize,
+    /// Columns of each image.
+    pub width: usize,
+}
+
+impl Batch {
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no samples; a loader yields no such batch.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// How a [`Loader`] makes batches.
+#[derive(Clone, Debug)]
+pub struct LoaderConfig {
+    /// Samples in a batch.
+    pub batch_size: usize,
+    /// Worker threads; with 0, the calling thread does the work when a batch is asked for.
+    pub threads: usize,
+    /// Finished batches that wait for each worker (at least 1).
+    pub prefetch: usize,
+    /// Leave out a last batch that is not full (usual for training).
+    pub drop_last: bool,
+    /// `transform.train` or `transform.eval`.
+    pub pipeline: Pipeline,
+    /// Seed of the augmentation.
+    pub seed: u64,
+    /// Epoch, which the augmentation depends on.
+    pub epoch: u64,
+    /// Number of the first batch to yield (to go on in the middle of an epoch).
+    pub start_batch: usize,
+}
+
+impl LoaderConfig {
+    /// Batches of 64, two worker threads, the last batch kept, everything else 0.
+    pub fn new(pipeline: Pipeline) -> Self {
+        Self { batch_size: 64, threads: 2, prefetch: 2, drop_last: false, pipeline, seed: 0, epoch: 0, start_batch: 0 }
+    }
+}
+
+/// An iterator over the batches of one epoch.
+///
+/// Each sample's random numbers come from [`rng`]`(seed, Purpose::Augment, epoch, number in the
+/// data set)`, and worker w makes the batches w, w + threads, ... into a channel of its own, from
+/// which they are taken in turn. So neither content nor order depends on the number of threads.
+/// After an error it ends. Dropping it early stops and joins the workers.
+#[derive(Debug)]
+pub struct Loader {
+    plan: Arc<Plan>,
+    /// The next batch to yield.
+    next: usize,
+    /// Empty where the calling thread does the work.
+    workers: Vec<Worker>,
+    /// The worker whose turn it is.
+    turn: usize,
+}
+
+/// What all workers know.
+#[derive(Debug)]
+struct Plan {
+    dataset: Dataset,
+    order: Vec<usize>,
+    config: LoaderConfig,
+    batches: usize,
+}
+
+#[derive(Debug)]
+struct Worker {
+    finished: Option<Receiver<Result<Batch, Error>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loader {
+    /// Starts loading the samples `order` (numbers in the data set) in batches.
+    ///
+    /// # Errors
+    /// If the batch size is 0, an index is not below the length of the data set, the pipeline takes
+    /// other channels, or a thread cannot be started.
+    pub fn new(dataset: &Dataset, config: LoaderConfig, order: Vec<usize>) -> Result<Self, Error> {
+        if config.batch_size == 0 {
+            return Err(Error::Setting("a batch size of 0; it must be at least 1".into()));
+        }
+        if config.pipeline.channels() != dataset.channels() {
+            let (wanted, found) = (config.pipeline.channels(), dataset.channels());
+            return Err(Error::Setting(format!("augmentation for {wanted} channel(s), data of {found}")));
+        }
+        if let Some(&index) = order.iter().find(|&&index| index >= dataset.len()) {
+            return Err(Error::Setting(format!("sample {index} of a data set of {} samples", dataset.len())));
+        }
+        let batches = match config.drop_last {
+            true => order.len() / config.batch_size,
+            false => order.len().div_ceil(config.batch_size),
+        };
+        let (first, threads) = (config.start_batch.min(batches), config.threads);
+        let plan = Arc::new(Plan { dataset: dataset.clone(), order, config, batches });
+        let mut loader = Self { plan, next: first, workers: Vec::new(), turn: 0 };
+        for worker in 0..threads.min(batches - first) {
+            loader.start_worker(first + worker, threads)?;
+        }
+        Ok(loader)
+    }
+
+    /// Batches in the whole epoch, those before `start_batch` included.
+    pub fn batches(&self) -> usize {
+        self.plan.batches
+    }
+
+    fn start_worker(&mut self, first: usize, step: usize) -> Result<(), Error> {
+        let (sender, finished) = sync_channel(self.plan.config.prefetch.max(1));
+        let plan = self.plan.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("loader {}", self.workers.len()))
+            .spawn(move || work(&plan, first, step, &sender))
+            .map_err(|error| Error::Loader(format!("cannot start a worker thread: {error}")))?;
+        self.workers.push(Worker { finished: Some(finished), thread: Some(thread) });
+        Ok(())
+    }
+}
+
+/// Makes every `step`-th batch until all are made, one fails, or nobody takes them any more.
+fn work(plan: &Plan, first: usize, step: usize, finished: &SyncSender<Result<Batch, Error>>) {
+    for number in (first..plan.batches).step_by(step) {
+        let batch = plan.batch(number);
+        let failed = batch.is_err();
+        if finished.send(batch).is_err() || failed {
+            return;
+        }
+    }
+}
+
+impl Plan {
+    fn batch(&self, number: usize) -> Result<Batch, Error> {
+        let LoaderConfig { batch_size, pipeline, seed, epoch, .. } = &self.config;
+        let start = number * batch_size;
+        let end = (start + batch_size).min(self.order.len());
+        let indices = self.order[start..end].to_vec();
+        let mut images = vec![0.0; indices.len() * pipeline.values()];
+        for (&index, out) in indices.iter().zip(images.chunks_exact_mut(pipeline.values())) {
+            let mut rng = rng(*seed, Purpose::Augment, *epoch, index as u64);
+            pipeline.apply(self.dataset.image(index)?.as_ref(), &mut rng, out).map_err(|error| match error {
+                Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),
+                other => other,
+            })?;
+        }
+        let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
+        let (channels, size) = (pipeline.channels(), pipeline.size());
+        Ok(Batch { indices, images, labels, channels, height: size, width: size })
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.plan.batches {
+            return None;
+        }
+        let batch = if self.workers.is_empty() {
+            self.plan.batch(self.next)
+        } else {
+            let turn = self.turn;
+            self.turn = (turn + 1) % self.workers.len();
+            let received = self.workers[turn].finished.as_ref().and_then(|finished| finished.recv().ok());
+            // A channel that closes early means that its worker panicked.
+            received.unwrap_or_else(|| Err(Error::Loader("a worker thread died; this is a bug".into())))
+        };
+        self.next = if batch.is_ok() { self.next + 1 } else { self.plan.batches };
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // An error ends it early.
+        (0, Some(self.plan.batches.saturating_sub(self.next)))
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // All channels first: a worker that waits to hand over a batch wakes up when its channel
+        // closes.
+        for worker in &mut self.workers {
+            worker.finished = None;
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join(); // a panic was reported already, as an error in the place of its batch
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Augmentation steps applied to an image: 8-bit geometry first, floating point at the very end.
+
+use crate::crop::{CropBox, random_resized_crop_box};
+use crate::random::{below, uniform};
+use crate::{Error, Image, Step};
+use rand_chacha::ChaCha8Rng;
+use std::borrow::Cow;
+
+/// A larger input side, padding or intermediate size is a slip of the pen.
+const MAX_SIDE: usize = 8192;
+
+/// Steps that turn any image into the same kind of network input: `channels` x `size` x `size`
+/// values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    size: usize,
+    channels: usize,
+    steps: Vec<Step>,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+}
+
+impl Pipeline {
+    /// Checks the steps. A step without a size gets `size`; an empty list is possible and suits
+    /// images that have this size already.
+    ///
+    /// # Errors
+    /// If a number is out of range, normalising is not the last step or does not match the
+    /// channels, or the last step that sets the size sets another one.
+    pub fn new(size: usize, channels: usize, mut steps: Vec<Step>) -> Result<Self, Error> {
+        let wrong = |problem: String| Err(Error::Setting(format!("augmentation: {problem}")));
+        if !matches!(channels, 1 | 3) {
+            return wrong(format!("{channels} channels; images have 1 (grey) or 3 (colour)"));
+        }
+        if !(1..=MAX_SIDE).contains(&size) {
+            return wrong(format!("an image side of {size}; it must be 1 to {MAX_SIDE}"));
+        }
+        for step in &mut steps {
+            check(step, size)?;
+        }
+        let (mut mean, mut std) = (vec![0.0; channels], vec![1.0; channels]);
+        if let Some(Step::Normalise { .. }) = steps.last()
+            && let Some(Step::Normalise { mean: m, std: s }) = steps.pop()
+        {
+            if m.len() != channels || s.len() != channels {
+                let (m, s) = (m.len(), s.len());
+                return wrong(format!("{m} means and {s} standard deviations for images of {channels} channel(s)"));
+            }
+            (mean, std) = (m, s);
+        }
+        if steps.iter().any(|step| matches!(step, Step::Normalise { .. })) {
+            return wrong("normalise must come once, as the last step".into());
+        }
+        let fixes_size = |step: &&Step| !matches!(step, Step::HorizontalFlip { .. });
+        match steps.iter().rev().find(fixes_size) {
+            None => {}
+            Some(Step::Resize { .. }) => {
+                return wrong("after resize, the longer side varies; add a center-crop or random-crop".into());
+            }
+            Some(step) => {
+                if let Some(other) = side_of(step).filter(|&other| other != size) {
+                    return wrong(format!("the steps give a side of {other}, but the network takes {size}"));
+                }
+            }
+        }
+        Ok(Self { size, channels, steps, mean, std })
+    }
+
+    /// Side of the result in pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Channels of the images it takes, and of the result.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// How many values one image becomes: channels * size * size.
+    pub fn values(&self) -> usize {
+        self.channels * self.size * self.size
+    }
+
+    /// Writes the image, after all steps, to `out` in the order channel, row, column. Values are in
+    /// 0..=1 before normalising.
+    ///
+    /// # Errors
+    /// If the image has other channels, does not come out at the size, or `out` is not
+    /// [`values`](Self::values) long.
+    pub fn apply(&self, image: &Image, rng: &mut ChaCha8Rng, out: &mut [f32]) -> Result<(), Error> {
+        if image.channels != self.channels || out.len() != self.values() {
+            return Err(Error::Setting(format!(
+                "augmentation for {} channel(s) and {} values was given an image of {} channel(s) and {} values",
+                self.channels,
+                self.values(),
+                image.channels,
+                out.len()
+            )));
+        }
+        let mut image = Cow::Borrowed(image);
+        for step in &self.steps {
+            image = apply_step(step, self.size, image, rng)?;
+        }
+        if (image.width, image.height) != (self.size, self.size) {
+            return Err(Error::Setting(format!(
+                "augmentation gave an image of {} x {} pixels where the network takes {} x {}; add a crop or resize",
+                image.width, image.height, self.size, self.size
+            )));
+        }
+        let plane = self.size * self.size;
+        for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let values = image.pixels[channel..].iter().step_by(self.channels);
+            for (out, &value) in out.iter_mut().zip(values) {
+                *out = (f32::from(value) / 255.0 - mean) / std;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The size of the result that the step names.
+fn side_of(step: &Step) -> Option<usize> {
+    match step {
+        Step::RandomResizedCrop { size, .. }
+        | Step::Resize { size }
+        | Step::Stretch { size }
+        | Step::CenterCrop { size }
+        | Step::RandomCrop { size, .. } => *size,
+        Step::HorizontalFlip { .. } | Step::Normalise { .. } => None,
+    }
+}
+
+/// Fills in the size, and checks the numbers of one step.
+fn check(step: &mut Step, default_size: usize) -> Result<(), Error> {
+    let wrong = |problem: String| Err(Error::Setting(format!("augmentation: {problem}")));
+    match step {
+        Step::RandomResizedCrop { size, .. }
+        | Step::Resize { size }
+        | Step::Stretch { size }
+        | Step::CenterCrop { size }
+        | Step::RandomCrop { size, .. } => {
+            let size = size.get_or_insert(default_size);
+            if !(1..=MAX_SIDE).contains(size) {
+                return wrong(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
+            }
+        }
+        Step::HorizontalFlip { .. } | Step::Normalise { .. } => {}
+    }
+    match step {
+        Step::RandomResizedCrop { scale, ratio, .. } => {
+            if !(scale[0] > 0.0 && scale[0] <= scale[1] && scale[1] <= 1.0) {
+                return wrong(format!("scale = {scale:?}; it must be two rising numbers above 0, at most 1"));
+            }
+            if !(ratio[0] > 0.0 && ratio[0] <= ratio[1] && ratio[1].is_finite()) {
+                return wrong(format!("ratio = {ratio:?}; it must be two rising numbers above 0"));
+            }
+        }
+        Step::RandomCrop { padding, .. } if *padding > MAX_SIDE => {
+            return wrong(format!("a padding of {padding}; at most {MAX_SIDE} is possible"));
+        }
+        Step::HorizontalFlip { p } if !(0.0..=1.0).contains(p) => {
+            return wrong(format!("a flip probability of {p}; it must be 0 to 1"));
+        }
+        Step::Normalise { mean, std }
+            if !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)) =>
+        {
+            return wrong(format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn apply_step<'a>(
+    step: &Step,
+    default_size: usize,
+    mut image: Cow<'a, Image>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Cow<'a, Image>, Error> {
+    let (width, height) = (image.width, image.height);
+    let size = side_of(step).unwrap_or(default_size);
+    let whole = CropBox { left: 0, top: 0, width, height };
+    Ok(match step {
+        Step::RandomResizedCrop { scale, ratio, .. } => {
+            let area = random_resized_crop_box(width, height, *scale, *ratio, rng);
+            Cow::Owned(image.resize(area, size, size)?)
+        }
+        Step::Resize { .. } if width.min(height) == size => image,
+        Step::Resize { .. } => {
+            // Rounded down, as torchvision does.
+            let longer = size * width.max(height) / width.min(height);
+            let (to_width, to_height) = if width <= height { (size, longer) } else { (longer, size) };
+            Cow::Owned(image.resize(whole, to_width, to_height)?)
+        }
+        Step::Stretch { .. } if (width, height) == (size, size) => image,
+        Step::Stretch { .. } => Cow::Owned(image.resize(whole, size, size)?),
+        Step::CenterCrop { .. } if (width, height) == (size, size) => image,
+        Step::CenterCrop { .. } => {
+            let middle = |length: usize| match length.checked_sub(size) {
+                // Half pixels to the even side, as Python's round() does.
+                Some(spare) => (spare as f64 / 2.0).round_ties_even() as isize,
+                None => -(((size - length) / 2) as isize),
+            };
+            Cow::Owned(image.square(middle(width), middle(height), size))
+        }
+        Step::RandomCrop { padding, .. } => {
+            let place = |length: usize, rng: &mut ChaCha8Rng| {
+                // At least the border asked for, more where the image would be too small.
+                let border = (*padding).max(size.saturating_sub(length + *padding));
+                let places = (length + 2 * border).saturating_sub(size) + 1;
+                below(rng, places as u64) as isize - border as isize
+            };
+            let top = place(height, rng);
+            let left = place(width, rng);
+            Cow::Owned(image.square(left, top, size))
+        }
+        Step::HorizontalFlip { p } => {
+            if uniform(rng, 0.0, 1.0) < *p {
+                image.to_mut().flip();
+            }
+            image
+        }
+        // Done in floating point, after all steps.
+        Step::Normalise { .. } => image,
+    })
+}

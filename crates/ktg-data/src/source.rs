@@ -1,0 +1,238 @@
+//! Where data comes from: settings, the table of sources, and what opening one gives.
+
+use crate::cache::Budget;
+use crate::{Dataset, Error, builtin, folder, idx, list};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which data to use. Every option but `source` may be left out; an option that means nothing to
+/// the source is an error.
+///
+/// ```toml
+/// source = "list"
+/// root = "grocery"
+/// label_column = 2      # the coarse labels
+/// val = "val.txt"
+/// ```
+///
+/// Relative paths are relative to `root`, and `root` to the folder given to [`open`](Self::open).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSource {
+    /// Name of an entry of [`SOURCES`].
+    #[serde(default = "built_in")]
+    pub source: String,
+    /// Folder that everything lies in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// Training data: a folder (`folder`), a list file (`list`) or a file of images (`idx`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<PathBuf>,
+    /// Test data, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// Validation data, likewise; there is none unless this is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val: Option<PathBuf>,
+    /// `list` only: which column holds the label. Column 0 is the path. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_column: Option<usize>,
+    /// `list` and `idx`: a file of class names, one a line (or `name, number`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<PathBuf>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default: 3 for files, 1 for IDX.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+    /// Decoded images kept in memory, in MiB, for all splits together. Default 1024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_mib: Option<usize>,
+}
+
+fn built_in() -> String {
+    "fashion-mnist".into()
+}
+
+impl Default for DataSource {
+    /// The built-in Fashion-MNIST subset.
+    fn default() -> Self {
+        Self {
+            source: built_in(),
+            root: None,
+            train: None,
+            test: None,
+            val: None,
+            label_column: None,
+            classes: None,
+            channels: None,
+            cache_mib: None,
+        }
+    }
+}
+
+/// One kind of data source. A new one is an entry in [`SOURCES`] and its opening function.
+#[derive(Debug)]
+pub struct Source {
+    /// What `source = "..."` names it.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// The options of [`DataSource`] that it understands, besides `source`.
+    pub options: &'static [&'static str],
+    /// Opens it; paths are resolved against the folder given.
+    pub open: fn(&DataSource, &Path) -> Result<Splits, Error>,
+}
+
+/// All kinds of data sources.
+pub const SOURCES: &[Source] = &[
+    Source {
+        name: "fashion-mnist",
+        help: "built in: 5,000 training and 5,000 test images of clothes, 28 x 28, grey, 10 classes",
+        options: &["channels"],
+        open: builtin::open,
+    },
+    Source {
+        name: "folder",
+        help: "one folder a class: ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg",
+        options: &["root", "train", "test", "val", "channels", "cache_mib"],
+        open: folder::open,
+    },
+    Source {
+        name: "list",
+        help: "list files ROOT/train.txt and ROOT/test.txt with lines `path, label, ...`",
+        options: &["root", "train", "test", "val", "label_column", "classes", "channels", "cache_mib"],
+        open: list::open,
+    },
+    Source {
+        name: "idx",
+        help: "IDX files as MNIST has them, ROOT/train-images-idx3-ubyte and so on, plain or .gz",
+        options: &["root", "train", "test", "val", "classes", "channels"],
+        open: idx::open,
+    },
+];
+
+/// The parts of an opened data set. All have the same classes and channels.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// For training (and, split again, for the search).
+    pub train: Dataset,
+    /// For choosing settings, if the data has such a part.
+    pub val: Option<Dataset>,
+    /// For the final measurement only.
+    pub test: Dataset,
+    /// What a person should know although it is no error, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl DataSource {
+    /// Opens the data set: lists its images and checks its structure, but decodes no image file.
+    ///
+    /// `base` is the folder that a relative `root` starts from.
+    ///
+    /// # Errors
+    /// Unknown source, options that do not suit it, missing or unreadable files, unreadable list
+    /// lines, empty splits or classes, labels with gaps, classes in test that training lacks.
+    pub fn open(&self, base: &Path) -> Result<Splits, Error> {
+        let Some(source) = SOURCES.iter().find(|source| source.name == self.source) else {
+            let names: Vec<_> = SOURCES.iter().map(|source| source.name).collect();
+            return Err(Error::Setting(format!(
+                "unknown data source \"{}\"; there are: {}",
+                self.source,
+                names.join(", ")
+            )));
+        };
+        if let Some(option) = self.given().into_iter().find(|option| !source.options.contains(option)) {
+            return Err(Error::Setting(format!(
+                "option `{option}` means nothing to the data source \"{}\"; it understands: {}",
+                source.name,
+                source.options.join(", ")
+            )));
+        }
+        if let Some(channels) = self.channels
+            && !matches!(channels, 1 | 3)
+        {
+            return Err(Error::Setting(format!("channels = {channels}: images have 1 channel (grey) or 3 (colour)")));
+        }
+        (source.open)(self, base)
+    }
+
+    /// Names of the options that are set.
+    fn given(&self) -> Vec<&'static str> {
+        [
+            ("root", self.root.is_some()),
+            ("train", self.train.is_some()),
+            ("test", self.test.is_some()),
+            ("val", self.val.is_some()),
+            ("label_column", self.label_column.is_some()),
+            ("classes", self.classes.is_some()),
+            ("channels", self.channels.is_some()),
+            ("cache_mib", self.cache_mib.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_set)| is_set.then_some(name))
+        .collect()
+    }
+
+    /// The root folder; an error if it is not there.
+    pub(crate) fn existing_root(&self, base: &Path) -> Result<PathBuf, Error> {
+        let Some(root) = &self.root else {
+            return Err(Error::Setting(format!(
+                "the data source \"{}\" needs `root`, the folder that the data lies in",
+                self.source
+            )));
+        };
+        let root = base.join(root);
+        match std::fs::metadata(&root) {
+            Ok(found) if found.is_dir() => Ok(root),
+            Ok(_) => Err(Error::layout(&root, "is a file; `root` must be the folder that the data lies in")),
+            Err(source) => Err(Error::read(&root, source)),
+        }
+    }
+
+    /// The parts with their names for people and their places below the root, by default `train`,
+    /// `test`.
+    pub(crate) fn parts(&self, root: &Path, train: &str, test: &str) -> Vec<(&'static str, PathBuf)> {
+        let place = |given: &Option<PathBuf>, usual: &str| root.join(given.as_deref().unwrap_or(Path::new(usual)));
+        let mut parts = vec![("train", place(&self.train, train)), ("test", place(&self.test, test))];
+        parts.extend(self.val.as_ref().map(|val| ("val", root.join(val))));
+        parts
+    }
+
+    pub(crate) fn budget(&self) -> Arc<Budget> {
+        Budget::new(self.cache_mib.map_or(Budget::DEFAULT_BYTES, |mib| mib.saturating_mul(1 << 20)))
+    }
+}
+
+impl Splits {
+    /// From the data sets in the order of [`DataSource::parts`].
+    pub(crate) fn from_parts(datasets: Vec<Dataset>, mut warnings: Vec<String>) -> Result<Self, Error> {
+        let mut datasets = datasets.into_iter();
+        let (Some(train), Some(test)) = (datasets.next(), datasets.next()) else {
+            return Err(Error::Setting("a data source must have a training and a test part".into()));
+        };
+        let missing = missing_classes(&test);
+        if !missing.is_empty() {
+            warnings.push(format!("no test image of {}: the accuracy says nothing about them", some(&missing)));
+        }
+        Ok(Self { train, test, val: datasets.next(), warnings })
+    }
+}
+
+/// Names of the classes that have no image.
+pub(crate) fn missing_classes(dataset: &Dataset) -> Vec<String> {
+    let mut seen = vec![false; dataset.classes()];
+    dataset.labels().iter().for_each(|&label| seen[label as usize] = true);
+    let unseen = seen.iter().zip(dataset.class_names()).filter(|&(&seen, _)| !seen);
+    unseen.map(|(_, name)| name.clone()).collect()
+}
+
+/// A few of the class names, for a message: `classes "a", "b" and 7 more`.
+pub(crate) fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect();
+    let noun = if names.len() == 1 { "class" } else { "classes" };
+    match names.len().saturating_sub(SHOWN) {
+        0 => format!("{noun} {}", shown.join(", ")),
+        more => format!("{noun} {} and {more} more", shown.join(", ")),
+    }
+}

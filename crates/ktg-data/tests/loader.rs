@@ -1,0 +1,134 @@
+//! The loader: same batches for any number of threads, and no hanging.
+
+use ktg_data::*;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn dataset() -> Dataset {
+    DataSource::default().open(Path::new(".")).unwrap().train.take_per_class(5)
+}
+
+fn config(dataset: &Dataset, threads: usize) -> LoaderConfig {
+    let transform = Transform::new(&Augment::preset(Preset::FineGrained), 20, dataset.channels()).unwrap();
+    LoaderConfig { batch_size: 7, threads, prefetch: 1, seed: 3, epoch: 2, ..LoaderConfig::new(transform.train) }
+}
+
+fn batches(dataset: &Dataset, config: LoaderConfig) -> Vec<Batch> {
+    let order = epoch_order(dataset.len(), 3, 2, true);
+    Loader::new(dataset, config, order).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn batches_do_not_depend_on_threads() {
+    let dataset = dataset();
+    let expected = batches(&dataset, config(&dataset, 0));
+    assert_eq!(expected.len(), 8);
+    assert_eq!(expected.iter().map(Batch::len).collect::<Vec<_>>(), [7, 7, 7, 7, 7, 7, 7, 1]);
+    let order = epoch_order(dataset.len(), 3, 2, true);
+    assert_eq!(expected.iter().flat_map(|batch| batch.indices.clone()).collect::<Vec<_>>(), order);
+    for batch in &expected {
+        assert_eq!((batch.channels, batch.height, batch.width), (1, 20, 20));
+        assert_eq!(batch.images.len(), batch.len() * 400);
+        let labels: Vec<u32> = batch.indices.iter().map(|&i| dataset.label(i)).collect();
+        assert_eq!(batch.labels, labels);
+        assert!(batch.images.iter().all(|value| (0.0..=1.0).contains(value)));
+    }
+    for threads in 1..=3 {
+        assert_eq!(batches(&dataset, config(&dataset, threads)), expected, "{threads} threads");
+        for start_batch in [1, 5, 7, 8, 100] {
+            let rest = batches(&dataset, LoaderConfig { start_batch, ..config(&dataset, threads) });
+            assert_eq!(rest, expected[start_batch.min(8)..], "{threads} threads from batch {start_batch}");
+        }
+    }
+    // More threads than batches.
+    assert_eq!(batches(&dataset, config(&dataset, 20)), expected);
+}
+
+#[test]
+fn an_incomplete_last_batch_can_be_dropped() {
+    let dataset = dataset();
+    for threads in [0, 2] {
+        let kept = batches(&dataset, LoaderConfig { drop_last: true, ..config(&dataset, threads) });
+        assert_eq!(kept.len(), 7);
+        assert!(kept.iter().all(|batch| batch.len() == 7));
+    }
+}
+
+#[test]
+fn augmentation_depends_on_epoch_and_seed_but_not_on_the_order() {
+    let dataset = dataset();
+    let first = |config: LoaderConfig, order: Vec<usize>| {
+        Loader::new(&dataset, config, order).unwrap().next().unwrap().unwrap().images
+    };
+    let base = || LoaderConfig { batch_size: 1, ..config(&dataset, 0) };
+    let image = first(base(), vec![4]);
+    assert_ne!(first(LoaderConfig { epoch: 9, ..base() }, vec![4]), image);
+    assert_ne!(first(LoaderConfig { seed: 9, ..base() }, vec![4]), image);
+    let two = first(LoaderConfig { batch_size: 2, ..base() }, vec![30, 4]);
+    assert_eq!(two[400..], image);
+}
+
+#[test]
+fn dropping_early_does_not_hang() {
+    let dataset = dataset();
+    let start = Instant::now();
+    for taken in 0..4 {
+        let order = epoch_order(dataset.len(), 0, 0, true).repeat(100);
+        let mut loader = Loader::new(&dataset, config(&dataset, 3), order).unwrap();
+        loader.by_ref().take(taken).for_each(|batch| assert!(batch.is_ok()));
+        drop(loader); // joins the threads
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn an_empty_order_gives_no_batches() {
+    let dataset = dataset();
+    for threads in [0, 2] {
+        assert!(Loader::new(&dataset, config(&dataset, threads), vec![]).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn a_bad_image_ends_the_loader_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/photo.png");
+    let mut list = String::new();
+    for i in 0..9 {
+        std::fs::copy(&photo, root.join(format!("{i}.png"))).unwrap();
+        list += &format!("{i}.png, {}\n", i % 2);
+    }
+    std::fs::write(root.join("5.png"), "no image").unwrap();
+    std::fs::write(root.join("train.txt"), &list).unwrap();
+    std::fs::write(root.join("test.txt"), "0.png,0").unwrap();
+    let source = DataSource { source: "list".into(), root: Some(root.into()), ..Default::default() };
+    let train = source.open(root).unwrap().train;
+    for threads in [0, 1, 3] {
+        let config = LoaderConfig { batch_size: 1, ..config(&train, threads) };
+        let order = epoch_order(9, 0, 0, false);
+        let results: Vec<_> = Loader::new(&train, config, order).unwrap().collect();
+        assert_eq!(results.len(), 6, "five good images, then the error, then the end");
+        let error = results[5].as_ref().unwrap_err().to_string();
+        assert!(error.contains("5.png") && error.contains("not an image"), "{error}");
+    }
+}
+
+#[test]
+fn images_of_another_size_than_an_empty_pipeline_takes_are_named() {
+    let dataset = dataset();
+    let config = LoaderConfig::new(Pipeline::new(32, 1, vec![]).unwrap());
+    let error = Loader::new(&dataset, config, vec![3]).unwrap().next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("train image 3") && error.contains("28 x 28"), "{error}");
+}
+
+#[test]
+fn wrong_settings_are_refused() {
+    let dataset = dataset();
+    let error = |config, order| Loader::new(&dataset, config, order).unwrap_err().to_string();
+    let good = || config(&dataset, 1);
+    assert!(error(LoaderConfig { batch_size: 0, ..good() }, vec![0]).contains("batch size of 0"));
+    assert!(error(good(), vec![0, 50]).contains("sample 50 of a data set of 50"));
+    let colour = Pipeline::new(28, 3, vec![]).unwrap();
+    assert!(error(LoaderConfig { pipeline: colour, ..good() }, vec![0]).contains("3 channel(s), data of 1"));
+}

@@ -1,0 +1,81 @@
+//! Graphs in the language of Graphviz.
+
+use super::{ENSEMBLE_COLOUR, MEAN_COLOUR, NODE_COLOUR, remark};
+use crate::gate::Gate;
+use crate::graph::Graph;
+
+/// The graph in DOT, for Graphviz and whatever else reads it.
+///
+/// The gate of an edge is its colour and also its tooltip.
+pub fn dot(graph: &Graph) -> String {
+    let name = quoted(graph.name.as_deref().unwrap_or_default());
+    let mut lines = vec![
+        format!("graph [label={name}, labelloc=t, bgcolor=white, fontname=\"Helvetica\"];"),
+        "graph [nodesep=0.8, ranksep=1.2];".to_owned(),
+        "node [fontname=\"Helvetica\", shape=ellipse, style=filled];".to_owned(),
+        "edge [fontname=\"Helvetica\", fontsize=11];".to_owned(),
+        format!("ensemble [label=\"Ensemble\", fillcolor=\"{ENSEMBLE_COLOUR}\"];"),
+    ];
+    if (0..graph.len()).any(|node| !graph.label_gate(node).is_cut()) {
+        lines.push("label [label=\"Label\", shape=box, fillcolor=white];".to_owned());
+    }
+    for (i, node) in graph.nodes().iter().enumerate() {
+        let mut text = format!("{}\n{}", i + 1, node.architecture);
+        if let Some(remark) = remark(graph, i) {
+            text += &format!("\n({remark})");
+        }
+        let style = if node.frozen { "filled,dashed" } else { "filled" };
+        lines.push(format!("{} [label={}, style=\"{style}\", fillcolor=\"{NODE_COLOUR}\"];", i + 1, quoted(&text)));
+    }
+    for target in 0..graph.len() {
+        let gate = graph.label_gate(target);
+        if !gate.is_cut() {
+            lines.push(edge("label", target + 1, gate, ""));
+        }
+    }
+    for (source, target, transfer) in graph.active_transfers() {
+        let label = format!("label=\"{}\", ", transfer.design.label());
+        lines.push(edge(&(source + 1).to_string(), target + 1, transfer.gate, &label));
+    }
+    for node in 1..=graph.len() {
+        lines.push(format!("{node} -> ensemble [color=\"{MEAN_COLOUR}\", penwidth=0.6, arrowsize=0.6];"));
+    }
+    format!("digraph {name} {{\n  {}\n}}\n", lines.join("\n  "))
+}
+
+fn edge(source: &str, target: usize, gate: Gate, label: &str) -> String {
+    let colour = gate.colour();
+    format!("{source} -> {target} [{label}color=\"{colour}\", fontcolor=\"{colour}\", tooltip=\"{gate}\"];")
+}
+
+/// A DOT string with its quotes.
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", text.replace(['\r', '\n'], "\\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Node;
+    use crate::presets;
+
+    #[test]
+    fn draws_every_edge_that_is_not_cut() {
+        let graph = presets::kd(3, "student", Node::new("teacher"));
+        let dot = dot(&graph);
+        assert_eq!(dot.matches("label ->").count(), 2);
+        assert_eq!(dot.matches("Prob closer").count(), 2);
+        assert_eq!(dot.matches("-> ensemble").count(), 3);
+        assert!(dot.contains("1\\nteacher\\n(frozen)"), "{dot}");
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        let mut graph = presets::independent(1, "a\"b\\c");
+        graph.name = Some("x\"; y\n".to_owned());
+        let dot = dot(&graph);
+        assert!(dot.starts_with("digraph \"x\\\"; y\\n\" {"), "{dot}");
+        assert!(dot.contains("1\\na\\\"b\\\\c"), "{dot}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Graphs to text, in the form that people would write.
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use crate::gate::Gate;
+use crate::graph::{Graph, Node, edge_name};
+
+impl Graph {
+    /// The graph as TOML. Edges that are not written are left out; reading it back gives an equal
+    /// graph.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        if let Some(name) = &self.name {
+            text += &format!("name = {}\n\n", quoted(name));
+        }
+        text += "[nodes]\n";
+        for (i, node) in self.nodes().iter().enumerate() {
+            text += &format!("{} = {}\n", i + 1, toml_node(node));
+        }
+        text += "\n[edges]\n";
+        for (edge, value) in self.edges() {
+            text += &format!("\"{edge}\" = \"{value}\"\n");
+        }
+        text
+    }
+
+    /// The graph as indented JSON. Reading it back gives an equal graph.
+    pub fn to_json(&self) -> String {
+        format!("{:#}\n", self.to_value())
+    }
+
+    fn to_value(&self) -> Value {
+        let mut root = Map::new();
+        if let Some(name) = &self.name {
+            root.insert("name".to_owned(), json!(name));
+        }
+        let numbered = self.nodes().iter().enumerate();
+        let nodes: Map<_, _> = numbered.map(|(i, node)| ((i + 1).to_string(), json_node(node))).collect();
+        root.insert("nodes".to_owned(), Value::Object(nodes));
+        let edges: Map<_, _> = self.edges().map(|(edge, value)| (edge, Value::String(value))).collect();
+        root.insert("edges".to_owned(), Value::Object(edges));
+        Value::Object(root)
+    }
+
+    /// The written edges as keys and values of a file: first the label edges, then the transfers.
+    fn edges(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let labels = (0..self.len())
+            .map(|target| (target, self.label_gate(target)))
+            // For a label edge, written with this gate and not written at all are the same.
+            .filter(|(_, gate)| *gate != Gate::Cutoff)
+            .map(|(target, gate)| (edge_name(None, target), gate.to_string()));
+        let transfers = self.written_transfers().map(|(source, target, transfer)| {
+            let value = match transfer.gate {
+                Gate::Through => transfer.design.to_string(),
+                gate => format!("{}, {gate}", transfer.design),
+            };
+            (edge_name(Some(source), target), value)
+        });
+        labels.chain(transfers)
+    }
+}
+
+/// In the same structure as the files.
+impl Serialize for Graph {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_value().serialize(serializer)
+    }
+}
+
+fn toml_node(node: &Node) -> String {
+    let architecture = quoted(&node.architecture);
+    if node.pretrained.is_none() && !node.frozen {
+        return architecture;
+    }
+    let mut fields = vec![format!("architecture = {architecture}")];
+    if let Some(path) = &node.pretrained {
+        fields.push(format!("pretrained = {}", quoted(path)));
+    }
+    if node.frozen {
+        fields.push("frozen = true".to_owned());
+    }
+    format!("{{ {} }}", fields.join(", "))
+}
+
+fn json_node(node: &Node) -> Value {
+    if node.pretrained.is_none() && !node.frozen {
+        return json!(node.architecture);
+    }
+    let mut fields = Map::new();
+    fields.insert("architecture".to_owned(), json!(node.architecture));
+    if let Some(path) = &node.pretrained {
+        fields.insert("pretrained".to_owned(), json!(path));
+    }
+    if node.frozen {
+        fields.insert("frozen".to_owned(), json!(true));
+    }
+    Value::Object(fields)
+}
+
+/// A TOML string with its quotes.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}

@@ -1,0 +1,197 @@
+//! Gates: the weight of an edge's loss.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::error::Error;
+use crate::words;
+
+/// How much a sample's loss on an edge counts (the G of thesis eq. 6).
+///
+/// The weights apply to the losses of single samples; their mean is then taken over the whole batch,
+/// whatever the weights are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Gate {
+    /// Always 1.
+    Through,
+    /// Always 0: the edge is cut, its loss need not be computed.
+    Cutoff,
+    /// Rises from almost 0 to 1 over the whole training.
+    Linear,
+    /// 1 for samples that the source classifies correctly, otherwise 0.
+    Correct,
+}
+
+/// Everything there is to know about one gate.
+struct Row {
+    name: &'static str,
+    /// Its number in the hashed encoding of graphs; never reuse or change one.
+    code: u8,
+    colour: &'static str,
+    depends_on_correctness: bool,
+    is_cut: bool,
+    weight: fn(progress: f64, source_correct: bool) -> f64,
+}
+
+impl Gate {
+    /// All gates, in the order in which they are listed for people.
+    pub const ALL: [Gate; 4] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct];
+
+    /// A new gate is a variant, its row here and its place in [`Gate::ALL`]; nothing else in the
+    /// crate matches on gates. The colours are apart for colour-blind readers too and dark enough
+    /// for text on white.
+    fn row(self) -> Row {
+        match self {
+            Gate::Through => Row {
+                name: "through",
+                code: 1,
+                colour: "#0060a8",
+                depends_on_correctness: false,
+                is_cut: false,
+                weight: |_, _| 1.0,
+            },
+            Gate::Cutoff => Row {
+                name: "cutoff",
+                code: 2,
+                colour: "#9a9a9a",
+                depends_on_correctness: false,
+                is_cut: true,
+                weight: |_, _| 0.0,
+            },
+            Gate::Linear => Row {
+                name: "linear",
+                code: 3,
+                colour: "#c25e00",
+                depends_on_correctness: false,
+                is_cut: false,
+                weight: |progress, _| progress,
+            },
+            Gate::Correct => Row {
+                name: "correct",
+                code: 4,
+                colour: "#00805a",
+                depends_on_correctness: true,
+                is_cut: false,
+                weight: |_, source_correct| f64::from(u8::from(source_correct)),
+            },
+        }
+    }
+
+    /// The name used in files and messages, such as `"through"`.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Weight of one sample's loss.
+    ///
+    /// `progress` is k / K at iteration k = 1..=K of the whole training, so in (0, 1];
+    /// `source_correct` says whether the *source* classifies the sample correctly (the label, as a
+    /// source, always does).
+    pub fn weight(self, progress: f64, source_correct: bool) -> f64 {
+        (self.row().weight)(progress, source_correct)
+    }
+
+    /// Whether the weight differs between samples by the correctness of the source.
+    pub fn depends_on_correctness(self) -> bool {
+        self.row().depends_on_correctness
+    }
+
+    /// Whether the weight is always 0, so that the edge might as well not exist.
+    pub fn is_cut(self) -> bool {
+        self.row().is_cut
+    }
+
+    /// The colour of edges with this gate in pictures, as `#rrggbb`.
+    pub fn colour(self) -> &'static str {
+        self.row().colour
+    }
+
+    /// The gate that a label edge with this gate amounts to: the label is always correct, so a gate
+    /// that asks only for correctness is [`Gate::Through`].
+    pub fn on_label(self) -> Gate {
+        if self.depends_on_correctness() { Gate::Through } else { self }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self.row().code
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Gate {
+    type Err = Error;
+
+    /// Reads a [name](Gate::name), in any case and with blanks around it.
+    fn from_str(text: &str) -> Result<Gate, Error> {
+        let word = text.trim();
+        Gate::ALL
+            .into_iter()
+            .find(|gate| gate.name().eq_ignore_ascii_case(word))
+            .ok_or_else(|| words::unknown("gate", word, Gate::ALL.map(Gate::name)))
+    }
+}
+
+impl Serialize for Gate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Gate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_follow_the_definitions() {
+        for (gate, wrong, right) in
+            [(Gate::Through, 1.0, 1.0), (Gate::Cutoff, 0.0, 0.0), (Gate::Linear, 0.25, 0.25), (Gate::Correct, 0.0, 1.0)]
+        {
+            assert_eq!(gate.weight(0.25, false), wrong, "{gate}");
+            assert_eq!(gate.weight(0.25, true), right, "{gate}");
+        }
+    }
+
+    #[test]
+    fn flags_agree_with_the_weights() {
+        for gate in Gate::ALL {
+            let differs = gate.weight(0.5, true) != gate.weight(0.5, false);
+            assert_eq!(gate.depends_on_correctness(), differs, "{gate}");
+            assert_eq!(gate.is_cut(), gate.weight(1.0, true) == 0.0, "{gate}");
+            assert_eq!(gate.on_label().weight(0.5, false), gate.weight(0.5, true), "{gate}");
+        }
+    }
+
+    #[test]
+    fn names_round_trip_and_codes_are_distinct() {
+        for (i, gate) in Gate::ALL.into_iter().enumerate() {
+            assert_eq!(gate.name().parse(), Ok(gate));
+            assert_eq!(serde_json::to_string(&gate).unwrap(), format!("\"{gate}\""));
+            assert_eq!(usize::from(gate.code()), i + 1);
+        }
+        assert_eq!(" Linear ".parse(), Ok(Gate::Linear));
+    }
+
+    #[test]
+    fn unknown_names_get_a_suggestion() {
+        let error = "throuh".parse::<Gate>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown gate \"throuh\"; did you mean \"through\"? \
+             valid gates: through, cutoff, linear, correct"
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! Import of the authors' `config.json`.
+
+use ktg_graph::{Design, Document, Gate, Graph, Node, Transfer, import_authors_config};
+use serde_json::{Value, json};
+
+fn loss(name: &str, gate: &str, soft: i32, attention: i32) -> Value {
+    json!({"name": name, "args": {
+        "T": 1, "loss_weight": 1, "gate": {"name": gate, "args": {}},
+        "soft_loss_positive": soft, "att_loss_positive": attention,
+    }})
+}
+
+fn cut() -> Value {
+    loss("IndependentLoss", "CutoffGate", 1, 1)
+}
+
+/// Two networks: 1 learns from the label, 2 also from 1.
+fn config() -> Value {
+    json!({
+        "doc": "ignored",
+        "models": [
+            {"name": "Ensemble", "args": {"source_list": [1, 2]}, "load_weight": {"path": null}},
+            {"name": "resnet18_abn", "args": {"pre_ABN": false}, "load_weight": {"path": null}},
+            {"name": "resnet20", "args": {}, "load_weight": {"path": "w.pkl", "model_id": 0}},
+        ],
+        "losses": [
+            [cut(), cut(), cut()],
+            [cut(), loss("IndependentLoss", "ThroughGate", 1, 1), loss("KLLoss", "CutoffGate", 1, 1)],
+            [cut(), loss("KL_AttLoss", "LinearGate", 0, 0), loss("IndependentLoss", "CorrectGate", 1, 1)],
+        ],
+        "gpu": {"id": 0},
+    })
+}
+
+fn expected(design: Design, gate: Gate) -> Graph {
+    let second = Node::new("resnet-cifar-20").with_pretrained("w.pkl");
+    let mut graph = Graph::new(vec![Node::new("abn-resnet-18"), second]);
+    graph.set_label_gate(0, Gate::Through);
+    graph.set_label_gate(1, Gate::Correct);
+    graph.set_transfer(0, 1, Some(Transfer { design, gate }));
+    graph
+}
+
+#[test]
+fn imports_targets_as_rows() {
+    let graph = import_authors_config(&config().to_string(), "config.json");
+    assert_eq!(graph, Ok(expected(Design::BothApart, Gate::Linear)));
+}
+
+#[test]
+fn imports_every_design_and_gate() {
+    let designs = [
+        ("KLLoss", 1, 0, Design::ProbabilityCloser),
+        ("KLLoss", 0, 1, Design::ProbabilityApart),
+        ("AttLoss", 0, 1, Design::AttentionCloser),
+        ("AttLoss", 1, 0, Design::AttentionApart),
+        ("KL_AttLoss", 1, 1, Design::BothCloser),
+        ("KL_AttLoss", 0, 0, Design::BothApart),
+    ];
+    let gates = [("ThroughGate", Gate::Through), ("LinearGate", Gate::Linear), ("CorrectGate", Gate::Correct)];
+    for (name, soft, attention, design) in designs {
+        for (gate_name, gate) in gates {
+            let mut config = config();
+            config["losses"][2][1] = loss(name, gate_name, soft, attention);
+            let graph = import_authors_config(&config.to_string(), "");
+            assert_eq!(graph, Ok(expected(design, gate)), "{name} {gate_name}");
+        }
+    }
+}
+
+#[test]
+fn imports_every_network() {
+    for (theirs, ours) in [
+        ("resnet34_abn", "abn-resnet-34"),
+        ("resnet50", "resnet-50"),
+        ("resnet110_abn", "abn-resnet-cifar-110"),
+        ("resnet44", "resnet-cifar-44"),
+    ] {
+        let mut config = config();
+        config["models"][1]["name"] = json!(theirs);
+        let graph = import_authors_config(&config.to_string(), "").unwrap();
+        assert_eq!(graph.nodes()[0].architecture, ours);
+    }
+}
+
+#[test]
+fn a_file_is_recognised() {
+    let folder = std::env::temp_dir().join(format!("ktg-import-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("config.json");
+    std::fs::write(&path, format!("{:#}", config())).unwrap();
+    let document = Document::read(&path).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(document.graph, expected(Design::BothApart, Gate::Linear));
+    let line = |error: ktg_graph::Error| error.line().unwrap();
+    assert!(line(document.node_error(0, "x")) < line(document.node_error(1, "x")));
+    assert!(line(document.node_error(1, "x")) < line(document.edge_error(Some(0), 1, "x")));
+}
+
+/// The message after changing one place of the configuration.
+fn error(pointer: &str, value: Value) -> String {
+    let mut config = config();
+    *config.pointer_mut(pointer).expect("exists") = value;
+    import_authors_config(&config.to_string(), "c.json").unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_not_supported_is_said() {
+    for (pointer, value, message) in [
+        (
+            "/losses/0/1",
+            loss("KLLoss", "ThroughGate", 1, 1),
+            "losses[0][1] is an edge of the ensemble node, which is not supported here; cut it with gate \"CutoffGate\"",
+        ),
+        (
+            "/losses/1/0",
+            loss("KLLoss", "LinearGate", 1, 1),
+            "losses[1][0] is an edge of the ensemble node, which is not supported here; cut it with gate \"CutoffGate\"",
+        ),
+        (
+            "/losses/2/1",
+            loss("KL_AttLoss", "LinearGate", 0, 1),
+            "losses[2][1] brings one knowledge closer and pushes the other apart, which is not supported; \"soft_loss_positive\" and \"att_loss_positive\" must be equal",
+        ),
+        (
+            "/losses/2/1",
+            loss("L2Loss", "LinearGate", 0, 1),
+            "unknown loss name \"L2Loss\"; did you mean \"KLLoss\"? valid loss names: KLLoss, AttLoss, KL_AttLoss",
+        ),
+        (
+            "/losses/2/1/args/gate/name",
+            json!("LinerGate"),
+            "unknown gate \"LinerGate\"; did you mean \"LinearGate\"? valid gates: ThroughGate, CutoffGate, LinearGate, CorrectGate",
+        ),
+        ("/losses/2/1/args/T", json!(2), "\"T\" of losses[2][1] must be 1; nothing else is supported"),
+        (
+            "/losses/2/2/args/loss_weight",
+            json!(0.5),
+            "\"loss_weight\" of losses[2][2] must be 1; nothing else is supported",
+        ),
+        ("/losses/2/1/args/soft_loss_positive", json!(2), "\"soft_loss_positive\" must be 1 (closer) or 0 (apart)"),
+        ("/losses/2/1/args", json!({"gate": {"name": "ThroughGate"}}), "\"soft_loss_positive\" is missing here"),
+        ("/losses/2/1/args", json!({}), "\"gate\" is missing here"),
+        (
+            "/losses/1/1",
+            loss("KLLoss", "LinearGate", 0, 0),
+            "losses[1][1] is the label edge of node 1 and must be \"IndependentLoss\", not \"KLLoss\"",
+        ),
+        (
+            "/losses/1",
+            json!([cut(), cut()]),
+            "\"losses\" has 2 entries in this row, but 3 are needed, one for each of \"models\"",
+        ),
+        ("/losses", json!([]), "\"losses\" has 0 rows, but 3 are needed, one for each of \"models\""),
+        ("/losses", json!({}), "a row of \"losses\" must be a list, not a table"),
+        ("/models", json!([]), "\"models\" is empty; its first entry is the ensemble node"),
+        ("/models/0/name", json!("resnet18_abn"), "the first entry of \"models\" must be named \"Ensemble\""),
+        (
+            "/models",
+            json!([{"name": "Ensemble"}]),
+            "\"models\" must list 1 to 64 networks after the ensemble node, not 0",
+        ),
+        (
+            "/models/1/args/pre_ABN",
+            json!(true),
+            "\"pre_ABN\" asks for weights that come with the authors' code, which is not supported; set it to false and give a file as the \"path\" of \"load_weight\"",
+        ),
+        ("/models/2/load_weight/path", json!(3), "\"path\" must be a text in quotes, not a number"),
+    ] {
+        assert_eq!(error(pointer, value), format!("c.json:1: {message}"));
+    }
+    let message = error("/models/1/name", json!("resnet18_anb"));
+    assert!(message.starts_with("c.json:1: unknown network \"resnet18_anb\"; did you mean \"resnet18_abn\"? valid networks: resnet18_abn, resnet18, resnet34_abn"), "{message}");
+    assert_eq!(import_authors_config("{}", "c.json").unwrap_err().to_string(), "c.json:1: \"models\" is missing here");
+}
+
+#[test]
+fn messages_name_the_line() {
+    let mut config = config();
+    config["losses"][2][1]["args"]["T"] = json!(3);
+    let text = format!("{config:#}");
+    let line = 1 + text.lines().position(|line| line.contains("\"T\": 3")).unwrap();
+    let error = import_authors_config(&text, "c.json").unwrap_err();
+    assert_eq!(error.line(), Some(line));
+}

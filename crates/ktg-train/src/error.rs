@@ -1,0 +1,67 @@
+//! Everything that can go wrong while a graph is trained.
+
+use std::path::{Path, PathBuf};
+
+/// An error of settings, files or training; its text is one sentence for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The graph, or how it fits the networks.
+    #[error(transparent)]
+    Graph(#[from] ktg_graph::Error),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] ktg_data::Error),
+    /// A weights file.
+    #[error(transparent)]
+    Weights(#[from] ktg_nn::WeightsError),
+    /// A setting that makes no sense.
+    #[error("{0}")]
+    Setting(String),
+    /// A file that cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried, such as "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A run directory that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Run {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A loss is no longer a number.
+    #[error(
+        "the loss of node {node} is {value} at step {step} (edge `{edge}`): the training diverged; lower the learning \
+         rate, which is {learning_rate} here, or cut that edge"
+    )]
+    Diverged {
+        /// The node, counted from 1.
+        node: usize,
+        /// The edge, as graph files write it.
+        edge: String,
+        /// The step, counted from 1.
+        step: u64,
+        /// NaN or an infinity.
+        value: f32,
+        /// The learning rate at that step.
+        learning_rate: f64,
+    },
+}
+
+impl Error {
+    /// Makes a file error of an I/O error.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::File { action, path, source }
+    }
+
+    pub(crate) fn run(path: &Path, reason: impl Into<String>) -> Error {
+        Error::Run { path: path.to_owned(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,176 @@
+//! Settings made concrete: the data opened, the graph read, everything checked before hours are spent.
+
+use std::path::{Path, PathBuf};
+
+use ktg_data::{Dataset, Transform};
+use ktg_graph::{Document, Graph, Node, presets};
+use ktg_nn::{Architecture, NetworkConfig};
+
+use crate::{Error, EvaluateOn, GraphSettings, Settings};
+
+/// A run that can start: what `Settings` stand for.
+pub struct Experiment {
+    /// The settings, with paths that hold from anywhere.
+    pub settings: Settings,
+    /// The graph, with absolute paths of pretrained weights.
+    pub graph: Graph,
+    /// What each node is built for.
+    pub configs: Vec<NetworkConfig>,
+    /// The images to train on.
+    pub train: Dataset,
+    /// The images to judge by.
+    pub evaluation: Dataset,
+    /// What happens to images.
+    pub transform: Transform,
+    /// What the user should know about the data, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
+
+impl Experiment {
+    /// Opens data and graph. Relative paths in the settings start at `base`, the experiment file's directory.
+    pub fn open(mut settings: Settings, base: &Path) -> Result<Self, Error> {
+        settings.check()?;
+        let base = std::path::absolute(base).map_err(Error::file("find", base))?;
+        let splits = settings.data.open(&base)?;
+        if let Some(root) = &mut settings.data.root {
+            *root = base.join(&*root);
+        }
+        let mut warnings = splits.warnings.clone();
+        let split = &settings.split;
+        let mut train = splits.train;
+        if split.train_share < 1.0 {
+            train = train.fraction(split.train_share, split.seed)?;
+        }
+        let evaluation = match split.evaluate_on {
+            EvaluateOn::Test => splits.test,
+            EvaluateOn::Val => splits.val.ok_or_else(|| {
+                Error::Setting("`split.evaluate_on` is `val`, but the data has no validation images".to_owned())
+            })?,
+            EvaluateOn::SearchSplit => {
+                let (first, second) = train.split(split.search_share, split.seed);
+                train = first;
+                second
+            }
+        };
+        if evaluation.is_empty() {
+            return Err(Error::Setting("there are no images to judge by; change the `[split]` settings".to_owned()));
+        }
+        if train.len() < settings.train.batch_size {
+            return Err(Error::Setting(format!(
+                "there are {} training images, fewer than one batch of {}; lower `train.batch_size`",
+                train.len(),
+                settings.train.batch_size
+            )));
+        }
+        let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
+        let (graph, configs) = open_graph(&settings, &base, train.classes(), train.channels())?;
+        for (m, node) in graph.nodes().iter().enumerate() {
+            if !graph.is_trained(m) && node.pretrained.is_none() {
+                let m = m + 1;
+                warnings.push(format!("node {m} is not trained and has no pretrained weights: its answers are random"));
+            }
+        }
+        Ok(Self { settings, graph, configs, train, evaluation, transform, warnings })
+    }
+
+    /// Steps an epoch.
+    pub fn steps(&self) -> usize {
+        self.train.len() / self.settings.train.batch_size
+    }
+}
+
+fn open_graph(
+    settings: &Settings,
+    base: &Path,
+    classes: usize,
+    channels: usize,
+) -> Result<(Graph, Vec<NetworkConfig>), Error> {
+    let (mut graph, document) = read_graph(&settings.graph, base)?;
+    let node_error = |m: usize, message: String| match &document {
+        Some(document) => Error::from(document.node_error(m, message)),
+        None => Error::Setting(format!("graph, node {}: {message}", m + 1)),
+    };
+    let mut configs = Vec::new();
+    for (m, node) in graph.nodes().iter().enumerate() {
+        let architecture: Architecture = node.architecture.parse().map_err(|e| node_error(m, format!("{e}")))?;
+        configs.push(NetworkConfig { architecture, classes, channels });
+    }
+    for (source, target, transfer) in graph.active_transfers() {
+        let (a, b) = (configs[source].map_side(settings.side), configs[target].map_side(settings.side));
+        if transfer.design.attention() && a != b {
+            let message = format!(
+                "edge `{} -> {}` compares attention maps, but they are {a}x{a} and {b}x{b} at {} px; \
+                 use a probability design or networks whose maps have the same size",
+                source + 1,
+                target + 1,
+                settings.side
+            );
+            return Err(match &document {
+                Some(document) => document.edge_error(Some(source), target, message).into(),
+                None => Error::Setting(message),
+            });
+        }
+    }
+    let graph_base = match &settings.graph.file {
+        Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
+        None => base.to_owned(),
+    };
+    for m in 0..graph.len() {
+        if let Some(path) = &graph.nodes()[m].pretrained {
+            let path = graph_base.join(path);
+            if !path.is_file() {
+                let message = format!("there is no weights file {}", path.display());
+                return Err(node_error(m, message));
+            }
+            let Some(text) = path.to_str() else {
+                return Err(node_error(m, "the weights file's path is not UTF-8".to_owned()));
+            };
+            graph.node_mut(m).pretrained = Some(text.to_owned());
+        }
+    }
+    Ok((graph, configs))
+}
+
+fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {
+    let GraphSettings { file, preset, nodes, architecture, teacher } = settings;
+    match (file, preset) {
+        (Some(_), Some(_)) => {
+            Err(Error::Setting("`[graph]` names a `file` and a `preset`; leave one of them out".to_owned()))
+        }
+        (Some(file), None) => {
+            if nodes.is_some() || teacher.is_some() {
+                let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
+                return Err(Error::Setting(reason.to_owned()));
+            }
+            let document = Document::read(&base.join(file))?;
+            let mut graph = document.graph.clone();
+            if let Some(architecture) = architecture {
+                graph.set_architecture(architecture);
+            }
+            Ok((graph, Some(document)))
+        }
+        (None, preset) => {
+            let preset = preset.as_deref().unwrap_or("independent");
+            let architecture = architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE);
+            let count = nodes.unwrap_or(2);
+            let graph = match (preset, teacher) {
+                ("kd", Some(teacher)) => {
+                    let node = Node::new(architecture).with_pretrained(path_text(teacher)?).frozen();
+                    presets::kd(count, architecture, node)
+                }
+                (_, Some(_)) => {
+                    return Err(Error::Setting("`graph.teacher` belongs to the preset `kd`".to_owned()));
+                }
+                (preset, None) => presets::by_name(preset, count, architecture)?,
+            };
+            Ok((graph, None))
+        }
+    }
+}
+
+fn path_text(path: &PathBuf) -> Result<String, Error> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::Setting(format!("the path {} is not UTF-8", path.display())))
+}

@@ -1,0 +1,47 @@
+//! Trains one knowledge transfer graph and judges it.
+//!
+//! [`Settings`] (a TOML experiment file) become an [`Experiment`] (data opened, graph checked), which [`run::start`]
+//! trains into a run directory and [`run::resume`] continues. Everything that other tools need is in that directory:
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `settings.toml`, `graph.toml`, `classes.txt` | the effective settings, the graph, the class names |
+//! | `metrics.jsonl` | losses of nodes and edges per logged step, training and evaluation measures per epoch |
+//! | `timing.jsonl` | seconds and images/s per epoch (apart, because times never repeat and metrics do) |
+//! | `events.out.tfevents.*` | the same for TensorBoard |
+//! | `checkpoints/step-NNN/` | `node1.safetensors` ... with PyTorch's names, `optimiser.safetensors`, `state.json` |
+//! | `result.json` | the final measures; it exists when the run is finished |
+
+mod checkpoint;
+mod error;
+mod evaluate;
+mod experiment;
+mod files;
+pub mod measures;
+mod metrics;
+mod overlay;
+mod plan;
+mod progress;
+mod record;
+pub mod run;
+mod saved;
+pub mod schedule;
+mod settings;
+mod sgd;
+mod tensorboard;
+mod trainer;
+
+pub use error::Error;
+pub use evaluate::evaluate;
+pub use experiment::Experiment;
+pub use files::write_atomically;
+pub use measures::Measures;
+pub use metrics::{EdgeReport, EpochReport, NodeReport, StepReport};
+pub use overlay::overlay;
+pub use progress::{Observer, Silent};
+pub use run::{Outcome, RunResult};
+pub use saved::SavedRun;
+pub use schedule::Schedule;
+pub use settings::{EvaluateOn, GraphSettings, LossSection, Settings, SplitSettings, TrainSettings};
+pub use sgd::SgdSettings;
+pub use trainer::{NodeState, Trainer};

@@ -1,0 +1,218 @@
+//! What a run reports: one JSON line per logged step and per epoch, without times, so that an interrupted and resumed
+//! run writes the same bytes as one that ran through.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Measures};
+
+/// Losses of one step, or their means over an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Counted from 1 over the whole training.
+    pub step: u64,
+    /// Counted from 1.
+    pub epoch: usize,
+    /// After the schedule.
+    pub learning_rate: f64,
+    /// Per node.
+    pub nodes: Vec<NodeReport>,
+    /// Per edge that is not cut: label edges first, then by target and source.
+    pub edges: Vec<EdgeReport>,
+}
+
+/// Training figures of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Sum of the losses of its incoming edges; `None` if it is not trained.
+    pub loss: Option<f64>,
+    /// Top-1 accuracy on the augmented training images in percent; `None` if it did not see them.
+    pub accuracy: Option<f64>,
+}
+
+/// Losses of an edge, batch means after the gate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// `label` or the source node, counted from 1.
+    pub from: Source,
+    /// The target node, counted from 1.
+    pub to: usize,
+    /// Sum of the parts below, or the cross-entropy of a label edge.
+    pub loss: f64,
+    /// From class probabilities, if the design uses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// From attention maps, if the design uses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<f64>,
+}
+
+/// Where an edge starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Source {
+    /// At a network node, counted from 1.
+    Node(usize),
+    /// At the label.
+    Label(LabelName),
+}
+
+/// The word `label`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelName {
+    /// The ground truth.
+    Label,
+}
+
+impl std::fmt::Display for EdgeReport {
+    /// The edge as graph files write it, `1 -> 2`.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self.from {
+            Source::Node(source) => write!(f, "{source} -> {}", self.to),
+            Source::Label(_) => write!(f, "label -> {}", self.to),
+        }
+    }
+}
+
+/// An epoch's figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// Means over the epoch's steps; `step` is its last one.
+    pub train: StepReport,
+    /// After the epoch, if it was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Measures>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line<'a> {
+    Step(&'a StepReport),
+    Epoch(&'a EpochReport),
+}
+
+/// Appends to `metrics.jsonl`.
+pub(crate) struct MetricsFile {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl MetricsFile {
+    /// Opens the file and cuts it to `bytes`, its length when the checkpoint was written.
+    pub fn open(path: &Path, bytes: u64) -> Result<Self, Error> {
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.create(true).truncate(false).write(true).open(path).map_err(Error::file("open", path))?;
+        file.set_len(bytes)
+            .and_then(|()| file.seek(SeekFrom::End(0)).map(drop))
+            .map_err(Error::file("write", path))?;
+        Ok(Self { file, path: path.to_owned(), bytes })
+    }
+
+    pub fn step(&mut self, report: &StepReport) -> Result<(), Error> {
+        self.write(&Line::Step(report))
+    }
+
+    pub fn epoch(&mut self, report: &EpochReport) -> Result<(), Error> {
+        self.write(&Line::Epoch(report))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<(), Error> {
+        let mut text = serde_json::to_string(line).map_err(|e| Error::Setting(e.to_string()))?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until everything is on the disk; returns the length in bytes.
+    pub fn sync(&mut self) -> Result<u64, Error> {
+        self.file.sync_all().map_err(Error::file("write", &self.path))?;
+        Ok(self.bytes)
+    }
+}
+
+/// Sums reports into an epoch's means. Part of the checkpoint, in full precision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EpochSums {
+    steps: u64,
+    sum: Option<StepReport>,
+}
+
+impl EpochSums {
+    pub fn add(&mut self, report: &StepReport) {
+        self.steps += 1;
+        let Some(sum) = &mut self.sum else {
+            self.sum = Some(report.clone());
+            return;
+        };
+        let add = |sum: &mut Option<f64>, value: Option<f64>| *sum = sum.zip(value).map(|(a, b)| a + b);
+        for (sum, node) in sum.nodes.iter_mut().zip(&report.nodes) {
+            add(&mut sum.loss, node.loss);
+            add(&mut sum.accuracy, node.accuracy);
+        }
+        for (sum, edge) in sum.edges.iter_mut().zip(&report.edges) {
+            sum.loss += edge.loss;
+            add(&mut sum.probability, edge.probability);
+            add(&mut sum.attention, edge.attention);
+        }
+        (sum.step, sum.learning_rate) = (report.step, report.learning_rate);
+    }
+
+    /// The means; `None` if nothing was added.
+    pub fn mean(&self) -> Option<StepReport> {
+        let mut mean = self.sum.clone()?;
+        let n = self.steps as f64;
+        for node in &mut mean.nodes {
+            node.loss = node.loss.map(|v| v / n);
+            node.accuracy = node.accuracy.map(|v| v / n);
+        }
+        for edge in &mut mean.edges {
+            edge.loss /= n;
+            edge.probability = edge.probability.map(|v| v / n);
+            edge.attention = edge.attention.map(|v| v / n);
+        }
+        Some(mean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_read_back_as_written() {
+        let edge = |from| EdgeReport { from, to: 2, loss: 0.1 + 0.2, probability: Some(1.0 / 3.0), attention: None };
+        let report = StepReport {
+            step: 3,
+            epoch: 1,
+            learning_rate: 0.1,
+            nodes: vec![NodeReport { loss: Some(2.5), accuracy: None }],
+            edges: vec![edge(Source::Label(LabelName::Label)), edge(Source::Node(1))],
+        };
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(text.contains(r#""from":"label""#) && text.contains(r#""from":1"#), "{text}");
+        assert_eq!(serde_json::from_str::<StepReport>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn means_are_over_steps() {
+        let node = |loss| StepReport {
+            step: 1,
+            epoch: 1,
+            learning_rate: 0.1,
+            nodes: vec![NodeReport { loss: Some(loss), accuracy: None }],
+            edges: vec![],
+        };
+        let mut sums = EpochSums::default();
+        assert!(sums.mean().is_none());
+        sums.add(&node(1.0));
+        sums.add(&node(2.0));
+        assert_eq!(sums.mean().unwrap().nodes[0].loss, Some(1.5));
+    }
+}

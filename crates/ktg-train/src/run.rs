@@ -1,0 +1,377 @@
+//! One training run, from an experiment to a finished run directory, however often it is interrupted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ktg_data::{Loader, LoaderConfig, epoch_order};
+use ktg_nn::burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, State};
+use crate::evaluate::evaluate;
+use crate::files::{read_text, write_atomically};
+use crate::metrics::{EpochReport, MetricsFile, StepReport};
+use crate::record::Recorder;
+use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
+use crate::schedule::{self, Position};
+use crate::tensorboard::EventFile;
+use crate::trainer::{Moment, Trainer};
+use crate::{Error, Experiment, Measures, Observer, Settings};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done; this is also in `result.json`.
+    Finished(RunResult),
+    /// Stopped on request, after a checkpoint; it can be resumed.
+    Interrupted {
+        /// Steps done.
+        step: u64,
+        /// Steps of the whole training.
+        steps: u64,
+    },
+}
+
+/// `result.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The graph's name, if it has one.
+    pub graph: Option<String>,
+    /// The graph's canonical hash.
+    pub graph_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Training images.
+    pub train_images: usize,
+    /// Seconds of training and judging, as far as `timing.jsonl` knows.
+    pub seconds: f64,
+    /// The networks after the last epoch.
+    pub measures: Measures,
+}
+
+/// Starts `experiment` in `directory`, which must be new, empty or missing. A set `stop` flag ends the run after the
+/// step at hand, with a checkpoint.
+pub fn start(
+    experiment: Experiment,
+    directory: &Path,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    let _lock = lock(directory)?;
+    let own = [GRAPH, DATA, "run.lock", "graph.toml.tmp", "data.json.tmp", "settings.toml.tmp"];
+    for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
+        let name = entry.map_err(Error::file("read", directory))?.file_name();
+        let name = name.to_string_lossy();
+        if name == SETTINGS {
+            let reason = "there is a run in it already; continue it with --resume, or choose another directory";
+            return Err(Error::run(directory, reason));
+        }
+        if !own.contains(&&*name) {
+            let reason = format!("it is not empty (there is `{name}`); choose another directory");
+            return Err(Error::run(directory, reason));
+        }
+    }
+    let data = DataFile {
+        classes: experiment.train.class_names().to_vec(),
+        channels: experiment.train.channels(),
+        train_images: experiment.train.len(),
+    };
+    let json = serde_json::to_vec_pretty(&data).map_err(|e| Error::run(directory, e.to_string()))?;
+    write_atomically(&directory.join(DATA), &json)?;
+    write_atomically(&directory.join(GRAPH), experiment.graph.to_toml().as_bytes())?;
+    // The settings come last: a directory without them holds no run yet.
+    let mut settings = experiment.settings.clone();
+    settings.graph = crate::GraphSettings { file: Some(PathBuf::from(GRAPH)), ..Default::default() };
+    write_atomically(&directory.join(SETTINGS), settings.to_toml()?.as_bytes())?;
+    Run::new(experiment, directory)?.train(stop, observer)
+}
+
+/// Continues the run in `directory` from its newest usable checkpoint; a finished one just gives its result.
+pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    let settings = directory.join(SETTINGS);
+    if !settings.is_file() {
+        return Err(Error::run(directory, "there is no run in it (no settings.toml); start one with `ktg train`"));
+    }
+    let _lock = lock(directory)?;
+    let result = directory.join(RESULT);
+    if result.exists() {
+        let result = serde_json::from_str(&read_text(&result)?).map_err(|e| Error::run(&result, e.to_string()))?;
+        return Ok(Outcome::Finished(result));
+    }
+    let experiment = Experiment::open(Settings::read(&settings)?, directory)?;
+    Run::new(experiment, directory)?.train(stop, observer)
+}
+
+/// Holds the directory for this process; the system lets go of it however the process ends.
+fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join("run.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(Error::file("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Error::run(directory, "another process is working on this run; wait for it or stop it"))
+        }
+        Err(fs::TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
+    }
+}
+
+struct Run {
+    experiment: Experiment,
+    directory: PathBuf,
+    device: Device,
+    trainer: Trainer,
+    state: State,
+    checkpoint_written: Instant,
+}
+
+impl Run {
+    fn new(experiment: Experiment, directory: &Path) -> Result<Self, Error> {
+        let device = Device::flex();
+        let settings = &experiment.settings;
+        let trainer = Trainer::new(
+            &experiment.graph,
+            &experiment.configs,
+            settings.seed,
+            (&settings.loss).into(),
+            settings.train.sgd(),
+            &device,
+        )?;
+        let state = State::new(settings.seed);
+        let directory = directory.to_owned();
+        Ok(Self { experiment, directory, device, trainer, state, checkpoint_written: Instant::now() })
+    }
+
+    fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        for warning in &self.experiment.warnings {
+            observer.warning(warning);
+        }
+        self.restore(observer)?;
+        let metrics_path = self.directory.join("metrics.jsonl");
+        let mut metrics = MetricsFile::open(&metrics_path, self.state.metrics_bytes)?;
+        let mut events = EventFile::create(&self.directory, self.state.step)?;
+        let train = self.experiment.settings.train.clone();
+        let mut recorder = match train.record_steps {
+            steps if steps > 0 && self.state.step == 0 => Some(Recorder::start(&self.directory, &self.trainer, steps)?),
+            _ => None,
+        };
+        let steps = self.experiment.steps();
+        let all_steps = (train.epochs * steps) as u64;
+        observer.started(train.epochs, steps, self.state.step);
+        while self.state.epoch < train.epochs {
+            let started = Instant::now();
+            let first_batch = self.state.batch;
+            for batch in self.loader()? {
+                let batch = batch?;
+                let images = batch.labels.len();
+                let at = self.moment(steps, all_steps);
+                if let Some(recorder) = &mut recorder {
+                    recorder.batch(at.step, &batch)?;
+                }
+                let report = self.trainer.step(batch, at)?;
+                self.state.sums.add(&report);
+                self.state.step += 1;
+                self.state.batch += 1;
+                if train.log_every > 0 && at.step % train.log_every == 0 {
+                    metrics.step(&report)?;
+                    events.scalars(at.step, &step_scalars(&report))?;
+                }
+                observer.step(&report, images);
+                let stopping = stop.load(Ordering::Relaxed);
+                let due = self.checkpoint_written.elapsed() > Duration::from_secs_f64(60.0 * train.checkpoint_minutes);
+                if (stopping || due) && self.state.batch < steps {
+                    self.checkpoint(&mut metrics)?;
+                    if stopping {
+                        return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+                    }
+                }
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            let report = self.finish_epoch(observer)?;
+            let images = (steps - first_batch) * train.batch_size;
+            self.time(&report, seconds, started.elapsed().as_secs_f64(), images)?;
+            events.scalars(report.train.step, &epoch_scalars(&report))?;
+            metrics.epoch(&report)?;
+            self.checkpoint(&mut metrics)?;
+            let ended = observer.epoch(&report).is_break() || stop.load(Ordering::Relaxed);
+            if self.state.epoch == train.epochs {
+                return self.finish(report).map(Outcome::Finished);
+            }
+            if ended {
+                return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+            }
+        }
+        // Killed between the last checkpoint and the result: judge once more, which gives the same measures.
+        let measures = self.judge(observer)?;
+        let train = StepReport { step: self.state.step, epoch: train.epochs, ..empty_report() };
+        self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
+    }
+
+    fn restore(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let directory = self.directory.join("checkpoints");
+        let (newest, warnings) = checkpoint::newest(&directory)?;
+        for warning in &warnings {
+            observer.warning(warning);
+        }
+        let Some(path) = newest else {
+            if !warnings.is_empty() {
+                observer.warning("no checkpoint can be used: the run starts from the beginning");
+            }
+            return Ok(());
+        };
+        let state = checkpoint::restore(&path, &mut self.trainer)?;
+        if state.seed != self.state.seed {
+            return Err(Error::run(&path, "it belongs to a run with another seed; settings.toml was changed"));
+        }
+        let metrics = self.directory.join("metrics.jsonl");
+        let length = fs::metadata(&metrics).map(|m| m.len()).unwrap_or(0);
+        if length < state.metrics_bytes {
+            return Err(Error::run(&metrics, "it is shorter than when the checkpoint was written; restore the file"));
+        }
+        self.state = state;
+        Ok(())
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        let Settings { seed, train, .. } = &self.experiment.settings;
+        let epoch = self.state.epoch as u64;
+        let config = LoaderConfig {
+            batch_size: train.batch_size,
+            threads: train.loader_threads,
+            drop_last: true,
+            seed: *seed,
+            epoch,
+            start_batch: self.state.batch,
+            ..LoaderConfig::new(self.experiment.transform.train.clone())
+        };
+        let data = &self.experiment.train;
+        Ok(Loader::new(data, config, epoch_order(data.len(), *seed, epoch, train.shuffle))?)
+    }
+
+    fn moment(&self, steps: usize, all_steps: u64) -> Moment {
+        let train = &self.experiment.settings.train;
+        let State { epoch, batch: step, .. } = self.state;
+        let factor =
+            schedule::factor(&train.schedule, train.warmup_epochs, Position { epoch, epochs: train.epochs, step, steps });
+        Moment {
+            step: self.state.step + 1,
+            steps: all_steps,
+            epoch: epoch + 1,
+            learning_rate: train.learning_rate * factor,
+        }
+    }
+
+    fn checkpoint(&mut self, metrics: &mut MetricsFile) -> Result<(), Error> {
+        self.state.metrics_bytes = metrics.sync()?;
+        let keep = self.experiment.settings.train.keep_checkpoints;
+        checkpoint::write(&self.directory.join("checkpoints"), self.state.clone(), &self.trainer, keep)?;
+        self.checkpoint_written = Instant::now();
+        Ok(())
+    }
+
+    /// Ends the epoch: means of the losses, and measures if they are due.
+    fn finish_epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochReport, Error> {
+        let settings = &self.experiment.settings.train;
+        self.state.epoch += 1;
+        self.state.batch = 0;
+        let train = std::mem::take(&mut self.state.sums).mean().unwrap_or_else(empty_report);
+        let last = self.state.epoch == settings.epochs;
+        let due = last || (settings.evaluate_every > 0 && self.state.epoch % settings.evaluate_every == 0);
+        let evaluation = if due { Some(self.judge(observer)?) } else { None };
+        Ok(EpochReport { train, evaluation })
+    }
+
+    fn judge(&self, observer: &mut dyn Observer) -> Result<Measures, Error> {
+        let Experiment { settings, evaluation, transform, .. } = &self.experiment;
+        evaluate(
+            &self.trainer.networks(),
+            evaluation,
+            &transform.eval,
+            settings.train.evaluate_batch_size,
+            settings.train.loader_threads,
+            &self.device,
+            |done, all| observer.evaluating(done, all),
+        )
+    }
+
+    fn time(&self, report: &EpochReport, training: f64, all: f64, images: usize) -> Result<(), Error> {
+        let path = self.directory.join("timing.jsonl");
+        let line = Timing {
+            epoch: report.train.epoch,
+            training_seconds: training,
+            seconds: all,
+            images_per_second: images as f64 / training.max(1e-9),
+        };
+        let text = serde_json::to_string(&line).map_err(|e| Error::run(&path, e.to_string()))? + "\n";
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::file("write", &path))
+    }
+
+    fn finish(&self, report: EpochReport) -> Result<RunResult, Error> {
+        let path = self.directory.join(RESULT);
+        let measures = report.evaluation.ok_or_else(|| Error::run(&path, "the last epoch was not judged"))?;
+        let timing = fs::read_to_string(self.directory.join("timing.jsonl")).unwrap_or_default();
+        let lines = timing.lines().filter_map(|line| serde_json::from_str::<Timing>(line).ok());
+        let Experiment { settings, graph, train, .. } = &self.experiment;
+        let result = RunResult {
+            graph: graph.name.clone(),
+            graph_hash: graph.hash().to_string(),
+            seed: settings.seed,
+            epochs: settings.train.epochs,
+            train_images: train.len(),
+            seconds: lines.map(|line| line.seconds).sum(),
+            measures,
+        };
+        let json = serde_json::to_vec_pretty(&result).map_err(|e| Error::run(&path, e.to_string()))?;
+        write_atomically(&path, &json)?;
+        Ok(result)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Timing {
+    epoch: usize,
+    training_seconds: f64,
+    seconds: f64,
+    images_per_second: f64,
+}
+
+fn empty_report() -> StepReport {
+    StepReport { step: 0, epoch: 0, learning_rate: 0.0, nodes: Vec::new(), edges: Vec::new() }
+}
+
+fn step_scalars(report: &StepReport) -> Vec<(String, f64)> {
+    let mut scalars = vec![("learning rate".to_owned(), report.learning_rate)];
+    for (m, node) in report.nodes.iter().enumerate() {
+        scalars.extend(node.loss.map(|loss| (format!("step/loss of node {}", m + 1), loss)));
+    }
+    let edge = |edge: &crate::EdgeReport| (format!("step/loss of edge {edge}"), edge.loss);
+    scalars.extend(report.edges.iter().map(edge));
+    scalars
+}
+
+fn epoch_scalars(report: &EpochReport) -> Vec<(String, f64)> {
+    let mut scalars = Vec::new();
+    for (m, node) in report.train.nodes.iter().enumerate() {
+        let m = m + 1;
+        scalars.extend(node.loss.map(|v| (format!("train/loss of node {m}"), v)));
+        scalars.extend(node.accuracy.map(|v| (format!("train/accuracy of node {m}"), v)));
+    }
+    if let Some(measures) = &report.evaluation {
+        for (m, node) in measures.nodes.iter().enumerate() {
+            scalars.push((format!("evaluation/accuracy of node {}", m + 1), node.top1));
+        }
+        let ensemble = &measures.ensemble;
+        scalars.push(("evaluation/accuracy of ensemble".to_owned(), ensemble.accuracy.top1));
+        scalars.push(("evaluation/node average".to_owned(), measures.node_average.top1));
+        scalars.push(("evaluation/NLL of ensemble".to_owned(), ensemble.nll));
+        scalars.push(("evaluation/ECE of ensemble".to_owned(), ensemble.ece));
+    }
+    scalars
+}

@@ -1,0 +1,161 @@
+//! Reading a run directory: its networks, ready to judge and to predict.
+
+use std::path::{Path, PathBuf};
+
+use ktg_data::{Dataset, Image, Purpose, Transform};
+use ktg_graph::{Document, Graph};
+use ktg_nn::burn::module::Module;
+use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
+use ktg_nn::{Architecture, Network, NetworkConfig, Wanted, weights};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, weights_name};
+use crate::evaluate::evaluate;
+use crate::files::read_text;
+use crate::{Error, Experiment, Measures, Settings};
+
+pub(crate) const SETTINGS: &str = "settings.toml";
+pub(crate) const GRAPH: &str = "graph.toml";
+pub(crate) const DATA: &str = "data.json";
+pub(crate) const RESULT: &str = "result.json";
+
+/// What a run remembers of its data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DataFile {
+    pub classes: Vec<String>,
+    pub channels: usize,
+    pub train_images: usize,
+}
+
+/// The networks of a run, as its newest checkpoint has them.
+pub struct SavedRun {
+    /// The run directory.
+    pub directory: PathBuf,
+    /// The run's settings.
+    pub settings: Settings,
+    /// The run's graph.
+    pub graph: Graph,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Channels of the networks' input.
+    pub channels: usize,
+    /// What happens to images.
+    pub transform: Transform,
+    /// The checkpoint that the weights come from.
+    pub checkpoint: PathBuf,
+    /// A sentence about each newer checkpoint that cannot be used.
+    pub warnings: Vec<String>,
+    networks: Vec<Network>,
+    device: Device,
+}
+
+/// What one node sees in one image.
+#[derive(Clone, Debug)]
+pub struct NodePrediction {
+    /// Probability of every class.
+    pub probabilities: Vec<f64>,
+    /// Attention map, row-major, and its width.
+    pub map: Option<(Vec<f32>, usize)>,
+}
+
+/// What all nodes and the ensemble say of one image.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The pixels that the networks saw, `[channels, side, side]`.
+    pub input: Vec<f32>,
+    /// Per node.
+    pub nodes: Vec<NodePrediction>,
+    /// Probability of every class according to the ensemble node.
+    pub ensemble: Vec<f64>,
+}
+
+impl SavedRun {
+    /// Reads a run directory.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        let settings_path = directory.join(SETTINGS);
+        if !settings_path.is_file() {
+            return Err(Error::run(directory, "there is no run in it (no settings.toml)"));
+        }
+        let settings = Settings::read(&settings_path)?;
+        let document = Document::read(&directory.join(GRAPH))?;
+        let data_path = directory.join(DATA);
+        let data: DataFile =
+            serde_json::from_str(&read_text(&data_path)?).map_err(|e| Error::run(&data_path, e.to_string()))?;
+        let (newest, warnings) = checkpoint::newest(&directory.join("checkpoints"))?;
+        let Some(checkpoint) = newest else {
+            let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";
+            return Err(Error::run(directory, reason));
+        };
+        let device = Device::flex();
+        let mut networks = Vec::new();
+        for (m, node) in document.graph.nodes().iter().enumerate() {
+            let architecture: Architecture =
+                node.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
+            let config = NetworkConfig { architecture, classes: data.classes.len(), channels: data.channels };
+            let mut network = config.init(&device, &mut ktg_data::rng(0, Purpose::Init, m as u64, 0));
+            let path = checkpoint.join(weights_name(m));
+            network.load_state_dict(&weights::read(&path)?, &path.display().to_string())?;
+            networks.push(network.valid());
+        }
+        let transform = Transform::new(&settings.augment, settings.side, data.channels)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            settings,
+            graph: document.graph,
+            classes: data.classes,
+            channels: data.channels,
+            transform,
+            checkpoint,
+            warnings,
+            networks,
+            device,
+        })
+    }
+
+    /// The images that the run's settings judge by.
+    pub fn evaluation_data(&self) -> Result<Dataset, Error> {
+        let experiment = Experiment::open(self.settings.clone(), &self.directory)?;
+        Ok(experiment.evaluation)
+    }
+
+    /// Measures on `dataset`, which must have the run's classes.
+    pub fn evaluate(&self, dataset: &Dataset, progress: impl FnMut(usize, usize)) -> Result<Measures, Error> {
+        if dataset.class_names() != self.classes {
+            let reason = format!(
+                "its networks know {} classes, and the data has {} or others; judge it on data with the same classes",
+                self.classes.len(),
+                dataset.classes()
+            );
+            return Err(Error::run(&self.directory, reason));
+        }
+        let train = &self.settings.train;
+        let (batch, threads) = (train.evaluate_batch_size, train.loader_threads);
+        evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, progress)
+    }
+
+    /// What the networks see in an image file.
+    pub fn predict(&self, path: &Path) -> Result<Prediction, Error> {
+        let image = Image::open(path, self.channels)?;
+        let pipeline = &self.transform.eval;
+        let mut input = vec![0.0; pipeline.values()];
+        pipeline.apply(&image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
+        let side = self.settings.side;
+        let shape = [1, self.channels, side, side];
+        let images = Tensor::<4>::from_data(TensorData::new(input.clone(), shape), &self.device);
+        let outputs: Vec<_> = self.networks.iter().map(|n| n.forward(images.clone(), Wanted::MAP)).collect();
+        let logits: Vec<Tensor<2>> = outputs.iter().map(|o| o.logits.clone()).collect();
+        let nodes = outputs.into_iter().map(|outputs| NodePrediction {
+            probabilities: probabilities(outputs.logits),
+            map: outputs.attention_map.map(|map| {
+                let width = map.dims()[2];
+                (weights::values(map), width)
+            }),
+        });
+        Ok(Prediction { input, nodes: nodes.collect(), ensemble: probabilities(ktg_nn::ensemble_logits(&logits)) })
+    }
+}
+
+fn probabilities(logits: Tensor<2>) -> Vec<f64> {
+    let logits: Vec<f64> = weights::values(logits).into_iter().map(f64::from).collect();
+    crate::measures::softmax(&logits)
+}

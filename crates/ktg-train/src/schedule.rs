@@ -1,0 +1,71 @@
+//! Learning-rate schedules, as factors on the base learning rate.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate changes from epoch to epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Schedule {
+    /// The same in all epochs.
+    Constant,
+    /// Times `factor` at the start of each milestone epoch (counted from 0), as PyTorch's `MultiStepLR`.
+    MultiStep {
+        /// Epochs, as numbers or, if all are below 1, as shares of the training.
+        milestones: Vec<f64>,
+        /// Default: 0.1.
+        #[serde(default = "tenth")]
+        factor: f64,
+    },
+    /// Half a cosine from 1 towards 0 over all epochs, as PyTorch's `CosineAnnealingLR`.
+    Cosine,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+impl Default for Schedule {
+    /// The paper's: a tenth at half of the training and again at three quarters (epochs 150 and 225 of 300).
+    fn default() -> Self {
+        Schedule::MultiStep { milestones: vec![0.5, 0.75], factor: tenth() }
+    }
+}
+
+impl Schedule {
+    /// Factor on the base learning rate in `epoch` (from 0) of `epochs`.
+    fn factor(&self, epoch: usize, epochs: usize) -> f64 {
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::MultiStep { milestones, factor } => {
+                let shares = milestones.iter().all(|&m| m < 1.0);
+                let unit = if shares { epochs as f64 } else { 1.0 };
+                let passed = milestones.iter().filter(|&&m| epoch as f64 >= m * unit).count();
+                factor.powi(passed as i32)
+            }
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * epoch as f64 / epochs as f64).cos()),
+        }
+    }
+}
+
+/// Where in the training a step is.
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// All epochs.
+    pub epochs: usize,
+    /// The step within the epoch, from 0.
+    pub step: usize,
+    /// Steps an epoch.
+    pub steps: usize,
+}
+
+/// Factor on the base learning rate at a step. In the first `warmup` epochs it rises linearly, from 1/S at the first of
+/// their S steps to 1 at the last; the schedule counts its epochs from the start of the training all the same.
+pub fn factor(schedule: &Schedule, warmup: usize, at: Position) -> f64 {
+    if at.epoch < warmup {
+        let done = (at.epoch * at.steps + at.step + 1) as f64;
+        return done / (warmup * at.steps) as f64;
+    }
+    schedule.factor(at.epoch, at.epochs)
+}

@@ -1,0 +1,292 @@
+//! The experiment file: every setting of a run, with its default.
+
+use std::path::{Path, PathBuf};
+
+use ktg_data::{Augment, DataSource};
+use ktg_nn::loss::LossSettings;
+use serde::{Deserialize, Serialize};
+
+use crate::files::read_text;
+use crate::{Error, Schedule, SgdSettings};
+
+/// All settings of a run. In TOML; whatever is left out has its default, and unknown keys are errors.
+///
+/// ```toml
+/// seed = 1
+/// side = 32
+///
+/// [graph]
+/// preset = "dml"
+/// nodes = 2
+/// architecture = "abn-resnet-cifar-20"
+///
+/// [data]
+/// source = "list"
+/// root = "photos"
+/// train = "train.txt"
+/// test = "test.txt"
+///
+/// [train]
+/// epochs = 60
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Seed of weights, order of images and augmentation. Default: 0. TOML integers go up to 2^63 - 1.
+    pub seed: u64,
+    /// Side of the networks' square input in pixels. Default: 32.
+    pub side: usize,
+    /// The graph.
+    pub graph: GraphSettings,
+    /// Where the images are.
+    pub data: DataSource,
+    /// Which images train and which judge.
+    pub split: SplitSettings,
+    /// What happens to an image before a network sees it.
+    pub augment: Augment,
+    /// The training.
+    pub train: TrainSettings,
+    /// The losses.
+    pub loss: LossSection,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            side: 32,
+            graph: GraphSettings::default(),
+            data: DataSource::default(),
+            split: SplitSettings::default(),
+            augment: Augment::default(),
+            train: TrainSettings::default(),
+            loss: LossSection::default(),
+        }
+    }
+}
+
+/// The graph: a file, or a preset.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GraphSettings {
+    /// A graph file, relative to the experiment file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Name of a preset; see `ktg graph preset --help`. Default, if there is no file either: independent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Number of network nodes of the preset. Default: 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
+    /// Architecture of all nodes. Default for presets: abn-resnet-cifar-20. With a file, it replaces the file's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Weights of the preset `kd`'s teacher, node 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+}
+
+/// The images that a run is judged on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvaluateOn {
+    /// The test images.
+    #[default]
+    Test,
+    /// The validation images.
+    Val,
+    /// A held-out part of the training images (SPEC 8), which are then not trained on.
+    SearchSplit,
+}
+
+/// Which images train and which judge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitSettings {
+    /// What the run is judged on. Default: test.
+    pub evaluate_on: EvaluateOn,
+    /// With `evaluate_on = "search-split"`: share of each class that is trained on. Default: 0.5, the paper's for
+    /// fine-grained sets (0.8 for CIFAR).
+    pub search_share: f64,
+    /// Share of the training images that is used at all, stratified by class. Default: 1.
+    pub train_share: f64,
+    /// Seed of the splits, apart from the run's, so that runs with several seeds share a split. Default: 0.
+    pub seed: u64,
+}
+
+impl Default for SplitSettings {
+    fn default() -> Self {
+        Self { evaluate_on: EvaluateOn::Test, search_share: 0.5, train_share: 1.0, seed: 0 }
+    }
+}
+
+/// The training. The defaults are the paper's (SPEC 9).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Passes over the training images. Default: 300.
+    pub epochs: usize,
+    /// Images a step; an incomplete last batch is dropped. Default: 16.
+    pub batch_size: usize,
+    /// Learning rate before the schedule's factor. Default: 0.1.
+    pub learning_rate: f64,
+    /// Momentum. Default: 0.9.
+    pub momentum: f64,
+    /// L2 penalty. Default: 1e-4.
+    pub weight_decay: f64,
+    /// Epochs in which the learning rate rises linearly. Default: 0.
+    pub warmup_epochs: usize,
+    /// Whether the order of the images changes every epoch. Default: true.
+    pub shuffle: bool,
+    /// Loader threads that decode and augment ahead of training; 0: none. Changes no result. Default: 2.
+    pub loader_threads: usize,
+    /// Every how many steps `metrics.jsonl` gets the losses of all nodes and edges; 0: never. Default: 50.
+    pub log_every: u64,
+    /// Every how many epochs the networks are judged, besides the last. 0: only after the last. Default: 1.
+    pub evaluate_every: usize,
+    /// Images a batch when judging. Default: 100.
+    pub evaluate_batch_size: usize,
+    /// A checkpoint is written after every epoch and, within an epoch, every so many minutes. Default: 10.
+    pub checkpoint_minutes: f64,
+    /// How many checkpoints are kept, the newest; at least 2, so that one bad file loses little. Default: 2.
+    pub keep_checkpoints: usize,
+    /// Writes the initial weights and the batches of the first so many steps, to be checked against another
+    /// implementation (`fixtures/verify_run.py`). Default: 0.
+    pub record_steps: u64,
+    /// Learning-rate schedule. Default: x0.1 at half and at three quarters of the training.
+    pub schedule: Schedule,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 300,
+            batch_size: 16,
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            warmup_epochs: 0,
+            shuffle: true,
+            loader_threads: 2,
+            log_every: 50,
+            evaluate_every: 1,
+            evaluate_batch_size: 100,
+            checkpoint_minutes: 10.0,
+            keep_checkpoints: 2,
+            record_steps: 0,
+            schedule: Schedule::default(),
+        }
+    }
+}
+
+impl TrainSettings {
+    /// The optimiser's part.
+    pub fn sgd(&self) -> SgdSettings {
+        SgdSettings { momentum: self.momentum, weight_decay: self.weight_decay }
+    }
+}
+
+/// Settings of the losses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossSection {
+    /// Softmax temperature of the probability losses. Default: 1.
+    pub temperature: f64,
+    /// Sides of the windows that attention losses compare. Default: 3, 7, 11.
+    pub crop_sizes: Vec<usize>,
+}
+
+impl Default for LossSection {
+    fn default() -> Self {
+        let LossSettings { temperature, crop_sizes } = LossSettings::default();
+        Self { temperature, crop_sizes }
+    }
+}
+
+impl From<&LossSection> for LossSettings {
+    fn from(section: &LossSection) -> Self {
+        Self { temperature: section.temperature, crop_sizes: section.crop_sizes.clone() }
+    }
+}
+
+impl Settings {
+    /// Reads an experiment file. The error names file, line and key.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = read_text(path)?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses an experiment file's text; `origin` names it in messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
+        let settings: Self = toml::from_str(text).map_err(|e| {
+            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let place = line.map_or(origin.to_owned(), |line| format!("{origin}:{line}"));
+            Error::Setting(format!("{place}: {}", e.message().replace('\n', " ")))
+        })?;
+        settings.check().map_err(|e| match e {
+            Error::Setting(message) => Error::Setting(format!("{origin}: {message}")),
+            other => other,
+        })?;
+        Ok(settings)
+    }
+
+    /// The same as a file.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(|e| Error::Setting(format!("the settings cannot be written as TOML: {e}")))
+    }
+
+    /// Checks every number's range.
+    pub fn check(&self) -> Result<(), Error> {
+        let (train, split, loss) = (&self.train, &self.split, &self.loss);
+        let finite = |v: f64| v.is_finite() && v >= 0.0;
+        let share = |v: f64| v > 0.0 && v <= 1.0;
+        let rules: [(bool, &str); 17] = [
+            (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
+            (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
+            ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
+            (train.epochs >= 1, "`train.epochs` is at least 1"),
+            (train.batch_size >= 1, "`train.batch_size` is at least 1"),
+            (train.evaluate_batch_size >= 1, "`train.evaluate_batch_size` is at least 1"),
+            (finite(train.learning_rate), "`train.learning_rate` is a number from 0 up"),
+            (finite(train.weight_decay), "`train.weight_decay` is a number from 0 up"),
+            ((0.0..1.0).contains(&train.momentum), "`train.momentum` is from 0 to below 1"),
+            (train.warmup_epochs <= train.epochs, "`train.warmup_epochs` is at most `train.epochs`"),
+            (train.keep_checkpoints >= 2, "`train.keep_checkpoints` is at least 2"),
+            (train.checkpoint_minutes > 0.0, "`train.checkpoint_minutes` is above 0"),
+            (train.loader_threads <= 1024, "`train.loader_threads` is at most 1024"),
+            (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
+            (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),
+            (loss.temperature > 0.0 && loss.temperature.is_finite(), "`loss.temperature` is above 0"),
+            (
+                !loss.crop_sizes.is_empty() && loss.crop_sizes.iter().all(|&s| s >= 1),
+                "`loss.crop_sizes` holds at least one size from 1 up",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(Error::Setting((*rule).to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_round_trips() {
+        let mut settings = Settings::default();
+        settings.train.schedule = Schedule::Cosine;
+        settings.graph.preset = Some("dml".to_owned());
+        let text = settings.to_toml().unwrap();
+        assert_eq!(Settings::parse(&text, "x").unwrap(), settings);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_key() {
+        let message = Settings::parse("seed = 1\n[train]\nepoch = 3\n", "e.toml").unwrap_err().to_string();
+        assert!(message.starts_with("e.toml:3: ") && message.contains("epoch"), "{message}");
+        let message = Settings::parse("[train]\nmomentum = 1.5\n", "e.toml").unwrap_err().to_string();
+        assert_eq!(message, "e.toml: `train.momentum` is from 0 to below 1");
+    }
+}

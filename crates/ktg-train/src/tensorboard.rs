@@ -1,0 +1,116 @@
+//! TensorBoard event files: scalars only.
+//!
+//! The format is TFRecord (length, masked CRC-32C, bytes, masked CRC-32C) around a protocol buffer `Event`. The crates
+//! that write it are unmaintained or bring a protobuf compiler, and a scalar needs five fields.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::Error;
+
+/// Writes one event file. Each process that works on a run writes its own; TensorBoard joins them, and an event
+/// that says "started at step k" makes it forget what an earlier process wrote beyond k.
+pub(crate) struct EventFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl EventFile {
+    /// Creates `events.out.tfevents.*` in `directory` for a process that goes on from `step`.
+    pub fn create(directory: &Path, step: u64) -> Result<Self, Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("events.out.tfevents.{:010}.{:09}.ktg", now.as_secs(), now.subsec_nanos());
+        let path = directory.join(name);
+        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        let mut events = Self { file, path };
+        events.write(&event(now.as_secs_f64(), 0, &bytes_field(3, b"brain.Event:2")))?;
+        // SessionLog { status: START } at the step from which older events are void.
+        events.write(&event(now.as_secs_f64(), step, &bytes_field(7, &varint_field(1, 1))))?;
+        Ok(events)
+    }
+
+    /// Adds scalars, by their names, at a step.
+    pub fn scalars(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let summary: Vec<u8> = values
+            .iter()
+            .flat_map(|(tag, value)| {
+                let mut body = bytes_field(1, tag.as_bytes());
+                body.push(2 << 3 | 5);
+                body.extend((*value as f32).to_le_bytes());
+                bytes_field(1, &body)
+            })
+            .collect();
+        self.write(&event(now, step, &bytes_field(5, &summary)))
+    }
+
+    fn write(&mut self, event: &[u8]) -> Result<(), Error> {
+        let length = (event.len() as u64).to_le_bytes();
+        let mut record = length.to_vec();
+        record.extend(masked_crc(&length).to_le_bytes());
+        record.extend(event);
+        record.extend(masked_crc(event).to_le_bytes());
+        self.file.write_all(&record).map_err(Error::file("write", &self.path))
+    }
+}
+
+fn masked_crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+fn varint_field(number: u8, value: u64) -> Vec<u8> {
+    [vec![number << 3], varint(value)].concat()
+}
+
+fn bytes_field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [vec![number << 3 | 2], varint(bytes.len() as u64), bytes.to_vec()].concat()
+}
+
+/// `Event { wall_time, step, <what> }`
+fn event(wall_time: f64, step: u64, what: &[u8]) -> Vec<u8> {
+    [&[1 << 3 | 1][..], &wall_time.to_le_bytes(), &varint_field(2, step), what].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_masked_checksum_is_tensorflows() {
+        // CRC-32C of 32 zero bytes is 0x8a9136aa (RFC 3720, appendix B.4).
+        assert_eq!(masked_crc(&[0; 32]), 0x8a91_36aa_u32.rotate_right(15).wrapping_add(0xa282_ead8));
+    }
+
+    #[test]
+    fn an_event_is_framed_and_encoded_as_tensorboard_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut events = EventFile::create(dir.path(), 7).unwrap();
+        events.scalars(300, &[("loss".to_owned(), 0.5)]).unwrap();
+        let bytes = std::fs::read(&events.path).unwrap();
+        let mut at = 0;
+        let mut records = Vec::new();
+        while at < bytes.len() {
+            let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+            let body = &bytes[at + 12..at + 12 + length];
+            let crc = u32::from_le_bytes(bytes[at + 12 + length..at + 16 + length].try_into().unwrap());
+            assert_eq!(crc, masked_crc(body));
+            records.push(body[9..].to_vec());
+            at += 16 + length;
+        }
+        assert_eq!(records[1], [0x10, 7, 0x3a, 2, 8, 1]);
+        let scalar = [0x10, 0xac, 0x02, 0x2a, 13, 0x0a, 11, 0x0a, 4, b'l', b'o', b's', b's', 0x15, 0, 0, 0, 0x3f];
+        assert_eq!(records[2], scalar);
+    }
+}
