@@ -75,6 +75,14 @@ impl Experiment {
         Ok(Self { settings, graph, configs, train, evaluation, transform, warnings })
     }
 
+    /// Decodes every image once, so that a broken file is known before training. `progress` hears how many of how many
+    /// are done.
+    pub fn check_images(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(), Error> {
+        let all = self.train.len() + self.evaluation.len();
+        self.train.check(0, &|done, _| progress(done, all))?;
+        Ok(self.evaluation.check(0, &|done, _| progress(self.train.len() + done, all))?)
+    }
+
     /// Steps an epoch.
     pub fn steps(&self) -> usize {
         self.train.len() / self.settings.train.batch_size

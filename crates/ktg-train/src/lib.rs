@@ -29,7 +29,7 @@ pub mod schedule;
 mod settings;
 mod sgd;
 mod tensorboard;
-mod trainer;
+pub mod trainer;
 
 pub use error::Error;
 pub use evaluate::evaluate;
@@ -44,4 +44,4 @@ pub use saved::SavedRun;
 pub use schedule::Schedule;
 pub use settings::{EvaluateOn, GraphSettings, LossSection, Settings, SplitSettings, TrainSettings};
 pub use sgd::SgdSettings;
-pub use trainer::{NodeState, Trainer};
+pub use trainer::Trainer;

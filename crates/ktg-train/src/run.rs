@@ -64,14 +64,14 @@ pub fn start(
 ) -> Result<Outcome, Error> {
     fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     let _lock = lock(directory)?;
+    if directory.join(SETTINGS).exists() {
+        let reason = "there is a run in it already; continue it with --resume, or choose another directory";
+        return Err(Error::run(directory, reason));
+    }
     let own = [GRAPH, DATA, "run.lock", "graph.toml.tmp", "data.json.tmp", "settings.toml.tmp"];
     for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
         let name = entry.map_err(Error::file("read", directory))?.file_name();
         let name = name.to_string_lossy();
-        if name == SETTINGS {
-            let reason = "there is a run in it already; continue it with --resume, or choose another directory";
-            return Err(Error::run(directory, reason));
-        }
         if !own.contains(&&*name) {
             let reason = format!("it is not empty (there is `{name}`); choose another directory");
             return Err(Error::run(directory, reason));

@@ -135,10 +135,14 @@ impl SavedRun {
 
     /// What the networks see in an image file.
     pub fn predict(&self, path: &Path) -> Result<Prediction, Error> {
-        let image = Image::open(path, self.channels)?;
+        self.predict_image(&Image::open(path, self.channels)?)
+    }
+
+    /// What the networks see in an image, which must have the run's number of channels.
+    pub fn predict_image(&self, image: &Image) -> Result<Prediction, Error> {
         let pipeline = &self.transform.eval;
         let mut input = vec![0.0; pipeline.values()];
-        pipeline.apply(&image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
+        pipeline.apply(image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
         let side = self.settings.side;
         let shape = [1, self.channels, side, side];
         let images = Tensor::<4>::from_data(TensorData::new(input.clone(), shape), &self.device);

@@ -230,6 +230,28 @@ impl Settings {
         Ok(settings)
     }
 
+    /// These settings with one changed: `key` as in `train.epochs`, `value` in TOML or, failing that, as plain text.
+    pub fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
+        let error = |reason: String| Error::Setting(format!("cannot set `{key}` to `{value}`: {reason}"));
+        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+        let value = match parsed.ok().and_then(|mut table| table.remove("value")) {
+            Some(value) => value,
+            None => toml::Value::String(value.to_owned()),
+        };
+        let mut root = toml::Table::try_from(self).map_err(|e| error(e.to_string()))?;
+        let (path, last) = match key.rsplit_once('.') {
+            Some((path, last)) => (path.split('.').collect(), last),
+            None => (Vec::new(), key),
+        };
+        let mut table = &mut root;
+        for part in path {
+            let entry = table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            table = entry.as_table_mut().ok_or_else(|| error(format!("`{part}` is not a table")))?;
+        }
+        table.insert(last.to_owned(), value);
+        root.try_into().map_err(|e: toml::de::Error| error(e.message().replace('\n', " ")))
+    }
+
     /// The same as a file.
     pub fn to_toml(&self) -> Result<String, Error> {
         toml::to_string(self).map_err(|e| Error::Setting(format!("the settings cannot be written as TOML: {e}")))
@@ -280,6 +302,17 @@ mod tests {
         settings.graph.preset = Some("dml".to_owned());
         let text = settings.to_toml().unwrap();
         assert_eq!(Settings::parse(&text, "x").unwrap(), settings);
+    }
+
+    #[test]
+    fn single_settings_can_be_changed() {
+        let settings = Settings::default();
+        let changed = settings.with("train.epochs", "3").unwrap().with("graph.preset", "dml").unwrap();
+        assert_eq!((changed.train.epochs, changed.graph.preset.as_deref()), (3, Some("dml")));
+        let changed = changed.with("train.schedule", "{ kind = \"cosine\" }").unwrap();
+        assert_eq!(changed.train.schedule, Schedule::Cosine);
+        let message = settings.with("train.epoch", "3").unwrap_err().to_string();
+        assert!(message.starts_with("cannot set `train.epoch` to `3`: unknown field `epoch`"), "{message}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::sgd::Sgd;
 use crate::{Error, SgdSettings};
 
 /// A network node in training.
-pub struct NodeState {
+pub(crate) struct NodeState {
     /// On an autodiff device.
     pub(crate) network: Network,
     pub(crate) optimiser: Sgd,

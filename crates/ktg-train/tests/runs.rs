@@ -1,0 +1,261 @@
+//! Whole runs in one process: interrupted and resumed ones end bit for bit like those that ran through, damaged
+//! checkpoints fall back, errors are sentences. (`crates/ktg/tests/kill.rs` kills real processes.)
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ktg_train::{
+    EpochReport, Error, Experiment, GraphSettings, Observer, Outcome, RunResult, SavedRun, Settings, Silent,
+    StepReport, run,
+};
+
+/// A few dozen steps of the built-in data: small enough for the dev profile.
+fn settings() -> Settings {
+    let mut settings = Settings { side: 8, seed: 5, ..Settings::default() };
+    settings.graph = GraphSettings {
+        preset: Some("diverse".to_owned()),
+        nodes: Some(2),
+        architecture: Some("abn-resnet-cifar-8".to_owned()),
+        ..GraphSettings::default()
+    };
+    settings.split.train_share = 0.02;
+    settings.split.evaluate_on = ktg_train::EvaluateOn::SearchSplit;
+    settings.train.epochs = 2;
+    settings.train.batch_size = 8;
+    settings.train.log_every = 1;
+    settings.train.learning_rate = 0.05;
+    settings
+}
+
+fn start(settings: Settings, directory: &Path, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
+    let experiment = Experiment::open(settings, Path::new("."))?;
+    run::start(experiment, directory, stop, observer)
+}
+
+fn finish(directory: &Path) -> RunResult {
+    match run::resume(directory, &AtomicBool::new(false), &mut Silent).unwrap() {
+        Outcome::Finished(result) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn finished(outcome: Outcome) -> RunResult {
+    match outcome {
+        Outcome::Finished(result) => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sets the stop flag at a step.
+struct StopAt<'a>(u64, &'a AtomicBool);
+
+impl Observer for StopAt<'_> {
+    fn step(&mut self, report: &StepReport, _: usize) {
+        if report.step == self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Listen {
+    warnings: Vec<String>,
+    epochs: Vec<EpochReport>,
+}
+
+impl Observer for Listen {
+    fn warning(&mut self, message: &str) {
+        self.warnings.push(message.to_owned());
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        self.epochs.push(report.clone());
+        ControlFlow::Continue(())
+    }
+}
+
+/// Names of the checkpoints, oldest first.
+fn checkpoints(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory.join("checkpoints"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Everything that must be equal, bit for bit: metrics and the last checkpoint's files.
+fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let last = directory.join("checkpoints").join(checkpoints(directory).pop().unwrap());
+    let mut files = vec![("metrics.jsonl".to_owned(), fs::read(directory.join("metrics.jsonl")).unwrap())];
+    for entry in fs::read_dir(last).unwrap() {
+        let entry = entry.unwrap();
+        files.push((entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
+    let temporary = tempfile::tempdir().unwrap();
+    let through = temporary.path().join("through");
+    let never = AtomicBool::new(false);
+    let expected = finished(start(settings(), &through, &mut Silent, &never).unwrap());
+    assert_eq!(expected.measures.images, 50);
+
+    // In the middle of an epoch, and at its end (50 images make 6 steps).
+    for step in [4, 6] {
+        let stopped = temporary.path().join(format!("stopped-{step}"));
+        let stop = AtomicBool::new(false);
+        let outcome = start(settings(), &stopped, &mut StopAt(step, &stop), &stop).unwrap();
+        assert_eq!(outcome, Outcome::Interrupted { step, steps: 12 });
+        let result = finish(&stopped);
+        assert_eq!(result.measures, expected.measures);
+        for (ours, theirs) in contents(&stopped).into_iter().zip(contents(&through)) {
+            assert!(ours == theirs, "{} differs after stopping at {step}", ours.0);
+        }
+        // A finished run just gives its result.
+        assert_eq!(finish(&stopped), result);
+    }
+}
+
+#[test]
+fn loader_threads_and_logging_change_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let never = AtomicBool::new(false);
+    let mut results = Vec::new();
+    for threads in [0, 1, 3] {
+        let mut settings = settings();
+        settings.train.loader_threads = threads;
+        settings.train.log_every = threads as u64;
+        let directory = temporary.path().join(threads.to_string());
+        results.push(finished(start(settings, &directory, &mut Silent, &never).unwrap()).measures);
+    }
+    assert!(results.windows(2).all(|w| w[0] == w[1]));
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let expected = finished(start(settings(), &directory, &mut Silent, &AtomicBool::new(false)).unwrap());
+    let before = contents(&directory);
+    assert_eq!(checkpoints(&directory), ["step-000000006", "step-000000012"]);
+    let newest = directory.join("checkpoints/step-000000012");
+    fs::remove_file(directory.join("result.json")).unwrap();
+
+    let weights = newest.join("node2.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let mut listen = Listen::default();
+    let outcome = run::resume(&directory, &AtomicBool::new(false), &mut listen).unwrap();
+    assert_eq!(finished(outcome).measures, expected.measures);
+    assert_eq!(listen.warnings.len(), 1, "{:?}", listen.warnings);
+    assert!(listen.warnings[0].contains("node2.safetensors is damaged"), "{:?}", listen.warnings);
+    assert_eq!(contents(&directory), before);
+
+    // A missing state file, and a checkpoint that was never finished, are no trouble either.
+    fs::remove_file(directory.join("result.json")).unwrap();
+    fs::remove_file(newest.join("state.json")).unwrap();
+    fs::create_dir_all(directory.join("checkpoints/unfinished.tmp")).unwrap();
+    assert_eq!(finish(&directory).measures, expected.measures);
+    assert_eq!(contents(&directory), before);
+}
+
+#[test]
+fn saved_networks_judge_as_the_run_did() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let mut listen = Listen::default();
+    let result = finished(start(settings(), &directory, &mut listen, &AtomicBool::new(false)).unwrap());
+    assert_eq!(listen.epochs.len(), 2);
+    assert_eq!(listen.epochs[1].evaluation.as_ref(), Some(&result.measures));
+    let run = SavedRun::open(&directory).unwrap();
+    let measures = run.evaluate(&run.evaluation_data().unwrap(), |_, _| {}).unwrap();
+    assert_eq!(measures, result.measures);
+}
+
+#[test]
+fn pretrained_and_frozen_teachers_keep_their_weights_and_students_learn() {
+    let temporary = tempfile::tempdir().unwrap();
+    let never = AtomicBool::new(false);
+    let teacher = temporary.path().join("teacher");
+    start(settings(), &teacher, &mut Silent, &never).unwrap();
+    let weights = teacher.join("checkpoints/step-000000012/node1.safetensors");
+
+    let mut settings = settings();
+    settings.graph.preset = Some("kd".to_owned());
+    settings.graph.teacher = Some(weights.clone());
+    let student = temporary.path().join("student");
+    start(settings, &student, &mut Silent, &never).unwrap();
+    let read = |path: &Path| ktg_nn::weights::read(path).unwrap();
+    let last = student.join("checkpoints/step-000000012");
+    assert_eq!(read(&last.join("node1.safetensors")), read(&weights));
+    let momentum = read(&last.join("optimiser.safetensors"));
+    assert!(momentum.keys().all(|name| name.starts_with("node2.")) && !momentum.is_empty());
+}
+
+#[test]
+fn divergence_names_node_edge_and_step() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.train.learning_rate = 1e30;
+    let error = start(settings, &temporary.path().join("run"), &mut Silent, &AtomicBool::new(false)).unwrap_err();
+    let Error::Diverged { node, step, .. } = &error else { panic!("{error}") };
+    assert!((1..=2).contains(node) && (2..=4).contains(step), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("lower the learning rate, which is 1e30 here") || message.contains("1000000"), "{message}");
+}
+
+#[test]
+fn mistakes_are_named_before_anything_is_written() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path();
+    let never = AtomicBool::new(false);
+    let fails = |change: &dyn Fn(&mut Settings)| {
+        let mut settings = settings();
+        change(&mut settings);
+        let directory = path.join("failed");
+        let message = start(settings, &directory, &mut Silent, &never).unwrap_err().to_string();
+        assert!(!directory.exists(), "{message}");
+        message
+    };
+    assert!(fails(&|s| s.graph.architecture = Some("vgg-16".to_owned())).contains("there is no network `vgg-16`"));
+    assert!(fails(&|s| s.train.batch_size = 5000).contains("fewer than one batch of 5000"));
+    let message = fails(&|s| s.split.evaluate_on = ktg_train::EvaluateOn::Val);
+    assert!(message.contains("the data has no validation images"), "{message}");
+    assert!(fails(&|s| s.graph.file = Some("x.toml".into())).contains("leave one of them out"));
+
+    fs::write(
+        path.join("mixed.toml"),
+        "[nodes]\n1 = \"abn-resnet-cifar-8\"\n2 = \"resnet-cifar-8\"\n[edges]\n\"label -> 1\" = \"through\"\n\
+         \"1 -> 2\" = \"attention apart\"\n",
+    )
+    .unwrap();
+    let message = fails(&|s| {
+        s.graph = GraphSettings { file: Some(path.join("mixed.toml")), ..GraphSettings::default() };
+    });
+    assert!(message.contains("mixed.toml:6: ") && message.contains("4x4 and 2x2"), "{message}");
+    let message = fails(&|s| {
+        s.graph.preset = Some("kd".to_owned());
+        s.graph.teacher = Some("none.safetensors".into());
+    });
+    assert!(message.contains("there is no weights file") && message.contains("none.safetensors"), "{message}");
+
+    // A directory that holds a run, or something else, is left alone.
+    let directory = path.join("run");
+    start(settings(), &directory, &mut Silent, &never).unwrap();
+    let message = start(settings(), &directory, &mut Silent, &never).unwrap_err().to_string();
+    assert!(message.contains("continue it with --resume"), "{message}");
+    fs::create_dir(path.join("other")).unwrap();
+    fs::write(path.join("other/notes.txt"), "mine").unwrap();
+    let message = start(settings(), &path.join("other"), &mut Silent, &never).unwrap_err().to_string();
+    assert!(message.contains("it is not empty (there is `notes.txt`)"), "{message}");
+    let message = run::resume(&path.join("other"), &never, &mut Silent).unwrap_err().to_string();
+    assert!(message.contains("there is no run in it"), "{message}");
+}

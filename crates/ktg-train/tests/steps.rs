@@ -1,0 +1,201 @@
+//! Three optimiser steps of a three-node graph, learning rates and measures against PyTorch (fixtures/README.md).
+
+use ktg_data::Batch;
+use ktg_graph::{Graph, Node, Transfer};
+use ktg_nn::burn::tensor::Device;
+use ktg_nn::loss::LossSettings;
+use ktg_nn::{NetworkConfig, StateDict};
+use ktg_train::measures::{Accumulator, MemberOutputs};
+use ktg_train::schedule::{Position, factor};
+use ktg_train::trainer::Moment;
+use ktg_train::{Schedule, SgdSettings, Trainer};
+use serde_json::Value;
+
+#[path = "../../../fixtures/support.rs"]
+mod support;
+use support::{assert_close, filled, json, tensors};
+
+const LIMIT: f64 = 1e-4;
+
+fn graph(fixture: &Value) -> Graph {
+    let network = fixture["network"].as_str().unwrap();
+    let mut graph = Graph::new(vec![Node::new(network); fixture["nodes"].as_u64().unwrap() as usize]);
+    for edge in fixture["graph"].as_array().unwrap() {
+        let target = edge["to"].as_u64().unwrap() as usize - 1;
+        let gate = edge["gate"].as_str().unwrap().parse().unwrap();
+        match edge["from"].as_u64() {
+            None => graph.set_label_gate(target, gate),
+            Some(source) => {
+                let design = edge["design"].as_str().unwrap().parse().unwrap();
+                graph.set_transfer(source as usize - 1, target, Some(Transfer { design, gate }));
+            }
+        }
+    }
+    graph
+}
+
+fn batch(data: &StateDict, labels: &Value, k: usize) -> Batch {
+    let images = &data[&format!("images.{k}")];
+    let labels: Vec<u32> = serde_json::from_value(labels.clone()).unwrap();
+    Batch {
+        indices: (0..labels.len()).collect(),
+        images: images.data.clone(),
+        labels,
+        channels: images.shape[1],
+        height: images.shape[2],
+        width: images.shape[3],
+    }
+}
+
+/// Compares norm, sum and first elements of a tensor.
+fn check_summary(what: &str, ours: &[f32], expected: &Value) {
+    let number = |key: &str| expected[key].as_f64().unwrap();
+    let norm = ours.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    assert!((norm - number("norm")).abs() <= LIMIT * number("norm"), "{what}: norm {norm}, not {}", number("norm"));
+    let sum: f64 = ours.iter().map(|&v| f64::from(v)).sum();
+    let scale = number("sum").abs().max(number("norm"));
+    assert!((sum - number("sum")).abs() <= LIMIT * scale, "{what}: sum {sum}, not {}", number("sum"));
+    let first: Vec<f32> = serde_json::from_value(expected["first"].clone()).unwrap();
+    let typical = number("norm") / (ours.len() as f64).sqrt();
+    assert_close(what, &ours[..first.len()], &first, typical, LIMIT);
+}
+
+fn check_variant(name: &str) {
+    let (fixture, data) = (json("steps.json"), tensors("steps.safetensors"));
+    let variant = fixture["variants"].as_array().unwrap().iter().find(|v| v["name"] == name).unwrap();
+    let graph = graph(&fixture);
+    let size = |key: &str| fixture[key].as_u64().unwrap() as usize;
+    let config = NetworkConfig::new(fixture["network"].as_str().unwrap().parse().unwrap(), size("num_classes"))
+        .with_channels(size("in_channels"));
+    let loss = LossSettings {
+        temperature: variant["temperature"].as_f64().unwrap(),
+        crop_sizes: serde_json::from_value(variant["crop_sizes"].clone()).unwrap(),
+    };
+    let number = |key: &str| variant[key].as_f64().unwrap();
+    let sgd = SgdSettings { momentum: number("momentum"), weight_decay: number("weight_decay") };
+    let configs = vec![config; graph.len()];
+    let mut trainer = Trainer::new(&graph, &configs, 0, loss, sgd, &Device::flex()).unwrap();
+    for m in 0..graph.len() {
+        let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
+        trainer.restore(m, &weights, &StateDict::new(), "filled").unwrap();
+    }
+    let steps = variant["steps"].as_array().unwrap();
+    for (i, expected) in steps.iter().enumerate() {
+        let at = Moment {
+            step: i as u64 + 1,
+            steps: variant["iterations"].as_u64().unwrap(),
+            epoch: 1,
+            learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
+        };
+        let report = trainer.step(batch(&data, &variant["labels"][i], i + 1), at).unwrap();
+        for (node, expected) in report.nodes.iter().zip(expected["nodes"].as_array().unwrap()) {
+            let (ours, theirs) = (node.loss.unwrap(), expected["loss"].as_f64().unwrap());
+            assert!((ours - theirs).abs() <= LIMIT * theirs, "step {}: node loss {ours}, not {theirs}", i + 1);
+        }
+        let edges = expected["edges"].as_array().unwrap();
+        assert_eq!(edges.len(), report.edges.len());
+        for expected in edges {
+            let key = format!("{} -> {}", expected["from"].to_string().trim_matches('"'), expected["to"]);
+            let edge = report.edges.iter().find(|e| e.to_string() == key).unwrap();
+            let theirs = expected["loss"].as_f64().unwrap();
+            let difference = (edge.loss - theirs).abs() / theirs.abs().max(1e-3);
+            assert!(difference <= LIMIT, "step {}, {key}: {} is not {theirs}", i + 1, edge.loss);
+        }
+    }
+    for m in 0..graph.len() {
+        let (weights, momentum) = trainer.state(m);
+        let after = &variant["after"][format!("node{}", m + 1)];
+        for (what, dict) in [("parameters", &weights), ("momentum", &momentum), ("statistics", &weights)] {
+            let expected = after[what].as_object().unwrap();
+            assert!(!expected.is_empty());
+            for (name, expected) in expected {
+                check_summary(&format!("node {} {name}", m + 1), &dict[name].data, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_steps_at_a_constant_rate_are_pytorchs() {
+    check_variant("constant");
+}
+
+#[test]
+fn three_steps_with_temperature_and_a_cosine_are_pytorchs() {
+    check_variant("cosine");
+}
+
+#[test]
+fn learning_rates_are_pytorchs() {
+    for case in json("schedules.json").as_array().unwrap() {
+        let number = |key: &str| case[key].as_f64();
+        let epochs = number("epochs").unwrap() as usize;
+        let schedule = match case["kind"].as_str().unwrap() {
+            "cosine" => Schedule::Cosine,
+            _ => Schedule::MultiStep {
+                milestones: serde_json::from_value(case["milestones"].clone()).unwrap(),
+                factor: number("gamma").unwrap(),
+            },
+        };
+        let warmup = number("warmup_epochs").unwrap_or(0.0) as usize;
+        let steps = number("steps_per_epoch").unwrap_or(1.0) as usize;
+        let expected = case["per_step"].as_array().or(case["per_epoch"].as_array()).unwrap();
+        assert_eq!(expected.len(), epochs * steps);
+        for (i, expected) in expected.iter().enumerate() {
+            let at = Position { epoch: i / steps, epochs, step: i % steps, steps };
+            let ours = number("learning_rate").unwrap() * factor(&schedule, warmup, at);
+            let expected = expected.as_f64().unwrap();
+            assert!((ours - expected).abs() < 1e-8, "{} at {i}: {ours}, not {expected}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn measures_are_pytorchs() {
+    let fixture = json("measures.json");
+    let labels: Vec<u32> = serde_json::from_value(fixture["labels"].clone()).unwrap();
+    let flat = |value: &Value| -> Vec<f32> {
+        let rows: Vec<Vec<f32>> = serde_json::from_value(value.clone()).unwrap();
+        rows.concat()
+    };
+    let (logits, maps) = (fixture["logits"].as_array().unwrap(), fixture["maps"].as_array().unwrap());
+    let classes = fixture["classes"].as_u64().unwrap() as usize;
+    let mut all = Accumulator::new(logits.len(), classes);
+    // In two batches, so that sums over batches are tested too.
+    let cut = 17;
+    for (from, to) in [(0, cut), (cut, labels.len())] {
+        let members: Vec<MemberOutputs> = logits
+            .iter()
+            .zip(maps)
+            .map(|(logits, maps)| {
+                let (logits, maps) = (flat(logits), flat(maps));
+                let size = maps.len() / labels.len();
+                MemberOutputs {
+                    logits: logits[from * classes..to * classes].to_vec(),
+                    maps: Some((maps[from * size..to * size].to_vec(), size)),
+                }
+            })
+            .collect();
+        all.add(&members, &labels[from..to]);
+    }
+    let measures = all.finish();
+    let close = |what: &str, ours: f64, expected: &Value| {
+        let expected = expected.as_f64().unwrap();
+        assert!((ours - expected).abs() < 1e-5 * expected.abs().max(1.0), "{what}: {ours}, not {expected}");
+    };
+    for (node, expected) in measures.nodes.iter().zip(fixture["nodes"].as_array().unwrap()) {
+        close("node top-1", node.top1, &expected["top1"]);
+        close("node top-5", node.top5, &expected["top5"]);
+    }
+    close("node average", measures.node_average.top1, &fixture["node_average"]["top1"]);
+    let (ensemble, expected) = (&measures.ensemble, &fixture["ensemble"]);
+    close("ensemble top-1", ensemble.accuracy.top1, &expected["top1"]);
+    close("ensemble top-5", ensemble.accuracy.top5, &expected["top5"]);
+    close("NLL", ensemble.nll, &expected["nll"]);
+    close("ECE", ensemble.ece, &expected["ece"]);
+    for (i, pair) in measures.pairs.iter().enumerate() {
+        close("disagreement", pair.disagreement, &fixture["disagreement"]["pairs"][i]["value"]);
+        close("probability", pair.probability_cosine, &fixture["probability_cosine"]["pairs"][i]["value"]);
+        close("map", pair.attention_cosine.unwrap(), &fixture["map_cosine"]["pairs"][i]["value"]);
+    }
+}

@@ -1,0 +1,21 @@
+//! What a command can fail with; shown as one sentence.
+
+/// Any error of a command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// From training, judging, or reading a run.
+    #[error(transparent)]
+    Train(#[from] ktg_train::Error),
+    /// From a graph file.
+    #[error(transparent)]
+    Graph(#[from] ktg_graph::Error),
+    /// From data.
+    #[error(transparent)]
+    Data(#[from] ktg_data::Error),
+    /// Standard output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}

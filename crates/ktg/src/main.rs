@@ -1,0 +1,48 @@
+//! `ktg`: ensembles of deep networks that teach each other. See `ktg --help`.
+
+mod args;
+mod demo;
+mod error;
+mod eval;
+mod graph;
+mod methods;
+mod output;
+mod predict;
+mod progress;
+mod signals;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::error::CliError;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(code) => code,
+        // Whoever reads our output has seen enough.
+        Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<ExitCode, CliError> {
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+        pool.map_err(|e| CliError::Other(format!("cannot start {threads} threads: {e}")))?;
+    }
+    match args.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Graph(command) => graph::run(&command),
+        Command::Completions { shell } => output::completions(shell),
+    }
+}

@@ -1,0 +1,120 @@
+//! Runs of the same graph summed up as one method, in the form of the thesis' table 1.
+
+use ktg_graph::Graph;
+use ktg_train::Measures;
+use ktg_train::measures::mean_and_deviation;
+use serde::Serialize;
+
+use crate::output::table;
+
+/// Mean and sample standard deviation over runs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spread {
+    pub mean: f64,
+    pub std: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let (mean, std) = mean_and_deviation(&values.collect::<Vec<_>>());
+        Self { mean, std }
+    }
+
+    /// "71.41 ± 0.34"; a single run has no deviation.
+    fn text(self, runs: usize) -> String {
+        if runs > 1 { format!("{:.2} ± {:.2}", self.mean, self.std) } else { format!("{:.2}", self.mean) }
+    }
+}
+
+/// A method: one graph, trained once or more often. Accuracies are top-1 in percent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Method {
+    pub name: String,
+    /// Number of network nodes.
+    pub nodes: usize,
+    /// Such as "abn-resnet-cifar-8 x 3".
+    pub network: String,
+    pub runs: usize,
+    pub node_average: Spread,
+    pub ensemble: Spread,
+    /// Ensemble minus node average, run by run.
+    pub gain: Spread,
+    pub ensemble_nll: Spread,
+    pub ensemble_ece: Spread,
+    /// Mean over pairs; absent for a single network.
+    pub disagreement: Option<Spread>,
+    pub probability_cosine: Option<Spread>,
+    pub attention_cosine: Option<Spread>,
+    /// Everything, per run.
+    pub measures: Vec<Measures>,
+}
+
+impl Method {
+    /// Sums up runs of `graph`.
+    pub fn new(name: &str, graph: &Graph, measures: Vec<Measures>) -> Self {
+        let spread = |value: fn(&Measures) -> f64| Spread::of(measures.iter().map(value));
+        let pairs = |value: fn(&ktg_train::measures::PairMeasures) -> Option<f64>| {
+            let mean = |m: &Measures| {
+                let values: Option<Vec<f64>> = m.pairs.iter().map(value).collect();
+                let values = values.filter(|v| !v.is_empty())?;
+                Some(values.iter().sum::<f64>() / values.len() as f64)
+            };
+            let means: Option<Vec<f64>> = measures.iter().map(mean).collect();
+            means.map(|means| Spread::of(means.into_iter()))
+        };
+        Self {
+            name: name.to_owned(),
+            nodes: graph.len(),
+            network: network(graph),
+            runs: measures.len(),
+            node_average: spread(|m| m.node_average.top1),
+            ensemble: spread(|m| m.ensemble.accuracy.top1),
+            gain: spread(|m| m.ensemble.accuracy.top1 - m.node_average.top1),
+            ensemble_nll: spread(|m| m.ensemble.nll),
+            ensemble_ece: spread(|m| m.ensemble.ece),
+            disagreement: pairs(|p| Some(p.disagreement)),
+            probability_cosine: pairs(|p| Some(p.probability_cosine)),
+            attention_cosine: pairs(|p| p.attention_cosine),
+            measures,
+        }
+    }
+}
+
+/// The architectures of a graph, equal ones summed up: "abn-resnet-18 x 2 + resnet-50".
+fn network(graph: &Graph) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for node in graph.nodes() {
+        match counts.iter_mut().find(|(name, _)| *name == node.architecture) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&node.architecture, 1)),
+        }
+    }
+    let part = |&(name, count): &(&str, usize)| if count > 1 { format!("{name} x {count}") } else { name.to_owned() };
+    counts.iter().map(part).collect::<Vec<_>>().join(" + ")
+}
+
+/// The thesis' table 1, with the ensemble's gain, and a second table of what lies behind it.
+pub fn tables(methods: &[Method]) -> String {
+    let texts = |row: [&str; 5]| row.map(str::to_owned).to_vec();
+    let mut accuracy = vec![texts(["method", "network", "node average [%]", "ensemble [%]", "gain"])];
+    let mut diversity = vec![texts(["method", "disagreement", "prob. cosine", "attention cosine", "NLL / ECE"])];
+    for m in methods {
+        let text = |s: Spread| s.text(m.runs);
+        accuracy.push(vec![
+            m.name.clone(),
+            m.network.clone(),
+            text(m.node_average),
+            text(m.ensemble),
+            text(m.gain),
+        ]);
+        let pair = |s: Option<Spread>| s.map_or("-".to_owned(), |s| format!("{:.3}", s.mean));
+        diversity.push(vec![
+            m.name.clone(),
+            pair(m.disagreement),
+            pair(m.probability_cosine),
+            pair(m.attention_cosine),
+            format!("{:.3} / {:.3}", m.ensemble_nll.mean, m.ensemble_ece.mean),
+        ]);
+    }
+    format!("{}\n\n{}", table(&accuracy), table(&diversity))
+}

@@ -1,0 +1,146 @@
+//! Progress of a run: bars on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ktg_train::{EpochReport, NodeReport, Observer, StepReport};
+
+/// Shows a run on standard error.
+pub struct Progress {
+    /// What is trained, in front of every line.
+    name: String,
+    bar: Option<ProgressBar>,
+    epochs: usize,
+    steps: usize,
+    started: Instant,
+    first_step: u64,
+    last_step: u64,
+    epoch_started: Instant,
+    epoch_images: usize,
+}
+
+impl Progress {
+    pub fn new(name: impl Into<String>) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let template = "{prefix} {bar:24} {msg} · {eta} left";
+            // The template is a constant; a wrong one would only cost the looks.
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("━╸ "));
+            }
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            name: name.into(),
+            bar,
+            epochs: 0,
+            steps: 0,
+            started: now,
+            first_step: 0,
+            last_step: 0,
+            epoch_started: now,
+            epoch_images: 0,
+        }
+    }
+
+    /// A line above the bar.
+    pub fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        let done = self.last_step.saturating_sub(self.first_step).max(1) as f64;
+        let all = (self.epochs * self.steps) as u64;
+        let left = all.saturating_sub(self.last_step) as f64;
+        self.started.elapsed().mul_f64(left / done)
+    }
+}
+
+impl Observer for Progress {
+    fn started(&mut self, epochs: usize, steps: usize, from: u64) {
+        (self.epochs, self.steps, self.first_step, self.last_step) = (epochs, steps, from, from);
+        (self.started, self.epoch_started) = (Instant::now(), Instant::now());
+        if from > 0 {
+            self.line(&format!("{}: going on after step {from} of {}", self.name, epochs * steps));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(self.name.clone());
+            bar.set_length((epochs * steps) as u64);
+            bar.set_position(from);
+            bar.reset_eta();
+        }
+    }
+
+    fn step(&mut self, report: &StepReport, images: usize) {
+        self.epoch_images += images;
+        self.last_step = report.step;
+        if let Some(bar) = &self.bar {
+            bar.set_position(report.step);
+            let speed = self.epoch_images as f64 / self.epoch_started.elapsed().as_secs_f64().max(1e-9);
+            let means = averages(&report.nodes);
+            bar.set_message(format!("epoch {}/{} · {means} · {speed:.0} images/s", report.epoch, self.epochs));
+        }
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        let speed = self.epoch_images as f64 / self.epoch_started.elapsed().as_secs_f64().max(1e-9);
+        let mut line = format!("{}: epoch {}/{}", self.name, report.train.epoch, self.epochs);
+        line += &format!(" · {} · {speed:.0} images/s", averages(&report.train.nodes));
+        if let Some(measures) = &report.evaluation {
+            let (nodes, ensemble) = (measures.node_average.top1, measures.ensemble.accuracy.top1);
+            line += &format!(" · judged: nodes {nodes:.2} %, ensemble {ensemble:.2} %");
+        }
+        if self.bar.is_none() {
+            line += &format!(" · {} left", seconds(self.left()));
+        }
+        // On a terminal the bar shows the training; only what judging found deserves a line.
+        if self.bar.is_none() || report.evaluation.is_some() {
+            self.line(&line);
+        }
+        (self.epoch_images, self.epoch_started) = (0, Instant::now());
+        ControlFlow::Continue(())
+    }
+
+    fn evaluating(&mut self, done: usize, all: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("judging {done}/{all}"));
+        }
+    }
+
+    fn warning(&mut self, message: &str) {
+        self.line(&format!("warning: {message}"));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// "loss 1.234 · 56.7 %", means over the nodes that have them.
+fn averages(nodes: &[NodeReport]) -> String {
+    let mean = |value: fn(&NodeReport) -> Option<f64>| {
+        let values: Vec<f64> = nodes.iter().filter_map(value).collect();
+        if values.is_empty() { f64::NAN } else { values.iter().sum::<f64>() / values.len() as f64 }
+    };
+    format!("loss {:.3} · {:.1} %", mean(|n| n.loss), mean(|n| n.accuracy))
+}
+
+/// "1 h 02 min", "3 min 20 s", "12 s".
+pub fn seconds(time: Duration) -> String {
+    let s = time.as_secs_f64().round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, min, s) => format!("{min} min {s:02} s"),
+        (h, min, _) => format!("{h} h {min:02} min"),
+    }
+}

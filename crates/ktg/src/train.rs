@@ -1,0 +1,120 @@
+//! `ktg train`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use ktg_train::{Experiment, Outcome, RunResult, Settings, run};
+
+use crate::args::{SettingFlags, TrainArgs};
+use crate::error::CliError;
+use crate::output::{print, print_json};
+use crate::progress::{Progress, seconds};
+use crate::signals;
+
+pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
+    let stop = signals::stop_flag()?;
+    let (directory, outcome) = match (&args.resume, &args.out) {
+        (Some(directory), _) => (directory, run::resume(directory, &stop, &mut Progress::new("train"))?),
+        (None, Some(directory)) => (directory, start(args, directory, &stop)?),
+        (None, None) => return Err(CliError::Other("give a run directory with --out".to_owned())),
+    };
+    match outcome {
+        Outcome::Finished(result) if args.json => print_json(&result).map(|()| ExitCode::SUCCESS),
+        Outcome::Finished(result) => {
+            print(&summary(&result))?;
+            print(&format!("The run is in {0}; judge it again with `ktg eval {0}`.", directory.display()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Interrupted { step, steps } => {
+            let directory = directory.display();
+            eprintln!("stopped after step {step} of {steps}; go on with `ktg train --resume {directory}`");
+            Ok(ExitCode::from(signals::INTERRUPTED))
+        }
+    }
+}
+
+fn start(args: &TrainArgs, directory: &Path, stop: &AtomicBool) -> Result<Outcome, CliError> {
+    let (settings, base) = match &args.experiment {
+        Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
+        None => (Settings::default(), PathBuf::new()),
+    };
+    let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
+    let settings = args.settings.apply(settings)?;
+    let experiment = Experiment::open(settings, &base)?;
+    let mut progress = Progress::new("train");
+    if !args.no_check {
+        check_images(&experiment, &progress)?;
+    }
+    Ok(run::start(experiment, directory, stop, &mut progress)?)
+}
+
+/// Decodes all images, and says so where it takes a while.
+fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliError> {
+    let all = experiment.train.len() + experiment.evaluation.len();
+    let started = std::time::Instant::now();
+    experiment.check_images(&|_, _| {})?;
+    let elapsed = started.elapsed();
+    if elapsed.as_secs() >= 1 {
+        progress.line(&format!("all {all} images can be read ({})", seconds(elapsed)));
+    }
+    Ok(())
+}
+
+impl SettingFlags {
+    /// The settings with the flags' values instead of the file's.
+    fn apply(&self, mut settings: Settings) -> Result<Settings, CliError> {
+        let current = std::env::current_dir()?;
+        if let Some(file) = &self.graph {
+            // A path on the command line starts where the user is, not where the experiment file is.
+            settings.graph = ktg_train::GraphSettings { file: Some(current.join(file)), ..Default::default() };
+        }
+        if let Some(preset) = &self.preset {
+            settings.graph.file = None;
+            settings.graph.preset = Some(preset.clone());
+        }
+        let graph = &mut settings.graph;
+        graph.nodes = self.nodes.or(graph.nodes);
+        graph.architecture = self.architecture.clone().or(graph.architecture.take());
+        settings.seed = self.seed.unwrap_or(settings.seed);
+        settings.side = self.side.unwrap_or(settings.side);
+        let train = &mut settings.train;
+        train.epochs = self.epochs.unwrap_or(train.epochs);
+        train.batch_size = self.batch_size.unwrap_or(train.batch_size);
+        train.learning_rate = self.learning_rate.unwrap_or(train.learning_rate);
+        train.log_every = self.log_every.unwrap_or(train.log_every);
+        train.record_steps = self.record_steps.unwrap_or(train.record_steps);
+        for pair in &self.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(CliError::Other(format!("`--set {pair}` is not of the form KEY=VALUE")));
+            };
+            settings = settings.with(key.trim(), value.trim())?;
+        }
+        Ok(settings)
+    }
+}
+
+/// The end of a run in words.
+fn summary(result: &RunResult) -> String {
+    let m = &result.measures;
+    let mut text = format!("after {} epochs, on {} images:\n", result.epochs, m.images);
+    for (i, node) in m.nodes.iter().enumerate() {
+        text += &format!("  node {:<9} {:6.2} %   top-5 {:6.2} %\n", i + 1, node.top1, node.top5);
+    }
+    let (average, ensemble) = (m.node_average, m.ensemble.accuracy);
+    text += &format!("  node average   {:6.2} %   top-5 {:6.2} %\n", average.top1, average.top5);
+    text += &format!(
+        "  ensemble       {:6.2} %   top-5 {:6.2} %   NLL {:.3}   ECE {:.3}\n",
+        ensemble.top1, ensemble.top5, m.ensemble.nll, m.ensemble.ece
+    );
+    for pair in &m.pairs {
+        let [a, b] = pair.nodes;
+        let attention = pair.attention_cosine.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        text += &format!(
+            "  nodes {a} and {b}: disagree on {:.1} %, cosine of probabilities {:.3}, of attention maps {attention}\n",
+            100.0 * pair.disagreement,
+            pair.probability_cosine
+        );
+    }
+    text + &format!("  time           {}", seconds(std::time::Duration::from_secs_f64(result.seconds)))
+}
