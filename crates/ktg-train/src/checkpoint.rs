@@ -30,8 +30,10 @@ pub(crate) struct State {
     pub epoch: usize,
     /// Steps of that epoch that are done.
     pub batch: usize,
-    /// Seed of everything random; it must be the run's.
-    pub seed: u64,
+    /// Fingerprint of graph, decisive settings and data; it must be the run's.
+    pub fingerprint: String,
+    /// Threads that computed; with another number, the last bits may differ.
+    pub threads: usize,
     /// Length of `metrics.jsonl`.
     pub metrics_bytes: u64,
     /// Losses of the unfinished epoch.
@@ -42,8 +44,8 @@ pub(crate) struct State {
 
 impl State {
     /// Before the first step.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+    pub fn new(fingerprint: String, threads: usize) -> Self {
+        Self { fingerprint, threads, ..Self::default() }
     }
 }
 
@@ -55,14 +57,20 @@ pub(crate) fn weights_name(m: usize) -> String {
     format!("node{}.safetensors", m + 1)
 }
 
-/// Writes a checkpoint into `directory` and removes all but the newest `keep`.
-pub(crate) fn write(directory: &Path, mut state: State, trainer: &Trainer, keep: usize) -> Result<(), Error> {
+/// Writes a checkpoint into `directory` and removes all but the newest `keep`. Returns a sentence for the user if an old
+/// one cannot be removed, which is no reason to stop training.
+pub(crate) fn write(
+    directory: &Path,
+    mut state: State,
+    trainer: &Trainer,
+    keep: usize,
+) -> Result<Option<String>, Error> {
     fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     let path = directory.join(format!("step-{:09}", state.step));
     if path.exists() {
         // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.
-        if verify(&path).is_ok() {
-            return Ok(());
+        if verify(&path)?.is_ok() {
+            return Ok(None);
         }
         fs::remove_dir_all(&path).map_err(Error::file("remove", &path))?;
     }
@@ -91,10 +99,8 @@ pub(crate) fn write(directory: &Path, mut state: State, trainer: &Trainer, keep:
     sync_parent(&path)?;
     let mut all = list(directory)?;
     all.truncate(all.len().saturating_sub(keep));
-    for old in all {
-        fs::remove_dir_all(&old).map_err(Error::file("remove", &old))?;
-    }
-    Ok(())
+    let failed = all.iter().find_map(|old| Some((old, fs::remove_dir_all(old).err()?)));
+    Ok(failed.map(|(old, e)| format!("the old checkpoint {} cannot be removed: {e}", old.display())))
 }
 
 /// The checkpoints in `directory`, oldest first; none if it does not exist.
@@ -113,39 +119,74 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(all)
 }
 
-/// The newest checkpoint whose files are all as they were written, and a sentence about each newer one that is not.
-pub(crate) fn newest(directory: &Path) -> Result<(Option<PathBuf>, Vec<String>), Error> {
-    let mut warnings = Vec::new();
-    for path in list(directory)?.into_iter().rev() {
-        match verify(&path) {
-            Ok(_) => return Ok((Some(path), warnings)),
+/// The newest checkpoint whose files are all as they were written, and a sentence about each newer one that is damaged;
+/// `None` if there are no checkpoints.
+///
+/// # Errors
+///
+/// If a file cannot be read for another reason than being damaged or missing, if the checkpoint is of another version
+/// of this program, or if there are checkpoints, but all are damaged.
+pub(crate) fn newest(directory: &Path) -> Result<Option<(PathBuf, Vec<PathBuf>, Vec<String>)>, Error> {
+    let all = list(directory)?;
+    let (mut damaged, mut warnings) = (Vec::new(), Vec::new());
+    for path in all.iter().rev() {
+        match verify(path)? {
+            Ok(_) => return Ok(Some((path.clone(), damaged, warnings))),
             Err(reason) => {
-                let path = path.display();
-                warnings.push(format!("the checkpoint {path} cannot be used ({reason}); trying the one before"));
+                let shown = path.display();
+                warnings.push(format!("the checkpoint {shown} cannot be used ({reason}); trying the one before"));
+                damaged.push(path.clone());
             }
         }
     }
-    Ok((None, warnings))
+    match warnings.is_empty() {
+        true => Ok(None),
+        false => Err(Error::run(directory, "all checkpoints are damaged; restore one, or train anew elsewhere")),
+    }
 }
 
-/// Reads the state of a checkpoint and checks all its files.
-fn verify(path: &Path) -> Result<State, String> {
-    let read = |name: &str| fs::read(path.join(name)).map_err(|e| format!("{name}: {e}"));
-    let state: State = serde_json::from_slice(&read(STATE)?).map_err(|e| format!("{STATE}: {e}"))?;
-    if state.version != VERSION {
-        return Err(format!("{STATE}: version {} instead of {VERSION}", state.version));
+/// Puts a damaged checkpoint out of the way, so that it is not mistaken for the newest again.
+pub(crate) fn set_aside(path: &Path) -> Result<(), Error> {
+    let name = format!("damaged-{}", path.file_name().unwrap_or_default().to_string_lossy());
+    let aside = path.with_file_name(name);
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(Error::file("remove", &aside))?;
     }
+    fs::rename(path, &aside).map_err(Error::file("rename", path))
+}
+
+/// Reads the state of a checkpoint and checks all its files; the inner error says what is damaged.
+fn verify(path: &Path) -> Result<Result<State, String>, Error> {
+    let read = |name: &str| match fs::read(path.join(name)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::file("read", &path.join(name))(e)),
+    };
+    let Some(bytes) = read(STATE)? else { return Ok(Err(format!("{STATE} is missing"))) };
+    let state: State = match serde_json::from_slice::<serde_json::Value>(&bytes) {
+        Err(e) => return Ok(Err(format!("{STATE} is damaged: {e}"))),
+        Ok(value) if value["version"] != VERSION => {
+            let reason = format!("it was written by another version of ktg ({} instead of {VERSION})", value["version"]);
+            return Err(Error::run(path, reason));
+        }
+        Ok(value) => match serde_json::from_value(value) {
+            Err(e) => return Ok(Err(format!("{STATE} is damaged: {e}"))),
+            Ok(state) => state,
+        },
+    };
     for (name, expected) in &state.files {
-        if checksum(&read(name)?) != *expected {
-            return Err(format!("{name} is damaged"));
+        match read(name)? {
+            None => return Ok(Err(format!("{name} is missing"))),
+            Some(bytes) if checksum(&bytes) != *expected => return Ok(Err(format!("{name} is damaged"))),
+            Some(_) => {}
         }
     }
-    Ok(state)
+    Ok(Ok(state))
 }
 
 /// Puts a checkpoint's weights and momentum into `trainer`.
 pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<State, Error> {
-    let state = verify(path).map_err(|reason| Error::run(path, reason))?;
+    let state = verify(path)?.map_err(|reason| Error::run(path, reason))?;
     let optimiser = weights::read(&path.join(OPTIMISER))?;
     for m in 0..trainer.nodes.len() {
         let file = path.join(weights_name(m));
@@ -159,6 +200,7 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<State, Error
     Ok(state)
 }
 
-fn checksum(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal.
+pub(crate) fn checksum(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

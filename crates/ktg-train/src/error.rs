@@ -35,6 +35,16 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A network's answers are no longer numbers.
+    #[error(
+        "node {node} answers NaN or infinity for `{image}`: the training diverged; lower the learning rate and train it anew"
+    )]
+    NotFinite {
+        /// The node, counted from 1.
+        node: usize,
+        /// The image.
+        image: String,
+    },
     /// A loss is no longer a number.
     #[error(
         "the loss of node {node} is {value} at step {step} (edge `{edge}`): the training diverged; lower the learning \

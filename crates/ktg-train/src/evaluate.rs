@@ -1,5 +1,7 @@
 //! Judging networks on a data set.
 
+use std::ops::ControlFlow;
+
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
 use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
 use ktg_nn::{Network, Wanted, weights};
@@ -24,7 +26,11 @@ pub(crate) fn member_outputs(network: &Network, images: Tensor<4>) -> MemberOutp
 }
 
 /// Measures of inference networks ([`Network::valid`](ktg_nn::burn::module::Module::valid)) and their ensemble on all
-/// images of `dataset`. `progress` hears how many images of how many are done.
+/// images of `dataset`. `progress` hears how many images of how many are done; if it breaks, there are no measures.
+///
+/// # Errors
+///
+/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
 pub fn evaluate(
     networks: &[Network],
     dataset: &Dataset,
@@ -32,8 +38,8 @@ pub fn evaluate(
     batch_size: usize,
     threads: usize,
     device: &Device,
-    mut progress: impl FnMut(usize, usize),
-) -> Result<Measures, Error> {
+    mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<Measures>, Error> {
     let config = LoaderConfig { batch_size, threads, ..LoaderConfig::new(pipeline.clone()) };
     let loader = Loader::new(dataset, config, (0..dataset.len()).collect())?;
     let mut all = Accumulator::new(networks.len(), dataset.classes());
@@ -42,9 +48,17 @@ pub fn evaluate(
         let mut batch = batch?;
         let images = image_tensor(&mut batch, device);
         let members: Vec<MemberOutputs> = networks.iter().map(|n| member_outputs(n, images.clone())).collect();
+        for (m, member) in members.iter().enumerate() {
+            if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
+                let image = dataset.name_of(batch.indices[position / dataset.classes()]);
+                return Err(Error::NotFinite { node: m + 1, image });
+            }
+        }
         all.add(&members, &batch.labels);
         done += batch.labels.len();
-        progress(done, dataset.len());
+        if progress(done, dataset.len()).is_break() {
+            return Ok(None);
+        }
     }
-    Ok(all.finish())
+    Ok(Some(all.finish()))
 }

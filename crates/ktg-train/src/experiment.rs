@@ -6,14 +6,18 @@ use ktg_data::{Dataset, Transform};
 use ktg_graph::{Document, Graph, Node, presets};
 use ktg_nn::{Architecture, NetworkConfig};
 
+use crate::checkpoint;
 use crate::{Error, EvaluateOn, GraphSettings, Settings};
 
 /// A run that can start: what `Settings` stand for.
 pub struct Experiment {
     /// The settings, with paths that hold from anywhere.
     pub settings: Settings,
-    /// The graph, with absolute paths of pretrained weights.
+    /// The graph. Pretrained weights have names made of their content ([`PRETRAINED`]), so that equal graphs have equal
+    /// hashes wherever their weights lie.
     pub graph: Graph,
+    /// Where each node's pretrained weights lie.
+    pub pretrained: Vec<Option<PathBuf>>,
     /// What each node is built for.
     pub configs: Vec<NetworkConfig>,
     /// The images to train on.
@@ -26,36 +30,18 @@ pub struct Experiment {
     pub warnings: Vec<String>,
 }
 
+/// Folder of a run directory that pretrained weights are copied to, as `pretrained/SHA256.safetensors`.
+pub(crate) const PRETRAINED: &str = "pretrained";
+
 const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
 
 impl Experiment {
     /// Opens data and graph. Relative paths in the settings start at `base`, the experiment file's directory.
     pub fn open(mut settings: Settings, base: &Path) -> Result<Self, Error> {
-        settings.check()?;
+        let Data { train, evaluation, mut warnings } = open_data(&settings, base)?;
         let base = std::path::absolute(base).map_err(Error::file("find", base))?;
-        let splits = settings.data.open(&base)?;
         if let Some(root) = &mut settings.data.root {
             *root = base.join(&*root);
-        }
-        let mut warnings = splits.warnings.clone();
-        let split = &settings.split;
-        let mut train = splits.train;
-        if split.train_share < 1.0 {
-            train = train.fraction(split.train_share, split.seed)?;
-        }
-        let evaluation = match split.evaluate_on {
-            EvaluateOn::Test => splits.test,
-            EvaluateOn::Val => splits.val.ok_or_else(|| {
-                Error::Setting("`split.evaluate_on` is `val`, but the data has no validation images".to_owned())
-            })?,
-            EvaluateOn::SearchSplit => {
-                let (first, second) = train.split(split.search_share, split.seed);
-                train = first;
-                second
-            }
-        };
-        if evaluation.is_empty() {
-            return Err(Error::Setting("there are no images to judge by; change the `[split]` settings".to_owned()));
         }
         if train.len() < settings.train.batch_size {
             return Err(Error::Setting(format!(
@@ -65,14 +51,14 @@ impl Experiment {
             )));
         }
         let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
-        let (graph, configs) = open_graph(&settings, &base, train.classes(), train.channels())?;
+        let (graph, configs, pretrained) = open_graph(&settings, &base, train.classes(), train.channels())?;
         for (m, node) in graph.nodes().iter().enumerate() {
             if !graph.is_trained(m) && node.pretrained.is_none() {
                 let m = m + 1;
                 warnings.push(format!("node {m} is not trained and has no pretrained weights: its answers are random"));
             }
         }
-        Ok(Self { settings, graph, configs, train, evaluation, transform, warnings })
+        Ok(Self { settings, graph, pretrained, configs, train, evaluation, transform, warnings })
     }
 
     /// Decodes every image once, so that a broken file is known before training. `progress` hears how many of how many
@@ -89,12 +75,47 @@ impl Experiment {
     }
 }
 
+/// The images of some settings.
+pub(crate) struct Data {
+    pub train: Dataset,
+    pub evaluation: Dataset,
+    pub warnings: Vec<String>,
+}
+
+/// Opens the data that `settings` name, split as they say.
+pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error> {
+    settings.check()?;
+    let base = std::path::absolute(base).map_err(Error::file("find", base))?;
+    let splits = settings.data.open(&base)?;
+    let warnings = splits.warnings.clone();
+    let split = &settings.split;
+    let mut train = splits.train;
+    if split.train_share < 1.0 {
+        train = train.fraction(split.train_share, split.seed)?;
+    }
+    let evaluation = match split.evaluate_on {
+        EvaluateOn::Test => splits.test,
+        EvaluateOn::Val => splits.val.ok_or_else(|| {
+            Error::Setting("`split.evaluate_on` is `val`, but the data has no validation images".to_owned())
+        })?,
+        EvaluateOn::SearchSplit => {
+            let (first, second) = train.split(split.search_share, split.seed);
+            train = first;
+            second
+        }
+    };
+    if evaluation.is_empty() {
+        return Err(Error::Setting("there are no images to judge by; change the `[split]` settings".to_owned()));
+    }
+    Ok(Data { train, evaluation, warnings })
+}
+
 fn open_graph(
     settings: &Settings,
     base: &Path,
     classes: usize,
     channels: usize,
-) -> Result<(Graph, Vec<NetworkConfig>), Error> {
+) -> Result<(Graph, Vec<NetworkConfig>, Vec<Option<PathBuf>>), Error> {
     let (mut graph, document) = read_graph(&settings.graph, base)?;
     let node_error = |m: usize, message: String| match &document {
         Some(document) => Error::from(document.node_error(m, message)),
@@ -125,20 +146,17 @@ fn open_graph(
         Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
         None => base.to_owned(),
     };
-    for m in 0..graph.len() {
-        if let Some(path) = &graph.nodes()[m].pretrained {
-            let path = graph_base.join(path);
-            if !path.is_file() {
-                let message = format!("there is no weights file {}", path.display());
-                return Err(node_error(m, message));
-            }
-            let Some(text) = path.to_str() else {
-                return Err(node_error(m, "the weights file's path is not UTF-8".to_owned()));
-            };
-            graph.node_mut(m).pretrained = Some(text.to_owned());
-        }
+    let mut pretrained = vec![None; graph.len()];
+    for (m, pretrained) in pretrained.iter_mut().enumerate() {
+        let Some(path) = &graph.nodes()[m].pretrained else { continue };
+        let path = graph_base.join(path);
+        let bytes = std::fs::read(&path)
+            .map_err(|e| node_error(m, format!("cannot read the weights file {}: {e}", path.display())))?;
+        let name = format!("{PRETRAINED}/{}.safetensors", checkpoint::checksum(&bytes));
+        graph.node_mut(m).pretrained = Some(name);
+        *pretrained = Some(path);
     }
-    Ok((graph, configs))
+    Ok((graph, configs, pretrained))
 }
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {

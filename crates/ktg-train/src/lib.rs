@@ -5,11 +5,15 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `settings.toml`, `graph.toml`, `classes.txt` | the effective settings, the graph, the class names |
+//! | `settings.toml`, `graph.toml` | the effective settings and the graph |
+//! | `data.json` | class names, and a fingerprint of the training images |
+//! | `pretrained/` | copies of the nodes' pretrained weights, if any |
 //! | `metrics.jsonl` | losses of nodes and edges per logged step, training and evaluation measures per epoch |
 //! | `timing.jsonl` | seconds and images/s per epoch (apart, because times never repeat and metrics do) |
 //! | `events.out.tfevents.*` | the same for TensorBoard |
 //! | `checkpoints/step-NNN/` | `node1.safetensors` ... with PyTorch's names, `optimiser.safetensors`, `state.json` |
+//! | `initial/`, `batches.safetensors` | with `record_steps`: what another implementation needs to check this one |
+//! | `run.lock` | held by the process that works on the run |
 //! | `result.json` | the final measures; it exists when the run is finished |
 
 mod checkpoint;

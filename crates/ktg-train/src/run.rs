@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ktg_data::{Loader, LoaderConfig, epoch_order};
 use ktg_nn::burn::tensor::Device;
@@ -12,14 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, State};
 use crate::evaluate::evaluate;
-use crate::files::{read_text, write_atomically};
+use crate::experiment::PRETRAINED;
+use crate::files::{read_text, sync_parent, write_atomically};
 use crate::metrics::{EpochReport, MetricsFile, StepReport};
 use crate::record::Recorder;
 use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
 use crate::schedule::{self, Position};
 use crate::tensorboard::EventFile;
 use crate::trainer::{Moment, Trainer};
-use crate::{Error, Experiment, Measures, Observer, Settings};
+use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +50,8 @@ pub struct RunResult {
     pub epochs: usize,
     /// Training images.
     pub train_images: usize,
-    /// Seconds of training and judging, as far as `timing.jsonl` knows.
+    /// Seconds of training and judging: the sum of `timing.jsonl`, which lacks what a killed process was about and has
+    /// twice what had to be done again.
     pub seconds: f64,
     /// The networks after the last epoch.
     pub measures: Measures,
@@ -62,13 +65,15 @@ pub fn start(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
+    // Everything that can be wrong with the experiment comes before the first file.
+    let run = Run::new(experiment, directory)?;
     fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
     let _lock = lock(directory)?;
     if directory.join(SETTINGS).exists() {
         let reason = "there is a run in it already; continue it with --resume, or choose another directory";
         return Err(Error::run(directory, reason));
     }
-    let own = [GRAPH, DATA, "run.lock", "graph.toml.tmp", "data.json.tmp", "settings.toml.tmp"];
+    let own = [GRAPH, DATA, PRETRAINED, LOCK, "graph.toml.tmp", "data.json.tmp", "settings.toml.tmp"];
     for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
         let name = entry.map_err(Error::file("read", directory))?.file_name();
         let name = name.to_string_lossy();
@@ -77,19 +82,8 @@ pub fn start(
             return Err(Error::run(directory, reason));
         }
     }
-    let data = DataFile {
-        classes: experiment.train.class_names().to_vec(),
-        channels: experiment.train.channels(),
-        train_images: experiment.train.len(),
-    };
-    let json = serde_json::to_vec_pretty(&data).map_err(|e| Error::run(directory, e.to_string()))?;
-    write_atomically(&directory.join(DATA), &json)?;
-    write_atomically(&directory.join(GRAPH), experiment.graph.to_toml().as_bytes())?;
-    // The settings come last: a directory without them holds no run yet.
-    let mut settings = experiment.settings.clone();
-    settings.graph = crate::GraphSettings { file: Some(PathBuf::from(GRAPH)), ..Default::default() };
-    write_atomically(&directory.join(SETTINGS), settings.to_toml()?.as_bytes())?;
-    Run::new(experiment, directory)?.train(stop, observer)
+    run.write_description()?;
+    run.train(stop, observer)
 }
 
 /// Continues the run in `directory` from its newest usable checkpoint; a finished one just gives its result.
@@ -105,12 +99,21 @@ pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) 
         return Ok(Outcome::Finished(result));
     }
     let experiment = Experiment::open(Settings::read(&settings)?, directory)?;
+    let data_path = directory.join(DATA);
+    let data: DataFile =
+        serde_json::from_str(&read_text(&data_path)?).map_err(|e| Error::run(&data_path, e.to_string()))?;
+    if data != DataFile::of(&experiment.train, experiment.settings.data.root.as_deref()) {
+        let reason = "its training images are not those it was started with; put them back, or train anew elsewhere";
+        return Err(Error::run(directory, reason));
+    }
     Run::new(experiment, directory)?.train(stop, observer)
 }
 
+const LOCK: &str = "run.lock";
+
 /// Holds the directory for this process; the system lets go of it however the process ends.
 fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join("run.lock");
+    let path = directory.join(LOCK);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(Error::file("open", &path))?;
     match file.try_lock() {
@@ -124,6 +127,7 @@ fn lock(directory: &Path) -> Result<File, Error> {
 
 struct Run {
     experiment: Experiment,
+    data: DataFile,
     directory: PathBuf,
     device: Device,
     trainer: Trainer,
@@ -138,14 +142,42 @@ impl Run {
         let trainer = Trainer::new(
             &experiment.graph,
             &experiment.configs,
+            &experiment.pretrained,
             settings.seed,
             (&settings.loss).into(),
             settings.train.sgd(),
             &device,
         )?;
-        let state = State::new(settings.seed);
+        let data = DataFile::of(&experiment.train, settings.data.root.as_deref());
+        let decisive = [
+            run_settings(settings).decisive().to_toml()?,
+            experiment.graph.to_toml(),
+            data.train_fingerprint.clone(),
+            experiment.steps().to_string(),
+        ];
+        let fingerprint = checkpoint::checksum(decisive.join("\n").as_bytes());
+        let state = State::new(fingerprint, rayon::current_num_threads());
         let directory = directory.to_owned();
-        Ok(Self { experiment, directory, device, trainer, state, checkpoint_written: Instant::now() })
+        Ok(Self { experiment, data, directory, device, trainer, state, checkpoint_written: Instant::now() })
+    }
+
+    /// Writes what the run is: data, graph, pretrained weights and, last, the settings. A directory without settings
+    /// holds no run yet.
+    fn write_description(&self) -> Result<(), Error> {
+        let directory = &self.directory;
+        let json = serde_json::to_vec_pretty(&self.data).map_err(|e| Error::run(directory, e.to_string()))?;
+        write_atomically(&directory.join(DATA), &json)?;
+        for (node, path) in self.experiment.graph.nodes().iter().zip(&self.experiment.pretrained) {
+            if let (Some(name), Some(path)) = (&node.pretrained, path) {
+                let folder = directory.join(PRETRAINED);
+                fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+                let bytes = fs::read(path).map_err(Error::file("read", path))?;
+                write_atomically(&directory.join(name), &bytes)?;
+            }
+        }
+        write_atomically(&directory.join(GRAPH), self.experiment.graph.to_toml().as_bytes())?;
+        let settings = run_settings(&self.experiment.settings).to_toml()?;
+        write_atomically(&directory.join(SETTINGS), settings.as_bytes())
     }
 
     fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
@@ -155,14 +187,23 @@ impl Run {
         self.restore(observer)?;
         let metrics_path = self.directory.join("metrics.jsonl");
         let mut metrics = MetricsFile::open(&metrics_path, self.state.metrics_bytes)?;
-        let mut events = EventFile::create(&self.directory, self.state.step)?;
+        sync_parent(&metrics_path)?;
+        let mut events = EventFile::create(&self.directory, self.state.step + 1)?;
         let train = self.experiment.settings.train.clone();
-        let mut recorder = match train.record_steps {
-            steps if steps > 0 && self.state.step == 0 => Some(Recorder::start(&self.directory, &self.trainer, steps)?),
-            _ => None,
-        };
         let steps = self.experiment.steps();
         let all_steps = (train.epochs * steps) as u64;
+        let mut recorder = match train.record_steps {
+            0 => None,
+            record if self.state.step == 0 => {
+                Some(Recorder::start(&self.directory, &self.trainer, record, all_steps)?)
+            }
+            record => {
+                if self.state.step < record {
+                    observer.warning("the run goes on after a step that was to be recorded: no more are recorded");
+                }
+                None
+            }
+        };
         observer.started(train.epochs, steps, self.state.step);
         while self.state.epoch < train.epochs {
             let started = Instant::now();
@@ -184,21 +225,26 @@ impl Run {
                 }
                 observer.step(&report, images);
                 let stopping = stop.load(Ordering::Relaxed);
-                let due = self.checkpoint_written.elapsed() > Duration::from_secs_f64(60.0 * train.checkpoint_minutes);
+                let due = self.checkpoint_written.elapsed().as_secs_f64() > 60.0 * train.checkpoint_minutes;
                 if (stopping || due) && self.state.batch < steps {
-                    self.checkpoint(&mut metrics)?;
+                    self.checkpoint(&mut metrics, observer)?;
                     if stopping {
+                        self.time(started, started.elapsed().as_secs_f64(), self.state.batch - first_batch)?;
                         return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
                     }
                 }
             }
             let seconds = started.elapsed().as_secs_f64();
-            let report = self.finish_epoch(observer)?;
-            let images = (steps - first_batch) * train.batch_size;
-            self.time(&report, seconds, started.elapsed().as_secs_f64(), images)?;
+            let Some(report) = self.finish_epoch(stop, observer)? else {
+                // Stopped while judging: the epoch's steps are done, and judging starts anew when the run goes on.
+                self.checkpoint(&mut metrics, observer)?;
+                self.time(started, seconds, steps - first_batch)?;
+                return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+            };
+            self.time(started, seconds, steps - first_batch)?;
             events.scalars(report.train.step, &epoch_scalars(&report))?;
             metrics.epoch(&report)?;
-            self.checkpoint(&mut metrics)?;
+            self.checkpoint(&mut metrics, observer)?;
             let ended = observer.epoch(&report).is_break() || stop.load(Ordering::Relaxed);
             if self.state.epoch == train.epochs {
                 return self.finish(report).map(Outcome::Finished);
@@ -208,33 +254,41 @@ impl Run {
             }
         }
         // Killed between the last checkpoint and the result: judge once more, which gives the same measures.
-        let measures = self.judge(observer)?;
+        let Some(measures) = self.judge(stop, observer)? else {
+            return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+        };
         let train = StepReport { step: self.state.step, epoch: train.epochs, ..empty_report() };
         self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
     }
 
     fn restore(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let directory = self.directory.join("checkpoints");
-        let (newest, warnings) = checkpoint::newest(&directory)?;
+        let Some((path, damaged, warnings)) = checkpoint::newest(&directory)? else { return Ok(()) };
         for warning in &warnings {
             observer.warning(warning);
         }
-        let Some(path) = newest else {
-            if !warnings.is_empty() {
-                observer.warning("no checkpoint can be used: the run starts from the beginning");
-            }
-            return Ok(());
-        };
         let state = checkpoint::restore(&path, &mut self.trainer)?;
-        if state.seed != self.state.seed {
-            return Err(Error::run(&path, "it belongs to a run with another seed; settings.toml was changed"));
+        if state.fingerprint != self.state.fingerprint {
+            let reason = "it belongs to other settings, another graph or other data; undo the change, or train anew";
+            return Err(Error::run(&path, reason));
         }
+        for path in &damaged {
+            checkpoint::set_aside(path)?;
+        }
+        if state.threads != self.state.threads {
+            let (then, now) = (state.threads, self.state.threads);
+            observer.warning(&format!(
+                "the run was computed by {then} threads and goes on with {now}; the last bits may differ (see --threads)"
+            ));
+        }
+        let threads = std::mem::replace(&mut self.state, state).threads;
+        self.state.threads = threads;
         let metrics = self.directory.join("metrics.jsonl");
         let length = fs::metadata(&metrics).map(|m| m.len()).unwrap_or(0);
-        if length < state.metrics_bytes {
-            return Err(Error::run(&metrics, "it is shorter than when the checkpoint was written; restore the file"));
+        if length < self.state.metrics_bytes {
+            observer.warning("metrics.jsonl is shorter than when the checkpoint was written: its lost lines stay lost");
+            self.state.metrics_bytes = length;
         }
-        self.state = state;
         Ok(())
     }
 
@@ -267,27 +321,35 @@ impl Run {
         }
     }
 
-    fn checkpoint(&mut self, metrics: &mut MetricsFile) -> Result<(), Error> {
+    fn checkpoint(&mut self, metrics: &mut MetricsFile, observer: &mut dyn Observer) -> Result<(), Error> {
         self.state.metrics_bytes = metrics.sync()?;
         let keep = self.experiment.settings.train.keep_checkpoints;
-        checkpoint::write(&self.directory.join("checkpoints"), self.state.clone(), &self.trainer, keep)?;
+        let directory = self.directory.join("checkpoints");
+        if let Some(warning) = checkpoint::write(&directory, self.state.clone(), &self.trainer, keep)? {
+            observer.warning(&warning);
+        }
         self.checkpoint_written = Instant::now();
         Ok(())
     }
 
-    /// Ends the epoch: means of the losses, and measures if they are due.
-    fn finish_epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochReport, Error> {
+    /// Ends the epoch: means of the losses, and measures if they are due. `None` if it was stopped while judging.
+    fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<EpochReport>, Error> {
         let settings = &self.experiment.settings.train;
-        self.state.epoch += 1;
-        self.state.batch = 0;
+        let epoch = self.state.epoch + 1;
+        let due = epoch == settings.epochs || (settings.evaluate_every > 0 && epoch % settings.evaluate_every == 0);
+        let evaluation = match due {
+            false => None,
+            true => match self.judge(stop, observer)? {
+                None => return Ok(None),
+                judged => judged,
+            },
+        };
+        (self.state.epoch, self.state.batch) = (epoch, 0);
         let train = std::mem::take(&mut self.state.sums).mean().unwrap_or_else(empty_report);
-        let last = self.state.epoch == settings.epochs;
-        let due = last || (settings.evaluate_every > 0 && self.state.epoch % settings.evaluate_every == 0);
-        let evaluation = if due { Some(self.judge(observer)?) } else { None };
-        Ok(EpochReport { train, evaluation })
+        Ok(Some(EpochReport { train, evaluation }))
     }
 
-    fn judge(&self, observer: &mut dyn Observer) -> Result<Measures, Error> {
+    fn judge(&self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Measures>, Error> {
         let Experiment { settings, evaluation, transform, .. } = &self.experiment;
         evaluate(
             &self.trainer.networks(),
@@ -296,16 +358,24 @@ impl Run {
             settings.train.evaluate_batch_size,
             settings.train.loader_threads,
             &self.device,
-            |done, all| observer.evaluating(done, all),
+            |done, all| {
+                observer.evaluating(done, all);
+                match stop.load(Ordering::Relaxed) && done < all {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            },
         )
     }
 
-    fn time(&self, report: &EpochReport, training: f64, all: f64, images: usize) -> Result<(), Error> {
+    /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, everything since `started` more.
+    fn time(&self, started: Instant, training: f64, batches: usize) -> Result<(), Error> {
         let path = self.directory.join("timing.jsonl");
+        let images = batches * self.experiment.settings.train.batch_size;
         let line = Timing {
-            epoch: report.train.epoch,
+            step: self.state.step,
             training_seconds: training,
-            seconds: all,
+            seconds: started.elapsed().as_secs_f64(),
             images_per_second: images as f64 / training.max(1e-9),
         };
         let text = serde_json::to_string(&line).map_err(|e| Error::run(&path, e.to_string()))? + "\n";
@@ -336,10 +406,16 @@ impl Run {
 
 #[derive(Serialize, Deserialize)]
 struct Timing {
-    epoch: usize,
+    step: u64,
     training_seconds: f64,
     seconds: f64,
     images_per_second: f64,
+}
+
+/// The settings as the run directory has them: the graph is in a file of its own.
+fn run_settings(settings: &Settings) -> Settings {
+    let graph = GraphSettings { file: Some(PathBuf::from(GRAPH)), ..GraphSettings::default() };
+    Settings { graph, ..settings.clone() }
 }
 
 fn empty_report() -> StepReport {

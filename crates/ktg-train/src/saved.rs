@@ -1,5 +1,6 @@
 //! Reading a run directory: its networks, ready to judge and to predict.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Dataset, Image, Purpose, Transform};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{self, weights_name};
 use crate::evaluate::evaluate;
 use crate::files::read_text;
-use crate::{Error, Experiment, Measures, Settings};
+use crate::{Error, Measures, Settings};
 
 pub(crate) const SETTINGS: &str = "settings.toml";
 pub(crate) const GRAPH: &str = "graph.toml";
@@ -20,11 +21,31 @@ pub(crate) const DATA: &str = "data.json";
 pub(crate) const RESULT: &str = "result.json";
 
 /// What a run remembers of its data.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DataFile {
     pub classes: Vec<String>,
     pub channels: usize,
     pub train_images: usize,
+    /// SHA-256 over the names and labels of all training images, in order.
+    pub train_fingerprint: String,
+}
+
+impl DataFile {
+    /// Of a training set whose files lie under `root`, which is left out of their names.
+    pub fn of(train: &Dataset, root: Option<&Path>) -> Self {
+        let line = |i: usize| {
+            let name = PathBuf::from(train.name_of(i));
+            let name = root.and_then(|root| name.strip_prefix(root).ok()).unwrap_or(&name);
+            format!("{}\t{}\n", name.display(), train.label(i))
+        };
+        let names: String = (0..train.len()).map(line).collect();
+        Self {
+            classes: train.class_names().to_vec(),
+            channels: train.channels(),
+            train_images: train.len(),
+            train_fingerprint: checkpoint::checksum(names.as_bytes()),
+        }
+    }
 }
 
 /// The networks of a run, as its newest checkpoint has them.
@@ -81,8 +102,7 @@ impl SavedRun {
         let data_path = directory.join(DATA);
         let data: DataFile =
             serde_json::from_str(&read_text(&data_path)?).map_err(|e| Error::run(&data_path, e.to_string()))?;
-        let (newest, warnings) = checkpoint::newest(&directory.join("checkpoints"))?;
-        let Some(checkpoint) = newest else {
+        let Some((checkpoint, _, warnings)) = checkpoint::newest(&directory.join("checkpoints"))? else {
             let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";
             return Err(Error::run(directory, reason));
         };
@@ -114,8 +134,7 @@ impl SavedRun {
 
     /// The images that the run's settings judge by.
     pub fn evaluation_data(&self) -> Result<Dataset, Error> {
-        let experiment = Experiment::open(self.settings.clone(), &self.directory)?;
-        Ok(experiment.evaluation)
+        Ok(crate::experiment::open_data(&self.settings, &self.directory)?.evaluation)
     }
 
     /// Measures on `dataset`, which must have the run's classes.
@@ -130,7 +149,13 @@ impl SavedRun {
         }
         let train = &self.settings.train;
         let (batch, threads) = (train.evaluate_batch_size, train.loader_threads);
-        evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, progress)
+        let mut progress = progress;
+        let always = |done, all| {
+            progress(done, all);
+            ControlFlow::Continue(())
+        };
+        let measures = evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, always)?;
+        measures.ok_or_else(|| Error::run(&self.directory, "judging was interrupted"))
     }
 
     /// What the networks see in an image file.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// The same in all epochs.
-    Constant,
+    Constant {},
     /// Times `factor` at the start of each milestone epoch (counted from 0), as PyTorch's `MultiStepLR`.
     MultiStep {
         /// Epochs, as numbers or, if all are below 1, as shares of the training.
@@ -17,7 +17,7 @@ pub enum Schedule {
         factor: f64,
     },
     /// Half a cosine from 1 towards 0 over all epochs, as PyTorch's `CosineAnnealingLR`.
-    Cosine,
+    Cosine {},
 }
 
 fn tenth() -> f64 {
@@ -32,17 +32,31 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// Checks every number's range.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Schedule::MultiStep { milestones, factor } = self else { return Ok(()) };
+        let shares = milestones.iter().all(|&m| m < 1.0);
+        let epochs = milestones.iter().all(|&m| m.fract() == 0.0);
+        if !milestones.iter().all(|m| m.is_finite() && *m >= 0.0) || !(shares || epochs) {
+            return Err("`train.schedule.milestones` are whole epochs, or all shares of the training below 1".to_owned());
+        }
+        if !(factor.is_finite() && *factor >= 0.0) {
+            return Err("`train.schedule.factor` is a number from 0 up".to_owned());
+        }
+        Ok(())
+    }
+
     /// Factor on the base learning rate in `epoch` (from 0) of `epochs`.
     fn factor(&self, epoch: usize, epochs: usize) -> f64 {
         match self {
-            Schedule::Constant => 1.0,
+            Schedule::Constant {} => 1.0,
             Schedule::MultiStep { milestones, factor } => {
                 let shares = milestones.iter().all(|&m| m < 1.0);
                 let unit = if shares { epochs as f64 } else { 1.0 };
-                let passed = milestones.iter().filter(|&&m| epoch as f64 >= m * unit).count();
+                let passed = milestones.iter().filter(|&&m| epoch as f64 >= m * unit - 1e-9).count();
                 factor.powi(passed as i32)
             }
-            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * epoch as f64 / epochs as f64).cos()),
+            Schedule::Cosine {} => 0.5 * (1.0 + (std::f64::consts::PI * epoch as f64 / epochs as f64).cos()),
         }
     }
 }

@@ -230,8 +230,22 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The same settings without those that change no result (and may be changed between two parts of a run): where the
+    /// data lies, loader threads, checkpoints, cache.
+    pub(crate) fn decisive(&self) -> Self {
+        let mut settings = self.clone();
+        let standard = TrainSettings::default();
+        settings.data.root = None;
+        settings.data.cache_mib = None;
+        settings.train.loader_threads = standard.loader_threads;
+        settings.train.checkpoint_minutes = standard.checkpoint_minutes;
+        settings.train.keep_checkpoints = standard.keep_checkpoints;
+        settings
+    }
+
     /// These settings with one changed: `key` as in `train.epochs`, `value` in TOML or, failing that, as plain text.
     pub fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
+        self.check()?;
         let error = |reason: String| Error::Setting(format!("cannot set `{key}` to `{value}`: {reason}"));
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
         let value = match parsed.ok().and_then(|mut table| table.remove("value")) {
@@ -284,6 +298,7 @@ impl Settings {
                 "`loss.crop_sizes` holds at least one size from 1 up",
             ),
         ];
+        train.schedule.check().map_err(Error::Setting)?;
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(Error::Setting((*rule).to_owned())),
             None => Ok(()),
@@ -298,7 +313,7 @@ mod tests {
     #[test]
     fn a_file_round_trips() {
         let mut settings = Settings::default();
-        settings.train.schedule = Schedule::Cosine;
+        settings.train.schedule = Schedule::Cosine {};
         settings.graph.preset = Some("dml".to_owned());
         let text = settings.to_toml().unwrap();
         assert_eq!(Settings::parse(&text, "x").unwrap(), settings);
@@ -310,7 +325,7 @@ mod tests {
         let changed = settings.with("train.epochs", "3").unwrap().with("graph.preset", "dml").unwrap();
         assert_eq!((changed.train.epochs, changed.graph.preset.as_deref()), (3, Some("dml")));
         let changed = changed.with("train.schedule", "{ kind = \"cosine\" }").unwrap();
-        assert_eq!(changed.train.schedule, Schedule::Cosine);
+        assert_eq!(changed.train.schedule, Schedule::Cosine {});
         let message = settings.with("train.epoch", "3").unwrap_err().to_string();
         assert!(message.starts_with("cannot set `train.epoch` to `3`: unknown field `epoch`"), "{message}");
     }

@@ -11,14 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::Error;
 
 /// Writes one event file. Each process that works on a run writes its own; TensorBoard joins them, and an event
-/// that says "started at step k" makes it forget what an earlier process wrote beyond k.
+/// that says "started at step k" makes it forget what an earlier process wrote from k on.
 pub(crate) struct EventFile {
     file: File,
     path: PathBuf,
 }
 
 impl EventFile {
-    /// Creates `events.out.tfevents.*` in `directory` for a process that goes on from `step`.
+    /// Creates `events.out.tfevents.*` in `directory` for a process whose first step is `step`.
     pub fn create(directory: &Path, step: u64) -> Result<Self, Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("events.out.tfevents.{:010}.{:09}.ktg", now.as_secs(), now.subsec_nanos());
@@ -26,7 +26,7 @@ impl EventFile {
         let file = File::create(&path).map_err(Error::file("create", &path))?;
         let mut events = Self { file, path };
         events.write(&event(now.as_secs_f64(), 0, &bytes_field(3, b"brain.Event:2")))?;
-        // SessionLog { status: START } at the step from which older events are void.
+        // SessionLog { status: START } at the step from which on older events are void.
         events.write(&event(now.as_secs_f64(), step, &bytes_field(7, &varint_field(1, 1))))?;
         Ok(events)
     }

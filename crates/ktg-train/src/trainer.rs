@@ -1,5 +1,7 @@
 //! The networks of a graph and one training step of all of them.
 
+use std::path::PathBuf;
+
 use ktg_data::{Batch, Purpose};
 use ktg_graph::Graph;
 use ktg_nn::burn::module::Module;
@@ -18,7 +20,16 @@ pub(crate) struct NodeState {
     /// On an autodiff device.
     pub(crate) network: Network,
     pub(crate) optimiser: Sgd,
+    /// The inference twin of a node that is not trained.
+    frozen: Option<Network>,
     plan: NodePlan,
+}
+
+impl NodeState {
+    fn with_twin(mut self) -> Self {
+        self.frozen = (!self.plan.trained).then(|| self.network.valid());
+        self
+    }
 }
 
 /// Trains all networks of one graph together.
@@ -58,13 +69,14 @@ impl EdgeLoss {
 }
 
 impl Trainer {
-    /// Builds the networks with fresh weights from `seed`, or those of each node's pretrained file.
+    /// Builds the networks with fresh weights from `seed`, or those of each node's file in `pretrained`.
     ///
     /// `device` is a device without autodiff. Node m's weights depend on the seed and m alone, so a graph's edges never
     /// change how its networks start.
     pub fn new(
         graph: &Graph,
         configs: &[NetworkConfig],
+        pretrained: &[Option<PathBuf>],
         seed: u64,
         loss: LossSettings,
         sgd: SgdSettings,
@@ -75,10 +87,10 @@ impl Trainer {
         for (m, (config, plan)) in configs.iter().zip(plan(graph)).enumerate() {
             let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
             let mut network = config.init(&autodiff, &mut rng);
-            if let Some(path) = &graph.nodes()[m].pretrained {
-                network.load_state_dict(&weights::read(path.as_ref())?, path)?;
+            if let Some(Some(path)) = pretrained.get(m) {
+                network.load_state_dict(&weights::read(path)?, &path.display().to_string())?;
             }
-            nodes.push(NodeState { network, optimiser: Sgd::default(), plan });
+            nodes.push(NodeState { network, optimiser: Sgd::default(), frozen: None, plan }.with_twin());
         }
         Ok(Self { graph: graph.clone(), nodes, loss, sgd, device: autodiff })
     }
@@ -95,8 +107,10 @@ impl Trainer {
 
     /// Puts back what [`state`](Self::state) gave; `origin` names it in messages.
     pub fn restore(&mut self, m: usize, weights: &StateDict, momentum: &StateDict, origin: &str) -> Result<(), Error> {
-        self.nodes[m].network.load_state_dict(weights, origin)?;
-        self.nodes[m].optimiser = Sgd::from_state(momentum, &self.device.clone().inner());
+        let node = &mut self.nodes[m];
+        node.network.load_state_dict(weights, origin)?;
+        node.optimiser = Sgd::from_state(momentum, &self.device.clone().inner());
+        node.frozen = node.frozen.is_some().then(|| node.network.valid());
         Ok(())
     }
 
@@ -141,7 +155,8 @@ impl Trainer {
                 (Some(outputs), statistics)
             }
             NodePlan { needed: true, wanted, .. } => {
-                let outputs = node.network.valid().forward(images.clone().inner(), wanted);
+                let twin = node.frozen.as_ref().expect("a node that is not trained has its twin");
+                let outputs = twin.forward(images.clone().inner(), wanted);
                 let outputs = Outputs {
                     logits: outputs.logits.autodiff(),
                     attention_logits: None,
@@ -184,9 +199,10 @@ impl Trainer {
                 });
             }
         }
+        let sources: Vec<Option<Outputs>> = outputs.iter().map(|o| o.clone().map(Outputs::detach)).collect();
         for (source, target, transfer) in self.graph.active_transfers() {
-            let (Some(from), Some(to)) = (&outputs[source], &outputs[target]) else { continue };
-            let losses = loss::transfer(transfer.design, to, &from.clone().detach(), &self.loss);
+            let (Some(from), Some(to)) = (&sources[source], &outputs[target]) else { continue };
+            let losses = loss::transfer(transfer.design, to, from, &self.loss);
             let gated = |losses| loss::gated_mean(transfer.gate, losses, progress, correct[source].as_ref());
             edges.push(EdgeLoss {
                 from: Source::Node(source + 1),

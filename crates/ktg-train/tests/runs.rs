@@ -76,7 +76,7 @@ impl Observer for Listen {
     }
 }
 
-/// Names of the checkpoints, oldest first.
+/// Names in the checkpoint directory, in order: damaged ones first, then the oldest.
 fn checkpoints(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory.join("checkpoints"))
         .unwrap()
@@ -159,12 +159,89 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same() 
     assert!(listen.warnings[0].contains("node2.safetensors is damaged"), "{:?}", listen.warnings);
     assert_eq!(contents(&directory), before);
 
+    assert_eq!(checkpoints(&directory), ["damaged-step-000000012", "step-000000006", "step-000000012"]);
+
     // A missing state file, and a checkpoint that was never finished, are no trouble either.
     fs::remove_file(directory.join("result.json")).unwrap();
     fs::remove_file(newest.join("state.json")).unwrap();
     fs::create_dir_all(directory.join("checkpoints/unfinished.tmp")).unwrap();
     assert_eq!(finish(&directory).measures, expected.measures);
     assert_eq!(contents(&directory), before);
+
+    // If nothing is left to go on from, nothing is thrown away either.
+    fs::remove_file(directory.join("result.json")).unwrap();
+    let metrics = fs::read(directory.join("metrics.jsonl")).unwrap();
+    for name in ["step-000000006", "step-000000012"] {
+        fs::write(directory.join("checkpoints").join(name).join("state.json"), "{").unwrap();
+    }
+    let message = run::resume(&directory, &AtomicBool::new(false), &mut Silent).unwrap_err().to_string();
+    assert!(message.contains("all checkpoints are damaged"), "{message}");
+    assert_eq!(fs::read(directory.join("metrics.jsonl")).unwrap(), metrics);
+}
+
+#[test]
+fn a_run_whose_settings_or_graph_were_changed_is_not_continued() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let stop = AtomicBool::new(false);
+    start(settings(), &directory, &mut StopAt(4, &stop), &stop).unwrap();
+    let refused = |file: &str, from: &str, to: &str| {
+        let path = directory.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&path, text.replace(from, to)).unwrap();
+        let message = run::resume(&directory, &AtomicBool::new(false), &mut Silent).unwrap_err().to_string();
+        fs::write(&path, text).unwrap();
+        message
+    };
+    for (file, from, to) in [
+        ("settings.toml", "batch_size = 8", "batch_size = 4"),
+        ("settings.toml", "seed = 5", "seed = 6"),
+        ("graph.toml", "attention apart", "probability apart"),
+    ] {
+        let message = refused(file, from, to);
+        assert!(message.contains("it belongs to other settings, another graph or other data"), "{message}");
+    }
+    let message = refused("settings.toml", "train_share = 0.02", "train_share = 0.04");
+    assert!(message.contains("its training images are not those it was started with"), "{message}");
+    // Settings that change no result may be changed.
+    let path = directory.join("settings.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("loader_threads = 2", "loader_threads = 0")).unwrap();
+    finish(&directory);
+}
+
+#[test]
+fn a_run_that_diverges_at_its_last_step_is_not_called_finished() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let mut settings = settings();
+    settings.train.batch_size = 50;
+    settings.train.epochs = 1;
+    settings.train.learning_rate = 1e38;
+    let error = start(settings, &directory, &mut Silent, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    assert!(!directory.join("result.json").exists());
+}
+
+#[test]
+fn a_run_stopped_while_judging_judges_when_it_goes_on() {
+    struct StopJudging<'a>(&'a AtomicBool);
+    impl Observer for StopJudging<'_> {
+        fn evaluating(&mut self, _: usize, _: usize) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.train.evaluate_batch_size = 20;
+    let (through, stopped) = (temporary.path().join("through"), temporary.path().join("stopped"));
+    let expected = start(settings.clone(), &through, &mut Silent, &AtomicBool::new(false)).unwrap();
+    let stop = AtomicBool::new(false);
+    let outcome = start(settings, &stopped, &mut StopJudging(&stop), &stop).unwrap();
+    assert_eq!(outcome, Outcome::Interrupted { step: 6, steps: 12 });
+    assert_eq!(finish(&stopped).measures, finished(expected).measures);
+    assert_eq!(contents(&stopped), contents(&through));
 }
 
 #[test]
@@ -196,6 +273,10 @@ fn pretrained_and_frozen_teachers_keep_their_weights_and_students_learn() {
     let read = |path: &Path| ktg_nn::weights::read(path).unwrap();
     let last = student.join("checkpoints/step-000000012");
     assert_eq!(read(&last.join("node1.safetensors")), read(&weights));
+    // The run has its own copy of the teacher, so it can be judged when the original is gone.
+    fs::remove_dir_all(&teacher).unwrap();
+    let run = SavedRun::open(&student).unwrap();
+    run.evaluate(&run.evaluation_data().unwrap(), |_, _| {}).unwrap();
     let momentum = read(&last.join("optimiser.safetensors"));
     assert!(momentum.keys().all(|name| name.starts_with("node2.")) && !momentum.is_empty());
 }
@@ -245,7 +326,7 @@ fn mistakes_are_named_before_anything_is_written() {
         s.graph.preset = Some("kd".to_owned());
         s.graph.teacher = Some("none.safetensors".into());
     });
-    assert!(message.contains("there is no weights file") && message.contains("none.safetensors"), "{message}");
+    assert!(message.contains("cannot read the weights file") && message.contains("none.safetensors"), "{message}");
 
     // A directory that holds a run, or something else, is left alone.
     let directory = path.join("run");

@@ -74,7 +74,7 @@ fn check_variant(name: &str) {
     let number = |key: &str| variant[key].as_f64().unwrap();
     let sgd = SgdSettings { momentum: number("momentum"), weight_decay: number("weight_decay") };
     let configs = vec![config; graph.len()];
-    let mut trainer = Trainer::new(&graph, &configs, 0, loss, sgd, &Device::flex()).unwrap();
+    let mut trainer = Trainer::new(&graph, &configs, &[], 0, loss, sgd, &Device::flex()).unwrap();
     for m in 0..graph.len() {
         let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
         trainer.restore(m, &weights, &StateDict::new(), "filled").unwrap();
@@ -131,7 +131,7 @@ fn learning_rates_are_pytorchs() {
         let number = |key: &str| case[key].as_f64();
         let epochs = number("epochs").unwrap() as usize;
         let schedule = match case["kind"].as_str().unwrap() {
-            "cosine" => Schedule::Cosine,
+            "cosine" => Schedule::Cosine {},
             _ => Schedule::MultiStep {
                 milestones: serde_json::from_value(case["milestones"].clone()).unwrap(),
                 factor: number("gamma").unwrap(),

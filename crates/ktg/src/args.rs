@@ -16,7 +16,8 @@ use ktg_train::EvaluateOn;
 #[derive(Parser, Debug)]
 #[command(name = "ktg", version, max_term_width = 100)]
 pub struct Args {
-    /// Threads for computing [default: one per core]. Results are the same, bit for bit, only for equal numbers
+    /// Threads for computing [default: one per core]. Results are the same, bit for bit, only for equal numbers; `demo`
+    /// trains so many runs at a time, each on one thread
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     #[command(subcommand)]
@@ -52,7 +53,7 @@ pub struct DemoArgs {
     /// Directory for runs, graph pictures and attention overlays
     #[arg(long, default_value = "ktg-demo", value_name = "DIR")]
     pub out: PathBuf,
-    /// Runs per method, with seeds 1, 2, ... [default: see README]
+    /// Runs per method, with seeds 1, 2, ...
     #[arg(long, default_value_t = crate::demo::REPEATS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub repeats: u64,
     /// Passes over the training images; fewer are faster and show less
@@ -141,7 +142,8 @@ pub struct SettingFlags {
     /// Write initial weights and the first N batches, to be checked against PyTorch (fixtures/verify_run.py)
     #[arg(long, value_name = "N")]
     pub record_steps: Option<u64>,
-    /// Any setting by its name in the experiment file, such as train.momentum=0.8; may be repeated
+    /// Any setting by its name in the experiment file, such as train.momentum=0.8 (paths start at the experiment file);
+    /// may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

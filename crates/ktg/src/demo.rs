@@ -2,17 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 
-use ktg_data::{DataSource, Image};
-use ktg_graph::{Graph, draw, presets};
-use ktg_train::{Experiment, GraphSettings, Measures, Outcome, SavedRun, Schedule, Settings, overlay, run};
+use indicatif::MultiProgress;
+use ktg_data::{Augment, DataSource, Image, Preset, Step};
+use ktg_graph::{Document, Graph, draw, presets};
+use ktg_train::{Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, overlay, run};
 use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::error::CliError;
 use crate::methods::{Method, tables};
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use crate::progress::{Progress, seconds};
 use crate::signals;
 
@@ -30,11 +33,20 @@ const OVERLAY_IMAGES: usize = 6;
 /// (docs/results.md), never by looking at the test images.
 fn settings(args: &DemoArgs) -> Settings {
     let mut settings = Settings { side: 14, ..Settings::default() };
-    settings.split.train_share = 1.0;
+    // Small pictures, few epochs: a shift by one pixel and a flip are enough.
+    settings.augment = Augment {
+        train: Some(vec![
+            Step::Stretch { size: None },
+            Step::RandomCrop { size: None, padding: 1 },
+            Step::HorizontalFlip { p: 0.5 },
+        ]),
+        ..Augment::preset(Preset::None)
+    };
     settings.train.epochs = args.epochs;
     settings.train.batch_size = 50;
     settings.train.evaluate_every = 0;
-    settings.train.schedule = Schedule::Cosine;
+    settings.train.loader_threads = 1;
+    settings.train.schedule = Schedule::Cosine {};
     settings
 }
 
@@ -49,64 +61,111 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
         ("DML", presets::dml(NODES, ARCHITECTURE)),
         ("Diverse", diverse),
     ];
-    let mut results: Vec<Vec<Measures>> = vec![Vec::new(); methods.len()];
-    // Seed by seed, so that an impatient reader has all methods early.
-    for seed in 1..=args.repeats {
-        for ((name, graph), results) in methods.iter().zip(&mut results) {
-            let directory = run_directory(&args.out, name, seed);
-            let label = format!("{name}, run {seed} of {}", args.repeats);
-            match train(args, graph, name, seed, &directory, &stop, &label)? {
-                Outcome::Finished(result) => results.push(result.measures),
-                Outcome::Interrupted { .. } => {
-                    eprintln!("stopped; start the same command again to go on");
-                    return Ok(ExitCode::from(signals::INTERRUPTED));
-                }
-            }
-        }
-    }
+    let Some(results) = train_all(args, &methods, &stop)? else {
+        note("stopped; start the same command again to go on");
+        return Ok(ExitCode::from(signals::INTERRUPTED));
+    };
     let graphs = draw_graphs(&args.out, &methods)?;
     let overlays = draw_overlays(&args.out, &methods)?;
+    let training: f64 = results.iter().flatten().map(|result| result.seconds).sum();
+    let measures = |results: &[RunResult]| results.iter().map(|r| r.measures.clone()).collect();
     let summed: Vec<Method> =
-        methods.iter().zip(results).map(|((name, graph), results)| Method::new(name, graph, results)).collect();
-    let images = summed[0].measures[0].images;
+        methods.iter().zip(&results).map(|((name, graph), r)| Method::new(name, graph, measures(r))).collect();
+    let (train_images, test_images) = (results[0][0].train_images, results[0][0].measures.images);
     if args.json {
         print_json(&json!({
             "methods": summed,
-            "test_images": images,
+            "train_images": train_images,
+            "test_images": test_images,
             "epochs": args.epochs,
             "seconds": started.elapsed().as_secs_f64(),
-            "out": args.out,
-            "graphs": graphs,
-            "overlays": overlays,
+            "training_seconds_of_all_runs": training,
+            "out": args.out.display().to_string(),
+            "graphs": graphs.display().to_string(),
+            "overlays": overlays.display().to_string(),
         }))?;
-    } else {
-        print(&format!(
-            "Built-in Fashion-MNIST subset, {images} test images, {} epochs; mean ± standard deviation of {} runs\n",
-            args.epochs, args.repeats
-        ))?;
-        print(&tables(&summed))?;
-        print(&format!("\ngraph pictures      {}", graphs.display()))?;
-        print(&format!("attention overlays  {}", overlays.display()))?;
-        print(&format!("runs                {}", args.out.display()))?;
-        print(&format!("time                {}", seconds(started.elapsed())))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    print(&format!(
+        "\nBuilt-in Fashion-MNIST subset: {train_images} training and {test_images} test images, {} epochs; \
+         mean ± standard deviation of {} runs\n",
+        args.epochs, args.repeats
+    ))?;
+    print(&tables(&summed))?;
+    print(&format!("\ngraph pictures      {}", graphs.display()))?;
+    print(&format!("attention overlays  {}", overlays.display()))?;
+    print(&format!("runs                {}", args.out.join("runs").display()))?;
+    let (elapsed, training) = (seconds(started.elapsed()), seconds(Duration::from_secs_f64(training)));
+    print(&format!("time                {elapsed} ({training} of training, all runs together)"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Trains all methods with all seeds: as many runs at a time as there are threads, each on one thread, which keeps the
+/// cores busier than many threads in small networks and makes the results independent of their number. `None` if it
+/// was interrupted.
+fn train_all(
+    args: &DemoArgs,
+    methods: &[(&str, Graph)],
+    stop: &AtomicBool,
+) -> Result<Option<Vec<Vec<RunResult>>>, CliError> {
+    // Seed by seed, so that an impatient reader has all methods early.
+    let jobs: Vec<(u64, usize)> =
+        (1..=args.repeats).flat_map(|seed| (0..methods.len()).map(move |m| (seed, m))).collect();
+    let next = AtomicUsize::new(0);
+    let bars = MultiProgress::new();
+    let worker = || -> Result<Vec<(usize, RunResult)>, CliError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let pool = pool.map_err(|e| CliError::Other(format!("cannot start a thread: {e}")))?;
+        let mut results = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let Some(&(seed, m)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let (name, graph) = &methods[m];
+            match pool.install(|| train(args, graph, name, seed, stop, &bars)) {
+                Ok(Outcome::Finished(result)) => results.push((m, result)),
+                Ok(Outcome::Interrupted { .. }) => break,
+                Err(e) => {
+                    // One failure ends all; the other runs keep their checkpoints.
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(e);
+                }
+            }
+        }
+        Ok(results)
+    };
+    let workers = rayon::current_num_threads().min(jobs.len());
+    let finished: Vec<Result<_, CliError>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        let joined = |handle: ScopedJoinHandle<_>| match handle.join() {
+            Ok(results) => results,
+            Err(_) => Err(CliError::Other("a training thread broke down".to_owned())),
+        };
+        handles.into_iter().map(joined).collect()
+    });
+    let mut results: Vec<Vec<RunResult>> = vec![Vec::new(); methods.len()];
+    for (m, result) in finished.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+        results[m].push(result);
+    }
+    for results in &mut results {
+        results.sort_by_key(|result| result.seed);
+    }
+    let done: usize = results.iter().map(Vec::len).sum();
+    Ok((done == jobs.len()).then_some(results))
 }
 
 fn run_directory(out: &Path, method: &str, seed: u64) -> PathBuf {
     out.join("runs").join(format!("{}-seed{seed}", method.to_lowercase()))
 }
 
-/// Trains one run, or goes on with it, if it is of the same settings.
+/// Trains one run, or goes on with it, if it is of the same settings and graph.
 fn train(
     args: &DemoArgs,
     graph: &Graph,
     name: &str,
     seed: u64,
-    directory: &Path,
-    stop: &std::sync::atomic::AtomicBool,
-    label: &str,
+    stop: &AtomicBool,
+    bars: &MultiProgress,
 ) -> Result<Outcome, CliError> {
+    let directory = run_directory(&args.out, name, seed);
     let mut settings = settings(args);
     settings.seed = seed;
     settings.graph = GraphSettings {
@@ -115,21 +174,27 @@ fn train(
         architecture: Some(ARCHITECTURE.to_owned()),
         ..GraphSettings::default()
     };
-    let mut progress = Progress::new(label);
+    let mut progress = Progress::among(bars, format!("{name}, run {seed} of {}", args.repeats));
     let saved = directory.join("settings.toml");
     if !saved.is_file() {
         let experiment = Experiment::open(settings, Path::new("."))?;
-        return Ok(run::start(experiment, directory, stop, &mut progress)?);
+        return Ok(run::start(experiment, &directory, stop, &mut progress)?);
     }
     let saved = Settings::read(&saved)?;
     settings.graph = saved.graph.clone();
-    if saved != settings {
+    let same_graph = Document::read(&directory.join("graph.toml"))?.graph.hash() == graph.hash();
+    if saved != settings || !same_graph {
         let directory = directory.display();
         return Err(CliError::Other(format!(
             "{directory} holds a run with other settings; give another --out, or remove it"
         )));
     }
-    Ok(run::resume(directory, stop, &mut progress)?)
+    let finished = directory.join("result.json").exists();
+    let outcome = run::resume(&directory, stop, &mut progress)?;
+    if finished {
+        progress.line(&format!("{name}, run {seed} of {}: trained before, taken as it is", args.repeats));
+    }
+    Ok(outcome)
 }
 
 fn draw_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {

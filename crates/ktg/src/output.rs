@@ -18,6 +18,11 @@ pub fn print(text: &str) -> Result<(), CliError> {
     Ok(out.flush()?)
 }
 
+/// Says something on standard error; silence where nobody listens is no reason to stop.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Prints one line of JSON.
 pub fn print_json(value: &impl Serialize) -> Result<(), CliError> {
     print(&serde_json::to_string(value).map_err(|e| CliError::Other(e.to_string()))?)

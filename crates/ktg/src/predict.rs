@@ -8,12 +8,12 @@ use serde_json::json;
 
 use crate::args::PredictArgs;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode, CliError> {
     let run = SavedRun::open(&args.run)?;
     for warning in &run.warnings {
-        eprintln!("warning: {warning}");
+        note(&format!("warning: {warning}"));
     }
     for (number, path) in args.images.iter().enumerate() {
         let prediction = run.predict(path)?;
@@ -45,10 +45,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CliError> {
                 top.iter().map(|(class, p)| json!({ "class": class, "probability": p })).collect::<Vec<_>>()
             };
             print_json(&json!({
-                "image": path,
+                "image": path.display().to_string(),
                 "ensemble": classes(&ensemble),
                 "nodes": nodes.iter().map(|n| classes(n)).collect::<Vec<_>>(),
-                "overlays": written,
+                "overlays": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
             }))?;
         } else {
             print(&text(path, &ensemble, &nodes, &written))?;

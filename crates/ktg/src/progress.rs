@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use crate::output::note;
 use ktg_train::{EpochReport, NodeReport, Observer, StepReport};
 
 /// Shows a run on standard error.
@@ -22,9 +23,15 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The only bar.
     pub fn new(name: impl Into<String>) -> Self {
+        Self::among(&MultiProgress::new(), name)
+    }
+
+    /// One of several bars.
+    pub fn among(bars: &MultiProgress, name: impl Into<String>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let bar = bars.add(ProgressBar::no_length());
             let template = "{prefix} {bar:24} {msg} · {eta} left";
             // The template is a constant; a wrong one would only cost the looks.
             if let Ok(style) = ProgressStyle::with_template(template) {
@@ -50,7 +57,7 @@ impl Progress {
     pub fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => note(text),
         }
     }
 

@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 use ktg_train::{Experiment, Outcome, RunResult, Settings, run};
 
 use crate::args::{SettingFlags, TrainArgs};
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use crate::progress::{Progress, seconds};
 use crate::signals;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
-    let stop = signals::stop_flag()?;
     let (directory, outcome) = match (&args.resume, &args.out) {
-        (Some(directory), _) => (directory, run::resume(directory, &stop, &mut Progress::new("train"))?),
-        (None, Some(directory)) => (directory, start(args, directory, &stop)?),
+        (Some(directory), _) => {
+            (directory, run::resume(directory, &*signals::stop_flag()?, &mut Progress::new("train"))?)
+        },
+        (None, Some(directory)) => (directory, start(args, directory)?),
         (None, None) => return Err(CliError::Other("give a run directory with --out".to_owned())),
     };
     match outcome {
@@ -28,13 +28,13 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
         }
         Outcome::Interrupted { step, steps } => {
             let directory = directory.display();
-            eprintln!("stopped after step {step} of {steps}; go on with `ktg train --resume {directory}`");
+            note(&format!("stopped after step {step} of {steps}; go on with `ktg train --resume {directory}`"));
             Ok(ExitCode::from(signals::INTERRUPTED))
         }
     }
 }
 
-fn start(args: &TrainArgs, directory: &Path, stop: &AtomicBool) -> Result<Outcome, CliError> {
+fn start(args: &TrainArgs, directory: &Path) -> Result<Outcome, CliError> {
     let (settings, base) = match &args.experiment {
         Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
         None => (Settings::default(), PathBuf::new()),
@@ -46,7 +46,8 @@ fn start(args: &TrainArgs, directory: &Path, stop: &AtomicBool) -> Result<Outcom
     if !args.no_check {
         check_images(&experiment, &progress)?;
     }
-    Ok(run::start(experiment, directory, stop, &mut progress)?)
+    // From here on a signal means "stop after a checkpoint"; before, there is nothing to save.
+    Ok(run::start(experiment, directory, &*signals::stop_flag()?, &mut progress)?)
 }
 
 /// Decodes all images, and says so where it takes a while.
@@ -64,7 +65,8 @@ fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliE
 impl SettingFlags {
     /// The settings with the flags' values instead of the file's.
     fn apply(&self, mut settings: Settings) -> Result<Settings, CliError> {
-        let current = std::env::current_dir()?;
+        let current = std::env::current_dir()
+            .map_err(|e| CliError::Other(format!("cannot find the current directory: {e}")))?;
         if let Some(file) = &self.graph {
             // A path on the command line starts where the user is, not where the experiment file is.
             settings.graph = ktg_train::GraphSettings { file: Some(current.join(file)), ..Default::default() };
@@ -72,6 +74,9 @@ impl SettingFlags {
         if let Some(preset) = &self.preset {
             settings.graph.file = None;
             settings.graph.preset = Some(preset.clone());
+            if preset != "kd" {
+                settings.graph.teacher = None;
+            }
         }
         let graph = &mut settings.graph;
         graph.nodes = self.nodes.or(graph.nodes);

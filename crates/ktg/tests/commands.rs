@@ -1,0 +1,123 @@
+//! Commands as a user types them: output, exit status, sentences.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn ktg(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ktg")).current_dir(directory).args(arguments).output().unwrap()
+}
+
+fn good(directory: &Path, arguments: &[&str]) -> String {
+    let output = ktg(directory, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one sentence on standard error; exit status 1, no backtrace.
+fn bad(directory: &Path, arguments: &[&str]) -> String {
+    let output = ktg(directory, arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+    assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "{text}");
+    text
+}
+
+#[test]
+fn help_teaches_and_usage_errors_exit_with_2() {
+    let here = Path::new(".");
+    assert!(good(here, &["--help"]).contains("knowledge transfer graph"));
+    let help = good(here, &["train", "--help"]);
+    assert!(help.contains("--resume") && help.contains("An experiment file"), "{help}");
+    assert_eq!(ktg(here, &["train"]).status.code(), Some(2));
+    assert_eq!(ktg(here, &["fly"]).status.code(), Some(2));
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(good(here, &["completions", shell]).contains("ktg"), "{shell}");
+    }
+}
+
+#[test]
+fn graphs_are_made_checked_shown_drawn_and_imported() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    good(here, &["graph", "preset", "dml", "--nodes", "3", "-o", "dml.toml"]);
+    good(here, &["graph", "preset", "dml", "--nodes", "3", "-o", "dml.json"]);
+    let check = good(here, &["graph", "check", "dml.toml", "dml.json"]);
+    let hashes: Vec<&str> = check.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert!(hashes.len() == 2 && hashes[0] == hashes[1], "{check}");
+    let shown = good(here, &["graph", "show", "dml.toml"]);
+    assert!(shown.contains("3 -> 2") && shown.contains("probability closer") && shown.contains(hashes[0]), "{shown}");
+    assert_eq!(good(here, &["graph", "show", "--json", "dml.toml"]).trim(), fs::read_to_string(here.join("dml.json")).unwrap().trim());
+    assert!(good(here, &["graph", "draw", "diverse:3"]).starts_with("<svg"));
+    good(here, &["graph", "draw", "dml.toml", "-o", "dml.dot"]);
+    assert!(fs::read_to_string(here.join("dml.dot")).unwrap().contains("digraph"));
+
+    let gate = r#"{"name":"ThroughGate","args":{}}"#;
+    let cut = r#"{"name":"CutoffGate","args":{}}"#;
+    let independent = |gate: &str| format!(r#"{{"name":"IndependentLoss","args":{{"loss_weight":1,"gate":{gate}}}}}"#);
+    let config = format!(
+        r#"{{"models":[{{"name":"Ensemble"}},{{"name":"resnet18_abn","args":{{}},"load_weight":{{"path":null}}}}],
+            "losses":[[{0},{0}],[{0},{1}]]}}"#,
+        independent(cut),
+        independent(gate)
+    );
+    fs::write(here.join("config.json"), config).unwrap();
+    let imported = good(here, &["graph", "import", "config.json"]);
+    assert!(imported.contains("abn-resnet-18") && imported.contains("\"label -> 1\" = \"through\""), "{imported}");
+}
+
+#[test]
+fn mistakes_are_one_sentence_with_file_and_line() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let graph = |text: &str| fs::write(here.join("g.toml"), text).unwrap();
+    graph("[nodes]\n1 = \"vgg-16\"\n[edges]\n\"label -> 1\" = \"through\"\n");
+    assert!(bad(here, &["graph", "check", "g.toml"]).contains("g.toml:2: there is no network `vgg-16`"));
+    graph("[nodes]\n1 = \"resnet-18\"\n[edges]\n\"label -> 1\" = \"throu\"\n");
+    let text = bad(here, &["graph", "check", "g.toml"]);
+    assert!(text.contains("g.toml:4: ") && text.contains("through"), "{text}");
+    fs::write(here.join("e.toml"), "[train]\nepoch = 3\n").unwrap();
+    let text = bad(here, &["train", "e.toml", "--out", "run"]);
+    assert!(text.contains("e.toml:2: ") && text.contains("epoch"), "{text}");
+    assert!(bad(here, &["train", "missing.toml", "--out", "run"]).contains("missing.toml"));
+    assert!(bad(here, &["train", "--out", "run", "--set", "train.epochs"]).contains("KEY=VALUE"));
+    assert!(bad(here, &["train", "--out", "run", "--set", "data.source=folder"]).contains("root"));
+    assert!(bad(here, &["train", "--resume", "nowhere"]).contains("there is no run in it"));
+    assert!(bad(here, &["eval", "nowhere"]).contains("there is no run in it"));
+    assert!(bad(here, &["graph", "draw", "dml:3", "-o", "x.png"]).contains(".svg or .dot"));
+    assert!(!here.join("run").exists() && !here.join("nowhere").exists());
+}
+
+#[test]
+fn a_run_is_trained_judged_and_asked() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let mut arguments = vec!["train", "--preset", "dml", "--architecture", "abn-resnet-cifar-8", "--side", "8"];
+    arguments.extend(["--epochs", "1", "--batch-size", "10", "--set", "split.train_share=0.02"]);
+    arguments.extend(["--set", "split.evaluate_on=search-split", "--record-steps", "2", "--log-every", "1"]);
+    for run in ["a", "b"] {
+        let mut arguments = arguments.clone();
+        arguments.extend(["--out", run, "--json", "--seed", if run == "a" { "1" } else { "2" }]);
+        let line = good(here, &arguments);
+        let result: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+        assert_eq!(result["measures"]["images"], 50);
+    }
+    assert!(here.join("a/initial/node2.safetensors").is_file() && here.join("a/batches.safetensors").is_file());
+    let line = good(here, &["eval", "--json", "a", "b"]);
+    let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+    let methods = value["methods"].as_array().unwrap();
+    assert_eq!((methods.len(), &methods[0]["nodes"], &methods[0]["runs"]), (1, &2.into(), &2.into()));
+    assert!(methods[0]["ensemble"]["mean"].is_number() && methods[0]["node_average"]["std"].is_number());
+    assert!(good(here, &["eval", "a"]).contains("node average [%]"));
+
+    // Any PNG will do.
+    let picture = here.join("photo.png");
+    ktg_train::overlay(&[0.5; 64], 8, &[0.0, 1.0, 0.0, 0.0], 2).save(&picture).unwrap();
+    let text = good(here, &["predict", "--run", "a", "photo.png", "--overlays", "seen", "--top", "2"]);
+    assert!(text.contains("ensemble") && text.contains("node 2"), "{text}");
+    assert!(here.join("seen/photo-node1.png").is_file() && here.join("seen/photo-node2.png").is_file());
+    let line = good(here, &["predict", "--run", "a", "photo.png", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+    assert_eq!(value["nodes"].as_array().unwrap().len(), 2);
+    assert!(bad(here, &["predict", "--run", "a", "none.png"]).contains("none.png"));
+}

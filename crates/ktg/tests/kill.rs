@@ -1,0 +1,132 @@
+//! Really killed processes: a run that was killed or interrupted again and again ends bit for bit like one that was not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const STEPS: &str = "step-000000060";
+
+/// `ktg train`: 60 steps of two small networks, with a checkpoint every 60 milliseconds.
+fn train(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
+    command.args(["--threads", "2", "train"]).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+const SETTINGS: [&str; 22] = [
+    "--preset", "diverse", "--nodes", "2", "--architecture", "abn-resnet-cifar-8", "--side", "8", "--seed", "3",
+    "--batch-size", "5", "--epochs", "6", "--log-every", "1", "--set", "split.train_share=0.02",
+    "--set", "split.evaluate_on=search-split", "--set", "train.checkpoint_minutes=0.001",
+];
+
+fn start(directory: &Path) -> Command {
+    let mut command = train(&SETTINGS);
+    command.arg("--out").arg(directory);
+    command
+}
+
+fn resume(directory: &Path) -> Command {
+    let mut command = train(&["--resume"]);
+    command.arg(directory);
+    command
+}
+
+/// Metrics and the final checkpoint.
+fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![("metrics.jsonl".to_owned(), fs::read(directory.join("metrics.jsonl")).unwrap())];
+    for entry in fs::read_dir(directory.join("checkpoints").join(STEPS)).unwrap() {
+        let entry = entry.unwrap();
+        files.push((entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
+    }
+    files.sort();
+    files
+}
+
+fn assert_same(ours: &Path, theirs: &Path) {
+    let (ours, theirs) = (contents(ours), contents(theirs));
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!(ours == theirs, "{} differs from the uninterrupted run's", ours.0);
+    }
+}
+
+/// Name of the newest checkpoint.
+fn newest_checkpoint(directory: &Path) -> Option<String> {
+    let names = fs::read_dir(directory.join("checkpoints")).ok()?;
+    let names = names.filter_map(|e| e.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.starts_with("step-")).max()
+}
+
+/// Waits until `reached` or the process ends; says whether it ended.
+fn wait_until(child: &mut Child, reached: impl Fn() -> bool) -> bool {
+    let started = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if reached() {
+            return false;
+        }
+        assert!(started.elapsed() < Duration::from_secs(120), "no progress in two minutes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+#[test]
+fn killed_and_interrupted_runs_end_bit_for_bit_like_uninterrupted_ones() {
+    let temporary = tempfile::tempdir().unwrap();
+    let through = temporary.path().join("through");
+    let output = start(&through).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // kill -9 again and again: some time after the process has written a checkpoint of its own, wherever it happens
+    // to be (in a step, in a checkpoint, judging).
+    let killed = temporary.path().join("killed");
+    let mut kills = 0;
+    loop {
+        let command = if killed.join("settings.toml").exists() { resume(&killed) } else { start(&killed) };
+        let before = newest_checkpoint(&killed);
+        let mut child = { command }.spawn().unwrap();
+        let ended = wait_until(&mut child, || newest_checkpoint(&killed) > before);
+        if ended {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(7 * kills % 100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        assert!(kills < 200, "the run never ends");
+    }
+    assert!(kills >= 5, "killed only {kills} times");
+    assert!(resume(&killed).output().unwrap().status.success());
+    assert_same(&killed, &through);
+
+    // Ctrl-C and SIGTERM: a checkpoint, exit status 130, a sentence that says how to go on.
+    for signal in ["INT", "TERM"] {
+        let stopped = temporary.path().join(signal);
+        let mut child = start(&stopped).spawn().unwrap();
+        wait_until(&mut child, || newest_checkpoint(&stopped).is_some());
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{text}");
+        assert!(text.contains("go on with `ktg train --resume"), "{text}");
+        let output = resume(&stopped).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_same(&stopped, &through);
+    }
+}
+
+#[test]
+fn two_processes_never_work_on_one_run() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let mut child = start(&directory).spawn().unwrap();
+    wait_until(&mut child, || newest_checkpoint(&directory).is_some());
+    let second = resume(&directory).output().unwrap();
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{text}");
+    assert!(text.contains("another process is working on this run"), "{text}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
