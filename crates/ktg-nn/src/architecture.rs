@@ -83,14 +83,7 @@ fn imagenet(depth: usize, attention: bool) -> Option<Layout> {
         50 => (BlockKind::Bottleneck, [3, 4, 6, 3]),
         _ => return None,
     };
-    Some(Layout {
-        kind,
-        blocks: blocks.to_vec(),
-        width: 64,
-        large_stem: true,
-        attention,
-        residual_attention: false,
-    })
+    Some(Layout { kind, blocks: blocks.to_vec(), width: 64, large_stem: true, attention, residual_attention: false })
 }
 
 fn cifar(depth: usize, attention: bool) -> Option<Layout> {
@@ -98,14 +91,7 @@ fn cifar(depth: usize, attention: bool) -> Option<Layout> {
         return None;
     }
     let blocks = vec![(depth - 2) / 6; 3];
-    Some(Layout {
-        kind: BlockKind::Basic,
-        blocks,
-        width: 16,
-        large_stem: false,
-        attention,
-        residual_attention: true,
-    })
+    Some(Layout { kind: BlockKind::Basic, blocks, width: 16, large_stem: false, attention, residual_attention: true })
 }
 
 /// A name that is no network of ours.
@@ -116,10 +102,7 @@ pub struct ArchitectureError {
 }
 
 fn list() -> String {
-    let names: Vec<String> = Family::ALL
-        .iter()
-        .map(|f| format!("{}-DEPTH (depth {})", f.name, f.depths))
-        .collect();
+    let names: Vec<String> = Family::ALL.iter().map(|f| format!("{}-DEPTH (depth {})", f.name, f.depths)).collect();
     names.join(", ")
 }
 
@@ -127,14 +110,9 @@ impl FromStr for Architecture {
     type Err = ArchitectureError;
 
     fn from_str(name: &str) -> Result<Self, ArchitectureError> {
-        let unknown = || ArchitectureError {
-            name: name.to_owned(),
-        };
+        let unknown = || ArchitectureError { name: name.to_owned() };
         let (family, depth) = name.rsplit_once('-').ok_or_else(unknown)?;
-        let family = Family::ALL
-            .iter()
-            .find(|f| f.name == family)
-            .ok_or_else(unknown)?;
+        let family = Family::ALL.iter().find(|f| f.name == family).ok_or_else(unknown)?;
         let depth: usize = depth.parse().map_err(|_| unknown())?;
         // A depth above this is a typing error, and would build for minutes before memory runs out.
         if depth > 1202 || (family.layout)(depth).is_none() {
@@ -172,11 +150,7 @@ pub struct NetworkConfig {
 impl NetworkConfig {
     /// A network for colour images.
     pub fn new(architecture: Architecture, classes: usize) -> Self {
-        Self {
-            architecture,
-            classes,
-            channels: 3,
-        }
+        Self { architecture, classes, channels: 3 }
     }
 
     /// Sets the number of image channels.
@@ -209,32 +183,16 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for name in [
-            "abn-resnet-18",
-            "abn-resnet-cifar-8",
-            "resnet-50",
-            "resnet-cifar-110",
-        ] {
+        for name in ["abn-resnet-18", "abn-resnet-cifar-8", "resnet-50", "resnet-cifar-110"] {
             assert_eq!(name.parse::<Architecture>().unwrap().to_string(), name);
         }
     }
 
     #[test]
     fn wrong_names_are_refused_with_the_right_ones() {
-        for name in [
-            "",
-            "resnet",
-            "resnet-19",
-            "abn-resnet-cifar-2",
-            "abn-resnet-cifar-21",
-            "vgg-16",
-            "resnet--8",
-        ] {
+        for name in ["", "resnet", "resnet-19", "abn-resnet-cifar-2", "abn-resnet-cifar-21", "vgg-16", "resnet--8"] {
             let message = name.parse::<Architecture>().unwrap_err().to_string();
-            assert!(
-                message.contains("abn-resnet-DEPTH (depth 18, 34, 50)"),
-                "{message}"
-            );
+            assert!(message.contains("abn-resnet-DEPTH (depth 18, 34, 50)"), "{message}");
         }
     }
 

@@ -45,20 +45,10 @@ impl AttentionBranch {
 
     /// `x`: `[batch, channels, h, w]`. Returns the attention logits `[batch, classes]`, where they are wanted, and
     /// the attention map `[batch, 1, h, w]` with values in (0, 1).
-    pub fn forward(
-        &self,
-        x: Tensor<4>,
-        want_logits: bool,
-        pass: &mut Pass,
-    ) -> (Option<Tensor<2>>, Tensor<4>) {
-        let a = self
-            .bn_att
-            .forward(forward_stage(&self.layer, x, pass), pass);
+    pub fn forward(&self, x: Tensor<4>, want_logits: bool, pass: &mut Pass) -> (Option<Tensor<2>>, Tensor<4>) {
+        let a = self.bn_att.forward(forward_stage(&self.layer, x, pass), pass);
         let a = relu(self.bn_att2.forward(self.att_conv.forward(a), pass));
-        let map = sigmoid(
-            self.bn_att3
-                .forward(self.att_conv3.forward(a.clone()), pass),
-        );
+        let map = sigmoid(self.bn_att3.forward(self.att_conv3.forward(a.clone()), pass));
         let logits = want_logits.then(|| global_average_pool(self.att_conv2.forward(a)));
         (logits, map)
     }

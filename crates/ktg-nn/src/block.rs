@@ -40,14 +40,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    fn init(
-        kind: BlockKind,
-        input: usize,
-        width: usize,
-        stride: usize,
-        device: &Device,
-        rng: &mut impl Rng,
-    ) -> Self {
+    fn init(kind: BlockKind, input: usize, width: usize, stride: usize, device: &Device, rng: &mut impl Rng) -> Self {
         let output = width * kind.expansion();
         let norm = |channels| BatchNorm::init(channels, device);
         let (conv1, conv2, conv3) = match kind {
@@ -62,12 +55,8 @@ impl Block {
                 Some(Conv2d::init(width, output, 1, 1, device, rng)),
             ),
         };
-        let downsample = (stride != 1 || input != output).then(|| {
-            (
-                Conv2d::init(input, output, 1, stride, device, rng),
-                norm(output),
-            )
-        });
+        let downsample = (stride != 1 || input != output)
+            .then(|| (Conv2d::init(input, output, 1, stride, device, rng), norm(output)));
         Self {
             conv1,
             bn1: norm(width),

@@ -57,15 +57,9 @@ impl Conv2d {
         rng: &mut impl Rng,
     ) -> Self {
         let std = (2.0 / (output * kernel * kernel) as f64).sqrt();
-        let values: Vec<f32> = (0..output * input * kernel * kernel)
-            .map(|_| (normal(rng) * std) as f32)
-            .collect();
+        let values: Vec<f32> = (0..output * input * kernel * kernel).map(|_| (normal(rng) * std) as f32).collect();
         let data = TensorData::new(values, [output, input, kernel, kernel]);
-        Self {
-            weight: Param::from_tensor(Tensor::from_data(data, device)),
-            stride,
-            padding: kernel / 2,
-        }
+        Self { weight: Param::from_tensor(Tensor::from_data(data, device)), stride, padding: kernel / 2 }
     }
 
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]` (rounded up).
@@ -104,24 +98,15 @@ impl BatchNorm {
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         match pass {
-            Pass::Eval => module::batch_norm(
-                x,
-                weight,
-                bias,
-                self.running_mean.val(),
-                self.running_var.val(),
-                BATCH_NORM_EPSILON,
-            ),
+            Pass::Eval => {
+                module::batch_norm(x, weight, bias, self.running_mean.val(), self.running_var.val(), BATCH_NORM_EPSILON)
+            }
             Pass::Train(statistics) => {
                 let [batch, _, height, width] = x.dims();
                 let count = (batch * height * width) as f64;
                 let result = module::batch_norm_train(x, weight, bias, BATCH_NORM_EPSILON);
                 // One value a channel has no unbiased variance; PyTorch refuses it, we keep the biased one (zero).
-                let unbias = if count > 1.0 {
-                    count / (count - 1.0)
-                } else {
-                    1.0
-                };
+                let unbias = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
                 statistics.push(BatchStatistics {
                     mean_id: self.running_mean.id,
                     mean: result.mean.detach(),
@@ -146,17 +131,11 @@ impl Linear {
     /// PyTorch's default: weights and bias uniform in +-1/sqrt(in).
     pub fn init(input: usize, output: usize, device: &Device, rng: &mut impl Rng) -> Self {
         let bound = 1.0 / (input as f64).sqrt();
-        let mut values = |n: usize| -> Vec<f32> {
-            (0..n)
-                .map(|_| ((2.0 * uniform(rng) - 1.0) * bound) as f32)
-                .collect()
-        };
+        let mut values =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| ((2.0 * uniform(rng) - 1.0) * bound) as f32).collect() };
         let (weight, bias) = (values(output * input), values(output));
         Self {
-            weight: Param::from_tensor(Tensor::from_data(
-                TensorData::new(weight, [output, input]),
-                device,
-            )),
+            weight: Param::from_tensor(Tensor::from_data(TensorData::new(weight, [output, input]), device)),
             bias: Param::from_tensor(Tensor::from_data(TensorData::new(bias, [output]), device)),
         }
     }
@@ -170,7 +149,5 @@ impl Linear {
 /// Mean over height and width: `[batch, channels, height, width]` to `[batch, channels]`.
 pub(crate) fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = x.dims();
-    x.reshape([batch, channels, height * width])
-        .mean_dim(2)
-        .reshape([batch, channels])
+    x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
 }

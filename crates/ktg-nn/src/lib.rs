@@ -36,11 +36,7 @@ use burn::tensor::Tensor;
 ///
 /// Panics if `members` is empty.
 pub fn ensemble_logits(members: &[Tensor<2>]) -> Tensor<2> {
-    let (first, rest) = members
-        .split_first()
-        .expect("an ensemble has at least one member");
-    let sum = rest.iter().fold(first.clone().detach(), |sum, logits| {
-        sum + logits.clone().detach()
-    });
+    let (first, rest) = members.split_first().expect("an ensemble has at least one member");
+    let sum = rest.iter().fold(first.clone().detach(), |sum, logits| sum + logits.clone().detach());
     sum / members.len() as f64
 }

@@ -11,9 +11,7 @@ fn pytorch_name(path: &[String], stages: usize) -> String {
     let parts: Vec<&str> = path.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["stages", stage, rest @ ..] => {
-            let number = stage
-                .parse::<usize>()
-                .map_or_else(|_| (*stage).to_owned(), |i| (i + 1).to_string());
+            let number = stage.parse::<usize>().map_or_else(|_| (*stage).to_owned(), |i| (i + 1).to_string());
             format!("layer{number}.{}", rest.join("."))
         }
         ["attention", "layer", rest @ ..] => format!("att_layer{stages}.{}", rest.join(".")),
@@ -49,8 +47,7 @@ impl<V: NamedVisitor> ModuleVisitor for Walk<'_, V> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.inner
-            .visit(pytorch_name(&self.path, self.stages), param);
+        self.inner.visit(pytorch_name(&self.path, self.stages), param);
     }
 }
 
@@ -64,28 +61,19 @@ impl<V: NamedMapper> ModuleMapper for Walk<'_, V> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        self.inner
-            .map(&pytorch_name(&self.path, self.stages), param)
+        self.inner.map(&pytorch_name(&self.path, self.stages), param)
     }
 }
 
 impl Network {
     pub(crate) fn visit_named(&self, visitor: &mut impl NamedVisitor) {
-        self.visit(&mut Walk {
-            path: Vec::new(),
-            stages: self.stage_count(),
-            inner: visitor,
-        });
+        self.visit(&mut Walk { path: Vec::new(), stages: self.stage_count(), inner: visitor });
     }
 
     /// Replaces every tensor, parameters and running statistics alike, by what `mapper` makes of it. Running
     /// statistics are the tensors that do not require a gradient.
     pub fn map_named(&mut self, mapper: &mut impl NamedMapper) {
         let stages = self.stage_count();
-        *self = self.clone().map(&mut Walk {
-            path: Vec::new(),
-            stages,
-            inner: mapper,
-        });
+        *self = self.clone().map(&mut Walk { path: Vec::new(), stages, inner: mapper });
     }
 }

@@ -11,9 +11,7 @@ use rand::Rng;
 use crate::architecture::NetworkConfig;
 use crate::attention::AttentionBranch;
 use crate::block::{Block, BlockKind, forward_stage, stage};
-use crate::layers::{
-    BATCH_NORM_MOMENTUM, BatchNorm, BatchStatistics, Conv2d, Linear, Pass, global_average_pool,
-};
+use crate::layers::{BATCH_NORM_MOMENTUM, BatchNorm, BatchStatistics, Conv2d, Linear, Pass, global_average_pool};
 
 /// How the parts of a network are put together.
 pub(crate) struct Layout {
@@ -71,15 +69,9 @@ pub struct Wanted {
 
 impl Wanted {
     /// Everything.
-    pub const ALL: Wanted = Wanted {
-        attention_logits: true,
-        attention_map: true,
-    };
+    pub const ALL: Wanted = Wanted { attention_logits: true, attention_map: true };
     /// The map but not the attention branch's logits.
-    pub const MAP: Wanted = Wanted {
-        attention_logits: false,
-        attention_map: true,
-    };
+    pub const MAP: Wanted = Wanted { attention_logits: false, attention_map: true };
 }
 
 /// An image classifier: ResNet or Attention Branch Network. Made by [`NetworkConfig::init`].
@@ -97,26 +89,15 @@ pub struct Network {
 }
 
 impl Network {
-    pub(crate) fn init(
-        config: &NetworkConfig,
-        layout: &Layout,
-        device: &Device,
-        rng: &mut impl Rng,
-    ) -> Self {
-        let &NetworkConfig {
-            classes, channels, ..
-        } = config;
+    pub(crate) fn init(config: &NetworkConfig, layout: &Layout, device: &Device, rng: &mut impl Rng) -> Self {
+        let &NetworkConfig { classes, channels, .. } = config;
         let (kind, last) = (layout.kind, layout.blocks.len() - 1);
         let width = |i: usize| layout.width << i;
         let features = |i: usize| width(i) * kind.expansion();
         let (kernel, stride) = if layout.large_stem { (7, 2) } else { (3, 1) };
         let conv1 = Conv2d::init(channels, layout.width, kernel, stride, device, rng);
         let build = |i: usize, rng: &mut _| {
-            let (input, stride) = if i == 0 {
-                (layout.width, 1)
-            } else {
-                (features(i - 1), 2)
-            };
+            let (input, stride) = if i == 0 { (layout.width, 1) } else { (features(i - 1), 2) };
             stage(kind, layout.blocks[i], input, width(i), stride, device, rng)
         };
         Self {
@@ -125,15 +106,7 @@ impl Network {
             stages: (0..=last).map(|i| build(i, rng)).collect(),
             attention: layout.attention.then(|| {
                 let input = features(last - 1);
-                AttentionBranch::init(
-                    kind,
-                    layout.blocks[last],
-                    input,
-                    width(last),
-                    classes,
-                    device,
-                    rng,
-                )
+                AttentionBranch::init(kind, layout.blocks[last], input, width(last), classes, device, rng)
             }),
             fc: Linear::init(features(last), classes, device, rng),
             large_stem: layout.large_stem,
@@ -153,11 +126,7 @@ impl Network {
 
     /// Training: batch norm uses the batch's statistics, which are returned; give them to
     /// [`update_running`](Self::update_running). `images` is `[n, channels, height, width]`.
-    pub fn forward_train(
-        &self,
-        images: Tensor<4>,
-        wanted: Wanted,
-    ) -> (Outputs, Vec<BatchStatistics>) {
+    pub fn forward_train(&self, images: Tensor<4>, wanted: Wanted) -> (Outputs, Vec<BatchStatistics>) {
         let mut statistics = Vec::new();
         let outputs = self.pass(images, wanted, &mut Pass::Train(&mut statistics));
         (outputs, statistics)
@@ -166,9 +135,7 @@ impl Network {
     fn pass(&self, images: Tensor<4>, wanted: Wanted, pass: &mut Pass) -> Outputs {
         let mut x = relu(self.bn1.forward(self.conv1.forward(images), pass));
         if self.large_stem {
-            let options = MaxPoolOptions::new([3, 3])
-                .with_stride([2, 2])
-                .with_padding([1, 1]);
+            let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
             x = module::max_pool2d(x, options);
         }
         let (last, earlier) = self.stages.split_last().expect("a network has stages");
@@ -179,11 +146,7 @@ impl Network {
         if let Some(branch) = &self.attention {
             let (logits, attention) = branch.forward(x.clone(), wanted.attention_logits, pass);
             let attended = x.clone() * attention.clone();
-            x = if self.residual_attention {
-                attended + x
-            } else {
-                attended
-            };
+            x = if self.residual_attention { attended + x } else { attended };
             (attention_logits, map) = (logits, Some(attention));
         }
         let features = forward_stage(last, x, pass);
@@ -193,9 +156,7 @@ impl Network {
         Outputs {
             logits: self.fc.forward(global_average_pool(features)),
             attention_logits,
-            attention_map: map
-                .filter(|_| wanted.attention_map)
-                .map(|map| map.squeeze_dim(1)),
+            attention_map: map.filter(|_| wanted.attention_map).map(|map| map.squeeze_dim(1)),
         }
     }
 

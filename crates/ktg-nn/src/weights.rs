@@ -38,9 +38,7 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// The bytes are not a safetensors file.
-    #[error(
-        "{path} is not a whole safetensors file ({reason}); write it with safetensors.torch.save_file"
-    )]
+    #[error("{path} is not a whole safetensors file ({reason}); write it with safetensors.torch.save_file")]
     Format {
         /// The file.
         path: String,
@@ -60,42 +58,24 @@ pub enum WeightsError {
 /// Reads a safetensors file. Tensors other than `F32` are an error, except integer counters, which are left out.
 pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
     let name = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| WeightsError::Read {
-        path: name.clone(),
-        source,
-    })?;
+    let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: name.clone(), source })?;
     from_bytes(&bytes, &name)
 }
 
 /// Reads safetensors from memory; `origin` names them in messages.
 pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<StateDict, WeightsError> {
-    let format = |reason: String| WeightsError::Format {
-        path: origin.to_owned(),
-        reason,
-    };
+    let format = |reason: String| WeightsError::Format { path: origin.to_owned(), reason };
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
     let mut dict = StateDict::new();
     for (name, view) in tensors.iter() {
         match view.dtype() {
             Dtype::F32 => {
-                let data = view
-                    .data()
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect();
-                dict.insert(
-                    name.to_owned(),
-                    Array {
-                        shape: view.shape().to_vec(),
-                        data,
-                    },
-                );
+                let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+                dict.insert(name.to_owned(), Array { shape: view.shape().to_vec(), data });
             }
             Dtype::I64 | Dtype::I32 => {}
             other => {
-                return Err(format(format!(
-                    "tensor `{name}` is {other:?}, save it as float32"
-                )));
+                return Err(format(format!("tensor `{name}` is {other:?}, save it as float32")));
             }
         }
     }
@@ -110,17 +90,10 @@ pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<StateDict, WeightsError>
 pub fn to_bytes(dict: &StateDict, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
     let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = dict
         .iter()
-        .map(|(name, array)| {
-            (
-                name,
-                &array.shape,
-                array.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            )
-        })
+        .map(|(name, array)| (name, &array.shape, array.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
         .collect();
     let views = bytes.iter().map(|(name, shape, data)| {
-        let view =
-            TensorView::new(Dtype::F32, (*shape).clone(), data).expect("shape and length agree");
+        let view = TensorView::new(Dtype::F32, (*shape).clone(), data).expect("shape and length agree");
         (name.as_str(), view)
     });
     safetensors::serialize(views, metadata).expect("views are valid and names are distinct")
@@ -150,35 +123,21 @@ impl Network {
             match dict.get(name.as_str()) {
                 None => problems.push(format!("`{name}` is missing")),
                 Some(other) if other.shape != array.shape => {
-                    problems.push(format!(
-                        "`{name}` is {:?}, the network has {:?}",
-                        other.shape, array.shape
-                    ));
+                    problems.push(format!("`{name}` is {:?}, the network has {:?}", other.shape, array.shape));
                 }
                 Some(_) => {}
             }
         }
-        let mut unknown: Vec<&str> = dict
-            .keys()
-            .filter(|name| !own.contains_key(**name))
-            .copied()
-            .collect();
+        let mut unknown: Vec<&str> = dict.keys().filter(|name| !own.contains_key(**name)).copied().collect();
         unknown.sort_unstable();
-        problems.extend(
-            unknown
-                .iter()
-                .map(|name| format!("`{name}` is not in the network")),
-        );
+        problems.extend(unknown.iter().map(|name| format!("`{name}` is not in the network")));
         if !problems.is_empty() {
             let more = problems.len().saturating_sub(3);
             let mut reason = problems[..problems.len().min(3)].join(", ");
             if more > 0 {
                 reason += &format!(" and {more} more");
             }
-            return Err(WeightsError::Mismatch {
-                path: origin.to_owned(),
-                reason,
-            });
+            return Err(WeightsError::Mismatch { path: origin.to_owned(), reason });
         }
         self.map_named(&mut Replace(dict));
         Ok(())
@@ -191,13 +150,7 @@ impl NamedVisitor for Collect {
     fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
-        self.0.insert(
-            name,
-            Array {
-                shape,
-                data: values(tensor),
-            },
-        );
+        self.0.insert(name, Array { shape, data: values(tensor) });
     }
 }
 

@@ -31,8 +31,7 @@ fn case(case: &Value, data: &StateDict, device: &Device) -> Case {
     let (n, classes, side) = (size("batch"), size("classes"), size("side"));
     let node = |who: &str, attention: bool| Outputs {
         logits: leaf(data, &format!("{name}.{who}_logits"), [n, classes], device),
-        attention_logits: attention
-            .then(|| leaf(data, &format!("{name}.attention_logits"), [n, classes], device)),
+        attention_logits: attention.then(|| leaf(data, &format!("{name}.attention_logits"), [n, classes], device)),
         attention_map: Some(leaf(data, &format!("{name}.{who}_map"), [n, side, side], device)),
     };
     let labels: Vec<i64> = serde_json::from_value(case["labels"].clone()).unwrap();

@@ -31,7 +31,8 @@ fn filling_is_as_in_python() {
         for expected in case["splitmix64"].as_array().unwrap() {
             assert_eq!(format!("{:016x}", splitmix64(&mut state)), expected.as_str().unwrap());
         }
-        let shape: Vec<usize> = case["shape"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+        let shape: Vec<usize> =
+            case["shape"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
         let values = support::fill(key, &shape, case["fc_in"].as_u64().unwrap() as usize);
         let first: Vec<f32> = case["first"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
         assert_close(key, &values[..first.len()], &first, 0.0, 1e-7);

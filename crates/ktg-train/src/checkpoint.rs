@@ -12,10 +12,10 @@ use ktg_nn::{StateDict, weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::Error;
 use crate::files::{sync_parent, write_synced};
 use crate::metrics::EpochSums;
 use crate::trainer::Trainer;
-use crate::Error;
 
 /// Version of the layout; another one is not read.
 const VERSION: u32 = 1;
@@ -166,7 +166,8 @@ fn verify(path: &Path) -> Result<Result<State, String>, Error> {
     let state: State = match serde_json::from_slice::<serde_json::Value>(&bytes) {
         Err(e) => return Ok(Err(format!("{STATE} is damaged: {e}"))),
         Ok(value) if value["version"] != VERSION => {
-            let reason = format!("it was written by another version of ktg ({} instead of {VERSION})", value["version"]);
+            let reason =
+                format!("it was written by another version of ktg ({} instead of {VERSION})", value["version"]);
             return Err(Error::run(path, reason));
         }
         Ok(value) => match serde_json::from_value(value) {

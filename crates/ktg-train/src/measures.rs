@@ -160,10 +160,8 @@ impl Accumulator {
     /// The measures over all images so far (zeros if there are none).
     pub fn finish(&self) -> Measures {
         let n = (self.images as f64).max(1.0);
-        let accuracy = |hits: &Hits| Accuracy {
-            top1: 100.0 * hits.top1 as f64 / n,
-            top5: 100.0 * hits.top5 as f64 / n,
-        };
+        let accuracy =
+            |hits: &Hits| Accuracy { top1: 100.0 * hits.top1 as f64 / n, top5: 100.0 * hits.top5 as f64 / n };
         let nodes: Vec<Accuracy> = self.nodes.iter().map(accuracy).collect();
         let mean = |value: fn(&Accuracy) -> f64| nodes.iter().map(value).sum::<f64>() / nodes.len() as f64;
         let gap = |bin: &Bin| (bin.correct as f64 - bin.confidence).abs();

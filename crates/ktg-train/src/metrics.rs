@@ -108,9 +108,7 @@ impl MetricsFile {
         let mut options = OpenOptions::new();
         let mut file =
             options.create(true).truncate(false).write(true).open(path).map_err(Error::file("open", path))?;
-        file.set_len(bytes)
-            .and_then(|()| file.seek(SeekFrom::End(0)).map(drop))
-            .map_err(Error::file("write", path))?;
+        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0)).map(drop)).map_err(Error::file("write", path))?;
         Ok(Self { file, path: path.to_owned(), bytes })
     }
 

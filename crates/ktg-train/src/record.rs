@@ -7,10 +7,10 @@ use ktg_data::Batch;
 use ktg_nn::weights;
 use safetensors::tensor::{Dtype, TensorView};
 
+use crate::Error;
 use crate::checkpoint::weights_name;
 use crate::files::write_atomically;
 use crate::trainer::Trainer;
-use crate::Error;
 
 /// Collects the batches of the first steps and writes `initial/node1.safetensors` ... and `batches.safetensors`
 /// (`images.K`: f32 `[n, channels, height, width]`, `labels.K`: i32 `[n]`, K from 1).

@@ -194,9 +194,7 @@ impl Run {
         let all_steps = (train.epochs * steps) as u64;
         let mut recorder = match train.record_steps {
             0 => None,
-            record if self.state.step == 0 => {
-                Some(Recorder::start(&self.directory, &self.trainer, record, all_steps)?)
-            }
+            record if self.state.step == 0 => Some(Recorder::start(&self.directory, &self.trainer, record, all_steps)?),
             record => {
                 if self.state.step < record {
                     observer.warning("the run goes on after a step that was to be recorded: no more are recorded");
@@ -311,8 +309,11 @@ impl Run {
     fn moment(&self, steps: usize, all_steps: u64) -> Moment {
         let train = &self.experiment.settings.train;
         let State { epoch, batch: step, .. } = self.state;
-        let factor =
-            schedule::factor(&train.schedule, train.warmup_epochs, Position { epoch, epochs: train.epochs, step, steps });
+        let factor = schedule::factor(
+            &train.schedule,
+            train.warmup_epochs,
+            Position { epoch, epochs: train.epochs, step, steps },
+        );
         Moment {
             step: self.state.step + 1,
             steps: all_steps,

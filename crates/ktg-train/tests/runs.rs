@@ -29,7 +29,12 @@ fn settings() -> Settings {
     settings
 }
 
-fn start(settings: Settings, directory: &Path, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
+fn start(
+    settings: Settings,
+    directory: &Path,
+    observer: &mut dyn Observer,
+    stop: &AtomicBool,
+) -> Result<Outcome, Error> {
     let experiment = Experiment::open(settings, Path::new("."))?;
     run::start(experiment, directory, stop, observer)
 }
@@ -290,7 +295,10 @@ fn divergence_names_node_edge_and_step() {
     let Error::Diverged { node, step, .. } = &error else { panic!("{error}") };
     assert!((1..=2).contains(node) && (2..=4).contains(step), "{error}");
     let message = error.to_string();
-    assert!(message.contains("lower the learning rate, which is 1e30 here") || message.contains("1000000"), "{message}");
+    assert!(
+        message.contains("lower the learning rate, which is 1e30 here") || message.contains("1000000"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
-use ktg_data::{Augment, DataSource, Image, Preset, Step};
+use ktg_data::{Augment, DataSource, Image, Preset};
 use ktg_graph::{Document, Graph, draw, presets};
 use ktg_train::{Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, overlay, run};
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::signals;
 /// Runs per method.
 pub const REPEATS: u64 = 3;
 /// Passes over the training images.
-pub const EPOCHS: usize = 10;
+pub const EPOCHS: usize = 20;
 /// Network nodes.
 const NODES: usize = 3;
 const ARCHITECTURE: &str = "abn-resnet-cifar-8";
@@ -33,17 +33,10 @@ const OVERLAY_IMAGES: usize = 6;
 /// (docs/results.md), never by looking at the test images.
 fn settings(args: &DemoArgs) -> Settings {
     let mut settings = Settings { side: 14, ..Settings::default() };
-    // Small pictures, few epochs: a shift by one pixel and a flip are enough.
-    settings.augment = Augment {
-        train: Some(vec![
-            Step::Stretch { size: None },
-            Step::RandomCrop { size: None, padding: 1 },
-            Step::HorizontalFlip { p: 0.5 },
-        ]),
-        ..Augment::preset(Preset::None)
-    };
+    settings.augment = Augment::preset(Preset::None);
+    settings.split.train_share = 0.2;
     settings.train.epochs = args.epochs;
-    settings.train.batch_size = 50;
+    settings.train.batch_size = 25;
     settings.train.evaluate_every = 0;
     settings.train.loader_threads = 1;
     settings.train.schedule = Schedule::Cosine {};

@@ -100,13 +100,7 @@ pub fn tables(methods: &[Method]) -> String {
     let mut diversity = vec![texts(["method", "disagreement", "prob. cosine", "attention cosine", "NLL / ECE"])];
     for m in methods {
         let text = |s: Spread| s.text(m.runs);
-        accuracy.push(vec![
-            m.name.clone(),
-            m.network.clone(),
-            text(m.node_average),
-            text(m.ensemble),
-            text(m.gain),
-        ]);
+        accuracy.push(vec![m.name.clone(), m.network.clone(), text(m.node_average), text(m.ensemble), text(m.gain)]);
         let pair = |s: Option<Spread>| s.map_or("-".to_owned(), |s| format!("{:.3}", s.mean));
         diversity.push(vec![
             m.name.clone(),

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::output::note;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ktg_train::{EpochReport, NodeReport, Observer, StepReport};
 
 /// Shows a run on standard error.

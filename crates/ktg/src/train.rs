@@ -15,7 +15,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
     let (directory, outcome) = match (&args.resume, &args.out) {
         (Some(directory), _) => {
             (directory, run::resume(directory, &*signals::stop_flag()?, &mut Progress::new("train"))?)
-        },
+        }
         (None, Some(directory)) => (directory, start(args, directory)?),
         (None, None) => return Err(CliError::Other("give a run directory with --out".to_owned())),
     };
@@ -65,8 +65,8 @@ fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliE
 impl SettingFlags {
     /// The settings with the flags' values instead of the file's.
     fn apply(&self, mut settings: Settings) -> Result<Settings, CliError> {
-        let current = std::env::current_dir()
-            .map_err(|e| CliError::Other(format!("cannot find the current directory: {e}")))?;
+        let current =
+            std::env::current_dir().map_err(|e| CliError::Other(format!("cannot find the current directory: {e}")))?;
         if let Some(file) = &self.graph {
             // A path on the command line starts where the user is, not where the experiment file is.
             settings.graph = ktg_train::GraphSettings { file: Some(current.join(file)), ..Default::default() };

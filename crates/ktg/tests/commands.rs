@@ -47,7 +47,10 @@ fn graphs_are_made_checked_shown_drawn_and_imported() {
     assert!(hashes.len() == 2 && hashes[0] == hashes[1], "{check}");
     let shown = good(here, &["graph", "show", "dml.toml"]);
     assert!(shown.contains("3 -> 2") && shown.contains("probability closer") && shown.contains(hashes[0]), "{shown}");
-    assert_eq!(good(here, &["graph", "show", "--json", "dml.toml"]).trim(), fs::read_to_string(here.join("dml.json")).unwrap().trim());
+    assert_eq!(
+        good(here, &["graph", "show", "--json", "dml.toml"]).trim(),
+        fs::read_to_string(here.join("dml.json")).unwrap().trim()
+    );
     assert!(good(here, &["graph", "draw", "diverse:3"]).starts_with("<svg"));
     good(here, &["graph", "draw", "dml.toml", "-o", "dml.dot"]);
     assert!(fs::read_to_string(here.join("dml.dot")).unwrap().contains("digraph"));

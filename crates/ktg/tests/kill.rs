@@ -15,9 +15,28 @@ fn train(arguments: &[&str]) -> Command {
 }
 
 const SETTINGS: [&str; 22] = [
-    "--preset", "diverse", "--nodes", "2", "--architecture", "abn-resnet-cifar-8", "--side", "8", "--seed", "3",
-    "--batch-size", "5", "--epochs", "6", "--log-every", "1", "--set", "split.train_share=0.02",
-    "--set", "split.evaluate_on=search-split", "--set", "train.checkpoint_minutes=0.001",
+    "--preset",
+    "diverse",
+    "--nodes",
+    "2",
+    "--architecture",
+    "abn-resnet-cifar-8",
+    "--side",
+    "8",
+    "--seed",
+    "3",
+    "--batch-size",
+    "5",
+    "--epochs",
+    "6",
+    "--log-every",
+    "1",
+    "--set",
+    "split.train_share=0.02",
+    "--set",
+    "split.evaluate_on=search-split",
+    "--set",
+    "train.checkpoint_minutes=0.001",
 ];
 
 fn start(directory: &Path) -> Command {

@@ -7,9 +7,7 @@ use crate::network::Outputs;
 
 /// Cross-entropy per sample `[n]` of logits `[n, classes]` with class indices `[n]`.
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    -log_softmax(logits, 1)
-        .gather(1, labels.unsqueeze_dim(1))
-        .squeeze_dim::<1>(1)
+    -log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).squeeze_dim::<1>(1)
 }
 
 /// Loss of a label edge: cross-entropy of the perception logits, plus that of the attention branch's where there are

@@ -25,10 +25,7 @@ pub struct LossSettings {
 
 impl Default for LossSettings {
     fn default() -> Self {
-        Self {
-            temperature: 1.0,
-            crop_sizes: vec![3, 7, 11],
-        }
+        Self { temperature: 1.0, crop_sizes: vec![3, 7, 11] }
     }
 }
 
@@ -45,40 +42,23 @@ pub struct TransferLoss {
 /// # Panics
 ///
 /// Panics if the design uses attention and a map is absent or the maps differ in size.
-pub fn transfer(
-    design: Design,
-    target: &Outputs,
-    source: &Outputs,
-    settings: &LossSettings,
-) -> TransferLoss {
+pub fn transfer(design: Design, target: &Outputs, source: &Outputs, settings: &LossSettings) -> TransferLoss {
     let probability = design.probability().then(|| {
         let loss = match design.direction() {
             Direction::Closer => probability::closer,
             Direction::Apart => probability::apart,
         };
-        loss(
-            target.logits.clone(),
-            source.logits.clone(),
-            settings.temperature,
-        )
+        loss(target.logits.clone(), source.logits.clone(), settings.temperature)
     });
     let attention = design.attention().then(|| {
         let loss = match design.direction() {
             Direction::Closer => attention::closer,
             Direction::Apart => attention::apart,
         };
-        let map = |outputs: &Outputs| {
-            outputs
-                .attention_map
-                .clone()
-                .expect("an attention edge joins nodes with maps")
-        };
+        let map = |outputs: &Outputs| outputs.attention_map.clone().expect("an attention edge joins nodes with maps");
         loss(map(target), map(source), &settings.crop_sizes)
     });
-    TransferLoss {
-        probability,
-        attention,
-    }
+    TransferLoss { probability, attention }
 }
 
 /// 1 where the perception logits `[n, classes]` are highest at the label `[n]`, else 0; shape `[n]`.
@@ -90,12 +70,7 @@ pub fn correct(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
 ///
 /// `progress` is k/K at iteration k of K; `correct` says per sample whether the source is right (see [`correct`]), and
 /// is only read by gates that depend on it.
-pub fn gated_mean(
-    gate: Gate,
-    losses: Tensor<1>,
-    progress: f64,
-    correct: Option<&Tensor<1>>,
-) -> Tensor<1> {
+pub fn gated_mean(gate: Gate, losses: Tensor<1>, progress: f64, correct: Option<&Tensor<1>>) -> Tensor<1> {
     match correct {
         Some(correct) if gate.depends_on_correctness() => {
             let (right, wrong) = (gate.weight(progress, true), gate.weight(progress, false));

@@ -7,9 +7,7 @@ use burn::tensor::activation::{log_softmax, softmax};
 pub(super) fn closer(target: Tensor<2>, source: Tensor<2>, temperature: f64) -> Tensor<1> {
     let target = log_softmax(target / temperature, 1);
     let source = log_softmax(source / temperature, 1);
-    let kl = (source.clone().exp() * (source - target))
-        .sum_dim(1)
-        .squeeze_dim::<1>(1);
+    let kl = (source.clone().exp() * (source - target)).sum_dim(1).squeeze_dim::<1>(1);
     kl * (temperature * temperature)
 }
 
