@@ -2,8 +2,9 @@
 
 use crate::crop::CropBox;
 use crate::{Error, Image, MAX_PIXELS};
-use fast_image_resize::images::{CroppedImage, Image as ResizedImage, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 impl Image {
     /// The part `area`, resized to `width` x `height`: bilinear and antialiased (a triangle filter
@@ -26,20 +27,14 @@ impl Image {
             return Err(failed(&format_args!("1 to {MAX_PIXELS} pixels are possible")));
         }
         let side = |length: usize| u32::try_from(length).map_err(|error| failed(&error));
-        let kind = if self.channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        let mut resizer = Resizer::new();
-
-        let source =
-            ImageRef::new(side(self.width)?, side(self.height)?, &self.pixels, kind).map_err(|error| failed(&error))?;
-        let (left, top) = (side(area.left)?, side(area.top)?);
-        let part = CroppedImage::new(&source, left, top, side(area.width)?, side(area.height)?)
-            .map_err(|error| failed(&error))?;
-        let mut narrowed = ResizedImage::new(side(width)?, side(area.height)?, kind);
-        resizer.resize(&part, &mut narrowed, &options).map_err(|error| failed(&error))?;
-        let mut result = ResizedImage::new(side(width)?, side(height)?, kind);
-        resizer.resize(&narrowed, &mut result, &options).map_err(|error| failed(&error))?;
-        Ok(Self { width, height, channels: self.channels, pixels: result.into_vec() })
+        let size = [side(width)?, side(height)?];
+        let (whole, corner) = ([side(self.width)?, side(self.height)?], [side(area.left)?, side(area.top)?]);
+        let part = [side(area.width)?, side(area.height)?];
+        let resized = match self.channels {
+            1 => bilinear::<U8>(&self.pixels, whole, corner, part, size),
+            _ => bilinear::<U8x3>(&self.pixels, whole, corner, part, size),
+        };
+        Ok(Self { width, height, channels: self.channels, pixels: resized.map_err(|e| failed(&e))? })
     }
 
     /// The `size` x `size` pixels from column `left` and row `top` on, which may lie outside the
@@ -71,6 +66,30 @@ impl Image {
             }
         }
     }
+}
+
+/// Bilinear with antialiasing, first along the rows, then along the columns. All pairs are width and height, `corner` is
+/// left and top of the part. Typed, because the untyped functions of the library are compiled for every kind of pixel
+/// there is, which takes minutes.
+fn bilinear<P: PixelTrait>(
+    pixels: &[u8],
+    whole: [u32; 2],
+    corner: [u32; 2],
+    part: [u32; 2],
+    size: [u32; 2],
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    let mut resizer = Resizer::new();
+    let source = TypedImageRef::<P>::from_buffer(whole[0], whole[1], pixels)?;
+    let part_view = TypedCroppedImage::from_ref(&source, corner[0], corner[1], part[0], part[1])?;
+    let bytes = |[width, height]: [u32; 2]| vec![0; width as usize * height as usize * P::size()];
+    let narrow = [size[0], part[1]];
+    let mut narrowed = bytes(narrow);
+    let mut narrowed = TypedImage::<P>::from_buffer(narrow[0], narrow[1], &mut narrowed)?;
+    resizer.resize_typed(&part_view, &mut narrowed, &options)?;
+    let mut result = bytes(size);
+    resizer.resize_typed(&narrowed, &mut TypedImage::<P>::from_buffer(size[0], size[1], &mut result)?, &options)?;
+    Ok(result)
 }
 
 /// The part of `start..start + size` that lies in `0..length`; empty if there is none.

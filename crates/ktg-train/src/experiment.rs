@@ -13,7 +13,7 @@ use crate::{Error, EvaluateOn, GraphSettings, Settings};
 pub struct Experiment {
     /// The settings, with paths that hold from anywhere.
     pub settings: Settings,
-    /// The graph. Pretrained weights have names made of their content ([`PRETRAINED`]), so that equal graphs have equal
+    /// The graph. Pretrained weights have names made of their content (`pretrained/SHA256.safetensors`), so that equal graphs have equal
     /// hashes wherever their weights lie.
     pub graph: Graph,
     /// Where each node's pretrained weights lie.

@@ -30,6 +30,7 @@ mod record;
 pub mod run;
 mod saved;
 pub mod schedule;
+mod session;
 mod settings;
 mod sgd;
 mod tensorboard;

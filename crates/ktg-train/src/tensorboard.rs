@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::Error;
+use crate::{EdgeReport, EpochReport, Error, StepReport};
 
 /// Writes one event file. Each process that works on a run writes its own; TensorBoard joins them, and an event
 /// that says "started at step k" makes it forget what an earlier process wrote from k on.
@@ -54,6 +54,38 @@ impl EventFile {
         record.extend(masked_crc(event).to_le_bytes());
         self.file.write_all(&record).map_err(Error::file("write", &self.path))
     }
+}
+
+/// The scalars of a logged step.
+pub(crate) fn step_scalars(report: &StepReport) -> Vec<(String, f64)> {
+    let mut scalars = vec![("learning rate".to_owned(), report.learning_rate)];
+    for (m, node) in report.nodes.iter().enumerate() {
+        scalars.extend(node.loss.map(|loss| (format!("step/loss of node {}", m + 1), loss)));
+    }
+    let edge = |edge: &EdgeReport| (format!("step/loss of edge {edge}"), edge.loss);
+    scalars.extend(report.edges.iter().map(edge));
+    scalars
+}
+
+/// The scalars of an epoch.
+pub(crate) fn epoch_scalars(report: &EpochReport) -> Vec<(String, f64)> {
+    let mut scalars = Vec::new();
+    for (m, node) in report.train.nodes.iter().enumerate() {
+        let m = m + 1;
+        scalars.extend(node.loss.map(|v| (format!("train/loss of node {m}"), v)));
+        scalars.extend(node.accuracy.map(|v| (format!("train/accuracy of node {m}"), v)));
+    }
+    if let Some(measures) = &report.evaluation {
+        for (m, node) in measures.nodes.iter().enumerate() {
+            scalars.push((format!("evaluation/accuracy of node {}", m + 1), node.top1));
+        }
+        let ensemble = &measures.ensemble;
+        scalars.push(("evaluation/accuracy of ensemble".to_owned(), ensemble.accuracy.top1));
+        scalars.push(("evaluation/node average".to_owned(), measures.node_average.top1));
+        scalars.push(("evaluation/NLL of ensemble".to_owned(), ensemble.nll));
+        scalars.push(("evaluation/ECE of ensemble".to_owned(), ensemble.ece));
+    }
+    scalars
 }
 
 fn masked_crc(bytes: &[u8]) -> u32 {

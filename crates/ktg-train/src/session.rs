@@ -1,0 +1,325 @@
+//! The loop of a run: steps, epochs, judging, checkpoints, what is written when.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ktg_data::{Loader, LoaderConfig, epoch_order};
+use ktg_nn::burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, State};
+use crate::evaluate::evaluate;
+use crate::experiment::PRETRAINED;
+use crate::files::{sync_parent, write_atomically};
+use crate::metrics::{EpochReport, MetricsFile, StepReport};
+use crate::record::Recorder;
+use crate::run::{Outcome, RunResult};
+use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
+use crate::schedule::{self, Position};
+use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
+use crate::trainer::{Moment, Trainer};
+use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
+
+/// A run at work.
+pub(crate) struct Run {
+    experiment: Experiment,
+    data: DataFile,
+    directory: PathBuf,
+    device: Device,
+    trainer: Trainer,
+    state: State,
+    checkpoint_written: Instant,
+}
+
+impl Run {
+    pub fn new(experiment: Experiment, directory: &Path) -> Result<Self, Error> {
+        let device = Device::flex();
+        let settings = &experiment.settings;
+        let trainer = Trainer::new(
+            &experiment.graph,
+            &experiment.configs,
+            &experiment.pretrained,
+            settings.seed,
+            (&settings.loss).into(),
+            settings.train.sgd(),
+            &device,
+        )?;
+        let data = DataFile::of(&experiment.train, settings.data.root.as_deref());
+        let decisive = [
+            run_settings(settings).decisive().to_toml()?,
+            experiment.graph.to_toml(),
+            data.train_fingerprint.clone(),
+            experiment.steps().to_string(),
+        ];
+        let fingerprint = checkpoint::checksum(decisive.join("\n").as_bytes());
+        let state = State::new(fingerprint, rayon::current_num_threads());
+        let directory = directory.to_owned();
+        Ok(Self { experiment, data, directory, device, trainer, state, checkpoint_written: Instant::now() })
+    }
+
+    /// Writes what the run is: data, graph, pretrained weights and, last, the settings. A directory without settings
+    /// holds no run yet.
+    pub fn write_description(&self) -> Result<(), Error> {
+        let directory = &self.directory;
+        let json = serde_json::to_vec_pretty(&self.data).map_err(|e| Error::run(directory, e.to_string()))?;
+        write_atomically(&directory.join(DATA), &json)?;
+        for (node, path) in self.experiment.graph.nodes().iter().zip(&self.experiment.pretrained) {
+            if let (Some(name), Some(path)) = (&node.pretrained, path) {
+                let folder = directory.join(PRETRAINED);
+                fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+                let bytes = fs::read(path).map_err(Error::file("read", path))?;
+                write_atomically(&directory.join(name), &bytes)?;
+            }
+        }
+        write_atomically(&directory.join(GRAPH), self.experiment.graph.to_toml().as_bytes())?;
+        let settings = run_settings(&self.experiment.settings).to_toml()?;
+        write_atomically(&directory.join(SETTINGS), settings.as_bytes())
+    }
+
+    /// Trains from the newest checkpoint, or from the start, to the end.
+    pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        for warning in &self.experiment.warnings {
+            observer.warning(warning);
+        }
+        self.restore(observer)?;
+        let metrics_path = self.directory.join("metrics.jsonl");
+        let mut metrics = MetricsFile::open(&metrics_path, self.state.metrics_bytes)?;
+        sync_parent(&metrics_path)?;
+        let mut events = EventFile::create(&self.directory, self.state.step + 1)?;
+        let train = self.experiment.settings.train.clone();
+        let steps = self.experiment.steps();
+        let all_steps = (train.epochs * steps) as u64;
+        let mut recorder = match train.record_steps {
+            0 => None,
+            record if self.state.step == 0 => Some(Recorder::start(&self.directory, &self.trainer, record, all_steps)?),
+            record => {
+                if self.state.step < record {
+                    observer.warning("the run goes on after a step that was to be recorded: no more are recorded");
+                }
+                None
+            }
+        };
+        observer.started(train.epochs, steps, self.state.step);
+        while self.state.epoch < train.epochs {
+            let started = Instant::now();
+            let first_batch = self.state.batch;
+            for batch in self.loader()? {
+                let batch = batch?;
+                let images = batch.labels.len();
+                let at = self.moment(steps, all_steps);
+                if let Some(recorder) = &mut recorder {
+                    recorder.batch(at.step, &batch)?;
+                }
+                let report = self.trainer.step(batch, at)?;
+                self.state.sums.add(&report);
+                self.state.step += 1;
+                self.state.batch += 1;
+                if train.log_every > 0 && at.step % train.log_every == 0 {
+                    metrics.step(&report)?;
+                    events.scalars(at.step, &step_scalars(&report))?;
+                }
+                observer.step(&report, images);
+                let stopping = stop.load(Ordering::Relaxed);
+                let due = self.checkpoint_written.elapsed().as_secs_f64() > 60.0 * train.checkpoint_minutes;
+                if (stopping || due) && self.state.batch < steps {
+                    self.checkpoint(&mut metrics, observer)?;
+                    if stopping {
+                        self.time(started, started.elapsed().as_secs_f64(), self.state.batch - first_batch)?;
+                        return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+                    }
+                }
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            let Some(report) = self.finish_epoch(stop, observer)? else {
+                // Stopped while judging: the epoch's steps are done, and judging starts anew when the run goes on.
+                self.checkpoint(&mut metrics, observer)?;
+                self.time(started, seconds, steps - first_batch)?;
+                return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+            };
+            self.time(started, seconds, steps - first_batch)?;
+            events.scalars(report.train.step, &epoch_scalars(&report))?;
+            metrics.epoch(&report)?;
+            self.checkpoint(&mut metrics, observer)?;
+            let ended = observer.epoch(&report).is_break() || stop.load(Ordering::Relaxed);
+            if self.state.epoch == train.epochs {
+                return self.finish(report).map(Outcome::Finished);
+            }
+            if ended {
+                return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+            }
+        }
+        // Killed between the last checkpoint and the result: judge once more, which gives the same measures.
+        let Some(measures) = self.judge(stop, observer)? else {
+            return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
+        };
+        let train = StepReport { step: self.state.step, epoch: train.epochs, ..empty_report() };
+        self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
+    }
+
+    fn restore(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let directory = self.directory.join("checkpoints");
+        let Some((path, damaged, warnings)) = checkpoint::newest(&directory)? else { return Ok(()) };
+        for warning in &warnings {
+            observer.warning(warning);
+        }
+        let state = checkpoint::restore(&path, &mut self.trainer)?;
+        if state.fingerprint != self.state.fingerprint {
+            let reason = "it belongs to other settings, another graph or other data; undo the change, or train anew";
+            return Err(Error::run(&path, reason));
+        }
+        for path in &damaged {
+            checkpoint::set_aside(path)?;
+        }
+        if state.threads != self.state.threads {
+            let (then, now) = (state.threads, self.state.threads);
+            observer.warning(&format!(
+                "the run was computed by {then} threads and goes on with {now}; the last bits may differ (see --threads)"
+            ));
+        }
+        let threads = std::mem::replace(&mut self.state, state).threads;
+        self.state.threads = threads;
+        let metrics = self.directory.join("metrics.jsonl");
+        let length = fs::metadata(&metrics).map(|m| m.len()).unwrap_or(0);
+        if length < self.state.metrics_bytes {
+            observer.warning("metrics.jsonl is shorter than when the checkpoint was written: its lost lines stay lost");
+            self.state.metrics_bytes = length;
+        }
+        Ok(())
+    }
+
+    fn loader(&self) -> Result<Loader, Error> {
+        let Settings { seed, train, .. } = &self.experiment.settings;
+        let epoch = self.state.epoch as u64;
+        let config = LoaderConfig {
+            batch_size: train.batch_size,
+            threads: train.loader_threads,
+            drop_last: true,
+            seed: *seed,
+            epoch,
+            start_batch: self.state.batch,
+            ..LoaderConfig::new(self.experiment.transform.train.clone())
+        };
+        let data = &self.experiment.train;
+        Ok(Loader::new(data, config, epoch_order(data.len(), *seed, epoch, train.shuffle))?)
+    }
+
+    fn moment(&self, steps: usize, all_steps: u64) -> Moment {
+        let train = &self.experiment.settings.train;
+        let State { epoch, batch: step, .. } = self.state;
+        let factor = schedule::factor(
+            &train.schedule,
+            train.warmup_epochs,
+            Position { epoch, epochs: train.epochs, step, steps },
+        );
+        Moment {
+            step: self.state.step + 1,
+            steps: all_steps,
+            epoch: epoch + 1,
+            learning_rate: train.learning_rate * factor,
+        }
+    }
+
+    fn checkpoint(&mut self, metrics: &mut MetricsFile, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.state.metrics_bytes = metrics.sync()?;
+        let keep = self.experiment.settings.train.keep_checkpoints;
+        let directory = self.directory.join("checkpoints");
+        if let Some(warning) = checkpoint::write(&directory, self.state.clone(), &self.trainer, keep)? {
+            observer.warning(&warning);
+        }
+        self.checkpoint_written = Instant::now();
+        Ok(())
+    }
+
+    /// Ends the epoch: means of the losses, and measures if they are due. `None` if it was stopped while judging.
+    fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<EpochReport>, Error> {
+        let settings = &self.experiment.settings.train;
+        let epoch = self.state.epoch + 1;
+        let due = epoch == settings.epochs || (settings.evaluate_every > 0 && epoch % settings.evaluate_every == 0);
+        let evaluation = match due {
+            false => None,
+            true => match self.judge(stop, observer)? {
+                None => return Ok(None),
+                judged => judged,
+            },
+        };
+        (self.state.epoch, self.state.batch) = (epoch, 0);
+        let train = std::mem::take(&mut self.state.sums).mean().unwrap_or_else(empty_report);
+        Ok(Some(EpochReport { train, evaluation }))
+    }
+
+    fn judge(&self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Measures>, Error> {
+        let Experiment { settings, evaluation, transform, .. } = &self.experiment;
+        evaluate(
+            &self.trainer.networks(),
+            evaluation,
+            &transform.eval,
+            settings.train.evaluate_batch_size,
+            settings.train.loader_threads,
+            &self.device,
+            |done, all| {
+                observer.evaluating(done, all);
+                match stop.load(Ordering::Relaxed) && done < all {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            },
+        )
+    }
+
+    /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, everything since `started` more.
+    fn time(&self, started: Instant, training: f64, batches: usize) -> Result<(), Error> {
+        let path = self.directory.join("timing.jsonl");
+        let images = batches * self.experiment.settings.train.batch_size;
+        let line = Timing {
+            step: self.state.step,
+            training_seconds: training,
+            seconds: started.elapsed().as_secs_f64(),
+            images_per_second: images as f64 / training.max(1e-9),
+        };
+        let text = serde_json::to_string(&line).map_err(|e| Error::run(&path, e.to_string()))? + "\n";
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::file("write", &path))
+    }
+
+    fn finish(&self, report: EpochReport) -> Result<RunResult, Error> {
+        let path = self.directory.join(RESULT);
+        let measures = report.evaluation.ok_or_else(|| Error::run(&path, "the last epoch was not judged"))?;
+        let timing = fs::read_to_string(self.directory.join("timing.jsonl")).unwrap_or_default();
+        let lines = timing.lines().filter_map(|line| serde_json::from_str::<Timing>(line).ok());
+        let Experiment { settings, graph, train, .. } = &self.experiment;
+        let result = RunResult {
+            graph: graph.name.clone(),
+            graph_hash: graph.hash().to_string(),
+            seed: settings.seed,
+            epochs: settings.train.epochs,
+            train_images: train.len(),
+            seconds: lines.map(|line| line.seconds).sum(),
+            measures,
+        };
+        let json = serde_json::to_vec_pretty(&result).map_err(|e| Error::run(&path, e.to_string()))?;
+        write_atomically(&path, &json)?;
+        Ok(result)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Timing {
+    step: u64,
+    training_seconds: f64,
+    seconds: f64,
+    images_per_second: f64,
+}
+
+/// The settings as the run directory has them: the graph is in a file of its own.
+fn run_settings(settings: &Settings) -> Settings {
+    let graph = GraphSettings { file: Some(PathBuf::from(GRAPH)), ..GraphSettings::default() };
+    Settings { graph, ..settings.clone() }
+}
+
+fn empty_report() -> StepReport {
+    StepReport { step: 0, epoch: 0, learning_rate: 0.0, nodes: Vec::new(), edges: Vec::new() }
+}
