@@ -119,19 +119,27 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(all)
 }
 
-/// The newest checkpoint whose files are all as they were written, and a sentence about each newer one that is damaged;
-/// `None` if there are no checkpoints.
+/// The newest checkpoint whose files are all as they were written.
+pub(crate) struct Newest {
+    pub path: PathBuf,
+    /// Newer ones that cannot be used.
+    pub damaged: Vec<PathBuf>,
+    /// A sentence about each of those.
+    pub warnings: Vec<String>,
+}
+
+/// Finds the newest usable checkpoint; `None` if there are no checkpoints.
 ///
 /// # Errors
 ///
 /// If a file cannot be read for another reason than being damaged or missing, if the checkpoint is of another version
 /// of this program, or if there are checkpoints, but all are damaged.
-pub(crate) fn newest(directory: &Path) -> Result<Option<(PathBuf, Vec<PathBuf>, Vec<String>)>, Error> {
+pub(crate) fn newest(directory: &Path) -> Result<Option<Newest>, Error> {
     let all = list(directory)?;
     let (mut damaged, mut warnings) = (Vec::new(), Vec::new());
     for path in all.iter().rev() {
         match verify(path)? {
-            Ok(_) => return Ok(Some((path.clone(), damaged, warnings))),
+            Ok(_) => return Ok(Some(Newest { path: path.clone(), damaged, warnings })),
             Err(reason) => {
                 let shown = path.display();
                 warnings.push(format!("the checkpoint {shown} cannot be used ({reason}); trying the one before"));

@@ -51,7 +51,8 @@ impl Experiment {
             )));
         }
         let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
-        let (graph, configs, pretrained) = open_graph(&settings, &base, train.classes(), train.channels())?;
+        let OpenedGraph { graph, configs, pretrained } =
+            open_graph(&settings, &base, train.classes(), train.channels())?;
         for (m, node) in graph.nodes().iter().enumerate() {
             if !graph.is_trained(m) && node.pretrained.is_none() {
                 let m = m + 1;
@@ -110,12 +111,13 @@ pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error>
     Ok(Data { train, evaluation, warnings })
 }
 
-fn open_graph(
-    settings: &Settings,
-    base: &Path,
-    classes: usize,
-    channels: usize,
-) -> Result<(Graph, Vec<NetworkConfig>, Vec<Option<PathBuf>>), Error> {
+struct OpenedGraph {
+    graph: Graph,
+    configs: Vec<NetworkConfig>,
+    pretrained: Vec<Option<PathBuf>>,
+}
+
+fn open_graph(settings: &Settings, base: &Path, classes: usize, channels: usize) -> Result<OpenedGraph, Error> {
     let (mut graph, document) = read_graph(&settings.graph, base)?;
     let node_error = |m: usize, message: String| match &document {
         Some(document) => Error::from(document.node_error(m, message)),
@@ -156,7 +158,7 @@ fn open_graph(
         graph.node_mut(m).pretrained = Some(name);
         *pretrained = Some(path);
     }
-    Ok((graph, configs, pretrained))
+    Ok(OpenedGraph { graph, configs, pretrained })
 }
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {
@@ -196,7 +198,7 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
     }
 }
 
-fn path_text(path: &PathBuf) -> Result<String, Error> {
+fn path_text(path: &Path) -> Result<String, Error> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| Error::Setting(format!("the path {} is not UTF-8", path.display())))
 }

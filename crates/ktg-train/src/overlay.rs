@@ -13,7 +13,7 @@ const SMALLEST_SIDE: usize = 224;
 /// Panics if lengths do not match.
 pub fn overlay(input: &[f32], side: usize, map: &[f32], map_width: usize) -> RgbImage {
     let channels = input.len() / (side * side);
-    assert!(matches!(channels, 1 | 3) && map.len() % map_width == 0, "an image and its map");
+    assert!(matches!(channels, 1 | 3) && map.len().is_multiple_of(map_width), "an image and its map");
     let (low, high) = range(input);
     // Pixels in [0, 1] are shown as they are, normalised ones are stretched to it.
     let (offset, scale) = if low >= 0.0 && high <= 1.0 { (0.0, 1.0) } else { (low, 1.0 / (high - low)) };

@@ -10,7 +10,7 @@ use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
 use ktg_nn::{Architecture, Network, NetworkConfig, Wanted, weights};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{self, weights_name};
+use crate::checkpoint::{self, Newest, weights_name};
 use crate::evaluate::evaluate;
 use crate::files::read_text;
 use crate::{Error, Measures, Settings};
@@ -102,7 +102,8 @@ impl SavedRun {
         let data_path = directory.join(DATA);
         let data: DataFile =
             serde_json::from_str(&read_text(&data_path)?).map_err(|e| Error::run(&data_path, e.to_string()))?;
-        let Some((checkpoint, _, warnings)) = checkpoint::newest(&directory.join("checkpoints"))? else {
+        let Some(Newest { path: checkpoint, warnings, .. }) = checkpoint::newest(&directory.join("checkpoints"))?
+        else {
             let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";
             return Err(Error::run(directory, reason));
         };

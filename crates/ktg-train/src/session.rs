@@ -11,7 +11,7 @@ use ktg_data::{Loader, LoaderConfig, epoch_order};
 use ktg_nn::burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{self, State};
+use crate::checkpoint::{self, Newest, State};
 use crate::evaluate::evaluate;
 use crate::experiment::PRETRAINED;
 use crate::files::{sync_parent, write_atomically};
@@ -118,7 +118,7 @@ impl Run {
                 self.state.sums.add(&report);
                 self.state.step += 1;
                 self.state.batch += 1;
-                if train.log_every > 0 && at.step % train.log_every == 0 {
+                if train.log_every > 0 && at.step.is_multiple_of(train.log_every) {
                     metrics.step(&report)?;
                     events.scalars(at.step, &step_scalars(&report))?;
                 }
@@ -162,7 +162,7 @@ impl Run {
 
     fn restore(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let directory = self.directory.join("checkpoints");
-        let Some((path, damaged, warnings)) = checkpoint::newest(&directory)? else { return Ok(()) };
+        let Some(Newest { path, damaged, warnings }) = checkpoint::newest(&directory)? else { return Ok(()) };
         for warning in &warnings {
             observer.warning(warning);
         }
@@ -238,7 +238,8 @@ impl Run {
     fn finish_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<EpochReport>, Error> {
         let settings = &self.experiment.settings.train;
         let epoch = self.state.epoch + 1;
-        let due = epoch == settings.epochs || (settings.evaluate_every > 0 && epoch % settings.evaluate_every == 0);
+        let due =
+            epoch == settings.epochs || (settings.evaluate_every > 0 && epoch.is_multiple_of(settings.evaluate_every));
         let evaluation = match due {
             false => None,
             true => match self.judge(stop, observer)? {
