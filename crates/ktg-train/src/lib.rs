@@ -45,7 +45,7 @@ pub use metrics::{EdgeReport, EpochReport, NodeReport, StepReport};
 pub use overlay::overlay;
 pub use progress::{Observer, Silent};
 pub use run::{Outcome, RunResult};
-pub use saved::SavedRun;
+pub use saved::{NodePrediction, Prediction, SavedRun};
 pub use schedule::Schedule;
 pub use settings::{EvaluateOn, GraphSettings, LossSection, Settings, SplitSettings, TrainSettings};
 pub use sgd::SgdSettings;

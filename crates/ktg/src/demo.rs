@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 use ktg_data::{Augment, DataSource, Image, Preset};
 use ktg_graph::{Document, Graph, draw, presets};
-use ktg_train::{Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, overlay, run};
+use ktg_train::{Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, run};
 use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::error::CliError;
 use crate::methods::{Method, tables};
 use crate::output::{note, print, print_json};
+use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
 use crate::signals;
 
@@ -46,7 +47,7 @@ fn settings(args: &DemoArgs) -> Settings {
 pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let stop = signals::stop_flag()?;
-    std::fs::create_dir_all(&args.out).map_err(|e| other("create", &args.out, &e))?;
+    std::fs::create_dir_all(&args.out).map_err(|e| CliError::file("create", &args.out, &e))?;
     let diverse = presets::diverse(NODES, ARCHITECTURE);
     let diverse = diverse.ok_or_else(|| CliError::Other("there is no diverse graph of this size".to_owned()))?;
     let methods = [
@@ -192,7 +193,7 @@ fn train(
 
 fn draw_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
     let directory = out.join("graphs");
-    std::fs::create_dir_all(&directory).map_err(|e| other("create", &directory, &e))?;
+    std::fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
     for (name, graph) in methods {
         let path = directory.join(format!("{}.svg", name.to_lowercase()));
         ktg_train::write_atomically(&path, draw::svg(graph).as_bytes())?;
@@ -203,7 +204,6 @@ fn draw_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliErro
 /// Attention of every node of each method's first run over the first test image of some classes.
 fn draw_overlays(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
     let directory = out.join("attention");
-    std::fs::create_dir_all(&directory).map_err(|e| other("create", &directory, &e))?;
     let test = DataSource::default().open(Path::new("."))?.test;
     for (name, _) in methods {
         let run = SavedRun::open(&run_directory(out, name, 1))?;
@@ -211,19 +211,10 @@ fn draw_overlays(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliEr
             let Some(i) = test.labels().iter().position(|&l| l as usize == class) else { continue };
             let image: &Image = &*test.image(i)?;
             let prediction = run.predict_image(image)?;
-            for (m, node) in prediction.nodes.iter().enumerate() {
-                let Some((map, width)) = &node.map else { continue };
-                let class_name = run.classes[class].replace(|c: char| !c.is_alphanumeric(), "-");
-                let file = format!("{}-{class_name}-node{}.png", name.to_lowercase(), m + 1);
-                let path = directory.join(file);
-                let picture = overlay(&prediction.input, run.settings.side, map, *width);
-                picture.save(&path).map_err(|e| other("write", &path, &e))?;
-            }
+            let class = run.classes[class].replace(|c: char| !c.is_alphanumeric(), "-");
+            let stem = format!("{}-{class}", name.to_lowercase());
+            write_overlays(&prediction, run.settings.side, &directory, &stem)?;
         }
     }
     Ok(directory)
-}
-
-fn other(action: &str, path: &Path, error: &dyn std::fmt::Display) -> CliError {
-    CliError::Other(format!("cannot {action} {}: {error}", path.display()))
 }

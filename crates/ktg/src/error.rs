@@ -1,5 +1,7 @@
 //! What a command can fail with; shown as one sentence.
 
+use std::path::Path;
+
 /// Any error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -18,4 +20,11 @@ pub enum CliError {
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
+}
+
+impl CliError {
+    /// A file that cannot be created or written.
+    pub fn file(action: &str, path: &Path, error: &dyn std::fmt::Display) -> Self {
+        Self::Other(format!("cannot {action} {}: {error}", path.display()))
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ktg_train::{SavedRun, overlay};
+use ktg_train::{Prediction, SavedRun, overlay};
 use serde_json::json;
 
 use crate::args::PredictArgs;
@@ -19,18 +19,11 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CliError> {
         let prediction = run.predict(path)?;
         let mut written = Vec::new();
         if let Some(directory) = &args.overlays {
-            std::fs::create_dir_all(directory).map_err(|e| write_error(directory, &e))?;
             let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
             // Two images may share a name in different folders.
             let same = args.images[..number].iter().filter(|other| other.file_stem() == path.file_stem()).count();
             let stem = if same > 0 { format!("{stem}-{}", same + 1) } else { stem };
-            for (m, node) in prediction.nodes.iter().enumerate() {
-                let Some((map, width)) = &node.map else { continue };
-                let file = directory.join(format!("{stem}-node{}.png", m + 1));
-                let picture = overlay(&prediction.input, run.settings.side, map, *width);
-                picture.save(&file).map_err(|e| write_error(&file, &e))?;
-                written.push(file);
-            }
+            written = write_overlays(&prediction, run.settings.side, directory, &stem)?;
         }
         let top = |probabilities: &[f64]| {
             let mut order: Vec<usize> = (0..probabilities.len()).collect();
@@ -74,6 +67,21 @@ fn text(path: &Path, ensemble: &Top, nodes: &[Vec<(String, f64)>], overlays: &[P
     text
 }
 
-fn write_error(path: &Path, error: &dyn std::fmt::Display) -> CliError {
-    CliError::Other(format!("cannot write {}: {error}", path.display()))
+/// Writes each node's attention over what it saw as `DIRECTORY/STEM-node1.png`, ...; returns the files.
+pub fn write_overlays(
+    prediction: &Prediction,
+    side: usize,
+    directory: &Path,
+    stem: &str,
+) -> Result<Vec<PathBuf>, CliError> {
+    std::fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
+    let mut written = Vec::new();
+    for (m, node) in prediction.nodes.iter().enumerate() {
+        let Some((map, width)) = &node.map else { continue };
+        let file = directory.join(format!("{stem}-node{}.png", m + 1));
+        let picture = overlay(&prediction.input, side, map, *width);
+        picture.save(&file).map_err(|e| CliError::file("write", &file, &e))?;
+        written.push(file);
+    }
+    Ok(written)
 }
