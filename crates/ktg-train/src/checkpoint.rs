@@ -122,6 +122,8 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 /// The newest checkpoint whose files are all as they were written.
 pub(crate) struct Newest {
     pub path: PathBuf,
+    /// Where the run stood.
+    pub state: State,
     /// Newer ones that cannot be used.
     pub damaged: Vec<PathBuf>,
     /// A sentence about each of those.
@@ -139,7 +141,7 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<Newest>, Error> {
     let (mut damaged, mut warnings) = (Vec::new(), Vec::new());
     for path in all.iter().rev() {
         match verify(path)? {
-            Ok(_) => return Ok(Some(Newest { path: path.clone(), damaged, warnings })),
+            Ok(state) => return Ok(Some(Newest { path: path.clone(), state, damaged, warnings })),
             Err(reason) => {
                 let shown = path.display();
                 warnings.push(format!("the checkpoint {shown} cannot be used ({reason}); trying the one before"));
@@ -193,9 +195,8 @@ fn verify(path: &Path) -> Result<Result<State, String>, Error> {
     Ok(Ok(state))
 }
 
-/// Puts a checkpoint's weights and momentum into `trainer`.
-pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<State, Error> {
-    let state = verify(path)?.map_err(|reason| Error::run(path, reason))?;
+/// Puts the weights and momentum of a checkpoint that [`newest`] found whole into `trainer`.
+pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<(), Error> {
     let optimiser = weights::read(&path.join(OPTIMISER))?;
     for m in 0..trainer.nodes.len() {
         let file = path.join(weights_name(m));
@@ -206,7 +207,7 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<State, Error
             .collect();
         trainer.restore(m, &weights::read(&file)?, &momentum, &file.display().to_string())?;
     }
-    Ok(state)
+    Ok(())
 }
 
 /// SHA-256 in hexadecimal.

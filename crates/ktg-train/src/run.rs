@@ -87,15 +87,12 @@ pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) 
         let result = serde_json::from_str(&read_text(&result)?).map_err(|e| Error::run(&result, e.to_string()))?;
         return Ok(Outcome::Finished(result));
     }
-    let experiment = Experiment::open(Settings::read(&settings)?, directory)?;
-    let data_path = directory.join(DATA);
-    let data: DataFile =
-        serde_json::from_str(&read_text(&data_path)?).map_err(|e| Error::run(&data_path, e.to_string()))?;
-    if data != DataFile::of(&experiment.train, experiment.settings.data.root.as_deref()) {
+    let run = Run::new(Experiment::open(Settings::read(&settings)?, directory)?, directory)?;
+    if run.data != DataFile::read(directory)? {
         let reason = "its training images are not those it was started with; put them back, or train anew elsewhere";
         return Err(Error::run(directory, reason));
     }
-    Run::new(experiment, directory)?.train(stop, observer)
+    run.train(stop, observer)
 }
 
 const LOCK: &str = "run.lock";

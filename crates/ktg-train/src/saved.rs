@@ -31,6 +31,12 @@ pub(crate) struct DataFile {
 }
 
 impl DataFile {
+    /// Of the run in `directory`.
+    pub fn read(directory: &Path) -> Result<Self, Error> {
+        let path = directory.join(DATA);
+        serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
+    }
+
     /// Of a training set whose files lie under `root`, which is left out of their names.
     pub fn of(train: &Dataset, root: Option<&Path>) -> Self {
         let line = |i: usize| {
@@ -99,9 +105,7 @@ impl SavedRun {
         }
         let settings = Settings::read(&settings_path)?;
         let document = Document::read(&directory.join(GRAPH))?;
-        let data_path = directory.join(DATA);
-        let data: DataFile =
-            serde_json::from_str(&read_text(&data_path)?).map_err(|e| Error::run(&data_path, e.to_string()))?;
+        let data = DataFile::read(directory)?;
         let Some(Newest { path: checkpoint, warnings, .. }) = checkpoint::newest(&directory.join("checkpoints"))?
         else {
             let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";

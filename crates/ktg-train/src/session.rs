@@ -27,7 +27,8 @@ use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
 /// A run at work.
 pub(crate) struct Run {
     experiment: Experiment,
-    data: DataFile,
+    /// What the run remembers of its data.
+    pub data: DataFile,
     directory: PathBuf,
     device: Device,
     trainer: Trainer,
@@ -162,15 +163,15 @@ impl Run {
 
     fn restore(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let directory = self.directory.join("checkpoints");
-        let Some(Newest { path, damaged, warnings }) = checkpoint::newest(&directory)? else { return Ok(()) };
+        let Some(Newest { path, state, damaged, warnings }) = checkpoint::newest(&directory)? else { return Ok(()) };
         for warning in &warnings {
             observer.warning(warning);
         }
-        let state = checkpoint::restore(&path, &mut self.trainer)?;
         if state.fingerprint != self.state.fingerprint {
             let reason = "it belongs to other settings, another graph or other data; undo the change, or train anew";
             return Err(Error::run(&path, reason));
         }
+        checkpoint::restore(&path, &mut self.trainer)?;
         for path in &damaged {
             checkpoint::set_aside(path)?;
         }
