@@ -1,12 +1,13 @@
 //! The attention branch of an Attention Branch Network (Fukui et al., CVPR 2019).
 
 use burn::module::Module;
-use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
 use crate::block::{Block, BlockKind, forward_stage, stage};
-use crate::layers::{BatchNorm, Conv2d, Pass, global_average_pool};
+use crate::layers::{BatchNorm, Conv2d, Pass};
+use crate::ops::global_average_pool;
 
 /// Turns a feature map into class logits of its own and a one-channel attention map of the same size.
 #[derive(Module, Debug)]
@@ -47,7 +48,7 @@ impl AttentionBranch {
     /// the attention map `[batch, 1, h, w]` with values in (0, 1).
     pub fn forward(&self, x: Tensor<4>, want_logits: bool, pass: &mut Pass) -> (Option<Tensor<2>>, Tensor<4>) {
         let a = self.bn_att.forward(forward_stage(&self.layer, x, pass), pass);
-        let a = relu(self.bn_att2.forward(self.att_conv.forward(a), pass));
+        let a = self.bn_att2.forward_relu(self.att_conv.forward(a), pass);
         let map = sigmoid(self.bn_att3.forward(self.att_conv3.forward(a.clone()), pass));
         let logits = want_logits.then(|| global_average_pool(self.att_conv2.forward(a)));
         (logits, map)

@@ -1,7 +1,6 @@
 //! Residual blocks (He et al., CVPR 2016).
 
 use burn::module::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
@@ -73,12 +72,13 @@ impl Block {
             Some((conv, bn)) => bn.forward(conv.forward(x.clone()), pass),
             None => x.clone(),
         };
-        let mut y = relu(self.bn1.forward(self.conv1.forward(x), pass));
-        y = self.bn2.forward(self.conv2.forward(y), pass);
-        if let (Some(conv), Some(bn)) = (&self.conv3, &self.bn3) {
-            y = bn.forward(conv.forward(relu(y)), pass);
+        let y = self.conv2.forward(self.bn1.forward_relu(self.conv1.forward(x), pass));
+        match (&self.conv3, &self.bn3) {
+            (Some(conv), Some(bn)) => {
+                bn.forward_add_relu(conv.forward(self.bn2.forward_relu(y, pass)), shortcut, pass)
+            }
+            _ => self.bn2.forward_add_relu(y, shortcut, pass),
         }
-        relu(y + shortcut)
     }
 }
 

@@ -1,9 +1,10 @@
 //! The layers our networks are made of. Fields carry PyTorch's parameter names.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData, module};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
+
+use crate::ops::{self, NormInput};
 
 /// Whether a forward pass uses running statistics (inference) or the batch's own (training).
 pub(crate) enum Pass<'a> {
@@ -64,8 +65,7 @@ impl Conv2d {
 
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]` (rounded up).
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        module::conv2d(x, self.weight.val(), None, options)
+        ops::conv2d(x, self.weight.val(), self.stride, self.padding)
     }
 }
 
@@ -96,24 +96,37 @@ impl BatchNorm {
 
     /// Shape `[batch, channels, height, width]` in and out.
     pub fn forward(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        self.forward_fused(x, None, false, pass)
+    }
+
+    /// `relu(norm(x))`
+    pub fn forward_relu(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        self.forward_fused(x, None, true, pass)
+    }
+
+    /// `relu(norm(x) + residual)`
+    pub fn forward_add_relu(&self, x: Tensor<4>, residual: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        self.forward_fused(x, Some(residual), true, pass)
+    }
+
+    fn forward_fused(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool, pass: &mut Pass) -> Tensor<4> {
+        let [batch, _, height, width] = x.dims();
         let (weight, bias) = (self.weight.val(), self.bias.val());
+        let input = NormInput { x, weight, bias, epsilon: BATCH_NORM_EPSILON, residual, relu };
         match pass {
-            Pass::Eval => {
-                module::batch_norm(x, weight, bias, self.running_mean.val(), self.running_var.val(), BATCH_NORM_EPSILON)
-            }
+            Pass::Eval => ops::batch_norm_inference(input, self.running_mean.val(), self.running_var.val()),
             Pass::Train(statistics) => {
-                let [batch, _, height, width] = x.dims();
-                let count = (batch * height * width) as f64;
-                let result = module::batch_norm_train(x, weight, bias, BATCH_NORM_EPSILON);
+                let (output, mean, variance) = ops::batch_norm_train(input);
                 // One value a channel has no unbiased variance; PyTorch refuses it, we keep the biased one (zero).
+                let count = (batch * height * width) as f64;
                 let unbias = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
                 statistics.push(BatchStatistics {
                     mean_id: self.running_mean.id,
-                    mean: result.mean.detach(),
+                    mean,
                     variance_id: self.running_var.id,
-                    variance: result.variance.detach() * unbias,
+                    variance: variance * unbias,
                 });
-                result.output
+                output
             }
         }
     }
@@ -144,10 +157,4 @@ impl Linear {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
     }
-}
-
-/// Mean over height and width: `[batch, channels, height, width]` to `[batch, channels]`.
-pub(crate) fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
-    let [batch, channels, height, width] = x.dims();
-    x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
 }

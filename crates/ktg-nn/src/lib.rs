@@ -15,6 +15,7 @@ mod layers;
 pub mod loss;
 mod names;
 mod network;
+pub mod ops;
 pub mod weights;
 
 pub use architecture::{Architecture, ArchitectureError, Family, NetworkConfig};
@@ -22,6 +23,9 @@ pub use layers::BatchStatistics;
 pub use names::NamedMapper;
 pub use network::{Network, Outputs, Wanted};
 pub use weights::{Array, StateDict, WeightsError};
+
+/// Which code computes the networks' operations, see [`kernels::choose`].
+pub use ktg_kernels::burn as kernels;
 
 /// Burn, re-exported so that every crate of the workspace names tensors of one and the same version.
 pub use burn;

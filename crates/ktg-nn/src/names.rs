@@ -72,8 +72,10 @@ impl Network {
 
     /// Replaces every tensor, parameters and running statistics alike, by what `mapper` makes of it. Running
     /// statistics are the tensors that do not require a gradient.
-    pub fn map_named(&mut self, mapper: &mut impl NamedMapper) {
+    ///
+    /// Takes the network rather than a reference: a mapper that gets the only handle on a tensor can change it in place.
+    pub fn map_named(self, mapper: &mut impl NamedMapper) -> Self {
         let stages = self.stage_count();
-        *self = self.clone().map(&mut Walk { path: Vec::new(), stages, inner: mapper });
+        self.map(&mut Walk { path: Vec::new(), stages, inner: mapper })
     }
 }

@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::activation::relu;
-use burn::tensor::ops::MaxPoolOptions;
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
 use crate::architecture::NetworkConfig;
 use crate::attention::AttentionBranch;
 use crate::block::{Block, BlockKind, forward_stage, stage};
-use crate::layers::{BATCH_NORM_MOMENTUM, BatchNorm, BatchStatistics, Conv2d, Linear, Pass, global_average_pool};
+use crate::layers::{BATCH_NORM_MOMENTUM, BatchNorm, BatchStatistics, Conv2d, Linear, Pass};
+use crate::ops::{global_average_pool, stem_pool};
 
 /// How the parts of a network are put together.
 pub(crate) struct Layout {
@@ -133,10 +132,9 @@ impl Network {
     }
 
     fn pass(&self, images: Tensor<4>, wanted: Wanted, pass: &mut Pass) -> Outputs {
-        let mut x = relu(self.bn1.forward(self.conv1.forward(images), pass));
+        let mut x = self.bn1.forward_relu(self.conv1.forward(images), pass);
         if self.large_stem {
-            let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
-            x = module::max_pool2d(x, options);
+            x = stem_pool(x);
         }
         let (last, earlier) = self.stages.split_last().expect("a network has stages");
         for stage in earlier {

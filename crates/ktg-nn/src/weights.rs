@@ -139,7 +139,7 @@ impl Network {
             }
             return Err(WeightsError::Mismatch { path: origin.to_owned(), reason });
         }
-        self.map_named(&mut Replace(dict));
+        *self = self.clone().map_named(&mut Replace(dict));
         Ok(())
     }
 }

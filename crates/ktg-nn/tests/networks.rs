@@ -149,7 +149,7 @@ fn check_network(name: &str) {
     let total = fixture["grad_norm_total"].as_f64().unwrap();
     let norms = &fixture["grad_norms"];
     let mut check = CheckGradients { gradients, fixture: &data, norms, total, checked: 0, squares: 0.0 };
-    network.map_named(&mut check);
+    network.clone().map_named(&mut check);
     assert!((check.squares.sqrt() - total).abs() <= LIMIT * total);
     assert!(check.checked >= 5, "only {} gradients were compared", check.checked);
 }
@@ -239,7 +239,7 @@ fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
                 param
             }
         }
-        network.map_named(&mut Finite(&mut gradients));
+        network.clone().map_named(&mut Finite(&mut gradients));
         assert!(network.state_dict().values().all(|a| a.data.iter().all(|v| v.is_finite())), "{name}");
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct State {
     pub fingerprint: String,
     /// Threads that computed; with another number, the last bits may differ.
     pub threads: usize,
+    /// Kernels that computed ([`ktg_nn::kernels::Choice`]); others round otherwise. Empty in old checkpoints.
+    #[serde(default)]
+    pub kernels: String,
     /// Length of `metrics.jsonl`.
     pub metrics_bytes: u64,
     /// Losses of the unfinished epoch.
@@ -44,8 +47,9 @@ pub(crate) struct State {
 
 impl State {
     /// Before the first step.
-    pub fn new(fingerprint: String, threads: usize) -> Self {
-        Self { fingerprint, threads, ..Self::default() }
+    pub fn new(fingerprint: String) -> Self {
+        let (threads, kernels) = (rayon::current_num_threads(), ktg_nn::kernels::chosen().to_string());
+        Self { fingerprint, threads, kernels, ..Self::default() }
     }
 }
 

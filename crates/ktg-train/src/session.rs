@@ -57,7 +57,7 @@ impl Run {
             experiment.steps().to_string(),
         ];
         let fingerprint = checkpoint::checksum(decisive.join("\n").as_bytes());
-        let state = State::new(fingerprint, rayon::current_num_threads());
+        let state = State::new(fingerprint);
         let directory = directory.to_owned();
         Ok(Self { experiment, data, directory, device, trainer, state, checkpoint_written: Instant::now() })
     }
@@ -181,8 +181,14 @@ impl Run {
                 "the run was computed by {then} threads and goes on with {now}; the last bits may differ (see --threads)"
             ));
         }
-        let threads = std::mem::replace(&mut self.state, state).threads;
-        self.state.threads = threads;
+        if state.kernels != self.state.kernels && !state.kernels.is_empty() {
+            let (then, now) = (&state.kernels, &self.state.kernels);
+            observer.warning(&format!(
+                "the run was computed by the `{then}` kernels and goes on with `{now}`, which round otherwise (see --kernels)"
+            ));
+        }
+        let State { threads, kernels, .. } = std::mem::replace(&mut self.state, state);
+        (self.state.threads, self.state.kernels) = (threads, kernels);
         let metrics = self.directory.join("metrics.jsonl");
         let length = fs::metadata(&metrics).map(|m| m.len()).unwrap_or(0);
         if length < self.state.metrics_bytes {

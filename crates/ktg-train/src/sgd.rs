@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ktg_nn::burn::module::Param;
 use ktg_nn::burn::tensor::{Gradients, Tensor, TensorData};
-use ktg_nn::{Array, Network, StateDict};
+use ktg_nn::{Array, Network, StateDict, ops};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the optimiser.
@@ -28,8 +28,8 @@ pub(crate) struct Sgd {
 
 impl Sgd {
     /// Updates the parameters of `network` whose gradients are in `gradients`.
-    pub fn step(&mut self, network: &mut Network, gradients: &mut Gradients, rate: f64, settings: SgdSettings) {
-        network.map_named(&mut Update { sgd: self, gradients, rate, settings });
+    pub fn step(&mut self, network: Network, gradients: &mut Gradients, rate: f64, settings: SgdSettings) -> Network {
+        network.map_named(&mut Update { sgd: self, gradients, rate, settings })
     }
 
     /// The momentum buffers.
@@ -68,19 +68,15 @@ impl ktg_nn::NamedMapper for Update<'_> {
         param.map(|value| {
             let value = value.inner();
             let shape = value.shape();
-            let mut update = gradient.inner();
-            if weight_decay != 0.0 {
-                update = update + value.clone() * weight_decay;
+            let velocity = sgd.velocity.remove(name).map(|velocity| velocity.reshape(shape));
+            if velocity.is_none() && momentum != 0.0 {
+                sgd.shapes.insert(name.to_owned(), value.dims().to_vec());
             }
-            if momentum != 0.0 {
-                if let Some(velocity) = sgd.velocity.remove(name) {
-                    update = velocity.reshape(shape) * momentum + update;
-                } else {
-                    sgd.shapes.insert(name.to_owned(), value.dims().to_vec());
-                }
-                sgd.velocity.insert(name.to_owned(), update.clone().reshape([-1]));
+            let (value, velocity) = ops::sgd(value, gradient.inner(), velocity, rate, momentum, weight_decay);
+            if let Some(velocity) = velocity {
+                sgd.velocity.insert(name.to_owned(), velocity.reshape([-1]));
             }
-            Tensor::from_inner(value - update * rate).require_grad()
+            Tensor::from_inner(value).require_grad()
         })
     }
 }

@@ -139,9 +139,14 @@ impl Trainer {
         let parts: Vec<Tensor<1>> = edges.iter().flat_map(EdgeLoss::parts).cloned().collect();
         if !parts.is_empty() {
             let mut gradients = Tensor::cat(parts, 0).sum().backward();
-            for node in self.nodes.iter_mut().filter(|node| node.plan.trained) {
-                node.optimiser.step(&mut node.network, &mut gradients, at.learning_rate, self.sgd);
-            }
+            let nodes = std::mem::take(&mut self.nodes).into_iter().map(|mut node| {
+                if node.plan.trained {
+                    let network = node.optimiser.step(node.network, &mut gradients, at.learning_rate, self.sgd);
+                    node.network = network;
+                }
+                node
+            });
+            self.nodes = nodes.collect();
         }
         Ok(report)
     }

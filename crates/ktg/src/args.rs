@@ -20,6 +20,10 @@ pub struct Args {
     /// trains so many runs at a time, each on one thread
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Which code computes the networks on the CPU: auto (the fastest this processor can run), avx512, avx2, portable,
+    /// or reference (the slow operations of the Burn framework, to compare with)
+    #[arg(long, global = true, value_name = "NAME", env = ktg_nn::kernels::VARIABLE, default_value = "auto", hide_env_values = true)]
+    pub kernels: ktg_nn::kernels::Choice,
     #[command(subcommand)]
     pub command: Command,
 }

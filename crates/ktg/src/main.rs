@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<ExitCode, CliError> {
+    ktg_nn::kernels::choose(args.kernels).map_err(|e| CliError::Other(e.to_string()))?;
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
         pool.map_err(|e| CliError::Other(format!("cannot start {threads} threads: {e}")))?;

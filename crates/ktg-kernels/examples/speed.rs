@@ -1,0 +1,82 @@
+//! Times the convolutions of our networks.
+//!
+//! `cargo run --release -p ktg-kernels --example speed [-- FILTER]` prints, for every shape, milliseconds (median of
+//! many) and the rate in GFLOP/s of the plain definition: Winograd may exceed the machine's peak, which is measured too.
+//! `RAYON_NUM_THREADS` sets the number of threads.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use ktg_kernels::{Conv2d, Kernels, Window};
+
+/// batch, input, output, side, kernel, stride.
+const SHAPES: [[usize; 6]; 22] = [
+    [16, 64, 64, 56, 3, 1],
+    [16, 128, 128, 28, 3, 1],
+    [16, 256, 256, 14, 3, 1],
+    [16, 256, 512, 14, 3, 1],
+    [16, 512, 512, 14, 3, 1],
+    [16, 512, 512, 7, 3, 1],
+    [16, 3, 64, 224, 7, 2],
+    [16, 64, 128, 56, 3, 2],
+    [16, 128, 256, 28, 3, 2],
+    [16, 256, 512, 14, 3, 2],
+    [16, 64, 128, 56, 1, 2],
+    [16, 256, 512, 14, 1, 1],
+    [16, 512, 120, 14, 1, 1],
+    [16, 120, 120, 14, 1, 1],
+    [16, 120, 1, 14, 3, 1],
+    [128, 3, 16, 32, 3, 1],
+    [128, 16, 16, 32, 3, 1],
+    [128, 16, 32, 32, 3, 2],
+    [128, 32, 32, 16, 3, 1],
+    [128, 32, 64, 16, 3, 1],
+    [128, 64, 64, 16, 3, 1],
+    [128, 64, 64, 8, 3, 1],
+];
+
+/// Milliseconds, the median of at least 7 calls and 0.2 seconds.
+fn time(mut call: impl FnMut()) -> f64 {
+    call();
+    call();
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 7 || start.elapsed().as_secs_f64() < 0.2 {
+        let start = Instant::now();
+        call();
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The best rate a convolution reaches whose data stay in the first-level cache, in GFLOP/s: the practical peak.
+fn peak(kernels: Kernels) -> f64 {
+    let shape = Conv2d::new(512, 64, 24, [8, 8], Window { kernel: 1, stride: 1, padding: 0 }).expect("a valid shape");
+    let (x, w) = (vec![1.0; shape.input_len()], vec![1.0; shape.weight_len()]);
+    let ms = time(|| drop(black_box(kernels.conv2d(&shape, &x, &w))));
+    2.0 * shape.multiply_adds() as f64 / ms / 1e6
+}
+
+fn main() {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let kernels = Kernels::new();
+    println!("{}, {} threads, small product {:.0} GFLOP/s", kernels.level().name(), rayon::current_num_threads(), peak(kernels));
+    println!("{:28} {:>16} {:>16} {:>16}", "ms (GFLOP/s)", "forward", "to images", "to weights");
+    for [batch, input, output, side, kernel, stride] in SHAPES {
+        let name = format!("{batch}x{input}->{output} @{side} {kernel}x{kernel} s{stride}");
+        if !name.contains(&filter) {
+            continue;
+        }
+        let window = Window { kernel, stride, padding: kernel / 2 };
+        let shape = Conv2d::new(batch, input, output, [side, side], window).expect("a valid shape");
+        let values = |n: usize| -> Vec<f32> { (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect() };
+        let (x, w, g) = (values(shape.input_len()), values(shape.weight_len()), values(shape.output_len()));
+        let times = [
+            time(|| drop(black_box(kernels.conv2d(&shape, &x, &w)))),
+            time(|| drop(black_box(kernels.conv2d_backward_data(&shape, &g, &w)))),
+            time(|| drop(black_box(kernels.conv2d_backward_weights(&shape, &x, &g)))),
+        ];
+        let cells = times.map(|ms| format!("{ms:8.2} ({:4.0})", 2.0 * shape.multiply_adds() as f64 / ms / 1e6));
+        println!("{name:28} {:>16} {:>16} {:>16}", cells[0], cells[1], cells[2]);
+    }
+}

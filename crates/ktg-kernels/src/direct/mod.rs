@@ -1,0 +1,19 @@
+//! Convolutions of any window by implicit GEMM: the matrix of all windows ("im2col") exists only as panels that fit into
+//! the first-level cache.
+
+mod data;
+mod forward;
+mod pack;
+mod source;
+mod weights;
+
+pub(crate) use data::backward_data;
+pub(crate) use forward::forward;
+pub(crate) use weights::backward_weights;
+
+use crate::simd::Simd;
+
+/// Columns of a panel: the two vectors of a GEMM tile.
+const fn panel<S: Simd>() -> usize {
+    2 * S::LANES
+}

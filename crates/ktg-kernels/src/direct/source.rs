@@ -1,0 +1,261 @@
+//! Images laid out so that every tap of the window reads a row of results' pixels from contiguous memory.
+
+use std::borrow::Cow;
+
+use crate::parallel::{Shared, parallel};
+use crate::shape::{Conv2d, Window};
+use crate::simd::{Simd, Task};
+use crate::workspace::{Buffer, buffer};
+
+enum Data<'a> {
+    Given(&'a [f32]),
+    Made(Buffer),
+}
+
+/// Images with their zero border, the columns of each row sorted by their remainder by the stride.
+///
+/// The pixel that tap (a, b) of channel c sees for the result at (line, x) lies at
+/// `image * image_len + taps()[(c, a, b)] + line * line_step + x`.
+pub(super) struct Source<'a> {
+    data: Data<'a>,
+    pub geometry: Geometry,
+}
+
+/// Distances within a [`Source`].
+#[derive(Clone, Copy)]
+pub(super) struct Geometry {
+    pub image_len: usize,
+    plane_len: usize,
+    row_len: usize,
+    /// Columns of one remainder.
+    columns: usize,
+    window: Window,
+    channels: usize,
+    /// Runs of results whose pixels are contiguous for every tap: the rows of the result, or, for 1x1 windows, all of it.
+    pub lines: usize,
+    /// Results in a line.
+    pub line: usize,
+    pub line_step: usize,
+}
+
+impl Geometry {
+    pub fn new(shape: &Conv2d) -> Self {
+        let Conv2d { input, height, width, window, output_height, output_width, .. } = *shape;
+        if is_pointwise(window) {
+            let pixels = output_height * output_width;
+            return Self {
+                image_len: input * pixels,
+                plane_len: pixels,
+                row_len: pixels,
+                columns: pixels,
+                window: Window { kernel: 1, stride: 1, padding: 0 },
+                channels: input,
+                lines: 1,
+                line: pixels,
+                line_step: 0,
+            };
+        }
+        let columns = (width + 2 * window.padding).div_ceil(window.stride);
+        let row_len = columns * window.stride;
+        let plane_len = (height + 2 * window.padding) * row_len;
+        Self {
+            image_len: input * plane_len,
+            plane_len,
+            row_len,
+            columns,
+            window,
+            channels: input,
+            lines: output_height,
+            line: output_width,
+            line_step: window.stride * row_len,
+        }
+    }
+
+    /// Offset of every tap, in the order of the weights: channel, row, column.
+    pub fn taps(&self) -> Vec<usize> {
+        let kernel = self.window.kernel;
+        let taps = (0..kernel * kernel).map(|tap| self.tap(tap / kernel, tap % kernel));
+        let taps: Vec<usize> = taps.collect();
+        (0..self.channels).flat_map(|c| taps.iter().map(move |tap| c * self.plane_len + tap)).collect()
+    }
+
+    /// Offset of tap (a, b) of the first channel.
+    pub fn tap(&self, a: usize, b: usize) -> usize {
+        let stride = self.window.stride;
+        a * self.row_len + b % stride * self.columns + b / stride
+    }
+
+    /// From one channel to the next.
+    pub fn plane_len(&self) -> usize {
+        self.plane_len
+    }
+}
+
+/// No border and one tap: only every stride-th pixel matters, and rows follow each other without a gap.
+fn is_pointwise(window: Window) -> bool {
+    window.kernel == 1 && window.padding == 0
+}
+
+impl<'a> Source<'a> {
+    pub fn new(shape: &Conv2d, images: &'a [f32]) -> Self {
+        let geometry = Geometry::new(shape);
+        if is_pointwise(shape.window) && shape.window.stride == 1 {
+            return Self { data: Data::Given(images), geometry };
+        }
+        let Conv2d { batch, input, height, width, window: Window { stride, padding, .. }, .. } = *shape;
+        let planes = batch * input;
+        let mut data = buffer(planes * geometry.plane_len);
+        let shared = Shared::new(&mut data);
+        // Several planes a task: small ones are quickly copied.
+        let some = (32768 / geometry.plane_len).clamp(1, planes);
+        parallel(planes.div_ceil(some), |task| {
+            for plane in task * some..((task + 1) * some).min(planes) {
+                let from = &images[plane * height * width..][..height * width];
+                // SAFETY: each plane is written by one task.
+                let to = unsafe {
+                    std::slice::from_raw_parts_mut(shared.at(plane * geometry.plane_len), geometry.plane_len)
+                };
+                if is_pointwise(shape.window) {
+                    let rows = to.chunks_exact_mut(shape.output_width).zip(from.chunks_exact(width).step_by(stride));
+                    for (to, from) in rows {
+                        to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+                    }
+                } else {
+                    to.fill(0.0);
+                    let rows = to.chunks_exact_mut(geometry.row_len).skip(padding).zip(from.chunks_exact(width));
+                    for (to, from) in rows {
+                        scatter(from, to, stride, padding, geometry.columns);
+                    }
+                }
+            }
+        });
+        Self { data: Data::Made(data), geometry }
+    }
+
+    pub fn data(&self) -> &[f32] {
+        match &self.data {
+            Data::Given(images) => images,
+            Data::Made(buffer) => buffer,
+        }
+    }
+}
+
+/// Sorts a row's pixels by the remainder of their padded column.
+fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
+    if stride == 1 {
+        to[padding..padding + from.len()].copy_from_slice(from);
+        return;
+    }
+    for first in 0..stride.min(from.len()) {
+        let column = first + padding;
+        let to = &mut to[column % stride * columns + column / stride..];
+        to.iter_mut().zip(from[first..].iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// The inverse of [`scatter`].
+fn gather(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
+    for first in 0..stride.min(to.len()) {
+        let column = first + padding;
+        let from = &from[column % stride * columns + column / stride..];
+        to[first..].iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// A plane that sums what every tap contributes: the transpose of reading windows.
+pub(super) struct Folding {
+    window: Window,
+    height: usize,
+    width: usize,
+    columns: usize,
+    row_len: usize,
+}
+
+impl Folding {
+    pub fn new(shape: &Conv2d) -> Self {
+        let Conv2d { height, width, window, .. } = *shape;
+        let columns = (width + 2 * window.padding).div_ceil(window.stride);
+        let row_len = columns * window.stride;
+        Self { window, height, width, columns, row_len }
+    }
+
+    /// Values of the scratch plane.
+    pub fn scratch_len(&self) -> usize {
+        (self.height + 2 * self.window.padding) * self.row_len
+    }
+
+    /// Sums the taps' contributions `[kernel * kernel]` rows of `[output_height * output_width]`, `step` values apart,
+    /// into one plane of the image.
+    pub fn fold<S: Simd>(
+        &self,
+        taps: &[f32],
+        step: usize,
+        output: [usize; 2],
+        scratch: &mut [f32],
+        image: &mut [f32],
+    ) {
+        // SAFETY: safe code, compiled for the level's instructions so that the additions become vectors.
+        unsafe { S::vectorize(Fold { folding: self, taps, step, output, scratch, image }) }
+    }
+
+    #[inline(always)]
+    fn fold_here(&self, taps: &[f32], step: usize, output: [usize; 2], scratch: &mut [f32], image: &mut [f32]) {
+        let Window { kernel, stride, padding } = self.window;
+        scratch.fill(0.0);
+        for a in 0..kernel {
+            for b in 0..kernel {
+                let from = &taps[(a * kernel + b) * step..];
+                let shift = b % stride * self.columns + b / stride;
+                for (y, from) in from.chunks_exact(output[1]).take(output[0]).enumerate() {
+                    let to = &mut scratch[(y * stride + a) * self.row_len + shift..][..output[1]];
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+                }
+            }
+        }
+        let rows = scratch.chunks_exact(self.row_len).skip(padding);
+        for (to, from) in image.chunks_exact_mut(self.width).zip(rows) {
+            gather(from, to, stride, padding, self.columns);
+        }
+    }
+}
+
+struct Fold<'a> {
+    folding: &'a Folding,
+    taps: &'a [f32],
+    step: usize,
+    output: [usize; 2],
+    scratch: &'a mut [f32],
+    image: &'a mut [f32],
+}
+
+impl Task for Fold<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        self.folding.fold_here(self.taps, self.step, self.output, self.scratch, self.image);
+    }
+}
+
+/// The weights `[output, rest]` as `[rest, output]`.
+pub(super) fn transposed<'a>(weights: &'a [f32], output: usize) -> Cow<'a, [f32]> {
+    let rest = weights.len() / output;
+    if output == 1 || rest == 1 {
+        return Cow::Borrowed(weights);
+    }
+    let mut result = vec![0.0; weights.len()];
+    let shared = Shared::new(&mut result);
+    const TILE: usize = 16;
+    parallel(rest.div_ceil(TILE), |task| {
+        let rows = task * TILE..((task + 1) * TILE).min(rest);
+        for first in (0..output).step_by(TILE) {
+            for row in rows.clone() {
+                for o in first..(first + TILE).min(output) {
+                    // SAFETY: each task writes its own rows.
+                    unsafe { *shared.at(row * output + o) = weights[o * rest + row] };
+                }
+            }
+        }
+    });
+    Cow::Owned(result)
+}

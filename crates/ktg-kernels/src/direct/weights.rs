@@ -1,0 +1,148 @@
+//! Backward to the weights: rows are input channels as one tap sees them, columns output channels, the inner dimension
+//! all results.
+
+use super::source::Source;
+use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
+use crate::parallel::{Shared, filled, parallel, part};
+use crate::planes::{Grid, Planes};
+use crate::shape::Conv2d;
+use crate::simd::{Simd, Task};
+use crate::workspace::buffer;
+
+/// Results multiplied at a time: their gradients, channels side by side, stay in the first-level cache.
+const RESULTS: usize = 384;
+/// Tasks there should be at least. Where there are fewer blocks of output channels, parts of the batch have their own
+/// sums. (Not the number of threads, on which results must not depend.)
+const TASKS: usize = 16;
+
+/// Gradient of the weights.
+pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if shape.output <= S::LANES {
+        by_blocks::<S, 1>(shape, images, gradient)
+    } else {
+        by_blocks::<S, 2>(shape, images, gradient)
+    }
+}
+
+/// The gradient's channels of a block, side by side for every result.
+struct Transpose {
+    planes: Planes<*const f32>,
+    rows: std::ops::Range<usize>,
+    to: Grid<*mut f32>,
+}
+
+impl Task for Transpose {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: granted by the caller.
+        unsafe { self.planes.read::<S>(self.rows, self.to) }
+    }
+}
+
+fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let source = Source::new(shape, images);
+    let (geometry, data) = (source.geometry, source.data());
+    let Conv2d { batch, input, output, window, .. } = *shape;
+    let (kernel, taps) = (window.kernel, window.kernel * window.kernel);
+    let block = NV * S::LANES;
+    let blocks = output.div_ceil(block);
+    let parts = TASKS.div_ceil(blocks).min(batch);
+    let sums_len = taps * input * block;
+    let mut sums = buffer(blocks * parts * sums_len);
+    let sums = Shared::new(&mut sums);
+    let (lines, line, pixels) = (geometry.lines, geometry.line, geometry.lines * geometry.line);
+    // Pieces of the results: some lines, or part of a long one.
+    let (some_lines, some) = ((RESULTS / line).clamp(1, lines), line.min(RESULTS));
+
+    parallel(blocks * parts, |task| {
+        let channel = task / parts * block;
+        let mut columns = buffer(some_lines * some * block);
+        let mut segments = Vec::with_capacity(some_lines);
+        let images = part(batch, task % parts, parts);
+        let sums = |tap: usize| {
+            // SAFETY: each task has its own sums.
+            unsafe { sums.at(task * sums_len + tap * input * block) }
+        };
+        let mut accumulate = false;
+        for image in images {
+            for first_line in (0..lines).step_by(some_lines) {
+                let lines_now = some_lines.min(lines - first_line);
+                for first in (0..line).step_by(some) {
+                    let now = some.min(line - first);
+                    for half in 0..NV {
+                        let channel = channel + half * S::LANES;
+                        let channels = output.saturating_sub(channel).min(S::LANES);
+                        let start = gradient.as_ptr().wrapping_add(
+                            (image * output + channel) * pixels + first_line * line + first,
+                        );
+                        // Lines of a piece follow each other; a piece of a line is a line of its own.
+                        let planes = Planes { start, stride: pixels, channels, width: now };
+                        // SAFETY: the pieces are within the gradient's planes, the columns have room.
+                        unsafe {
+                            let start = columns.as_mut_ptr().add(half * S::LANES);
+                            let to = Grid { start, row_step: now, vector_step: block };
+                            S::vectorize(Transpose { planes, rows: 0..lines_now, to });
+                        }
+                    }
+                    let pixels_start = image * geometry.image_len + first_line * geometry.line_step + first;
+                    for tap in 0..taps {
+                        let offset = pixels_start + geometry.tap(tap / kernel, tap % kernel);
+                        segments.clear();
+                        segments.extend((0..lines_now).map(|y| Segment {
+                            a: data.as_ptr().wrapping_add(offset + y * geometry.line_step),
+                            b: columns.as_ptr().wrapping_add(y * now * block),
+                            depth: now,
+                        }));
+                        // SAFETY: every tap's pixels are within the source.
+                        unsafe {
+                            macro_rules! gemm {
+                                ($nv:literal) => {
+                                    S::vectorize(Gemm::<$nv, RUNTIME, ONE, $nv> {
+                                        rows: input,
+                                        segments: &segments,
+                                        a_row: geometry.plane_len(),
+                                        a_step: 0,
+                                        b_step: 0,
+                                        c: sums(tap),
+                                        c_row: block,
+                                        accumulate,
+                                    })
+                                };
+                            }
+                            if NV == 1 { gemm!(1) } else { gemm!(2) }
+                        }
+                    }
+                    accumulate = true;
+                }
+            }
+        }
+    });
+
+    let body = |weights: Shared| {
+        parallel(blocks, |b| {
+            for p in 1..parts {
+                // SAFETY: each task reads and writes its own block's sums.
+                unsafe {
+                    let total = std::slice::from_raw_parts_mut(sums.at(b * parts * sums_len), sums_len);
+                    let other = std::slice::from_raw_parts(sums.at((b * parts + p) * sums_len), sums_len);
+                    total.iter_mut().zip(other).for_each(|(total, other)| *total += other);
+                }
+            }
+            for o in 0..block.min(output - b * block) {
+                for c in 0..input {
+                    for tap in 0..taps {
+                        // SAFETY: as above; the weights are those of its own output channels.
+                        unsafe {
+                            *weights.at(((b * block + o) * input + c) * taps + tap) =
+                                *sums.at(b * parts * sums_len + (tap * input + c) * block + o);
+                        }
+                    }
+                }
+            }
+        });
+    };
+    // SAFETY: all blocks of output channels, and in them all weights, are written.
+    unsafe { filled(shape.weight_len(), body) }
+}

@@ -1,0 +1,46 @@
+//! Fast `f32` kernels for training convolutional networks on CPUs.
+//!
+//! ```
+//! use ktg_kernels::{Conv2d, Kernels, Window};
+//!
+//! let window = Window { kernel: 3, stride: 1, padding: 1 };
+//! let shape = Conv2d::new(1, 1, 1, [2, 2], window)?;
+//! let sum_of_neighbours = Kernels::new().conv2d(&shape, &[1.0, 2.0, 3.0, 4.0], &[1.0; 9])?;
+//! assert_eq!(sum_of_neighbours, [10.0; 4]);
+//! # Ok::<(), ktg_kernels::ShapeError>(())
+//! ```
+//!
+//! * Convolution forward, backward to the images and to the weights: Winograd F(4x4, 3x3) for 3x3 windows of stride 1,
+//!   implicit GEMM for all others ([`Conv2d::is_winograd`]). The largest error is below 1e-4 (Winograd) and 1e-5
+//!   (others) of the largest result, which the tests check.
+//! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
+//! * Max-pool, global average pool, one-pass SGD.
+//!
+//! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, or what every machine has. Work is shared by
+//! the threads of the current rayon pool, and no result depends on their number.
+//!
+//! NaN and infinities spread as the definitions say, with one exception: Winograd's transforms mix the 36 pixels of a
+//! tile, so there a value that is not finite makes whole 4x4 tiles of the result NaN.
+//!
+//! Scratch memory is kept by each thread and used again; it is bounded by a few times that of the largest operation.
+
+#[cfg(feature = "burn")]
+pub mod burn;
+mod direct;
+mod gemm;
+mod kernels;
+mod norm;
+mod parallel;
+mod planes;
+mod pool;
+mod sgd;
+mod shape;
+mod simd;
+mod winograd;
+mod workspace;
+
+pub use kernels::Kernels;
+pub use norm::{Affine, BackwardPass, Fused, NormGradients, Normalised, Statistics};
+pub use sgd::SgdStep;
+pub use shape::{Conv2d, Features, Pool, ShapeError, Window};
+pub use simd::Level;

@@ -1,0 +1,168 @@
+//! Forward. A channel is one task: its values are read for the statistics, and again, from the cache, to be normalised.
+
+use super::{Affine, Fused, Normalised, Statistics, plane};
+use crate::parallel::{Shared, filled, parallel};
+use crate::shape::Features;
+use crate::simd::{Simd, Task};
+
+/// Training: the statistics are those of the batch.
+pub(crate) fn train<S: Simd>(shape: &Features, x: &[f32], affine: Affine, fused: Fused) -> Normalised {
+    let (mut mean, mut variance) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
+    let (means, variances) = (Shared::new(&mut mean), Shared::new(&mut variance));
+    let body = |y: Shared| {
+        parallel(shape.channels, |channel| {
+            // SAFETY: each task reads and writes its own channel.
+            unsafe {
+                let (m, v) = S::vectorize(Moments { shape, x, channel });
+                (*means.at(channel), *variances.at(channel)) = (m, v);
+                let statistics = (m, v);
+                S::vectorize(Normalise { shape, x, channel, statistics, affine, fused, y });
+            }
+        });
+    };
+    // SAFETY: all channels are written.
+    let output = unsafe { filled(shape.len(), body) };
+    Normalised { output, mean, variance }
+}
+
+/// Inference: the statistics are given.
+pub(crate) fn inference<S: Simd>(
+    shape: &Features,
+    x: &[f32],
+    affine: Affine,
+    statistics: Statistics,
+    fused: Fused,
+) -> Vec<f32> {
+    let body = |y: Shared| {
+        parallel(shape.channels, |channel| {
+            let statistics = (statistics.mean[channel], statistics.variance[channel]);
+            // SAFETY: each task reads and writes its own channel.
+            unsafe { S::vectorize(Normalise { shape, x, channel, statistics, affine, fused, y }) }
+        });
+    };
+    // SAFETY: all channels are written.
+    unsafe { filled(shape.len(), body) }
+}
+
+/// Mean and biased variance of a channel.
+///
+/// Each plane is read twice, the second time from a near cache: for its mean, then for the sums of the differences from
+/// it and of their squares. Planes are combined in f64 (Chan, Golub & LeVeque 1979). No sum of large numbers is ever
+/// subtracted from another, so data far from zero lose nothing.
+struct Moments<'a> {
+    shape: &'a Features,
+    x: &'a [f32],
+    channel: usize,
+}
+
+/// Sums of `x - shift` and of its square.
+#[inline(always)]
+unsafe fn sums<S: Simd>(x: &[f32], shift: f32) -> (f32, f32) {
+    // SAFETY: loads stay within `x`.
+    unsafe {
+        let shifts = S::splat(shift);
+        let mut sums = [S::zero(); 4];
+        let mut squares = [S::zero(); 4];
+        let mut i = 0;
+        while i + 4 * S::LANES <= x.len() {
+            for v in 0..4 {
+                let x = S::sub(S::load(x.as_ptr().add(i + v * S::LANES)), shifts);
+                sums[v] = S::add(sums[v], x);
+                squares[v] = S::fma(x, x, squares[v]);
+            }
+            i += 4 * S::LANES;
+        }
+        while i + S::LANES <= x.len() {
+            let x = S::sub(S::load(x.as_ptr().add(i)), shifts);
+            sums[0] = S::add(sums[0], x);
+            squares[0] = S::fma(x, x, squares[0]);
+            i += S::LANES;
+        }
+        let four = |v: [S::V; 4]| S::sum(S::add(S::add(v[0], v[1]), S::add(v[2], v[3])));
+        let (mut sum, mut square) = (four(sums), four(squares));
+        for x in &x[i..] {
+            sum += x - shift;
+            square += (x - shift) * (x - shift);
+        }
+        (sum, square)
+    }
+}
+
+impl Task for Moments<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> (f32, f32) {
+        let Self { shape, x, channel } = self;
+        let (mut mean, mut squares, mut count) = (0.0f64, 0.0f64, 0.0f64);
+        let pixels = shape.pixels as f64;
+        for image in 0..shape.batch {
+            let x = &x[plane(shape, image, channel)..][..shape.pixels];
+            // SAFETY: within the level's instructions.
+            let (shift, difference, square) = unsafe {
+                let (sum, _) = sums::<S>(x, 0.0);
+                let shift = sum / shape.pixels as f32;
+                let (difference, square) = sums::<S>(x, shift);
+                (f64::from(shift), f64::from(difference), f64::from(square))
+            };
+            // The plane's mean is off by its rounding, which the differences tell.
+            let correction = difference / pixels;
+            let (plane_mean, plane_squares) = (shift + correction, square - correction * difference);
+            let delta = plane_mean - mean;
+            mean += delta * (pixels / (count + pixels));
+            squares += plane_squares + delta * delta * (count * pixels / (count + pixels));
+            count += pixels;
+        }
+        // Not `max`, which would turn NaN into 0.
+        let variance = if squares < 0.0 { 0.0 } else { squares / count };
+        (mean as f32, variance as f32)
+    }
+}
+
+/// `relu((x - mean) * scale + bias + residual)` of a channel.
+struct Normalise<'a> {
+    shape: &'a Features,
+    x: &'a [f32],
+    channel: usize,
+    statistics: (f32, f32),
+    affine: Affine<'a>,
+    fused: Fused<'a>,
+    y: Shared<'a>,
+}
+
+impl Task for Normalise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { shape, x, channel, statistics: (mean, variance), affine, fused, y } = self;
+        let scale = affine.weight[channel] / (variance + affine.epsilon).sqrt();
+        let bias = affine.bias[channel];
+        // SAFETY: loads stay within the plane, which has `pixels` values in x, residual and y.
+        unsafe {
+            let (means, scales, biases) = (S::splat(mean), S::splat(scale), S::splat(bias));
+            for image in 0..shape.batch {
+                let start = plane(shape, image, channel);
+                let x = x.as_ptr().add(start);
+                let residual = fused.residual.map(|r| r.as_ptr().add(start));
+                let y = y.at(start);
+                let value = |i: usize| {
+                    let v = S::fma(S::sub(S::load(x.add(i)), means), scales, biases);
+                    let v = if let Some(r) = residual { S::add(v, S::load(r.add(i))) } else { v };
+                    if fused.relu { S::relu(v) } else { v }
+                };
+                let mut i = 0;
+                while i + S::LANES <= shape.pixels {
+                    S::store(y.add(i), value(i));
+                    i += S::LANES;
+                }
+                let rest = shape.pixels - i;
+                if rest > 0 {
+                    let v = S::fma(S::sub(S::load_first(x.add(i), rest), means), scales, biases);
+                    let v = if let Some(r) = residual { S::add(v, S::load_first(r.add(i), rest)) } else { v };
+                    S::store_first(y.add(i), if fused.relu { S::relu(v) } else { v }, rest);
+                }
+            }
+        }
+    }
+}

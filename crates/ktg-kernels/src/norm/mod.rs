@@ -1,0 +1,116 @@
+//! Batch normalisation (Ioffe & Szegedy 2015), with the addition and the ReLU that follow it in residual networks.
+
+mod backward;
+mod forward;
+
+pub(crate) use backward::backward;
+pub(crate) use forward::{inference, train};
+
+use crate::shape::{Features, ShapeError, check_length};
+
+/// Scale and shift per channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine<'a> {
+    /// `[channels]`
+    pub weight: &'a [f32],
+    /// `[channels]`
+    pub bias: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+impl Affine<'_> {
+    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+        check_length("the batch norm's weight", shape.channels, self.weight.len())?;
+        check_length("the batch norm's bias", shape.channels, self.bias.len())
+    }
+}
+
+/// Mean and biased variance per channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Statistics<'a> {
+    /// `[channels]`
+    pub mean: &'a [f32],
+    /// `[channels]`
+    pub variance: &'a [f32],
+}
+
+impl Statistics<'_> {
+    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+        check_length("the mean", shape.channels, self.mean.len())?;
+        check_length("the variance", shape.channels, self.variance.len())
+    }
+}
+
+/// What is computed along with a batch norm: `relu(norm(x) + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fused<'a> {
+    /// Added after the normalisation; as large as x.
+    pub residual: Option<&'a [f32]>,
+    /// Negative results become 0.
+    pub relu: bool,
+}
+
+impl Fused<'_> {
+    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+        self.residual.map_or(Ok(()), |r| check_length("the residual", shape.len(), r.len()))
+    }
+}
+
+/// Result of a training pass.
+#[derive(Clone, Debug)]
+pub struct Normalised {
+    /// `[batch, channels, pixels]`
+    pub output: Vec<f32>,
+    /// Mean of the batch, `[channels]`.
+    pub mean: Vec<f32>,
+    /// Biased variance of the batch, `[channels]`.
+    pub variance: Vec<f32>,
+}
+
+/// What the backward pass needs to know of the forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct BackwardPass<'a> {
+    /// The input, `[batch, channels, pixels]`.
+    pub x: &'a [f32],
+    /// `[channels]`
+    pub weight: &'a [f32],
+    /// As in the forward pass.
+    pub epsilon: f32,
+    /// What the input was normalised with.
+    pub statistics: Statistics<'a>,
+    /// The statistics were those of x itself (training) rather than given (inference).
+    pub from_batch: bool,
+    /// The forward pass's output, where it ended with a ReLU: the gradient passes unless the output is `<= 0`.
+    pub relu_output: Option<&'a [f32]>,
+    /// Whether to return the gradient of a residual.
+    pub residual: bool,
+}
+
+impl BackwardPass<'_> {
+    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+        check_length("the input", shape.len(), self.x.len())?;
+        check_length("the batch norm's weight", shape.channels, self.weight.len())?;
+        self.statistics.check(shape)?;
+        self.relu_output.map_or(Ok(()), |y| check_length("the output", shape.len(), y.len()))
+    }
+}
+
+/// Gradients of a batch norm.
+#[derive(Clone, Debug)]
+pub struct NormGradients {
+    /// Of the input.
+    pub x: Vec<f32>,
+    /// Of the weight, `[channels]`.
+    pub weight: Vec<f32>,
+    /// Of the bias, `[channels]`.
+    pub bias: Vec<f32>,
+    /// Of the residual, where it was asked for.
+    pub residual: Option<Vec<f32>>,
+}
+
+/// Where the plane of a channel of an image starts.
+#[inline(always)]
+fn plane(shape: &Features, image: usize, channel: usize) -> usize {
+    (image * shape.channels + channel) * shape.pixels
+}

@@ -1,0 +1,84 @@
+//! Work shared by the threads of the current rayon pool.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs `body` for every index below `tasks`, on all threads of the current pool. Which thread runs which index is
+/// left to chance, so the results of `body(i)` must not depend on it.
+///
+/// The caller works too instead of waiting for a thread to wake up, and indices are taken one by one from a counter:
+/// a core that is slow, or asleep when the work comes, only does less of it. (With rayon's parallel iterators some runs
+/// took twice as long, as if one core slept.)
+pub(crate) fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
+    let threads = rayon::current_num_threads().min(tasks);
+    if threads <= 1 {
+        (0..tasks).for_each(body);
+        return;
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                break;
+            }
+            body(task);
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
+}
+
+/// Part `i` of `n` nearly equal parts of `0..len`.
+pub(crate) fn part(len: usize, i: usize, n: usize) -> Range<usize> {
+    len * i / n..len * (i + 1) / n
+}
+
+/// A slice that several threads write, each its own parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    life: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a `&mut [f32]` whose users promise (`at`) to write disjoint parts.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(slice: &'a mut [f32]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), life: std::marker::PhantomData }
+    }
+
+    /// Pointer to value `index`.
+    ///
+    /// # Safety
+    ///
+    /// `index` is at most the length, the pointer is used within the slice only, and no two threads touch the same
+    /// value at the same time if one of them writes it.
+    #[inline(always)]
+    pub unsafe fn at(self, index: usize) -> *mut f32 {
+        debug_assert!(index <= self.len);
+        // SAFETY: granted by the caller.
+        unsafe { self.start.add(index) }
+    }
+}
+
+/// A vector of `len` values that `fill` writes.
+///
+/// # Safety
+///
+/// `fill` writes every value, and reads none before it has written it.
+pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    fill(Shared { start: values.as_mut_ptr(), len, life: std::marker::PhantomData });
+    // SAFETY: `fill` has written all of them.
+    unsafe { values.set_len(len) };
+    values
+}

@@ -1,0 +1,214 @@
+//! Shapes of operations, checked once, before any kernel runs.
+
+/// What is wrong with the arguments of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A slice does not hold as many values as its shape says.
+    #[error("{what} holds {found} values where its shape needs {expected}")]
+    Length {
+        /// Which argument.
+        what: &'static str,
+        /// Values its shape needs.
+        expected: usize,
+        /// Values it holds.
+        found: usize,
+    },
+    /// A dimension that must be at least 1 is 0.
+    #[error("{0} is 0; it must be at least 1")]
+    Zero(&'static str),
+    /// The window does not fit the padded image once.
+    #[error("a window of {window} does not fit an image side of {side} with padding {padding}")]
+    Window {
+        /// Side of the window.
+        window: usize,
+        /// Side of the image.
+        side: usize,
+        /// Zeros on each border.
+        padding: usize,
+    },
+    /// The number of values does not fit the address space.
+    #[error("the shape has more values than memory can address")]
+    Overflow,
+}
+
+/// Errs unless `found` is `expected`.
+pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), ShapeError> {
+    if expected == found { Ok(()) } else { Err(ShapeError::Length { what, expected, found }) }
+}
+
+fn product(factors: &[usize]) -> Result<usize, ShapeError> {
+    let product = factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f)).ok_or(ShapeError::Overflow)?;
+    // A slice is at most isize::MAX bytes long.
+    if product > isize::MAX as usize / (64 * size_of::<f32>()) { Err(ShapeError::Overflow) } else { Ok(product) }
+}
+
+fn at_least_one(dims: &[(&'static str, usize)]) -> Result<(), ShapeError> {
+    dims.iter().find(|(_, d)| *d == 0).map_or(Ok(()), |(name, _)| Err(ShapeError::Zero(name)))
+}
+
+/// A square window that moves over images: the geometry of convolution and pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Side of the window.
+    pub kernel: usize,
+    /// Pixels from one position to the next, in both directions.
+    pub stride: usize,
+    /// Zeros (convolution) or ignored pixels (pooling) around the image.
+    pub padding: usize,
+}
+
+impl Window {
+    /// Positions along an image side: `(side + 2 padding - kernel) / stride + 1`.
+    fn positions(&self, side: usize) -> Result<usize, ShapeError> {
+        at_least_one(&[("the kernel", self.kernel), ("the stride", self.stride), ("an image side", side)])?;
+        let Window { kernel: window, stride, padding } = *self;
+        let padded = padding.checked_mul(2).and_then(|p| p.checked_add(side)).ok_or(ShapeError::Overflow)?;
+        let free = padded.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
+        Ok(free / stride + 1)
+    }
+}
+
+/// The shape of a convolution (cross-correlation, as in every deep-learning framework) without bias, groups or dilation.
+///
+/// Images are `[batch, input, height, width]`, weights `[output, input, kernel, kernel]`, results
+/// `[batch, output, output_height, output_width]`, all row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    pub(crate) batch: usize,
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) window: Window,
+    pub(crate) output_height: usize,
+    pub(crate) output_width: usize,
+}
+
+impl Conv2d {
+    /// `image` is `[height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// If a dimension is 0, the window is larger than the padded image, or the sizes overflow.
+    pub fn new(
+        batch: usize,
+        input: usize,
+        output: usize,
+        image: [usize; 2],
+        window: Window,
+    ) -> Result<Self, ShapeError> {
+        at_least_one(&[("the batch", batch), ("the input channels", input), ("the output channels", output)])?;
+        let [height, width] = image;
+        let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
+        product(&[height + 2 * window.padding, width + 2 * window.padding, batch, input])?;
+        product(&[output_height + 8, output_width + 8, batch, output.max(input)])?;
+        product(&[input, output, window.kernel, window.kernel])?;
+        product(&[input, window.kernel, window.kernel, output_height, output_width])?;
+        Ok(Self { batch, input, output, height, width, window, output_height, output_width })
+    }
+
+    /// `[height, width]` of the result.
+    pub fn output_image(&self) -> [usize; 2] {
+        [self.output_height, self.output_width]
+    }
+
+    /// Values of the images.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.input * self.height * self.width
+    }
+
+    /// Values of the weights.
+    pub fn weight_len(&self) -> usize {
+        self.output * self.input * self.window.kernel * self.window.kernel
+    }
+
+    /// Values of the result.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.output * self.output_height * self.output_width
+    }
+
+    /// Multiply-adds of the plain definition (padding included), for one pass forward.
+    pub fn multiply_adds(&self) -> u128 {
+        [self.output_len(), self.input, self.window.kernel, self.window.kernel].map(|n| n as u128).iter().product()
+    }
+
+    /// Winograd F(4x4, 3x3) computes this convolution; otherwise implicit GEMM does. It needs the right window, and
+    /// enough channels that the transforms of the tiles cost less than the multiplications they save.
+    pub fn is_winograd(&self) -> bool {
+        self.window == Window { kernel: 3, stride: 1, padding: 1 } && self.input >= 8 && self.output >= 8
+    }
+}
+
+/// Feature maps `[batch, channels, pixels]`: what batch norm and global pooling see of `[batch, channels, height, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    pub(crate) batch: usize,
+    pub(crate) channels: usize,
+    pub(crate) pixels: usize,
+}
+
+impl Features {
+    /// `pixels` is height times width.
+    ///
+    /// # Errors
+    ///
+    /// If a dimension is 0 or the sizes overflow.
+    pub fn new(batch: usize, channels: usize, pixels: usize) -> Result<Self, ShapeError> {
+        at_least_one(&[("the batch", batch), ("the channels", channels), ("the pixels", pixels)])?;
+        product(&[batch, channels, pixels])?;
+        Ok(Self { batch, channels, pixels })
+    }
+
+    /// Number of values. Never 0.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.batch * self.channels * self.pixels
+    }
+}
+
+/// The shape of a pooling operation on `planes` images `[height, width]` (batch times channels).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    pub(crate) planes: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) window: Window,
+    pub(crate) output_height: usize,
+    pub(crate) output_width: usize,
+}
+
+impl Pool {
+    /// `image` is `[height, width]`.
+    ///
+    /// # Errors
+    ///
+    /// If a dimension is 0, the padding is more than half the window (some windows would be empty), the window is
+    /// larger than the padded image, or the sizes overflow.
+    pub fn new(planes: usize, image: [usize; 2], window: Window) -> Result<Self, ShapeError> {
+        at_least_one(&[("the number of planes", planes)])?;
+        let [height, width] = image;
+        let Window { kernel, padding, .. } = window;
+        if padding > kernel / 2 {
+            return Err(ShapeError::Window { window: kernel, side: height, padding });
+        }
+        let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
+        product(&[planes, height, width])?;
+        product(&[planes, output_height, output_width])?;
+        Ok(Self { planes, height, width, window, output_height, output_width })
+    }
+
+    /// `[height, width]` of the result.
+    pub fn output_image(&self) -> [usize; 2] {
+        [self.output_height, self.output_width]
+    }
+
+    /// Values of the input.
+    pub fn input_len(&self) -> usize {
+        self.planes * self.height * self.width
+    }
+
+    /// Values of the result.
+    pub fn output_len(&self) -> usize {
+        self.planes * self.output_height * self.output_width
+    }
+}

@@ -1,0 +1,334 @@
+//! Forward, and backward to the images, which is the same with turned and transposed filters.
+
+use super::tiles::{Filters, Input, Output, TileRow, Tiles, scratch_len};
+use super::{POSITIONS, SKEW, Tiling, block};
+use crate::gemm::{Gemm, ONE, Segment};
+use crate::parallel::{Shared, filled, parallel};
+use crate::planes::Planes;
+use crate::shape::Conv2d;
+use crate::simd::Simd;
+use crate::workspace::buffer;
+
+/// The filters as one direction of the convolution sees them.
+struct FilterView<'a> {
+    weights: &'a [f32],
+    /// From one channel of the result to the next.
+    lane_stride: usize,
+    /// From one channel that is summed over to the next.
+    step: usize,
+    turned: bool,
+}
+
+/// Result `[batch, output, height, width]`.
+pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32]) -> Vec<f32> {
+    let filters = FilterView { weights, lane_stride: shape.input * 9, step: 9, turned: false };
+    choose_block::<S>(shape, shape.input, shape.output, images, &filters)
+}
+
+/// Gradient of the images.
+pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32]) -> Vec<f32> {
+    let filters = FilterView { weights, lane_stride: 9, step: shape.input * 9, turned: true };
+    choose_block::<S>(shape, shape.output, shape.input, gradient, &filters)
+}
+
+fn choose_block<S: Simd>(shape: &Conv2d, from: usize, to: usize, x: &[f32], filters: &FilterView) -> Vec<f32> {
+    if to <= S::LANES {
+        Correlation::<S, 1>::new(shape, from, to, x, filters).run()
+    } else {
+        Correlation::<S, 2>::new(shape, from, to, x, filters).run()
+    }
+}
+
+/// Bytes of transformed filters above which they are not kept for all channels: they would be read from beyond the
+/// second-level cache again and again.
+const KEPT_FILTERS: usize = 4 << 20;
+/// Bytes of transformed input that one task makes and uses up, about half a second-level cache.
+const LOCAL_INPUT: usize = 384 << 10;
+/// Tiles that one task multiplies at a time where the input of all tiles is transformed first.
+const TILES_AT_A_TIME: usize = 64;
+
+struct Correlation<'a, S: Simd, const NV: usize> {
+    tiling: Tiling,
+    from: usize,
+    to: usize,
+    from_blocks: usize,
+    to_blocks: usize,
+    x: &'a [f32],
+    filters: &'a FilterView<'a>,
+    level: std::marker::PhantomData<S>,
+}
+
+/// Transformed input tiles: `[position][block][tile][channel of the block]`.
+#[derive(Clone, Copy)]
+struct InputTiles {
+    start: *const f32,
+    position_step: usize,
+    block_step: usize,
+}
+
+impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
+    const BLOCK: usize = block::<S>(NV);
+
+    fn new(shape: &Conv2d, from: usize, to: usize, x: &'a [f32], filters: &'a FilterView<'a>) -> Self {
+        let (from_blocks, to_blocks) = (from.div_ceil(Self::BLOCK), to.div_ceil(Self::BLOCK));
+        let tiling = Tiling::new(shape);
+        Self { tiling, from, to, from_blocks, to_blocks, x, filters, level: std::marker::PhantomData }
+    }
+
+    fn run(&self) -> Vec<f32> {
+        let batch = self.tiling.all_rows / self.tiling.rows;
+        let len = batch * self.to * self.tiling.pixels();
+        let filters = POSITIONS * self.from * self.to_blocks * Self::BLOCK * size_of::<f32>();
+        // SAFETY: both ways cover all rows of tiles and all blocks of channels, hence all results.
+        unsafe {
+            if filters <= KEPT_FILTERS {
+                filled(len, |y| self.tile_by_tile(y))
+            } else {
+                filled(len, |y| self.channels_by_channels(y))
+            }
+        }
+    }
+
+    /// Values of the transformed filters of one block, and from one position to the next in them.
+    fn filter_len(&self) -> (usize, usize) {
+        let step = self.from * Self::BLOCK + SKEW;
+        (POSITIONS * step, step)
+    }
+
+    /// Few channels: all filters are transformed first; each task then carries some rows of tiles from images to
+    /// results, all of it within its core's cache.
+    fn tile_by_tile(&self, y: Shared) {
+        let Tiling { columns, all_rows, .. } = self.tiling;
+        let (filter_len, _) = self.filter_len();
+        let mut filters = buffer(self.to_blocks * filter_len);
+        let all = Shared::new(&mut filters);
+        let parts = self.from.min(4);
+        parallel(self.to_blocks * parts, |i| {
+            let range = crate::parallel::part(self.from, i % parts, parts);
+            // SAFETY: each task has its own block and range of inner channels.
+            unsafe { self.transform_filters(i / parts, range, all.at(i / parts * filter_len)) }
+        });
+        let tile_bytes = POSITIONS * self.from_blocks * Self::BLOCK * size_of::<f32>();
+        // Enough tasks that the last ones do not leave a core waiting.
+        let enough = (all_rows * columns / (8 * rayon::current_num_threads())).max(1);
+        let rows = self.tiling.rows_of((LOCAL_INPUT / tile_bytes).min(enough));
+        let tiles = rows * columns;
+        let position_step = self.from_blocks * tiles * Self::BLOCK + SKEW;
+        let product_step = tiles * Self::BLOCK + SKEW;
+        parallel(all_rows.div_ceil(rows), |i| {
+            let range = i * rows..((i + 1) * rows).min(all_rows);
+            let mut input = buffer(POSITIONS * position_step);
+            let mut product = buffer(POSITIONS * product_step);
+            let mut scratch = buffer(scratch_len(columns));
+            let scratch = scratch.as_mut_ptr();
+            let (input, product) = (input.as_mut_ptr(), product.as_mut_ptr());
+            // SAFETY: the buffers are this task's own and large enough for its tiles; so are its rows of results.
+            unsafe {
+                for row in range.clone() {
+                    for block in 0..self.from_blocks {
+                        let at = input.add((block * tiles + (row - range.start) * columns) * Self::BLOCK);
+                        self.transform_input(row, block, at, position_step, scratch);
+                    }
+                }
+                let input = InputTiles { start: input, position_step, block_step: tiles * Self::BLOCK };
+                for block in 0..self.to_blocks {
+                    let filters = all.at(block * filter_len);
+                    self.multiply(input, range.len() * columns, filters, product, product_step);
+                    self.transform_output(range.clone(), block, product, product_step, y, scratch);
+                }
+            }
+        });
+    }
+
+    /// Many channels: the input of all tiles is transformed first; each task then transforms the filters of some
+    /// channels of the result, and carries those from input tiles to results. The filters, four times larger in the
+    /// Winograd domain, never leave the cache.
+    fn channels_by_channels(&self, y: Shared) {
+        let Tiling { columns, all_rows, rows, .. } = self.tiling;
+        let tiles = all_rows * columns;
+        let block_step = tiles * Self::BLOCK;
+        let position_step = self.from_blocks * block_step + SKEW;
+        let mut input = buffer(POSITIONS * position_step);
+        let input = Shared::new(&mut input);
+        parallel(all_rows / rows * self.from_blocks, |i| {
+            let (image, block) = (i / self.from_blocks, i % self.from_blocks);
+            let mut scratch = buffer(scratch_len(columns));
+            for row in image * rows..(image + 1) * rows {
+                // SAFETY: each task writes the tiles of its own image and block.
+                unsafe {
+                    let at = input.at(block * block_step + row * columns * Self::BLOCK);
+                    self.transform_input(row, block, at, position_step, scratch.as_mut_ptr());
+                }
+            }
+        });
+        // SAFETY: within the buffer; from here on it is only read.
+        let tiles = InputTiles { start: unsafe { input.at(0) }, position_step, block_step };
+        let tiles = Constant(tiles);
+        let (filter_len, _) = self.filter_len();
+        let rows_at_a_time = self.tiling.rows_of(TILES_AT_A_TIME);
+        let product_step = rows_at_a_time * columns * Self::BLOCK + SKEW;
+        parallel(self.to_blocks, |block| {
+            let mut filters = buffer(filter_len);
+            let mut product = buffer(POSITIONS * product_step);
+            let mut scratch = buffer(scratch_len(columns));
+            let (filters, product) = (filters.as_mut_ptr(), product.as_mut_ptr());
+            let tiles = tiles.get();
+            // SAFETY: the buffers are this task's own; it writes its own channels of the results.
+            unsafe {
+                self.transform_filters(block, 0..self.from, filters);
+                for first in (0..all_rows).step_by(rows_at_a_time) {
+                    let range = first..(first + rows_at_a_time).min(all_rows);
+                    let from = InputTiles { start: tiles.start.add(first * columns * Self::BLOCK), ..tiles };
+                    self.multiply(from, range.len() * columns, filters, product, product_step);
+                    self.transform_output(range, block, product, product_step, y, scratch.as_mut_ptr());
+                }
+            }
+        });
+    }
+
+    /// # Safety
+    ///
+    /// `to` has room for the block's filters, and no other thread uses the part of `range`.
+    unsafe fn transform_filters(&self, block: usize, range: std::ops::Range<usize>, to: *mut f32) {
+        let FilterView { weights, lane_stride, step, turned } = *self.filters;
+        let (_, position_step) = self.filter_len();
+        for half in 0..NV {
+            let channel = block * Self::BLOCK + half * S::LANES;
+            let lanes = self.to.saturating_sub(channel).min(S::LANES);
+            // SAFETY: all filters read are within `weights`, as channels and inner channels are.
+            unsafe {
+                let start = to.add(range.start * Self::BLOCK + half * S::LANES);
+                S::vectorize(Filters {
+                    weights: weights.as_ptr().wrapping_add(channel * lane_stride + range.start * step),
+                    lane_stride,
+                    lanes,
+                    step,
+                    depth: range.len(),
+                    turned,
+                    to: Tiles { start, position_step, tile_step: Self::BLOCK },
+                });
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `to` has room for a row of tiles of a block in each of the positions; `scratch` is as long as needed.
+    unsafe fn transform_input(
+        &self,
+        row: usize,
+        block: usize,
+        to: *mut f32,
+        position_step: usize,
+        scratch: *mut f32,
+    ) {
+        let (image, row) = self.tiling.locate(row);
+        let pixels = self.tiling.pixels();
+        for half in 0..NV {
+            let channel = block * Self::BLOCK + half * S::LANES;
+            let channels = self.from.saturating_sub(channel).min(S::LANES);
+            let start = self.x.as_ptr().wrapping_add((image * self.from + channel) * pixels);
+            let planes = Planes { start, stride: pixels, channels, width: self.tiling.width };
+            // SAFETY: the planes are within `x`; the rest is granted by the caller.
+            unsafe {
+                let start = to.add(half * S::LANES);
+                S::vectorize(Input {
+                    from: TileRow { planes, height: self.tiling.height, row, columns: self.tiling.columns, scratch },
+                    to: Tiles { start, position_step, tile_step: Self::BLOCK },
+                });
+            }
+        }
+    }
+
+    /// The 36 products of `tiles` input tiles with the filters of one block.
+    ///
+    /// # Safety
+    ///
+    /// The tiles, the filters, and room for the products exist.
+    unsafe fn multiply(
+        &self,
+        input: InputTiles,
+        tiles: usize,
+        filters: *const f32,
+        product: *mut f32,
+        product_step: usize,
+    ) {
+        let (_, filter_step) = self.filter_len();
+        let mut segments = Vec::with_capacity(self.from_blocks);
+        for position in 0..POSITIONS {
+            segments.clear();
+            segments.extend((0..self.from_blocks).map(|block| Segment {
+                a: input.start.wrapping_add(position * input.position_step + block * input.block_step),
+                b: filters.wrapping_add(position * filter_step + block * Self::BLOCK * Self::BLOCK),
+                depth: (self.from - block * Self::BLOCK).min(Self::BLOCK),
+            }));
+            // SAFETY: granted by the caller. A row of A is a tile's block of channels, of B one channel's of filters.
+            unsafe {
+                let c = product.add(position * product_step);
+                macro_rules! gemm {
+                    ($nv:literal, $block:literal) => {
+                        S::vectorize(Gemm::<$nv, $block, ONE, $block> {
+                            rows: tiles,
+                            segments: &segments,
+                            a_row: 0,
+                            a_step: 0,
+                            b_step: 0,
+                            c,
+                            c_row: Self::BLOCK,
+                            accumulate: false,
+                        })
+                    };
+                }
+                if NV == 1 { gemm!(1, 1) } else { gemm!(2, 2) }
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The products of these rows exist; no other thread writes these rows of this block's channels.
+    unsafe fn transform_output(
+        &self,
+        rows: std::ops::Range<usize>,
+        block: usize,
+        product: *const f32,
+        position_step: usize,
+        y: Shared,
+        scratch: *mut f32,
+    ) {
+        let Tiling { height, width, columns, .. } = self.tiling;
+        let pixels = self.tiling.pixels();
+        for row in rows.clone() {
+            let (image, tile_row) = self.tiling.locate(row);
+            for half in 0..NV {
+                let channel = block * Self::BLOCK + half * S::LANES;
+                let channels = self.to.saturating_sub(channel).min(S::LANES);
+                if channels == 0 {
+                    continue;
+                }
+                // SAFETY: the channel exists; the rest is granted by the caller.
+                unsafe {
+                    let start = product.add((row - rows.start) * columns * Self::BLOCK + half * S::LANES);
+                    let planes =
+                        Planes { start: y.at((image * self.to + channel) * pixels), stride: pixels, channels, width };
+                    S::vectorize(Output {
+                        from: Tiles { start, position_step, tile_step: Self::BLOCK },
+                        to: TileRow { planes, height, row: tile_row, columns, scratch },
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Something that threads only read through its pointers.
+struct Constant<T>(T);
+
+// SAFETY: used for memory that nobody writes while it is shared.
+unsafe impl<T> Sync for Constant<T> {}
+
+impl<T: Copy> Constant<T> {
+    fn get(&self) -> T {
+        self.0
+    }
+}

@@ -1,0 +1,292 @@
+//! Transforms of whole rows of tiles, and of blocks of filters.
+//!
+//! A tile in the Winograd domain is 36 values, one for each position xi of a 6x6 square, for every channel. Position xi
+//! of all tiles and channels is one matrix; here `position_step` is the distance from one such matrix to the next, and
+//! within it each tile has its channels (of a block) side by side, `tile_step` values from tile to tile.
+
+// Indices that the compiler can see keep small arrays in registers.
+#![allow(clippy::needless_range_loop)]
+
+use super::transform;
+use crate::planes::{Grid, Planes};
+use crate::simd::{Simd, Task};
+
+/// Values of scratch memory that a row of `columns` tiles needs, for any level.
+pub(super) fn scratch_len(columns: usize) -> usize {
+    6 * (4 * columns + 2) * 16
+}
+
+/// A row of tiles of up to LANES channels of one image.
+#[derive(Clone, Copy)]
+pub(super) struct TileRow<P> {
+    pub planes: Planes<P>,
+    pub height: usize,
+    /// Which row of tiles.
+    pub row: usize,
+    /// Tiles in a row.
+    pub columns: usize,
+    pub scratch: *mut f32,
+}
+
+/// Where the transformed tiles of a row lie.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles<P> {
+    pub start: P,
+    pub position_step: usize,
+    pub tile_step: usize,
+}
+
+/// Input tiles: `B^T d B` of the 6x6 squares that overlap by two pixels, with a border of zeros.
+pub(super) struct Input {
+    pub from: TileRow<*const f32>,
+    pub to: Tiles<*mut f32>,
+}
+
+impl Task for Input {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let TileRow { planes, height, row, columns, scratch } = self.from;
+        let pixels = 4 * columns + 2;
+        let line = pixels * S::LANES;
+        let first = (4 * row).saturating_sub(1);
+        let end = (4 * row + 5).min(height);
+        // SAFETY: the scratch holds 6 lines; rows and tiles exist as the caller grants.
+        unsafe {
+            for i in 0..6 {
+                let to = scratch.add(i * line);
+                // Line i is image row 4 row + i - 1.
+                let inside = (4 * row + i).checked_sub(1).is_some_and(|y| y < height);
+                S::store(to, S::zero());
+                for pixel in if inside { planes.width + 1 } else { 1 }..pixels {
+                    S::store(to.add(pixel * S::LANES), S::zero());
+                }
+            }
+            let top = first + 1 - 4 * row;
+            let to = Grid { start: scratch.add((top * pixels + 1) * S::LANES), row_step: pixels, vector_step: S::LANES };
+            planes.read::<S>(first..end, to);
+            for pixel in 0..pixels {
+                let at = scratch.add(pixel * S::LANES);
+                let mut d = [S::zero(); 6];
+                for i in 0..6 {
+                    d[i] = S::load(at.add(i * line));
+                }
+                let d = transform::input::<S>(d);
+                for i in 0..6 {
+                    S::store(at.add(i * line), d[i]);
+                }
+            }
+            let Tiles { start, position_step, tile_step } = self.to;
+            for tile in 0..columns {
+                let to = start.add(tile * tile_step);
+                for i in 0..6 {
+                    let at = scratch.add(i * line + 4 * tile * S::LANES);
+                    let mut d = [S::zero(); 6];
+                    for j in 0..6 {
+                        d[j] = S::load(at.add(j * S::LANES));
+                    }
+                    let d = transform::input::<S>(d);
+                    for j in 0..6 {
+                        S::store(to.add((6 * i + j) * position_step), d[j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tiles of the output's gradient: `A dY A^T` of the 4x4 squares.
+pub(super) struct Gradient {
+    pub from: TileRow<*const f32>,
+    pub to: Tiles<*mut f32>,
+}
+
+impl Task for Gradient {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let TileRow { planes, height, row, columns, scratch } = self.from;
+        let pixels = 4 * columns;
+        let line = pixels * S::LANES;
+        let end = (4 * row + 4).min(height);
+        // SAFETY: the scratch holds 6 lines; rows and tiles exist as the caller grants.
+        unsafe {
+            for i in 0..4 {
+                let inside = 4 * row + i < height;
+                for pixel in if inside { planes.width } else { 0 }..pixels {
+                    S::store(scratch.add(i * line + pixel * S::LANES), S::zero());
+                }
+            }
+            let to = Grid { start: scratch, row_step: pixels, vector_step: S::LANES };
+            planes.read::<S>(4 * row..end, to);
+            for pixel in 0..pixels {
+                let at = scratch.add(pixel * S::LANES);
+                let mut d = [S::zero(); 4];
+                for i in 0..4 {
+                    d[i] = S::load(at.add(i * line));
+                }
+                let d = transform::gradient::<S>(d);
+                for i in 0..6 {
+                    S::store(at.add(i * line), d[i]);
+                }
+            }
+            let Tiles { start, position_step, tile_step } = self.to;
+            for tile in 0..columns {
+                let to = start.add(tile * tile_step);
+                for i in 0..6 {
+                    let at = scratch.add(i * line + 4 * tile * S::LANES);
+                    let mut d = [S::zero(); 4];
+                    for j in 0..4 {
+                        d[j] = S::load(at.add(j * S::LANES));
+                    }
+                    let d = transform::gradient::<S>(d);
+                    for j in 0..6 {
+                        S::store(to.add((6 * i + j) * position_step), d[j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Output tiles: `A^T M A`, cut to the image.
+pub(super) struct Output {
+    pub from: Tiles<*const f32>,
+    pub to: TileRow<*mut f32>,
+}
+
+impl Task for Output {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let TileRow { planes, height, row, columns, scratch } = self.to;
+        let pixels = 4 * columns;
+        let Tiles { start, position_step, tile_step } = self.from;
+        // SAFETY: the scratch holds 4 lines; rows and tiles exist as the caller grants.
+        unsafe {
+            for tile in 0..columns {
+                let from = start.add(tile * tile_step);
+                let mut half = [[S::zero(); 6]; 4];
+                for j in 0..6 {
+                    let mut m = [S::zero(); 6];
+                    for i in 0..6 {
+                        m[i] = S::load(from.add((6 * i + j) * position_step));
+                    }
+                    let m = transform::output::<S>(m);
+                    for i in 0..4 {
+                        half[i][j] = m[i];
+                    }
+                }
+                for i in 0..4 {
+                    let y = transform::output::<S>(half[i]);
+                    for j in 0..4 {
+                        S::store(scratch.add((i * pixels + 4 * tile + j) * S::LANES), y[j]);
+                    }
+                }
+            }
+            let from = Grid { start: scratch.cast_const(), row_step: pixels, vector_step: S::LANES };
+            planes.write::<S>(4 * row..(4 * row + 4).min(height), from);
+        }
+    }
+}
+
+/// Filters of up to LANES output channels, `G g G^T`.
+pub(super) struct Filters {
+    pub weights: *const f32,
+    /// From one output channel's filter to the next.
+    pub lane_stride: usize,
+    /// How many of the lanes are output channels; the rest become zeros.
+    pub lanes: usize,
+    /// From one inner channel's filter to the next.
+    pub step: usize,
+    /// Inner channels.
+    pub depth: usize,
+    /// Turn the filters by 180 degrees.
+    pub turned: bool,
+    /// `tile_step` here leads from one inner channel to the next.
+    pub to: Tiles<*mut f32>,
+}
+
+impl Task for Filters {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for k in 0..self.depth {
+            // SAFETY: the filters and the room for the result exist as the caller grants; a filter is 9 values.
+            unsafe {
+                let from = self.weights.add(k * self.step);
+                let mut taps = [0.0f32; 9 * 16];
+                for lane in 0..S::LANES {
+                    if lane < self.lanes {
+                        for tap in 0..9 {
+                            taps[tap * S::LANES + lane] = *from.add(lane * self.lane_stride + tap);
+                        }
+                    }
+                }
+                let tap = |i: usize| S::load(taps.as_ptr().add(if self.turned { 8 - i } else { i } * S::LANES));
+                let mut half = [[S::zero(); 3]; 6];
+                for j in 0..3 {
+                    let column = transform::filter::<S>([tap(j), tap(3 + j), tap(6 + j)]);
+                    for i in 0..6 {
+                        half[i][j] = column[i];
+                    }
+                }
+                let to = self.to.start.add(k * self.to.tile_step);
+                for i in 0..6 {
+                    let row = transform::filter::<S>(half[i]);
+                    for j in 0..6 {
+                        S::store(to.add((6 * i + j) * self.to.position_step), row[j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of filters, `G^T U G`, of up to LANES input channels of one output channel.
+pub(super) struct FilterGradient {
+    /// Lanes are input channels.
+    pub from: *const f32,
+    pub position_step: usize,
+    /// Filters side by side, 9 values each.
+    pub to: *mut f32,
+    pub lanes: usize,
+}
+
+impl Task for FilterGradient {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: `lanes` filters of 9 values and 36 vectors exist as the caller grants.
+        unsafe {
+            let mut half = [[S::zero(); 6]; 3];
+            for j in 0..6 {
+                let mut u = [S::zero(); 6];
+                for i in 0..6 {
+                    u[i] = S::load(self.from.add((6 * i + j) * self.position_step));
+                }
+                let u = transform::filter_gradient::<S>(u);
+                for i in 0..3 {
+                    half[i][j] = u[i];
+                }
+            }
+            let mut taps = [0.0f32; 9 * 16];
+            for i in 0..3 {
+                let g = transform::filter_gradient::<S>(half[i]);
+                for j in 0..3 {
+                    S::store(taps.as_mut_ptr().add((3 * i + j) * S::LANES), g[j]);
+                }
+            }
+            for lane in 0..self.lanes.min(S::LANES) {
+                for tap in 0..9 {
+                    *self.to.add(lane * 9 + tap) = taps[tap * S::LANES + lane];
+                }
+            }
+        }
+    }
+}

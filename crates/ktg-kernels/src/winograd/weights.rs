@@ -1,0 +1,330 @@
+//! Backward to the weights: `dg = G^T [sum over tiles of (A dY A^T) . (B^T d B)] G`, where the sum is, in each of the 36
+//! positions, the product of a matrix [output, tiles] with a matrix [tiles, input].
+
+use std::ops::Range;
+
+use super::tiles::{FilterGradient, Gradient, Input, TileRow, Tiles, scratch_len};
+use super::{POSITIONS, SKEW, Tiling, block};
+use crate::gemm::{Gemm, ONE, Segment};
+use crate::parallel::{Shared, filled, parallel, part};
+use crate::planes::Planes;
+use crate::shape::Conv2d;
+use crate::simd::Simd;
+use crate::workspace::{Buffer, buffer};
+
+/// Gradient of the weights.
+pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if shape.input.min(shape.output) <= S::LANES {
+        WeightGradient::<S, 1>::new(shape, images, gradient).run()
+    } else {
+        WeightGradient::<S, 2>::new(shape, images, gradient).run()
+    }
+}
+
+/// Bytes of the sums, in the Winograd domain, up to which every part of the batch gets its own.
+const SMALL_SUMS: usize = 1 << 20;
+/// Into how many parts the batch is cut then. Not the number of threads, on which results must not depend.
+const PARTS: usize = 16;
+/// Bytes of transformed tiles that one task makes and uses up, about half a second-level cache.
+const LOCAL_TILES: usize = 256 << 10;
+/// Bytes of transformed tiles that all threads make before they multiply them: a share of the third-level cache.
+const SHARED_TILES: usize = 8 << 20;
+/// Bytes of the sums above which the batch is not cut at all: reading and writing them again would cost more.
+const LARGE_SUMS: usize = 6 << 20;
+
+struct WeightGradient<'a, S: Simd, const NV: usize> {
+    tiling: Tiling,
+    input: usize,
+    output: usize,
+    input_blocks: usize,
+    output_blocks: usize,
+    images: &'a [f32],
+    gradient: &'a [f32],
+    level: std::marker::PhantomData<S>,
+}
+
+/// Transformed tiles of images and of the gradient, `[position][block][tile][channel of the block]`, for some rows of
+/// tiles.
+#[derive(Clone, Copy)]
+struct TilePair<'a> {
+    images: Shared<'a>,
+    image_step: usize,
+    gradient: Shared<'a>,
+    gradient_step: usize,
+    block_step: usize,
+}
+
+impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
+    const BLOCK: usize = block::<S>(NV);
+    /// Values of the sums of one pair of blocks: `[position][output][input]`.
+    const PAIR: usize = POSITIONS * Self::BLOCK * Self::BLOCK;
+
+    fn new(shape: &Conv2d, images: &'a [f32], gradient: &'a [f32]) -> Self {
+        let Conv2d { input, output, .. } = *shape;
+        let (input_blocks, output_blocks) = (input.div_ceil(Self::BLOCK), output.div_ceil(Self::BLOCK));
+        let tiling = Tiling::new(shape);
+        let level = std::marker::PhantomData;
+        Self { tiling, input, output, input_blocks, output_blocks, images, gradient, level }
+    }
+
+    fn run(&self) -> Vec<f32> {
+        let pairs = self.input_blocks * self.output_blocks;
+        let sums = pairs * Self::PAIR * size_of::<f32>();
+        // SAFETY: all three ways write the gradients of all pairs of blocks, hence all weights.
+        unsafe {
+            filled(self.output * self.input * 9, |weights| {
+                if sums <= SMALL_SUMS {
+                    self.by_parts_of_the_batch(weights)
+                } else if sums <= LARGE_SUMS {
+                    self.piece_by_piece(weights)
+                } else {
+                    self.all_at_once(weights)
+                }
+            })
+        }
+    }
+
+    /// Few channels: parts of the batch have their own sums, which are added at the end.
+    fn by_parts_of_the_batch(&self, weights: Shared) {
+        let Tiling { all_rows, columns, .. } = self.tiling;
+        let parts = PARTS.min(all_rows);
+        let pairs = self.input_blocks * self.output_blocks;
+        let mut sums = buffer(parts * pairs * Self::PAIR);
+        let sums = Shared::new(&mut sums);
+        let rows = self.tiling.rows_of(LOCAL_TILES / self.tile_bytes());
+        parallel(parts, |p| {
+            let range = part(all_rows, p, parts);
+            let (mut images, mut gradient) = self.tile_buffers(rows * columns);
+            let tiles = self.pair(&mut images, &mut gradient, rows * columns);
+            let mut scratch = buffer(scratch_len(columns));
+            for first in range.clone().step_by(rows) {
+                let some = first..(first + rows).min(range.end);
+                // SAFETY: the tiles are this task's own, as are the sums of its part.
+                unsafe {
+                    for row in some.clone() {
+                        let at = (row - first) * columns;
+                        for channels in 0..self.input_blocks + self.output_blocks {
+                            self.transform(row, channels, tiles, at, scratch.as_mut_ptr());
+                        }
+                    }
+                    for pair in 0..pairs {
+                        let sums = sums.at((p * pairs + pair) * Self::PAIR);
+                        self.multiply(tiles, some.len() * columns, pair, sums, first > range.start);
+                    }
+                }
+            }
+        });
+        parallel(pairs, |pair| {
+            // SAFETY: each task has its own pair of blocks.
+            unsafe {
+                let total = std::slice::from_raw_parts_mut(sums.at(pair * Self::PAIR), Self::PAIR);
+                for p in 1..parts {
+                    let other = std::slice::from_raw_parts(sums.at((p * pairs + pair) * Self::PAIR), Self::PAIR);
+                    total.iter_mut().zip(other).for_each(|(total, other)| *total += other);
+                }
+                self.finish(pair, total.as_ptr(), weights);
+            }
+        });
+    }
+
+    /// More channels: all threads transform a piece of the batch, then all multiply it, each its own pairs of blocks.
+    fn piece_by_piece(&self, weights: Shared) {
+        let Tiling { all_rows, columns, .. } = self.tiling;
+        let pairs = self.input_blocks * self.output_blocks;
+        let mut sums = buffer(pairs * Self::PAIR);
+        let sums = Shared::new(&mut sums);
+        let rows = self.tiling.rows_of(SHARED_TILES / self.tile_bytes());
+        let (mut images, mut gradient) = self.tile_buffers(rows * columns);
+        let tiles = self.pair(&mut images, &mut gradient, rows * columns);
+        for first in (0..all_rows).step_by(rows) {
+            let some = first..(first + rows).min(all_rows);
+            self.transform_all(some.clone(), tiles);
+            parallel(pairs, |pair| {
+                // SAFETY: the tiles are only read; each task has its own pair of blocks.
+                unsafe {
+                    let sums = sums.at(pair * Self::PAIR);
+                    self.multiply(tiles, some.len() * columns, pair, sums, first > 0);
+                    if some.end == all_rows {
+                        self.finish(pair, sums, weights);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Many channels on small maps: the whole batch is transformed, and the sums of a block of output channels are
+    /// finished before they leave the cache.
+    fn all_at_once(&self, weights: Shared) {
+        let Tiling { all_rows, columns, .. } = self.tiling;
+        let count = all_rows * columns;
+        let (mut images, mut gradient) = self.tile_buffers(count);
+        let tiles = self.pair(&mut images, &mut gradient, count);
+        self.transform_all(0..all_rows, tiles);
+        parallel(self.output_blocks, |block| {
+            let mut sums = buffer(self.input_blocks * Self::PAIR);
+            let sums = sums.as_mut_ptr();
+            // SAFETY: the tiles are only read; the sums are this task's own, as are the weights of its block.
+            unsafe {
+                for position in 0..POSITIONS {
+                    for i in 0..self.input_blocks {
+                        let pair = block * self.input_blocks + i;
+                        self.multiply_position(tiles, count, pair, position, sums.add(i * Self::PAIR), false);
+                    }
+                }
+                for i in 0..self.input_blocks {
+                    self.finish(block * self.input_blocks + i, sums.add(i * Self::PAIR), weights);
+                }
+            }
+        });
+    }
+
+    /// Bytes of one tile, images and gradient.
+    fn tile_bytes(&self) -> usize {
+        POSITIONS * (self.input_blocks + self.output_blocks) * Self::BLOCK * size_of::<f32>()
+    }
+
+    fn position_step(blocks: usize, tiles: usize) -> usize {
+        blocks * tiles * Self::BLOCK + SKEW
+    }
+
+    fn tile_buffers(&self, tiles: usize) -> (Buffer, Buffer) {
+        let len = |blocks| POSITIONS * Self::position_step(blocks, tiles);
+        (buffer(len(self.input_blocks)), buffer(len(self.output_blocks)))
+    }
+
+    fn pair<'b>(&self, images: &'b mut Buffer, gradient: &'b mut Buffer, tiles: usize) -> TilePair<'b> {
+        TilePair {
+            images: Shared::new(images),
+            image_step: Self::position_step(self.input_blocks, tiles),
+            gradient: Shared::new(gradient),
+            gradient_step: Self::position_step(self.output_blocks, tiles),
+            block_step: tiles * Self::BLOCK,
+        }
+    }
+
+    /// Transforms rows of tiles of all channels, with all threads.
+    fn transform_all(&self, rows: Range<usize>, to: TilePair) {
+        let columns = self.tiling.columns;
+        let blocks = self.input_blocks + self.output_blocks;
+        // A few rows of one block at a time: small enough to share out, long enough to be worth taking from the counter.
+        let step = 16usize.div_ceil(columns);
+        parallel(rows.len().div_ceil(step) * blocks, |i| {
+            let (some, channels) = (i / blocks * step, i % blocks);
+            let mut scratch = buffer(scratch_len(columns));
+            for row in some..(some + step).min(rows.len()) {
+                // SAFETY: each task writes its own rows and block.
+                unsafe { self.transform(rows.start + row, channels, to, row * columns, scratch.as_mut_ptr()) }
+            }
+        });
+    }
+
+    /// Transforms a row of tiles of one block of channels, those of the images first, then those of the gradient.
+    /// `tile` is where the row starts in `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room, no other thread uses it there, and the scratch is as long as needed.
+    unsafe fn transform(&self, row: usize, channels: usize, to: TilePair, tile: usize, scratch: *mut f32) {
+        let (image, tile_row) = self.tiling.locate(row);
+        let Tiling { height, width, columns, .. } = self.tiling;
+        let pixels = self.tiling.pixels();
+        let from_images = channels < self.input_blocks;
+        let (source, total, tiles, position_step, block) = if from_images {
+            (self.images, self.input, to.images, to.image_step, channels)
+        } else {
+            (self.gradient, self.output, to.gradient, to.gradient_step, channels - self.input_blocks)
+        };
+        for half in 0..NV {
+            let channel = block * Self::BLOCK + half * S::LANES;
+            let channels = total.saturating_sub(channel).min(S::LANES);
+            let start = source.as_ptr().wrapping_add((image * total + channel) * pixels);
+            let planes = Planes { start, stride: pixels, channels, width };
+            let from = TileRow { planes, height, row: tile_row, columns, scratch };
+            // SAFETY: the planes are within `source`; the rest is granted by the caller.
+            unsafe {
+                let start = tiles.at(block * to.block_step + tile * Self::BLOCK + half * S::LANES);
+                let to = Tiles { start, position_step, tile_step: Self::BLOCK };
+                if from_images { S::vectorize(Input { from, to }) } else { S::vectorize(Gradient { from, to }) }
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The tiles exist and nobody writes them; `sums` has room for a pair of blocks and is the caller's own.
+    unsafe fn multiply(&self, tiles: TilePair, count: usize, pair: usize, sums: *mut f32, accumulate: bool) {
+        for position in 0..POSITIONS {
+            // SAFETY: granted by the caller.
+            unsafe { self.multiply_position(tiles, count, pair, position, sums, accumulate) }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `multiply`.
+    unsafe fn multiply_position(
+        &self,
+        tiles: TilePair,
+        count: usize,
+        pair: usize,
+        position: usize,
+        sums: *mut f32,
+        accumulate: bool,
+    ) {
+        let (output, input) = (pair / self.input_blocks, pair % self.input_blocks);
+        let rows = (self.output - output * Self::BLOCK).min(Self::BLOCK);
+        // SAFETY: granted by the caller. A tile's block of channels is a column of A and a row of B.
+        unsafe {
+            let segments = [Segment {
+                a: tiles.gradient.at(position * tiles.gradient_step + output * tiles.block_step),
+                b: tiles.images.at(position * tiles.image_step + input * tiles.block_step),
+                depth: count,
+            }];
+            let c = sums.add(position * Self::BLOCK * Self::BLOCK);
+            macro_rules! gemm {
+                ($nv:literal) => {
+                    S::vectorize(Gemm::<$nv, ONE, $nv, $nv> {
+                        rows,
+                        segments: &segments,
+                        a_row: 0,
+                        a_step: 0,
+                        b_step: 0,
+                        c,
+                        c_row: Self::BLOCK,
+                        accumulate,
+                    })
+                };
+            }
+            if NV == 1 { gemm!(1) } else { gemm!(2) }
+        }
+    }
+
+    /// Transforms the sums of a pair of blocks back.
+    ///
+    /// # Safety
+    ///
+    /// The sums are complete, and no other thread writes this pair's weights.
+    unsafe fn finish(&self, pair: usize, sums: *const f32, weights: Shared) {
+        let (output_block, input_block) = (pair / self.input_blocks, pair % self.input_blocks);
+        let outputs = (self.output - output_block * Self::BLOCK).min(Self::BLOCK);
+        for o in 0..outputs {
+            for half in 0..NV {
+                let channel = input_block * Self::BLOCK + half * S::LANES;
+                let lanes = self.input.saturating_sub(channel).min(S::LANES);
+                if lanes == 0 {
+                    continue;
+                }
+                let output = output_block * Self::BLOCK + o;
+                // SAFETY: both channels exist; the rest is granted by the caller.
+                unsafe {
+                    S::vectorize(FilterGradient {
+                        from: sums.add(o * Self::BLOCK + half * S::LANES),
+                        position_step: Self::BLOCK * Self::BLOCK,
+                        to: weights.at((output * self.input + channel) * 9),
+                        lanes,
+                    });
+                }
+            }
+        }
+    }
+}

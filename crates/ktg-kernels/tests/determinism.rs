@@ -1,0 +1,255 @@
+//! The same arguments give the same bits, whatever the number of threads, whoever else computes, whatever ran before.
+//!
+//! Sums split among threads, parts that two threads write, and scratch memory with an earlier call's values in it would
+//! all show here.
+
+mod reference;
+mod support;
+
+use ktg_kernels::{Affine, BackwardPass, Fused, Kernels, SgdStep, Statistics, Window};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use reference::convolution::Convolution;
+use reference::norm::Maps;
+use reference::pooling::MaxPool;
+use support::{all_levels, assert_same, values};
+
+/// A call with fixed arguments. The numbers of one call's results follow each other.
+struct Job {
+    name: String,
+    run: Box<dyn Fn(Kernels) -> Vec<f32> + Send + Sync>,
+}
+
+impl Job {
+    fn new(name: String, run: impl Fn(Kernels) -> Vec<f32> + Send + Sync + 'static) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+
+    fn run(&self, kernels: Kernels) -> Vec<f32> {
+        (self.run)(kernels)
+    }
+}
+
+/// What to fill operands with.
+#[derive(Clone, Copy, Debug)]
+enum Fill {
+    Random,
+    /// Leaves scratch memory behind in which everything is NaN.
+    Nan,
+}
+
+impl Fill {
+    fn values(self, seed: u64, len: usize) -> Vec<f32> {
+        match self {
+            Fill::Random => values(seed, len),
+            Fill::Nan => vec![f32::NAN; len],
+        }
+    }
+}
+
+/// Forward and both gradients.
+fn convolution(case: Convolution, fill: Fill) -> Vec<Job> {
+    let shape = case.shape();
+    let operands =
+        move || [shape.input_len(), shape.weight_len(), shape.output_len()].map(|len| fill.values(len as u64, len));
+    let [[x, w, _], [_, w2, g], [x3, _, g3]] = [operands(), operands(), operands()];
+    let name = |operation: &str| format!("{operation} {case:?} {fill:?}");
+    vec![
+        Job::new(name("forward"), move |k| k.conv2d(&shape, &x, &w).unwrap()),
+        Job::new(name("backward data"), move |k| k.conv2d_backward_data(&shape, &g, &w2).unwrap()),
+        Job::new(name("backward weights"), move |k| k.conv2d_backward_weights(&shape, &x3, &g3).unwrap()),
+    ]
+}
+
+fn conv(batch: usize, [input, output]: [usize; 2], image: [usize; 2], window: (usize, usize, usize)) -> Convolution {
+    let (kernel, stride, padding) = window;
+    Convolution { batch, input, output, image, window: Window { kernel, stride, padding } }
+}
+
+/// Training, then backward from its results.
+fn batch_norm(maps: Maps) -> Job {
+    let [x, residual, gradient] = [1, 2, 3].map(|seed| values(seed, maps.len()));
+    let [weight, bias] = [4, 5].map(|seed| values(seed, maps.channels));
+    Job::new(format!("batch norm {maps:?}"), move |k| {
+        let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
+        let fused = Fused { residual: Some(&residual), relu: true };
+        let result = k.batch_norm_train(&maps.shape(), &x, affine, fused).unwrap();
+        let statistics = Statistics { mean: &result.mean, variance: &result.variance };
+        let inference = k.batch_norm_inference(&maps.shape(), &x, affine, statistics, fused).unwrap();
+        let pass = BackwardPass {
+            x: &x,
+            weight: &weight,
+            epsilon: 1e-5,
+            statistics,
+            from_batch: true,
+            relu_output: Some(&result.output),
+            residual: true,
+        };
+        let gradients = k.batch_norm_backward(&maps.shape(), &pass, &gradient).unwrap();
+        let residual = gradients.residual.unwrap();
+        [
+            inference,
+            gradients.x,
+            gradients.weight,
+            gradients.bias,
+            residual,
+            result.output,
+            result.mean,
+            result.variance,
+        ]
+        .concat()
+    })
+}
+
+fn pooling(case: MaxPool, maps: Maps) -> Vec<Job> {
+    let shape = case.shape();
+    let (x, gradient) = (values(1, shape.input_len()), values(2, shape.output_len()));
+    let max_pool = Job::new(format!("max pool {case:?}"), move |k| {
+        [k.max_pool(&shape, &x).unwrap(), k.max_pool_backward(&shape, &x, &gradient).unwrap()].concat()
+    });
+    let (x, gradient) = (values(3, maps.len()), values(4, maps.batch * maps.channels));
+    let average = Job::new(format!("global average pool {maps:?}"), move |k| {
+        let shape = maps.shape();
+        [k.global_average_pool(&shape, &x).unwrap(), k.global_average_pool_backward(&shape, &gradient).unwrap()]
+            .concat()
+    });
+    vec![max_pool, average]
+}
+
+fn sgd(len: usize) -> Job {
+    let [parameters, gradient, velocity] = [1, 2, 3].map(|seed| values(seed, len));
+    Job::new(format!("SGD of {len}"), move |k| {
+        let (mut w, mut v) = (parameters.clone(), velocity.clone());
+        let step = SgdStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-3, first: false };
+        k.sgd(step, &mut w, &gradient, &mut v).unwrap();
+        [w, v].concat()
+    })
+}
+
+/// Every operation and both convolution algorithms, large enough to be shared among threads and small enough to be
+/// repeated often.
+fn jobs() -> Vec<Job> {
+    let convolutions = [
+        conv(3, [16, 24], [18, 21], (3, 1, 1)),
+        conv(1, [8, 40], [9, 9], (3, 1, 1)),
+        conv(2, [3, 16], [17, 15], (3, 1, 1)),
+        conv(3, [16, 20], [15, 14], (3, 2, 1)),
+        conv(2, [40, 33], [9, 11], (1, 1, 0)),
+        conv(2, [3, 17], [29, 31], (7, 2, 3)),
+    ];
+    let mut jobs: Vec<Job> = convolutions.into_iter().flat_map(|case| convolution(case, Fill::Random)).collect();
+    jobs.push(batch_norm(Maps { batch: 3, channels: 21, pixels: 143 }));
+    let window = Window { kernel: 3, stride: 2, padding: 1 };
+    jobs.extend(pooling(MaxPool { planes: 23, image: [17, 15], window }, Maps { batch: 4, channels: 70, pixels: 50 }));
+    jobs.push(sgd(150_001));
+    jobs
+}
+
+fn pool(threads: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
+/// The result on a thread that has computed nothing before, and so has no scratch memory.
+fn fresh(job: &Job, kernels: Kernels) -> Vec<f32> {
+    pool(1).install(|| job.run(kernels))
+}
+
+/// 200 times on the fastest level, whose code for threads is that of all levels; a few times on the others.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let pools = [1, 2, 3, 5].map(pool);
+    for kernels in all_levels() {
+        let rounds = if kernels.level() == Kernels::new().level() { 50 } else { 3 };
+        for job in jobs() {
+            let expected = fresh(&job, kernels);
+            for pool in &pools {
+                for round in 0..rounds {
+                    let found = pool.install(|| job.run(kernels));
+                    let threads = pool.current_num_threads();
+                    assert_same(
+                        format_args!("{} {kernels:?}, {threads} threads, {round}", job.name),
+                        &found,
+                        &expected,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The ways that only many channels take, on the fastest level.
+#[test]
+fn the_number_of_threads_changes_nothing_for_many_channels() {
+    let kernels = Kernels::new();
+    let pools = [1, 2, 3, 5].map(pool);
+    for case in [conv(2, [8, 920], [24, 28], (3, 1, 1)), conv(4, [208, 216], [20, 14], (3, 1, 1))] {
+        for job in convolution(case, Fill::Random) {
+            let expected = fresh(&job, kernels);
+            for (pool, round) in pools.iter().flat_map(|pool| (0..3).map(move |round| (pool, round))) {
+                let found = pool.install(|| job.run(kernels));
+                let threads = pool.current_num_threads();
+                assert_same(format_args!("{} {kernels:?}, {threads} threads, {round}", job.name), &found, &expected);
+            }
+        }
+    }
+}
+
+/// Four threads, outside of any pool of their own, that all do all jobs, each beginning with another one.
+#[test]
+fn concurrent_calls_do_not_meet() {
+    let kernels = Kernels::new();
+    let jobs = jobs();
+    let expected: Vec<Vec<f32>> = jobs.iter().map(|job| fresh(job, kernels)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (jobs, expected) = (&jobs, &expected);
+            scope.spawn(move || {
+                for i in 0..10 * jobs.len() {
+                    let i = (i + thread * jobs.len() / 4) % jobs.len();
+                    let what = format_args!("{} {kernels:?}, one of four threads", jobs[i].name).to_string();
+                    assert_same(what, &jobs[i].run(kernels), &expected[i]);
+                }
+            });
+        }
+    });
+}
+
+/// Whatever a call leaves in the scratch memory, be it larger, smaller, of the other algorithm or NaN, the next one's
+/// results are those of a fresh thread.
+#[test]
+fn earlier_calls_leave_nothing_behind() {
+    let large = [
+        conv(2, [40, 24], [24, 27], (3, 1, 1)),
+        conv(2, [24, 40], [25, 23], (3, 2, 1)),
+        conv(2, [3, 16], [40, 40], (7, 2, 3)),
+    ];
+    let small = [
+        conv(1, [9, 11], [5, 7], (3, 1, 1)),
+        conv(1, [8, 8], [3, 3], (3, 1, 1)),
+        conv(1, [5, 10], [7, 5], (3, 2, 1)),
+        conv(1, [3, 9], [11, 9], (7, 2, 3)),
+        conv(1, [11, 3], [4, 4], (1, 1, 0)),
+        conv(1, [10, 1], [4, 6], (3, 1, 1)),
+    ];
+    let others: Vec<Job> = large
+        .iter()
+        .chain(&small)
+        .flat_map(|case| [Fill::Nan, Fill::Random].into_iter().flat_map(|fill| convolution(*case, fill)))
+        .collect();
+    let tested: Vec<Job> =
+        small.iter().chain(&large).flat_map(|case| convolution(*case, Fill::Random)).chain(jobs()).collect();
+    for kernels in all_levels() {
+        let expected: Vec<Vec<f32>> = tested.iter().map(|job| fresh(job, kernels)).collect();
+        for threads in [1, 2] {
+            pool(threads).install(|| {
+                for (i, (job, expected)) in tested.iter().zip(&expected).enumerate() {
+                    // Every job after a third of the others: which third, changes.
+                    for other in others.iter().skip(i % 3).step_by(3) {
+                        other.run(kernels);
+                        let what = format_args!("{} after {} {kernels:?}", job.name, other.name).to_string();
+                        assert_same(what, &job.run(kernels), expected);
+                    }
+                }
+            });
+        }
+    }
+}

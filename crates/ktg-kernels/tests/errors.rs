@@ -1,0 +1,241 @@
+//! Arguments that do not fit are errors that say what does not fit, never panics.
+
+mod support;
+
+use ktg_kernels::{
+    Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Pool, SgdStep, ShapeError, Statistics, Window,
+};
+use proptest::prelude::*;
+use support::values;
+
+const WINDOW: Window = Window { kernel: 3, stride: 1, padding: 1 };
+
+/// Calls an operation with its arguments' proper lengths, which must succeed, and then with each argument in turn
+/// empty, too short and too long, which must give an error that names it and its lengths.
+#[track_caller]
+fn check(operation: &str, arguments: &[(&str, usize)], call: impl Fn(&Kernels, &[Vec<f32>]) -> Result<(), ShapeError>) {
+    let kernels = Kernels::new();
+    let proper: Vec<Vec<f32>> = arguments.iter().map(|(_, len)| values(1, *len)).collect();
+    assert_eq!(call(&kernels, &proper), Ok(()), "{operation}");
+    for (i, &(name, len)) in arguments.iter().enumerate() {
+        for wrong in [0, 1, len - 1, len + 1, 2 * len] {
+            let mut given = proper.clone();
+            given[i] = values(1, wrong);
+            let error = call(&kernels, &given).expect_err(operation);
+            let ShapeError::Length { what, expected, found } = error else {
+                panic!("{operation} with {wrong} values for its {name}: {error:?}")
+            };
+            assert!(what.contains(name), "{operation} blames {what} where its {name} is wrong");
+            assert_eq!((expected, found), (len, wrong), "{operation}, {name}");
+            let message = error.to_string();
+            assert!(message.contains(&len.to_string()) && message.contains(&wrong.to_string()), "{message}");
+        }
+    }
+}
+
+#[test]
+fn convolution() {
+    // Winograd and implicit GEMM.
+    for (input, output) in [(8, 9), (2, 3)] {
+        let shape = Conv2d::new(2, input, output, [5, 7], WINDOW).unwrap();
+        let images = ("images", 2 * input * 35);
+        let weights = ("weights", input * output * 9);
+        let gradient = ("gradient", 2 * output * 35);
+        check("conv2d", &[images, weights], |k, v| k.conv2d(&shape, &v[0], &v[1]).map(drop));
+        check("conv2d_backward_data", &[gradient, weights], |k, v| {
+            k.conv2d_backward_data(&shape, &v[0], &v[1]).map(drop)
+        });
+        check("conv2d_backward_weights", &[images, gradient], |k, v| {
+            k.conv2d_backward_weights(&shape, &v[0], &v[1]).map(drop)
+        });
+    }
+}
+
+#[test]
+fn batch_norm() {
+    let shape = Features::new(2, 5, 11).unwrap();
+    let forward = [("input", 110), ("weight", 5), ("bias", 5), ("residual", 110)];
+    check("batch_norm_train", &forward, |k, v| {
+        let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
+        k.batch_norm_train(&shape, &v[0], affine, Fused { residual: Some(&v[3]), relu: true }).map(drop)
+    });
+    let forward = [("input", 110), ("weight", 5), ("bias", 5), ("residual", 110), ("mean", 5), ("variance", 5)];
+    check("batch_norm_inference", &forward, |k, v| {
+        let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
+        let statistics = Statistics { mean: &v[4], variance: &v[5] };
+        k.batch_norm_inference(&shape, &v[0], affine, statistics, Fused { residual: Some(&v[3]), relu: true }).map(drop)
+    });
+    let backward = [("input", 110), ("weight", 5), ("mean", 5), ("variance", 5), ("output", 110), ("gradient", 110)];
+    for residual in [false, true] {
+        check("batch_norm_backward", &backward, |k, v| {
+            let statistics = Statistics { mean: &v[2], variance: &v[3] };
+            let pass = BackwardPass {
+                x: &v[0],
+                weight: &v[1],
+                epsilon: 1e-5,
+                statistics,
+                from_batch: true,
+                relu_output: Some(&v[4]),
+                residual,
+            };
+            k.batch_norm_backward(&shape, &pass, &v[5]).map(drop)
+        });
+    }
+}
+
+#[test]
+fn pooling() {
+    let shape = Pool::new(3, [5, 7], Window { kernel: 2, stride: 2, padding: 0 }).unwrap();
+    check("max_pool", &[("input", 105)], |k, v| k.max_pool(&shape, &v[0]).map(drop));
+    check("max_pool_backward", &[("input", 105), ("gradient", 18)], |k, v| {
+        k.max_pool_backward(&shape, &v[0], &v[1]).map(drop)
+    });
+    let shape = Features::new(2, 5, 11).unwrap();
+    check("global_average_pool", &[("input", 110)], |k, v| k.global_average_pool(&shape, &v[0]).map(drop));
+    check("global_average_pool_backward", &[("gradient", 10)], |k, v| {
+        k.global_average_pool_backward(&shape, &v[0]).map(drop)
+    });
+}
+
+/// It works in place, so a call that fails must not have begun.
+#[test]
+fn sgd() {
+    let step = SgdStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4, first: false };
+    for momentum in [0.0, 0.9] {
+        let arguments = if momentum == 0.0 { &[("gradient", 13)][..] } else { &[("gradient", 13), ("velocity", 13)] };
+        check("sgd", arguments, |k, v| {
+            let mut parameters = values(2, 13);
+            let mut velocity = v.get(1).cloned().unwrap_or_default();
+            let result = k.sgd(SgdStep { momentum, ..step }, &mut parameters, &v[0], &mut velocity);
+            if result.is_err() {
+                assert_eq!(parameters, values(2, 13));
+                assert_eq!(velocity, v.get(1).cloned().unwrap_or_default());
+            }
+            result
+        });
+    }
+}
+
+#[test]
+fn dimensions_of_zero() {
+    let conv = |b, i, o, image, kernel, stride| Conv2d::new(b, i, o, image, Window { kernel, stride, padding: 1 });
+    let zeros = [
+        conv(0, 1, 1, [4, 4], 3, 1),
+        conv(1, 0, 1, [4, 4], 3, 1),
+        conv(1, 1, 0, [4, 4], 3, 1),
+        conv(1, 1, 1, [0, 4], 3, 1),
+        conv(1, 1, 1, [4, 0], 3, 1),
+        conv(1, 1, 1, [4, 4], 0, 1),
+        conv(1, 1, 1, [4, 4], 3, 0),
+    ];
+    for (i, result) in zeros.iter().enumerate() {
+        assert!(matches!(result, Err(ShapeError::Zero(_))), "convolution {i}: {result:?}");
+    }
+    for dims in [[0, 1, 1], [1, 0, 1], [1, 1, 0]] {
+        let result = Features::new(dims[0], dims[1], dims[2]);
+        assert!(matches!(result, Err(ShapeError::Zero(_))), "features {dims:?}: {result:?}");
+    }
+    let pool = |planes, image, kernel, stride| Pool::new(planes, image, Window { kernel, stride, padding: 0 });
+    let zeros = [
+        pool(0, [4, 4], 2, 2),
+        pool(1, [0, 4], 2, 2),
+        pool(1, [4, 0], 2, 2),
+        pool(1, [4, 4], 0, 2),
+        pool(1, [4, 4], 2, 0),
+    ];
+    for (i, result) in zeros.iter().enumerate() {
+        assert!(matches!(result, Err(ShapeError::Zero(_))), "pool {i}: {result:?}");
+    }
+}
+
+#[test]
+fn windows_that_do_not_fit() {
+    for image in [[4, 9], [9, 4]] {
+        let expected = |side| ShapeError::Window { window: 7, side, padding: 1 };
+        let window = Window { kernel: 7, stride: 1, padding: 1 };
+        assert_eq!(Conv2d::new(1, 1, 1, image, window), Err(expected(4)), "{image:?}");
+        assert_eq!(Pool::new(1, image, window), Err(expected(4)), "{image:?}");
+    }
+    // One pixel more, and it fits once.
+    let window = Window { kernel: 7, stride: 1, padding: 1 };
+    assert_eq!(Conv2d::new(1, 1, 1, [5, 5], window).unwrap().output_image(), [1, 1]);
+    assert_eq!(Pool::new(1, [5, 5], window).unwrap().output_image(), [1, 1]);
+    // Windows of a pool that see nothing but padding have no maximum.
+    for (kernel, padding) in [(1, 1), (2, 2), (3, 2), (3, usize::MAX)] {
+        let result = Pool::new(1, [9, 9], Window { kernel, stride: 1, padding });
+        assert!(matches!(result, Err(ShapeError::Window { .. })), "{kernel} {padding}: {result:?}");
+    }
+}
+
+#[test]
+fn sizes_beyond_memory() {
+    const MAX: usize = usize::MAX;
+    let conv = |b, i, o, image, padding| Conv2d::new(b, i, o, image, Window { padding, ..WINDOW });
+    let shapes = [
+        conv(MAX, 1, 1, [4, 4], 1),
+        conv(1, MAX, 1, [4, 4], 1),
+        conv(1, 1, MAX, [4, 4], 1),
+        conv(1, 1, 1, [MAX, 4], 1),
+        conv(1, 1, 1, [4, MAX], 1),
+        conv(1, 1, 1, [4, 4], MAX),
+        conv(1, 1, 1, [4, 4], MAX / 2),
+        conv(1 << 16, 1 << 16, 1, [1 << 16, 1 << 16], 1),
+        conv(1, 1 << 31, 1 << 31, [4, 4], 1),
+        // Each operand alone would fit the address space as a number of values, but not in bytes.
+        conv(1, 1, 1, [1 << 31, 1 << 31], 1),
+    ];
+    for (i, result) in shapes.iter().enumerate() {
+        assert_eq!(*result, Err(ShapeError::Overflow), "convolution {i}");
+    }
+    for [batch, channels, pixels] in [[MAX, 1, 1], [1, MAX, 2], [2, 1, MAX], [1 << 22, 1 << 22, 1 << 22]] {
+        assert_eq!(Features::new(batch, channels, pixels), Err(ShapeError::Overflow), "{batch} {channels} {pixels}");
+    }
+    let window = Window { kernel: 2, stride: 2, padding: 1 };
+    for (planes, image) in [(MAX, [4, 4]), (1, [MAX, 4]), (1, [4, MAX]), (1 << 40, [1 << 16, 1 << 16])] {
+        assert_eq!(Pool::new(planes, image, window), Err(ShapeError::Overflow), "{planes} {image:?}");
+    }
+}
+
+/// A window as large as numbers go needs no memory in a pool, where it is valid, but does in a convolution.
+#[test]
+fn the_largest_window() {
+    let window = Window { kernel: usize::MAX, stride: usize::MAX, padding: usize::MAX / 2 };
+    assert_eq!(Conv2d::new(1, 1, 1, [1, 1], window), Err(ShapeError::Overflow));
+    let shape = Pool::new(2, [1, 1], window).unwrap();
+    assert_eq!(Kernels::new().max_pool(&shape, &[3.0, -3.0]).unwrap(), [3.0, -3.0]);
+    assert_eq!(Kernels::new().max_pool_backward(&shape, &[3.0, -3.0], &[1.0, 2.0]).unwrap(), [1.0, 2.0]);
+}
+
+/// Numbers at and around all sizes at which something may overflow.
+fn any_size() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0usize..10, 2 => (0u32..64).prop_map(|b| 1 << b), 1 => (0usize..4).prop_map(|i| usize::MAX - i)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// In a debug build every overflow panics, in the constructors as well as in what they let through.
+    #[test]
+    fn no_sizes_panic(
+        [batch, input, output] in prop::array::uniform3(any_size()),
+        image in prop::array::uniform2(any_size()),
+        [kernel, stride, padding] in prop::array::uniform3(any_size()),
+    ) {
+        let window = Window { kernel, stride, padding };
+        if let Ok(shape) = Conv2d::new(batch, input, output, image, window) {
+            let [height, width] = shape.output_image();
+            prop_assert_eq!(shape.output_len(), batch * output * height * width);
+            prop_assert_eq!(shape.input_len(), batch * input * image[0] * image[1]);
+            prop_assert_eq!(shape.weight_len(), input * output * kernel * kernel);
+            let _ = (shape.is_winograd(), shape.multiply_adds());
+        }
+        if let Ok(shape) = Pool::new(batch, image, window) {
+            let [height, width] = shape.output_image();
+            prop_assert_eq!(shape.output_len(), batch * height * width);
+            prop_assert_eq!(shape.input_len(), batch * image[0] * image[1]);
+        }
+        if let Ok(shape) = Features::new(batch, input, output) {
+            prop_assert_eq!(shape.len(), batch * input * output);
+        }
+    }
+}
