@@ -58,6 +58,7 @@ fn peak(kernels: Kernels) -> f64 {
 }
 
 fn main() {
+    rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
     let filter = std::env::args().nth(1).unwrap_or_default();
     let kernels = Kernels::new();
     println!("{}, {} threads, small product {:.0} GFLOP/s", kernels.level().name(), rayon::current_num_threads(), peak(kernels));

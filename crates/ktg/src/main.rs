@@ -34,10 +34,11 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<ExitCode, CliError> {
     ktg_nn::kernels::choose(args.kernels).map_err(|e| CliError::Other(e.to_string()))?;
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-        pool.map_err(|e| CliError::Other(format!("cannot start {threads} threads: {e}")))?;
-    }
+    // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
+    // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.
+    let threads = args.threads.unwrap_or(0).into();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
+    pool.map_err(|e| CliError::Other(format!("cannot start the threads: {e}")))?;
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
