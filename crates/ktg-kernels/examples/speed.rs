@@ -1,4 +1,4 @@
-//! Times the convolutions of our networks.
+//! Times the convolutions and batch norms of our networks.
 //!
 //! `cargo run --release -p ktg-kernels --example speed [-- FILTER]` prints, for every shape, milliseconds (median of
 //! many) and the rate in GFLOP/s of the plain definition: Winograd may exceed the machine's peak, which is measured too.
@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ktg_kernels::{Conv2d, Kernels, Window};
+use ktg_kernels::{Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Statistics, Window};
 
 /// batch, input, output, side, kernel, stride.
 const SHAPES: [[usize; 6]; 22] = [
@@ -34,6 +34,10 @@ const SHAPES: [[usize; 6]; 22] = [
     [128, 64, 64, 16, 3, 1],
     [128, 64, 64, 8, 3, 1],
 ];
+
+/// batch, channels, pixels.
+const NORMS: [[usize; 3]; 6] =
+    [[16, 64, 112 * 112], [16, 64, 56 * 56], [16, 512, 14 * 14], [128, 16, 32 * 32], [128, 64, 16 * 16], [128, 64, 8 * 8]];
 
 /// Milliseconds, the median of at least 7 calls and 0.2 seconds.
 fn time(mut call: impl FnMut()) -> f64 {
@@ -80,4 +84,32 @@ fn main() {
         let cells = times.map(|ms| format!("{ms:8.2} ({:4.0})", 2.0 * shape.multiply_adds() as f64 / ms / 1e6));
         println!("{name:28} {:>16} {:>16} {:>16}", cells[0], cells[1], cells[2]);
     }
+    println!("{:28} {:>16} {:>16}", "ms (GB/s)", "forward", "backward");
+    for [batch, channels, pixels] in NORMS {
+        let name = format!("{batch}x{channels} {pixels} pixels, norm");
+        if name.contains(&filter) {
+            let [forward, backward] = norm_times(kernels, Features::new(batch, channels, pixels).expect("a valid shape"));
+            println!("{name:28} {forward:>16} {backward:>16}");
+        }
+    }
+}
+
+/// Batch norm with residual and ReLU; the rate counts every tensor read or written once.
+fn norm_times(kernels: Kernels, shape: Features) -> [String; 2] {
+    let values = |n: usize| -> Vec<f32> { (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect() };
+    let (x, residual, weight) = (values(shape.len()), values(shape.len()), values(512));
+    let [weight, bias] = [&weight[..shape.channels()]; 2];
+    let affine = Affine { weight, bias, epsilon: 1e-5 };
+    let fused = Fused { residual: Some(&residual), relu: true };
+    let forward = time(|| drop(black_box(kernels.batch_norm_train(&shape, &x, affine, fused))));
+    let result = kernels.batch_norm_train(&shape, &x, affine, fused).expect("valid arguments");
+    let statistics = Statistics { mean: &result.mean, variance: &result.variance };
+    let relu_output = Some(&result.output[..]);
+    let pass =
+        BackwardPass { x: &x, weight, epsilon: 1e-5, statistics, from_batch: true, relu_output, residual: true };
+    let backward = time(|| drop(black_box(kernels.batch_norm_backward(&shape, &pass, &residual))));
+    [(forward, 3), (backward, 5)].map(|(ms, tensors)| {
+        let bytes = tensors * shape.len() * size_of::<f32>();
+        format!("{ms:8.2} ({:4.1})", bytes as f64 / ms / 1e6)
+    })
 }

@@ -17,7 +17,7 @@
 //! * Max-pool, global average pool, one-pass SGD.
 //!
 //! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, or what every machine has. Work is shared by
-//! the threads of the current rayon pool, and no result depends on their number.
+//! as many threads as the current rayon pool has, and no result depends on their number.
 //!
 //! NaN and infinities spread as the definitions say, with one exception: Winograd's transforms mix the 36 pixels of a
 //! tile, so there a value that is not finite makes whole 4x4 tiles of the result NaN.
@@ -28,6 +28,7 @@
 pub mod burn;
 mod direct;
 mod gemm;
+mod helpers;
 mod kernels;
 mod norm;
 mod parallel;

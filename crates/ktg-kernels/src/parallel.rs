@@ -1,14 +1,15 @@
-//! Work shared by the threads of the current rayon pool.
+//! Work shared by threads.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Runs `body` for every index below `tasks`, on all threads of the current pool. Which thread runs which index is
-/// left to chance, so the results of `body(i)` must not depend on it.
+use crate::helpers::with_helpers;
+
+/// Runs `body` for every index below `tasks`, on as many threads as the current rayon pool has. Which thread runs which
+/// index is left to chance, so the results of `body(i)` must not depend on it.
 ///
-/// The caller works too instead of waiting for a thread to wake up, and indices are taken one by one from a counter:
-/// a core that is slow, or asleep when the work comes, only does less of it. (With rayon's parallel iterators some runs
-/// took twice as long, as if one core slept.)
+/// The caller works too, and indices are taken one by one from a counter: a core that is slow, or comes late, only does
+/// less of it.
 pub(crate) fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
     let threads = rayon::current_num_threads().min(tasks);
     if threads <= 1 {
@@ -25,6 +26,10 @@ pub(crate) fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
             body(task);
         }
     };
+    if with_helpers(threads - 1, &work) {
+        return;
+    }
+    // Another thread has the helpers: it computes too, so the cores are busy anyway.
     rayon::in_place_scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|_| work());

@@ -159,6 +159,11 @@ impl Features {
         Ok(Self { batch, channels, pixels })
     }
 
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// Number of values. Never 0.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {

@@ -1,52 +1,108 @@
 //! Scratch memory that is allocated once per thread and used again.
 
+use std::alloc::Layout;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
-/// A cache line, so that buffers start at one.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
+/// Memory from the system's allocator: initialised, aligned to a cache line or, where it is large, to a huge page.
+struct Block {
+    start: NonNull<f32>,
+    layout: Layout,
+}
+
+// SAFETY: it owns its memory.
+unsafe impl Send for Block {}
+
+/// The size of a huge page of x86-64 and ARM; harmless elsewhere.
+const HUGE_PAGE: usize = 2 << 20;
+
+impl Block {
+    /// Memory for at least `len` values.
+    fn new(len: usize) -> Self {
+        let bytes = (len * size_of::<f32>()).max(1);
+        let (bytes, align) = if bytes >= HUGE_PAGE {
+            (bytes.next_multiple_of(HUGE_PAGE), HUGE_PAGE)
+        } else {
+            (bytes.next_multiple_of(4096), 64)
+        };
+        let layout = Layout::from_size_align(bytes, align).expect("a size within the address space");
+        // SAFETY: the layout is not empty; the memory is filled before anybody reads it.
+        let start = unsafe {
+            let start = std::alloc::alloc(layout);
+            let Some(start) = NonNull::new(start.cast::<f32>()) else { std::alloc::handle_alloc_error(layout) };
+            if align == HUGE_PAGE {
+                advise_huge_pages(start.as_ptr(), bytes);
+            }
+            start.as_ptr().cast::<u8>().write_bytes(0, bytes);
+            start
+        };
+        Self { start, layout }
+    }
+
+    /// Values it holds.
+    fn len(&self) -> usize {
+        self.layout.size() / size_of::<f32>()
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `new`.
+        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), self.layout) }
+    }
+}
+
+/// Transformed tiles are read in pieces from all over a buffer of many megabytes; with small pages the processor would
+/// look up addresses half the time. Where the system does not follow the advice nothing is lost.
+///
+/// # Safety
+///
+/// The memory is allocated.
+unsafe fn advise_huge_pages(start: *mut f32, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice changes no contents.
+    unsafe {
+        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
+}
 
 /// Scratch memory. Holds whatever was left in it. Goes back to its thread's store when dropped.
 pub(crate) struct Buffer {
-    lines: Vec<Line>,
+    block: Option<Block>,
     len: usize,
 }
 
-/// As many free buffers as one thread keeps: what an operation uses at the same time. Together with the growing in
-/// [`buffer`] this bounds the memory of a thread by that of its largest operation.
+/// As many free buffers as one thread keeps: what an operation uses at the same time. This bounds what a thread holds
+/// by a few times what its largest operation needs.
 const KEPT: usize = 4;
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
 /// At least `len` values of scratch memory, aligned to a cache line.
 pub(crate) fn buffer(len: usize) -> Buffer {
-    let needed = len.div_ceil(16);
     let found = FREE.with_borrow_mut(|free| {
-        // The smallest that is large enough, or else the largest, which then grows.
-        let fitting = (0..free.len()).filter(|&i| free[i].len() >= needed).min_by_key(|&i| free[i].len());
+        // The smallest that is large enough, or else the largest, which is then replaced.
+        let fitting = (0..free.len()).filter(|&i| free[i].len() >= len).min_by_key(|&i| free[i].len());
         let chosen = fitting.or_else(|| (0..free.len()).max_by_key(|&i| free[i].len()));
         chosen.map(|i| free.swap_remove(i))
     });
-    let mut lines = found.unwrap_or_default();
-    if lines.len() < needed {
-        // Not `resize`, which would copy what nobody reads.
-        drop(std::mem::take(&mut lines));
-        lines = vec![Line([0.0; 16]); needed];
-    }
-    Buffer { lines, len }
+    // The old memory is given back before the new is asked for.
+    let block = found.filter(|block| block.len() >= len).unwrap_or_else(|| Block::new(len));
+    Buffer { block: Some(block), len }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
+        let Some(block) = self.block.take() else { return };
         // While a thread ends its store may be gone already; then the memory is simply freed.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
-            free.push(lines);
+            free.push(block);
             if free.len() > KEPT {
                 let smallest = (0..free.len()).min_by_key(|&i| free[i].len()).unwrap_or(0);
                 free.swap_remove(smallest);
@@ -59,14 +115,16 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: a line is 16 f32 without padding, and `lines` holds at least `len` of them.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
+        // SAFETY: the block, which is there until `drop`, holds at least `len` initialised values.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `deref`.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
+        // SAFETY: as in `deref`, and nobody else has the block.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
     }
 }

@@ -1,6 +1,9 @@
-//! Forward. A channel is one task: its values are read for the statistics, and again, from the cache, to be normalised.
+//! Forward. A task has a few channels: their values are read for the statistics, and again, from the cache, to be
+//! normalised.
 
-use super::{Affine, Fused, Normalised, Statistics, plane};
+use std::ops::Range;
+
+use super::{Affine, CHANNELS, Fused, Normalised, Statistics, groups, plane};
 use crate::parallel::{Shared, filled, parallel};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
@@ -10,13 +13,16 @@ pub(crate) fn train<S: Simd>(shape: &Features, x: &[f32], affine: Affine, fused:
     let (mut mean, mut variance) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     let (means, variances) = (Shared::new(&mut mean), Shared::new(&mut variance));
     let body = |y: Shared| {
-        parallel(shape.channels, |channel| {
-            // SAFETY: each task reads and writes its own channel.
+        let (count, group) = groups(shape);
+        parallel(count, |task| {
+            let channels = group(task);
+            // SAFETY: each task reads and writes its own channels.
             unsafe {
-                let (m, v) = S::vectorize(Moments { shape, x, channel });
-                (*means.at(channel), *variances.at(channel)) = (m, v);
-                let statistics = (m, v);
-                S::vectorize(Normalise { shape, x, channel, statistics, affine, fused, y });
+                let (mean, variance) = (means.at(channels.start), variances.at(channels.start));
+                let mean = std::slice::from_raw_parts_mut(mean, channels.len());
+                let variance = std::slice::from_raw_parts_mut(variance, channels.len());
+                S::vectorize(Moments { shape, x, channels: channels.clone(), mean, variance });
+                S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y });
             }
         });
     };
@@ -34,17 +40,19 @@ pub(crate) fn inference<S: Simd>(
     fused: Fused,
 ) -> Vec<f32> {
     let body = |y: Shared| {
-        parallel(shape.channels, |channel| {
-            let statistics = (statistics.mean[channel], statistics.variance[channel]);
-            // SAFETY: each task reads and writes its own channel.
-            unsafe { S::vectorize(Normalise { shape, x, channel, statistics, affine, fused, y }) }
+        let (count, group) = groups(shape);
+        parallel(count, |task| {
+            let channels = group(task);
+            let (mean, variance) = (&statistics.mean[channels.clone()], &statistics.variance[channels.clone()]);
+            // SAFETY: each task reads and writes its own channels.
+            unsafe { S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y }) }
         });
     };
     // SAFETY: all channels are written.
     unsafe { filled(shape.len(), body) }
 }
 
-/// Mean and biased variance of a channel.
+/// Mean and biased variance of some channels.
 ///
 /// Each plane is read twice, the second time from a near cache: for its mean, then for the sums of the differences from
 /// it and of their squares. Planes are combined in f64 (Chan, Golub & LeVeque 1979). No sum of large numbers is ever
@@ -52,7 +60,17 @@ pub(crate) fn inference<S: Simd>(
 struct Moments<'a> {
     shape: &'a Features,
     x: &'a [f32],
-    channel: usize,
+    channels: Range<usize>,
+    mean: &'a mut [f32],
+    variance: &'a mut [f32],
+}
+
+/// Of the values of a channel so far.
+#[derive(Clone, Copy, Default)]
+struct Moment {
+    mean: f64,
+    /// Sum of the squared differences from the mean.
+    squares: f64,
 }
 
 /// Sums of `x - shift` and of its square.
@@ -89,42 +107,48 @@ unsafe fn sums<S: Simd>(x: &[f32], shift: f32) -> (f32, f32) {
 }
 
 impl Task for Moments<'_> {
-    type Output = (f32, f32);
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> (f32, f32) {
-        let Self { shape, x, channel } = self;
-        let (mut mean, mut squares, mut count) = (0.0f64, 0.0f64, 0.0f64);
+    unsafe fn run<S: Simd>(self) {
+        let Self { shape, x, channels, mean, variance } = self;
+        let mut moments = [Moment::default(); CHANNELS];
         let pixels = shape.pixels as f64;
         for image in 0..shape.batch {
-            let x = &x[plane(shape, image, channel)..][..shape.pixels];
-            // SAFETY: within the level's instructions.
-            let (shift, difference, square) = unsafe {
-                let (sum, _) = sums::<S>(x, 0.0);
-                let shift = sum / shape.pixels as f32;
-                let (difference, square) = sums::<S>(x, shift);
-                (f64::from(shift), f64::from(difference), f64::from(square))
-            };
-            // The plane's mean is off by its rounding, which the differences tell.
-            let correction = difference / pixels;
-            let (plane_mean, plane_squares) = (shift + correction, square - correction * difference);
-            let delta = plane_mean - mean;
-            mean += delta * (pixels / (count + pixels));
-            squares += plane_squares + delta * delta * (count * pixels / (count + pixels));
-            count += pixels;
+            let count = image as f64 * pixels;
+            for (moment, channel) in moments.iter_mut().zip(channels.clone()) {
+                let x = &x[plane(shape, image, channel)..][..shape.pixels];
+                // SAFETY: within the level's instructions.
+                let (shift, difference, square) = unsafe {
+                    let (sum, _) = sums::<S>(x, 0.0);
+                    let shift = sum / shape.pixels as f32;
+                    let (difference, square) = sums::<S>(x, shift);
+                    (f64::from(shift), f64::from(difference), f64::from(square))
+                };
+                // The plane's mean is off by its rounding, which the differences tell.
+                let correction = difference / pixels;
+                let (plane_mean, plane_squares) = (shift + correction, square - correction * difference);
+                let delta = plane_mean - moment.mean;
+                moment.mean += delta * (pixels / (count + pixels));
+                moment.squares += plane_squares + delta * delta * (count * pixels / (count + pixels));
+            }
         }
-        // Not `max`, which would turn NaN into 0.
-        let variance = if squares < 0.0 { 0.0 } else { squares / count };
-        (mean as f32, variance as f32)
+        let count = shape.batch as f64 * pixels;
+        for ((moment, mean), variance) in moments.iter().zip(mean).zip(variance) {
+            *mean = moment.mean as f32;
+            // Not `max`, which would turn NaN into 0.
+            *variance = if moment.squares < 0.0 { 0.0 } else { (moment.squares / count) as f32 };
+        }
     }
 }
 
-/// `relu((x - mean) * scale + bias + residual)` of a channel.
+/// `relu((x - mean) * scale + bias + residual)` of some channels.
 struct Normalise<'a> {
     shape: &'a Features,
     x: &'a [f32],
-    channel: usize,
-    statistics: (f32, f32),
+    channels: Range<usize>,
+    mean: &'a [f32],
+    variance: &'a [f32],
     affine: Affine<'a>,
     fused: Fused<'a>,
     y: Shared<'a>,
@@ -135,32 +159,30 @@ impl Task for Normalise<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { shape, x, channel, statistics: (mean, variance), affine, fused, y } = self;
-        let scale = affine.weight[channel] / (variance + affine.epsilon).sqrt();
-        let bias = affine.bias[channel];
-        // SAFETY: loads stay within the plane, which has `pixels` values in x, residual and y.
-        unsafe {
-            let (means, scales, biases) = (S::splat(mean), S::splat(scale), S::splat(bias));
-            for image in 0..shape.batch {
+        let Self { shape, x, channels, mean, variance, affine, fused, y } = self;
+        for image in 0..shape.batch {
+            for (i, channel) in channels.clone().enumerate() {
+                let scale = affine.weight[channel] / (variance[i] + affine.epsilon).sqrt();
                 let start = plane(shape, image, channel);
-                let x = x.as_ptr().add(start);
-                let residual = fused.residual.map(|r| r.as_ptr().add(start));
-                let y = y.at(start);
-                let value = |i: usize| {
-                    let v = S::fma(S::sub(S::load(x.add(i)), means), scales, biases);
-                    let v = if let Some(r) = residual { S::add(v, S::load(r.add(i))) } else { v };
-                    if fused.relu { S::relu(v) } else { v }
-                };
-                let mut i = 0;
-                while i + S::LANES <= shape.pixels {
-                    S::store(y.add(i), value(i));
-                    i += S::LANES;
-                }
-                let rest = shape.pixels - i;
-                if rest > 0 {
-                    let v = S::fma(S::sub(S::load_first(x.add(i), rest), means), scales, biases);
-                    let v = if let Some(r) = residual { S::add(v, S::load_first(r.add(i), rest)) } else { v };
-                    S::store_first(y.add(i), if fused.relu { S::relu(v) } else { v }, rest);
+                // SAFETY: loads and stores stay within the plane, which has `pixels` values in x, residual and y.
+                unsafe {
+                    let (means, scales, biases) = (S::splat(mean[i]), S::splat(scale), S::splat(affine.bias[channel]));
+                    let x = x.as_ptr().add(start);
+                    let residual = fused.residual.map(|r| r.as_ptr().add(start));
+                    let y = y.at(start);
+                    let mut i = 0;
+                    while i + S::LANES <= shape.pixels {
+                        let v = S::fma(S::sub(S::load(x.add(i)), means), scales, biases);
+                        let v = if let Some(r) = residual { S::add(v, S::load(r.add(i))) } else { v };
+                        S::store(y.add(i), if fused.relu { S::relu(v) } else { v });
+                        i += S::LANES;
+                    }
+                    let rest = shape.pixels - i;
+                    if rest > 0 {
+                        let v = S::fma(S::sub(S::load_first(x.add(i), rest), means), scales, biases);
+                        let v = if let Some(r) = residual { S::add(v, S::load_first(r.add(i), rest)) } else { v };
+                        S::store_first(y.add(i), if fused.relu { S::relu(v) } else { v }, rest);
+                    }
                 }
             }
         }

@@ -109,6 +109,25 @@ pub struct NormGradients {
     pub residual: Option<Vec<f32>>,
 }
 
+/// Bytes of a group of channels: they are read twice, and shall still be in the second-level cache the second time.
+const GROUP: usize = 128 << 10;
+/// Most channels of a group.
+const CHANNELS: usize = 16;
+
+/// How many neighbouring channels one task takes together: as many as fit `GROUP`, because their planes lie side by side
+/// and memory is fast where it is read in long pieces, but few enough that every thread gets some.
+fn channels_at_a_time(shape: &Features) -> usize {
+    let bytes = shape.batch * shape.pixels * size_of::<f32>();
+    let most = shape.channels / (4 * rayon::current_num_threads());
+    (GROUP / bytes).min(CHANNELS).min(most).max(1)
+}
+
+/// The groups of channels: how many, and which channels the given one has.
+fn groups(shape: &Features) -> (usize, impl Fn(usize) -> std::ops::Range<usize>) {
+    let (size, channels) = (channels_at_a_time(shape), shape.channels);
+    (channels.div_ceil(size), move |group| group * size..((group + 1) * size).min(channels))
+}
+
 /// Where the plane of a channel of an image starts.
 #[inline(always)]
 fn plane(shape: &Features, image: usize, channel: usize) -> usize {

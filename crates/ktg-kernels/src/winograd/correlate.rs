@@ -46,6 +46,10 @@ const KEPT_FILTERS: usize = 4 << 20;
 const LOCAL_INPUT: usize = 384 << 10;
 /// Tiles that one task multiplies at a time where the input of all tiles is transformed first.
 const TILES_AT_A_TIME: usize = 64;
+/// Blocks of the result's channels that one task multiplies with those tiles before it takes the next.
+const BLOCKS_AT_A_TIME: usize = 4;
+/// Blocks of channels summed over in one go: their filters stay in the first-level cache.
+const SEGMENTS: usize = 16;
 
 struct Correlation<'a, S: Simd, const NV: usize> {
     tiling: Tiling,
@@ -133,7 +137,9 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 let input = InputTiles { start: input, position_step, block_step: tiles * Self::BLOCK };
                 for block in 0..self.to_blocks {
                     let filters = all.at(block * filter_len);
-                    self.multiply(input, range.len() * columns, filters, product, product_step);
+                    for position in 0..POSITIONS {
+                        self.multiply(input, range.len() * columns, position, filters, product, product_step);
+                    }
                     self.transform_output(range.clone(), block, product, product_step, y, scratch);
                 }
             }
@@ -167,20 +173,34 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         let (filter_len, _) = self.filter_len();
         let rows_at_a_time = self.tiling.rows_of(TILES_AT_A_TIME);
         let product_step = rows_at_a_time * columns * Self::BLOCK + SKEW;
-        parallel(self.to_blocks, |block| {
-            let mut filters = buffer(filter_len);
-            let mut product = buffer(POSITIONS * product_step);
+        let product_len = POSITIONS * product_step;
+        // Blocks that share the input tiles while these are near, but enough tasks for all threads.
+        let group = BLOCKS_AT_A_TIME.min(self.to_blocks / (2 * rayon::current_num_threads())).max(1);
+        parallel(self.to_blocks.div_ceil(group), |task| {
+            let blocks = task * group..((task + 1) * group).min(self.to_blocks);
+            let mut filters = buffer(blocks.len() * filter_len);
+            let mut product = buffer(blocks.len() * product_len);
             let mut scratch = buffer(scratch_len(columns));
             let (filters, product) = (filters.as_mut_ptr(), product.as_mut_ptr());
             let tiles = tiles.get();
             // SAFETY: the buffers are this task's own; it writes its own channels of the results.
             unsafe {
-                self.transform_filters(block, 0..self.from, filters);
+                for (i, block) in blocks.clone().enumerate() {
+                    self.transform_filters(block, 0..self.from, filters.add(i * filter_len));
+                }
                 for first in (0..all_rows).step_by(rows_at_a_time) {
                     let range = first..(first + rows_at_a_time).min(all_rows);
                     let from = InputTiles { start: tiles.start.add(first * columns * Self::BLOCK), ..tiles };
-                    self.multiply(from, range.len() * columns, filters, product, product_step);
-                    self.transform_output(range, block, product, product_step, y, scratch.as_mut_ptr());
+                    for position in 0..POSITIONS {
+                        for i in 0..blocks.len() {
+                            let (filters, product) = (filters.add(i * filter_len), product.add(i * product_len));
+                            self.multiply(from, range.len() * columns, position, filters, product, product_step);
+                        }
+                    }
+                    for (i, block) in blocks.clone().enumerate() {
+                        let product = product.add(i * product_len);
+                        self.transform_output(range.clone(), block, product, product_step, y, scratch.as_mut_ptr());
+                    }
                 }
             }
         });
@@ -240,7 +260,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         }
     }
 
-    /// The 36 products of `tiles` input tiles with the filters of one block.
+    /// The product, in one position, of `tiles` input tiles with the filters of one block.
     ///
     /// # Safety
     ///
@@ -249,19 +269,22 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         &self,
         input: InputTiles,
         tiles: usize,
+        position: usize,
         filters: *const f32,
         product: *mut f32,
         product_step: usize,
     ) {
         let (_, filter_step) = self.filter_len();
-        let mut segments = Vec::with_capacity(self.from_blocks);
-        for position in 0..POSITIONS {
-            segments.clear();
-            segments.extend((0..self.from_blocks).map(|block| Segment {
-                a: input.start.wrapping_add(position * input.position_step + block * input.block_step),
-                b: filters.wrapping_add(position * filter_step + block * Self::BLOCK * Self::BLOCK),
-                depth: (self.from - block * Self::BLOCK).min(Self::BLOCK),
-            }));
+        let mut segments = [Segment { a: input.start, b: filters, depth: 0 }; SEGMENTS];
+        for first in (0..self.from_blocks).step_by(SEGMENTS) {
+            let count = SEGMENTS.min(self.from_blocks - first);
+            for (block, segment) in (first..).zip(&mut segments[..count]) {
+                *segment = Segment {
+                    a: input.start.wrapping_add(position * input.position_step + block * input.block_step),
+                    b: filters.wrapping_add(position * filter_step + block * Self::BLOCK * Self::BLOCK),
+                    depth: (self.from - block * Self::BLOCK).min(Self::BLOCK),
+                };
+            }
             // SAFETY: granted by the caller. A row of A is a tile's block of channels, of B one channel's of filters.
             unsafe {
                 let c = product.add(position * product_step);
@@ -269,13 +292,13 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                     ($nv:literal, $block:literal) => {
                         S::vectorize(Gemm::<$nv, $block, ONE, $block> {
                             rows: tiles,
-                            segments: &segments,
+                            segments: &segments[..count],
                             a_row: 0,
                             a_step: 0,
                             b_step: 0,
                             c,
                             c_row: Self::BLOCK,
-                            accumulate: false,
+                            accumulate: first > 0,
                         })
                     };
                 }

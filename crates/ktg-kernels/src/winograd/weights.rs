@@ -22,15 +22,18 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient
 }
 
 /// Bytes of the sums, in the Winograd domain, up to which every part of the batch gets its own.
-const SMALL_SUMS: usize = 1 << 20;
+const SMALL_SUMS: usize = 256 << 10;
 /// Into how many parts the batch is cut then. Not the number of threads, on which results must not depend.
 const PARTS: usize = 16;
 /// Bytes of transformed tiles that one task makes and uses up, about half a second-level cache.
 const LOCAL_TILES: usize = 256 << 10;
 /// Bytes of transformed tiles that all threads make before they multiply them: a share of the third-level cache.
-const SHARED_TILES: usize = 8 << 20;
+const SHARED_TILES: usize = 4 << 20;
 /// Bytes of the sums above which the batch is not cut at all: reading and writing them again would cost more.
 const LARGE_SUMS: usize = 6 << 20;
+
+/// Blocks of output channels that one task multiplies at a time where the batch is not cut.
+const BLOCKS_AT_A_TIME: usize = 4;
 
 struct WeightGradient<'a, S: Simd, const NV: usize> {
     tiling: Tiling,
@@ -160,19 +163,24 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         let (mut images, mut gradient) = self.tile_buffers(count);
         let tiles = self.pair(&mut images, &mut gradient, count);
         self.transform_all(0..all_rows, tiles);
-        parallel(self.output_blocks, |block| {
-            let mut sums = buffer(self.input_blocks * Self::PAIR);
+        // Blocks of output channels that share the tiles of the images while these are near.
+        let group = BLOCKS_AT_A_TIME.min(self.output_blocks / (2 * rayon::current_num_threads())).max(1);
+        parallel(self.output_blocks.div_ceil(group), |task| {
+            let pairs = task * group * self.input_blocks..((task + 1) * group).min(self.output_blocks) * self.input_blocks;
+            let mut sums = buffer(pairs.len() * Self::PAIR);
             let sums = sums.as_mut_ptr();
-            // SAFETY: the tiles are only read; the sums are this task's own, as are the weights of its block.
+            // SAFETY: the tiles are only read; the sums are this task's own, as are the weights of its blocks.
             unsafe {
                 for position in 0..POSITIONS {
                     for i in 0..self.input_blocks {
-                        let pair = block * self.input_blocks + i;
-                        self.multiply_position(tiles, count, pair, position, sums.add(i * Self::PAIR), false);
+                        for pair in (pairs.start + i..pairs.end).step_by(self.input_blocks) {
+                            let sums = sums.add((pair - pairs.start) * Self::PAIR);
+                            self.multiply_position(tiles, count, pair, position, sums, false);
+                        }
                     }
                 }
-                for i in 0..self.input_blocks {
-                    self.finish(block * self.input_blocks + i, sums.add(i * Self::PAIR), weights);
+                for (i, pair) in pairs.enumerate() {
+                    self.finish(pair, sums.add(i * Self::PAIR), weights);
                 }
             }
         });
