@@ -45,6 +45,7 @@ const LEARNING_RATE: f64 = 0.01;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     kernels::choose(args.kernels)?;
+    kernels::keep_freed_memory();
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
     let network = args.case.trim_end_matches("-train").trim_end_matches("-infer");
     let &(name, batch, side, classes) =

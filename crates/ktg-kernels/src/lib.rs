@@ -30,6 +30,7 @@ mod direct;
 mod gemm;
 mod helpers;
 mod kernels;
+mod memory;
 mod norm;
 mod parallel;
 mod planes;
@@ -41,6 +42,7 @@ mod winograd;
 mod workspace;
 
 pub use kernels::Kernels;
+pub use memory::keep_freed_memory;
 pub use norm::{Affine, BackwardPass, Fused, NormGradients, Normalised, Statistics};
 pub use sgd::SgdStep;
 pub use shape::{Conv2d, Features, Pool, ShapeError, Window};

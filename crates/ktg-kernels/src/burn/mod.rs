@@ -7,6 +7,7 @@ mod autodiff;
 mod choice;
 mod flex;
 
+pub use crate::keep_freed_memory;
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen};
 
 use burn::backend::tensor::FloatTensor;
