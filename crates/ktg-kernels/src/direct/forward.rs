@@ -9,9 +9,9 @@ use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::buffer;
 
-/// Taps multiplied at a time: a panel of so many rows stays in the first-level cache.
-const DEPTH: usize = 256;
-/// Panels that a task computes: the weights of `DEPTH` taps are read from the second-level cache for all but the first.
+/// Values of a panel: it stays in the first-level cache.
+const PANEL: usize = 4096;
+/// Panels that a task computes: the weights of a panel's taps are read from the second-level cache for all but the first.
 const PANELS: usize = 8;
 
 /// Result `[batch, output, output_height, output_width]`.
@@ -29,13 +29,14 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32]) 
     let data = source.data();
     let (output, pixels, width) = (shape.output, results.lines * results.line, panel::<S>());
     let panels = results.len().div_ceil(width);
+    let depth = PANEL / width;
     let some = PANELS.min(panels.div_ceil(4 * rayon::current_num_threads()));
     let body = |y: Shared| {
         parallel(panels.div_ceil(some), |task| {
-            let mut packed = buffer(DEPTH.min(taps.len()) * width + S::LANES);
+            let mut packed = buffer(depth.min(taps.len()) * width + S::LANES);
             let mut spill = buffer(some * output * width);
             let mut runs = Vec::with_capacity(width);
-            for (chunk, taps_now) in taps.chunks(DEPTH).enumerate() {
+            for (chunk, taps_now) in taps.chunks(depth).enumerate() {
                 for (i, number) in (task * some..((task + 1) * some).min(panels)).enumerate() {
                     let first = number * width;
                     results.runs(first, width, &mut runs);
@@ -54,7 +55,7 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32]) 
                             runs: &runs,
                             to: packed.as_mut_ptr(),
                         });
-                        let a = weights.as_ptr().add(chunk * DEPTH);
+                        let a = weights.as_ptr().add(chunk * depth);
                         S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
                             rows: output,
                             segments: &[Segment { a, b: packed.as_ptr(), depth: taps_now.len() }],

@@ -48,8 +48,10 @@ const LOCAL_INPUT: usize = 384 << 10;
 const TILES_AT_A_TIME: usize = 64;
 /// Blocks of the result's channels that one task multiplies with those tiles before it takes the next.
 const BLOCKS_AT_A_TIME: usize = 4;
-/// Blocks of channels summed over in one go: their filters stay in the first-level cache.
-const SEGMENTS: usize = 16;
+/// Channels summed over in one go: their filters for a block stay in the first-level cache.
+const DEPTH: usize = 256;
+/// So many blocks that is at most.
+const SEGMENTS: usize = DEPTH / 4;
 
 struct Correlation<'a, S: Simd, const NV: usize> {
     tiling: Tiling,
@@ -276,8 +278,9 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     ) {
         let (_, filter_step) = self.filter_len();
         let mut segments = [Segment { a: input.start, b: filters, depth: 0 }; SEGMENTS];
-        for first in (0..self.from_blocks).step_by(SEGMENTS) {
-            let count = SEGMENTS.min(self.from_blocks - first);
+        let some = DEPTH / Self::BLOCK;
+        for first in (0..self.from_blocks).step_by(some) {
+            let count = some.min(self.from_blocks - first);
             for (block, segment) in (first..).zip(&mut segments[..count]) {
                 *segment = Segment {
                     a: input.start.wrapping_add(position * input.position_step + block * input.block_step),
