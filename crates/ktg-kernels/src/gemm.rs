@@ -61,7 +61,17 @@ impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isi
                     }
                 }
             }
-            for segment in self.segments {
+            for (i, segment) in self.segments.iter().enumerate() {
+                if A_ROW > 0 {
+                    // Rows of A lie side by side, its segments far apart, where the processor does not expect them.
+                    let next = match self.segments.get(i + 1) {
+                        Some(segment) => segment.a.wrapping_add(row * a_row),
+                        None => self.segments[0].a.wrapping_add((row + MR) * a_row),
+                    };
+                    for line in 0..(MR * A_ROW as usize * S::LANES).div_ceil(16) {
+                        S::prefetch(next.wrapping_add(16 * line));
+                    }
+                }
                 let (mut a, mut b) = (segment.a.add(row * a_row), segment.b);
                 for _ in 0..segment.depth {
                     let mut columns = [S::zero(); NV];

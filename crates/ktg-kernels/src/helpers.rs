@@ -206,7 +206,10 @@ mod tests {
         }));
         assert!(result.is_err());
         let done = AtomicUsize::new(0);
-        while !with_helpers(2, &|| drop(done.fetch_add(1, Ordering::Relaxed))) {}
+        let count = || {
+            done.fetch_add(1, Ordering::Relaxed);
+        };
+        while !with_helpers(2, &count) {}
         assert!(done.into_inner() >= 1);
     }
 }

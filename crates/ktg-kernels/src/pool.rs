@@ -1,5 +1,6 @@
 //! Max-pool and global average pool.
 
+use crate::direct::scatter;
 use crate::parallel::{Shared, filled, parallel};
 use crate::shape::{Features, Pool, Window};
 use crate::simd::{Simd, Task};
@@ -43,21 +44,40 @@ impl Task for MaxPlane<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Pool { window, height, width, output_width, .. } = *self.shape;
-        // First the maximum over the window's rows, for all columns at once.
-        let mut columns = vec![0.0; width];
+        let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *self.shape;
+        if !is_small(self.shape) {
+            for (i, y) in self.y.iter_mut().enumerate() {
+                *y = self.x[first_maximum(self.shape, self.x, i)];
+            }
+            return;
+        }
+        // First the maximum over the window's rows, for all columns at once. A border of -infinity leaves every maximum
+        // as it is, and all windows have the same width then.
+        let mut columns = vec![f32::NEG_INFINITY; width + 2 * padding];
         for (row, y) in self.y.chunks_exact_mut(output_width).enumerate() {
-            let rows = seen(row, window, height);
-            columns.copy_from_slice(&self.x[rows.start * width..][..width]);
+            let rows = seen(row, self.shape.window, height);
+            let inside = &mut columns[padding..padding + width];
+            inside.copy_from_slice(&self.x[rows.start * width..][..width]);
             for row in rows.skip(1) {
                 let row = &self.x[row * width..][..width];
-                columns.iter_mut().zip(row).for_each(|(most, x)| *most = larger(*most, *x));
+                inside.iter_mut().zip(row).for_each(|(most, x)| *most = larger(*most, *x));
             }
-            for (column, y) in y.iter_mut().enumerate() {
-                let seen = &columns[seen(column, window, width)];
-                *y = seen[1..].iter().fold(seen[0], |most, x| larger(most, *x));
+            // With the stride known to the compiler, several windows at once.
+            match stride {
+                1 => most_of_windows(&columns, y, kernel, 1),
+                2 => most_of_windows(&columns, y, kernel, 2),
+                _ => most_of_windows(&columns, y, kernel, stride),
             }
         }
+    }
+}
+
+/// Maximum of windows of `kernel` values, `stride` apart.
+#[inline(always)]
+fn most_of_windows(x: &[f32], y: &mut [f32], kernel: usize, stride: usize) {
+    y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y = *x);
+    for k in 1..kernel {
+        y.iter_mut().zip(x[k..].iter().step_by(stride)).for_each(|(y, x)| *y = larger(*y, *x));
     }
 }
 
@@ -89,27 +109,76 @@ impl Task for MaxPlaneBackward<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Pool { window, height, width, output_width, .. } = *self.shape;
+        let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *self.shape;
         self.dx.fill(0.0);
+        if !is_small(self.shape) {
+            for (i, gradient) in self.gradient.iter().enumerate() {
+                self.dx[first_maximum(self.shape, self.x, i)] += gradient;
+            }
+            return;
+        }
+        // The columns of every row sorted by their remainder by the stride: then each tap of the window reads the values
+        // of neighbouring results from neighbouring memory. A border of -infinity is never a maximum.
+        let sorted = (width + 2 * padding).div_ceil(stride);
+        let row_len = sorted * stride;
+        let mut rows = vec![f32::NEG_INFINITY; height * row_len];
+        for (to, from) in rows.chunks_exact_mut(row_len).zip(self.x.chunks_exact(width)) {
+            scatter(from, to, stride, padding, sorted);
+        }
+        let (mut values, mut taps) = (vec![0.0f32; output_width], vec![0u32; output_width]);
         for (row, gradient) in self.gradient.chunks_exact(output_width).enumerate() {
-            let rows = seen(row, window, height);
-            for (column, gradient) in gradient.iter().enumerate() {
-                let columns = seen(column, window, width);
-                let mut place = rows.start * width + columns.start;
-                let mut most = self.x[place];
-                for row in rows.clone() {
-                    for column in columns.clone() {
-                        let x = self.x[row * width + column];
-                        // The first NaN stays, unlike in `larger`, which may take any: they look the same.
-                        if x > most || (x.is_nan() && !most.is_nan()) {
-                            (most, place) = (x, row * width + column);
-                        }
+            values.fill(f32::NEG_INFINITY);
+            taps.fill(NO_TAP);
+            for y in seen(row, self.shape.window, height) {
+                for b in 0..kernel {
+                    let from = &rows[y * row_len + b % stride * sorted + b / stride..][..output_width];
+                    let tap = (y * kernel + b) as u32;
+                    for ((value, best), x) in values.iter_mut().zip(&mut taps).zip(from) {
+                        let better = comes_before(*x, *value);
+                        *value = if better { *x } else { *value };
+                        *best = if better { tap } else { *best };
                     }
                 }
+            }
+            for (column, (tap, gradient)) in taps.iter().zip(gradient).enumerate() {
+                let place = match *tap {
+                    // All values of the window are -infinity.
+                    NO_TAP => first_maximum(self.shape, self.x, row * output_width + column),
+                    tap => tap as usize / kernel * width + column * stride + tap as usize % kernel - padding,
+                };
                 self.dx[place] += gradient;
             }
         }
     }
+}
+
+const NO_TAP: u32 = u32::MAX;
+
+/// Whether borders are short and rows times taps fit 32 bits: so it is for all but absurd shapes.
+fn is_small(shape: &Pool) -> bool {
+    shape.window.kernel <= 64 && shape.height < (u32::MAX / 64) as usize
+}
+
+/// Where the maximum of result `i`'s window comes first.
+fn first_maximum(shape: &Pool, x: &[f32], i: usize) -> usize {
+    let columns = seen(i % shape.output_width, shape.window, shape.width);
+    let rows = seen(i / shape.output_width, shape.window, shape.height);
+    let mut best = rows.start * shape.width + columns.start;
+    for row in rows {
+        for at in row * shape.width + columns.start..row * shape.width + columns.end {
+            if comes_before(x[at], x[best]) {
+                best = at;
+            }
+        }
+    }
+    best
+}
+
+/// Whether x is a maximum rather than y, which came first: it is larger, or the only NaN of both. Without branches, which
+/// nothing could predict.
+#[inline(always)]
+fn comes_before(x: f32, y: f32) -> bool {
+    (x > y) | (x.is_nan() & !y.is_nan())
 }
 
 /// Planes that a task of the global pool handles at least.

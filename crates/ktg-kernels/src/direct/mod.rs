@@ -9,6 +9,7 @@ mod weights;
 
 pub(crate) use data::backward_data;
 pub(crate) use forward::forward;
+pub(crate) use source::scatter;
 pub(crate) use weights::backward_weights;
 
 use crate::simd::Simd;

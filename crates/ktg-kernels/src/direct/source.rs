@@ -140,8 +140,9 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Sorts a row's pixels by the remainder of their padded column.
-fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
+/// Sorts a row's pixels by the remainder of their padded column by the stride: there are `columns` of each remainder.
+#[inline(always)]
+pub(crate) fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
     if stride == 1 {
         to[padding..padding + from.len()].copy_from_slice(from);
         return;

@@ -89,6 +89,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn transpose(rows: &mut [Self::V]);
     unsafe fn sum(v: Self::V) -> f32;
 
+    /// Asks for the cache line of a value that will be read soon. Any address will do.
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+
     #[inline(always)]
     unsafe fn zero() -> Self::V {
         // SAFETY: needs only the level's instructions, as the caller grants.
