@@ -30,6 +30,8 @@ mod direct;
 mod gemm;
 mod helpers;
 mod kernels;
+#[cfg(test)]
+mod lanes;
 mod memory;
 mod norm;
 mod parallel;

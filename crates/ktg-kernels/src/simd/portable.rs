@@ -1,16 +1,16 @@
-//! Arrays of four, which compilers turn into the baseline vectors of every processor (SSE2, NEON).
+//! Arrays, which compilers turn into the vectors of the processor they compile for.
+
+use std::array::from_fn;
 
 use super::{Simd, Task};
 
+/// Vectors of N values, GEMM tiles of R rows. Other sizes than [`Portable`]'s serve tests: they run the code of wider
+/// levels on any machine.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable;
+pub(crate) struct Array<const N: usize, const R: usize>;
 
-type V = [f32; 4];
-
-#[inline(always)]
-fn each(f: impl Fn(usize) -> f32) -> V {
-    [f(0), f(1), f(2), f(3)]
-}
+/// Four values: the baseline vectors of x86-64 (SSE2) and ARM (NEON).
+pub(crate) type Portable = Array<4, 4>;
 
 /// One rounding where the processor has the instruction; elsewhere `f32::mul_add` would be a slow library call.
 #[inline(always)]
@@ -18,10 +18,10 @@ fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
 }
 
-impl Simd for Portable {
-    type V = V;
-    const LANES: usize = 4;
-    const ROWS: usize = 4;
+impl<const N: usize, const R: usize> Simd for Array<N, R> {
+    type V = [f32; N];
+    const LANES: usize = N;
+    const ROWS: usize = R;
 
     #[inline(always)]
     unsafe fn vectorize<T: Task>(task: T) -> T::Output {
@@ -30,62 +30,62 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn splat(x: f32) -> V {
-        [x; 4]
+    unsafe fn splat(x: f32) -> [f32; N] {
+        [x; N]
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> V {
-        // SAFETY: the caller grants four values; an array of f32 has the alignment of f32.
-        unsafe { from.cast::<V>().read() }
+    unsafe fn load(from: *const f32) -> [f32; N] {
+        // SAFETY: the caller grants N values; an array of f32 has the alignment of f32.
+        unsafe { from.cast::<[f32; N]>().read() }
     }
 
     #[inline(always)]
-    unsafe fn store(to: *mut f32, v: V) {
+    unsafe fn store(to: *mut f32, v: [f32; N]) {
         // SAFETY: as `load`.
-        unsafe { to.cast::<V>().write(v) }
+        unsafe { to.cast::<[f32; N]>().write(v) }
     }
 
     #[inline(always)]
-    unsafe fn fma(a: V, b: V, c: V) -> V {
-        each(|i| multiply_add(a[i], b[i], c[i]))
+    unsafe fn fma(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
+        from_fn(|i| multiply_add(a[i], b[i], c[i]))
     }
 
     #[inline(always)]
-    unsafe fn add(a: V, b: V) -> V {
-        each(|i| a[i] + b[i])
+    unsafe fn add(a: [f32; N], b: [f32; N]) -> [f32; N] {
+        from_fn(|i| a[i] + b[i])
     }
 
     #[inline(always)]
-    unsafe fn sub(a: V, b: V) -> V {
-        each(|i| a[i] - b[i])
+    unsafe fn sub(a: [f32; N], b: [f32; N]) -> [f32; N] {
+        from_fn(|i| a[i] - b[i])
     }
 
     #[inline(always)]
-    unsafe fn mul(a: V, b: V) -> V {
-        each(|i| a[i] * b[i])
+    unsafe fn mul(a: [f32; N], b: [f32; N]) -> [f32; N] {
+        from_fn(|i| a[i] * b[i])
     }
 
     #[inline(always)]
-    unsafe fn relu(x: V) -> V {
-        each(|i| if x[i] < 0.0 { 0.0 } else { x[i] })
+    unsafe fn relu(x: [f32; N]) -> [f32; N] {
+        from_fn(|i| if x[i] < 0.0 { 0.0 } else { x[i] })
     }
 
     #[inline(always)]
-    unsafe fn where_passed(y: V, v: V) -> V {
-        each(|i| if y[i] <= 0.0 { 0.0 } else { v[i] })
+    unsafe fn where_passed(y: [f32; N], v: [f32; N]) -> [f32; N] {
+        from_fn(|i| if y[i] <= 0.0 { 0.0 } else { v[i] })
     }
 
     #[inline(always)]
-    unsafe fn transpose(rows: &mut [V]) {
-        let r: [V; 4] = [rows[0], rows[1], rows[2], rows[3]];
-        for (i, row) in rows.iter_mut().enumerate().take(4) {
-            *row = each(|j| r[j][i]);
+    unsafe fn transpose(rows: &mut [[f32; N]]) {
+        let r: [[f32; N]; N] = from_fn(|i| rows[i]);
+        for (i, row) in rows.iter_mut().enumerate().take(N) {
+            *row = from_fn(|j| r[j][i]);
         }
     }
 
     #[inline(always)]
-    unsafe fn sum(v: V) -> f32 {
-        (v[0] + v[1]) + (v[2] + v[3])
+    unsafe fn sum(v: [f32; N]) -> f32 {
+        v.iter().sum()
     }
 }
