@@ -12,8 +12,8 @@ use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
 use ktg_nn::kernels::{self, Choice};
 use ktg_nn::loss::LossSettings;
 use ktg_nn::{Network, NetworkConfig, Wanted, ensemble_logits};
-use ktg_train::trainer::{Moment, Trainer};
 use ktg_train::SgdSettings;
+use ktg_train::trainer::{Moment, Trainer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
@@ -38,7 +38,8 @@ struct Args {
 }
 
 /// Network, batch, side of the images, classes.
-const NETWORKS: [(&str, usize, usize, usize); 2] = [("abn-resnet-18", 16, 224, 120), ("abn-resnet-cifar-20", 128, 32, 10)];
+const NETWORKS: [(&str, usize, usize, usize); 2] =
+    [("abn-resnet-18", 16, 224, 120), ("abn-resnet-cifar-20", 128, 32, 10)];
 /// Small: random labels cannot be learned, and the losses shall stay finite.
 const LEARNING_RATE: f64 = 0.01;
 

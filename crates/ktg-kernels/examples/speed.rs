@@ -36,8 +36,14 @@ const SHAPES: [[usize; 6]; 22] = [
 ];
 
 /// batch, channels, pixels.
-const NORMS: [[usize; 3]; 6] =
-    [[16, 64, 112 * 112], [16, 64, 56 * 56], [16, 512, 14 * 14], [128, 16, 32 * 32], [128, 64, 16 * 16], [128, 64, 8 * 8]];
+const NORMS: [[usize; 3]; 6] = [
+    [16, 64, 112 * 112],
+    [16, 64, 56 * 56],
+    [16, 512, 14 * 14],
+    [128, 16, 32 * 32],
+    [128, 64, 16 * 16],
+    [128, 64, 8 * 8],
+];
 
 /// Milliseconds, the median of at least 7 calls and 0.2 seconds.
 fn time(mut call: impl FnMut()) -> f64 {
@@ -66,7 +72,12 @@ fn main() {
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
     let filter = std::env::args().nth(1).unwrap_or_default();
     let kernels = Kernels::new();
-    println!("{}, {} threads, small product {:.0} GFLOP/s", kernels.level().name(), rayon::current_num_threads(), peak(kernels));
+    println!(
+        "{}, {} threads, small product {:.0} GFLOP/s",
+        kernels.level().name(),
+        rayon::current_num_threads(),
+        peak(kernels)
+    );
     println!("{:28} {:>16} {:>16} {:>16}", "ms (GFLOP/s)", "forward", "to images", "to weights");
     for [batch, input, output, side, kernel, stride] in SHAPES {
         let name = format!("{batch}x{input}->{output} @{side} {kernel}x{kernel} s{stride}");
@@ -89,7 +100,8 @@ fn main() {
     for [batch, channels, pixels] in NORMS {
         let name = format!("{batch}x{channels} {pixels} pixels, norm");
         if name.contains(&filter) {
-            let [forward, backward] = norm_times(kernels, Features::new(batch, channels, pixels).expect("a valid shape"));
+            let [forward, backward] =
+                norm_times(kernels, Features::new(batch, channels, pixels).expect("a valid shape"));
             println!("{name:28} {forward:>16} {backward:>16}");
         }
     }
@@ -106,8 +118,7 @@ fn norm_times(kernels: Kernels, shape: Features) -> [String; 2] {
     let result = kernels.batch_norm_train(&shape, &x, affine, fused).expect("valid arguments");
     let statistics = Statistics { mean: &result.mean, variance: &result.variance };
     let relu_output = Some(&result.output[..]);
-    let pass =
-        BackwardPass { x: &x, weight, epsilon: 1e-5, statistics, from_batch: true, relu_output, residual: true };
+    let pass = BackwardPass { x: &x, weight, epsilon: 1e-5, statistics, from_batch: true, relu_output, residual: true };
     let backward = time(|| drop(black_box(kernels.batch_norm_backward(&shape, &pass, &residual))));
     [(forward, 3), (backward, 5)].map(|(ms, tensors)| {
         let bytes = tensors * shape.len() * size_of::<f32>();

@@ -44,7 +44,9 @@ fn stride<S: Simd>(fixed: isize, runtime: usize) -> usize {
     }
 }
 
-impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isize> Gemm<'_, NV, A_ROW, A_STEP, B_STEP> {
+impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isize>
+    Gemm<'_, NV, A_ROW, A_STEP, B_STEP>
+{
     #[inline(always)]
     unsafe fn tile<S: Simd, const MR: usize>(&self, row: usize) {
         let a_row = stride::<S>(A_ROW, self.a_row);

@@ -94,7 +94,11 @@ impl Planes<*mut f32> {
                     for channel in 0..S::LANES {
                         if channel < self.channels {
                             let to = to.add(channel * self.stride);
-                            if n == S::LANES { S::store(to, block[channel]) } else { S::store_first(to, block[channel], n) }
+                            if n == S::LANES {
+                                S::store(to, block[channel])
+                            } else {
+                                S::store_first(to, block[channel], n)
+                            }
                         }
                     }
                 }

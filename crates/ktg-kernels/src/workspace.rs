@@ -60,12 +60,12 @@ impl Drop for Block {
 ///
 /// The memory is allocated.
 unsafe fn advise_huge_pages(start: *mut f32, bytes: usize) {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     // SAFETY: advice changes no contents.
     unsafe {
         libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     let _ = (start, bytes);
 }
 

@@ -51,8 +51,7 @@ fn compare<const N: usize, const D: usize>(
 fn convolutions() {
     let device = Device::flex().autodiff();
     for (kernel, stride, input, output) in [(3, 1, 10, 9), (3, 2, 10, 9), (1, 2, 3, 4), (7, 2, 3, 4)] {
-        let inputs =
-            [tensor(1, [2, input, 9, 11], &device), tensor(2, [output, input, kernel, kernel], &device)];
+        let inputs = [tensor(1, [2, input, 9, 11], &device), tensor(2, [output, input, kernel, kernel], &device)];
         let padding = kernel / 2;
         compare(
             &format!("{kernel}x{kernel} stride {stride}"),

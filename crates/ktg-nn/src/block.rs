@@ -74,9 +74,7 @@ impl Block {
         };
         let y = self.conv2.forward(self.bn1.forward_relu(self.conv1.forward(x), pass));
         match (&self.conv3, &self.bn3) {
-            (Some(conv), Some(bn)) => {
-                bn.forward_add_relu(conv.forward(self.bn2.forward_relu(y, pass)), shortcut, pass)
-            }
+            (Some(conv), Some(bn)) => bn.forward_add_relu(conv.forward(self.bn2.forward_relu(y, pass)), shortcut, pass),
             _ => self.bn2.forward_add_relu(y, shortcut, pass),
         }
     }

@@ -124,3 +124,39 @@ fn a_run_is_trained_judged_and_asked() {
     assert_eq!(value["nodes"].as_array().unwrap().len(), 2);
     assert!(bad(here, &["predict", "--run", "a", "none.png"]).contains("none.png"));
 }
+
+/// Losses of the first steps, of all nodes, as the run's metrics have them.
+fn first_losses(run: &Path) -> Vec<f64> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let steps = lines.filter(|line| line["kind"] == "step").take(2);
+    steps
+        .flat_map(|step| step["nodes"].as_array().unwrap().clone())
+        .map(|node| node["loss"].as_f64().unwrap())
+        .collect()
+}
+
+#[test]
+fn kernels_can_be_chosen_and_agree_with_the_reference() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let mut losses = Vec::new();
+    for kernels in ["reference", "portable", "auto"] {
+        let mut arguments = vec!["--kernels", kernels, "train", "--preset", "diverse", "--side", "12", "--epochs", "1"];
+        arguments.extend(["--architecture", "abn-resnet-cifar-8", "--batch-size", "20", "--log-every", "1"]);
+        arguments.extend(["--set", "split.train_share=0.02", "--set", "split.evaluate_on=search-split"]);
+        arguments.extend(["--out", kernels, "--seed", "1"]);
+        good(here, &arguments);
+        losses.push(first_losses(&here.join(kernels)));
+        let message = String::from_utf8(ktg(here, &["--kernels", "avx1024", "eval", kernels]).stderr).unwrap();
+        assert!(message.contains("reference, portable, avx2 or avx512"), "{message}");
+    }
+    let (reference, ours) = losses.split_first().unwrap();
+    assert!(reference.len() >= 4);
+    for ours in ours {
+        for (a, b) in ours.iter().zip(reference) {
+            assert!((a - b).abs() <= 1e-3 * b.abs(), "{ours:?} is not {reference:?}");
+        }
+    }
+    assert!(losses[0] != losses[1], "the reference is the kernels");
+}

@@ -310,9 +310,7 @@ impl<B: KernelOps + KernelGradients, C: CheckpointStrategy> KernelOps for Autodi
     fn kernel_max_pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         match MaxPool.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                prep.finish(PoolState { x: x.clone(), window }, B::kernel_max_pool(x, window))
-            }
+            OpsKind::Tracked(prep) => prep.finish(PoolState { x: x.clone(), window }, B::kernel_max_pool(x, window)),
             OpsKind::UnTracked(prep) => prep.finish(B::kernel_max_pool(x, window)),
         }
     }

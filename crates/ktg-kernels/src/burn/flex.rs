@@ -151,8 +151,7 @@ impl KernelGradients for Flex {
     }
 
     fn batch_norm_backward(gradient: Flat, state: NormBackward<Flex>) -> (Flat, Flat, Flat, Option<Flat>) {
-        let (gradient, x, weight) =
-            (gradient.to_contiguous(), state.x.to_contiguous(), state.weight.to_contiguous());
+        let (gradient, x, weight) = (gradient.to_contiguous(), state.x.to_contiguous(), state.weight.to_contiguous());
         let (mean, variance) = (state.mean.to_contiguous(), state.variance.to_contiguous());
         let output = state.relu_output.map(|y| y.to_contiguous());
         let pass = BackwardPass {

@@ -187,14 +187,7 @@ impl Folding {
 
     /// Sums the taps' contributions `[kernel * kernel]` rows of `[output_height * output_width]`, `step` values apart,
     /// into one plane of the image.
-    pub fn fold<S: Simd>(
-        &self,
-        taps: &[f32],
-        step: usize,
-        output: [usize; 2],
-        scratch: &mut [f32],
-        image: &mut [f32],
-    ) {
+    pub fn fold<S: Simd>(&self, taps: &[f32], step: usize, output: [usize; 2], scratch: &mut [f32], image: &mut [f32]) {
         // SAFETY: safe code, compiled for the level's instructions so that the additions become vectors.
         unsafe { S::vectorize(Fold { folding: self, taps, step, output, scratch, image }) }
     }

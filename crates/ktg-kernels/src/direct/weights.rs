@@ -74,9 +74,9 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                     for half in 0..NV {
                         let channel = channel + half * S::LANES;
                         let channels = output.saturating_sub(channel).min(S::LANES);
-                        let start = gradient.as_ptr().wrapping_add(
-                            (image * output + channel) * pixels + first_line * line + first,
-                        );
+                        let start = gradient
+                            .as_ptr()
+                            .wrapping_add((image * output + channel) * pixels + first_line * line + first);
                         // Lines of a piece follow each other; a piece of a line is a line of its own.
                         let planes = Planes { start, stride: pixels, channels, width: now };
                         // SAFETY: the pieces are within the gradient's planes, the columns have room.

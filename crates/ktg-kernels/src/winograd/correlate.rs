@@ -236,14 +236,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     /// # Safety
     ///
     /// `to` has room for a row of tiles of a block in each of the positions; `scratch` is as long as needed.
-    unsafe fn transform_input(
-        &self,
-        row: usize,
-        block: usize,
-        to: *mut f32,
-        position_step: usize,
-        scratch: *mut f32,
-    ) {
+    unsafe fn transform_input(&self, row: usize, block: usize, to: *mut f32, position_step: usize, scratch: *mut f32) {
         let (image, row) = self.tiling.locate(row);
         let pixels = self.tiling.pixels();
         for half in 0..NV {

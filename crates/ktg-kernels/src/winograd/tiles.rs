@@ -64,7 +64,8 @@ impl Task for Input {
                 }
             }
             let top = first + 1 - 4 * row;
-            let to = Grid { start: scratch.add((top * pixels + 1) * S::LANES), row_step: pixels, vector_step: S::LANES };
+            let to =
+                Grid { start: scratch.add((top * pixels + 1) * S::LANES), row_step: pixels, vector_step: S::LANES };
             planes.read::<S>(first..end, to);
             for pixel in 0..pixels {
                 let at = scratch.add(pixel * S::LANES);

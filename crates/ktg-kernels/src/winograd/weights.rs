@@ -166,7 +166,8 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         // Blocks of output channels that share the tiles of the images while these are near.
         let group = BLOCKS_AT_A_TIME.min(self.output_blocks / (2 * rayon::current_num_threads())).max(1);
         parallel(self.output_blocks.div_ceil(group), |task| {
-            let pairs = task * group * self.input_blocks..((task + 1) * group).min(self.output_blocks) * self.input_blocks;
+            let pairs =
+                task * group * self.input_blocks..((task + 1) * group).min(self.output_blocks) * self.input_blocks;
             let mut sums = buffer(pairs.len() * Self::PAIR);
             let sums = sums.as_mut_ptr();
             // SAFETY: the tiles are only read; the sums are this task's own, as are the weights of its blocks.
