@@ -222,10 +222,11 @@ pub(crate) fn global_average_pool_backward(shape: &Features, gradient: &[f32]) -
     let planes = shape.batch * shape.channels;
     let body = |dx: Shared| {
         parallel(planes.div_ceil(PLANES), |task| {
-            for plane in task * PLANES..((task + 1) * PLANES).min(planes) {
+            let some = task * PLANES..((task + 1) * PLANES).min(planes);
+            for (plane, gradient) in some.clone().zip(&gradient[some]) {
                 // SAFETY: each task writes its own planes.
                 let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * shape.pixels), shape.pixels) };
-                dx.fill(gradient[plane] / shape.pixels as f32);
+                dx.fill(gradient / shape.pixels as f32);
             }
         });
     };

@@ -167,7 +167,7 @@ parity! {
     resnet_50: "resnet-50-64px",
     abn_resnet_cifar_8: "abn-resnet-cifar-8-28px",
     abn_resnet_cifar_8_odd_side: "abn-resnet-cifar-8-17px",
-    abn_resnet_cifar_20: "abn-resnet-cifar-20-32px",
+    abn_resnet_cifar_20: "abn-resnet-cifar-20-16px",
     resnet_cifar_8: "resnet-cifar-8-28px",
     resnet_cifar_20: "resnet-cifar-20-32px",
 }
