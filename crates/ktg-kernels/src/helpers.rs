@@ -81,6 +81,8 @@ pub(crate) fn with_helpers(helpers: usize, body: &(dyn Fn() + Sync)) -> bool {
     // SAFETY: only the lifetime changes, and `Closing` keeps helpers from using the body after it.
     let body_for_all: *const (dyn Fn() + Sync) =
         unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(body) };
+    // Left behind where a giver's own share panicked too.
+    all.panicked.store(false, Ordering::Relaxed);
     // SAFETY: we hold `started`, and the last work was closed and left by all before its giver let go of it.
     unsafe { *all.work.get() = Some(Work { body: body_for_all, helpers }) };
     {
@@ -126,8 +128,10 @@ fn help(all: &Helpers, number: usize) {
         if let Some(work) = work.filter(|work| number < work.helpers) {
             // SAFETY: the body lives until we are outside again.
             let body = unsafe { &*work.body };
-            if catch_unwind(AssertUnwindSafe(body)).is_err() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
                 all.panicked.store(true, Ordering::Relaxed);
+                // Its destructor is somebody else's code: were it to panic, the giver would wait for ever.
+                std::mem::forget(payload);
             }
         }
         all.state.fetch_sub(1, Ordering::Release);

@@ -20,7 +20,8 @@
 //! as many threads as the current rayon pool has, and no result depends on their number.
 //!
 //! NaN and infinities spread as the definitions say, with one exception: Winograd's transforms mix the 36 pixels of a
-//! tile, so there a value that is not finite makes whole 4x4 tiles of the result NaN.
+//! tile, so there a value that is not finite may make whole 4x4 tiles of the result (or 3x3 filters of a gradient) NaN or
+//! infinite.
 //!
 //! Scratch memory is kept by each thread and used again; it is bounded by a few times that of the largest operation.
 

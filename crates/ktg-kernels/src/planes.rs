@@ -47,7 +47,8 @@ impl Planes<*const f32> {
             for column in groups(self.width, S::LANES) {
                 // SAFETY: `column + n` stays within the row, `channel` within the channels.
                 unsafe {
-                    let from = self.start.add(row * self.width + column);
+                    // Wrapping, because where there are no channels it may start behind the image.
+                    let from = self.start.wrapping_add(row * self.width + column);
                     let to_pixel = to.start.add((i * to.row_step + column) * to.vector_step);
                     let mut block = [S::zero(); 16];
                     // Constant indices (and conditions inside) keep the block in registers.

@@ -2,7 +2,7 @@
 
 use crate::direct::scatter;
 use crate::parallel::{Shared, filled, parallel};
-use crate::shape::{Features, Pool, Window};
+use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, Window};
 use crate::simd::{Simd, Task};
 
 /// The larger of both; NaN counts as largest, and the first of equals stays.
@@ -156,7 +156,7 @@ const NO_TAP: u32 = u32::MAX;
 
 /// Whether borders are short and rows times taps fit 32 bits: so it is for all but absurd shapes.
 fn is_small(shape: &Pool) -> bool {
-    shape.window.kernel <= 64 && shape.height < (u32::MAX / 64) as usize
+    shape.window.kernel <= LARGEST_BORDERED_POOL && shape.height < u32::MAX as usize / LARGEST_BORDERED_POOL
 }
 
 /// Where the maximum of result `i`'s window comes first.

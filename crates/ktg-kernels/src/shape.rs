@@ -58,6 +58,22 @@ pub struct Window {
 }
 
 impl Window {
+    /// The same window with a stride no larger than the padded image: it makes one step or none either way, and sizes
+    /// that are multiples of the stride stay near the image's. Errs if the padded image cannot be addressed.
+    fn with_bounded_stride(self, image: [usize; 2]) -> Result<Self, ShapeError> {
+        let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;
+        let side = image[0].max(image[1]).checked_add(border).ok_or(ShapeError::Overflow)?;
+        Ok(Self { stride: self.stride.min(side), ..self })
+    }
+
+    /// Values of a plane with its border, rows filled up to a multiple of the stride.
+    fn padded_plane(self, [height, width]: [usize; 2]) -> Result<usize, ShapeError> {
+        let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;
+        let side = |side: usize| side.checked_add(border).ok_or(ShapeError::Overflow);
+        let row = side(width)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
+        product(&[side(height)?, row])
+    }
+
     /// Positions along an image side: `(side + 2 padding - kernel) / stride + 1`.
     fn positions(&self, side: usize) -> Result<usize, ShapeError> {
         at_least_one(&[("the kernel", self.kernel), ("the stride", self.stride), ("an image side", side)])?;
@@ -100,7 +116,8 @@ impl Conv2d {
         at_least_one(&[("the batch", batch), ("the input channels", input), ("the output channels", output)])?;
         let [height, width] = image;
         let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
-        product(&[height + 2 * window.padding, width + 2 * window.padding, batch, input])?;
+        let window = window.with_bounded_stride(image)?;
+        product(&[window.padded_plane(image)?, batch, input])?;
         product(&[output_height + 8, output_width + 8, batch, output.max(input)])?;
         product(&[input, output, window.kernel, window.kernel])?;
         product(&[input, window.kernel, window.kernel, output_height, output_width])?;
@@ -171,6 +188,9 @@ impl Features {
     }
 }
 
+/// Side of the largest window for which pooling gives the image a border; no real one is larger.
+pub(crate) const LARGEST_BORDERED_POOL: usize = 64;
+
 /// The shape of a pooling operation on `planes` images `[height, width]` (batch times channels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
@@ -197,7 +217,11 @@ impl Pool {
             return Err(ShapeError::Window { window: kernel, side: height, padding });
         }
         let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
+        let window = window.with_bounded_stride(image)?;
         product(&[planes, height, width])?;
+        if kernel <= LARGEST_BORDERED_POOL {
+            product(&[planes, window.padded_plane(image)?])?;
+        }
         product(&[planes, output_height, output_width])?;
         Ok(Self { planes, height, width, window, output_height, output_width })
     }

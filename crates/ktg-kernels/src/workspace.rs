@@ -20,7 +20,7 @@ const HUGE_PAGE: usize = 2 << 20;
 impl Block {
     /// Memory for at least `len` values.
     fn new(len: usize) -> Self {
-        let bytes = (len * size_of::<f32>()).max(1);
+        let bytes = len.checked_mul(size_of::<f32>()).expect("a size within the address space").max(1);
         let (bytes, align) = if bytes >= HUGE_PAGE {
             (bytes.next_multiple_of(HUGE_PAGE), HUGE_PAGE)
         } else {
@@ -126,5 +126,35 @@ impl DerefMut for Buffer {
         let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
         // SAFETY: as in `deref`, and nobody else has the block.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Vec<usize> {
+        FREE.with_borrow(|free| free.iter().map(Block::len).collect())
+    }
+
+    #[test]
+    fn memory_is_used_again_and_bounded() {
+        let first = buffer(100_000).as_ptr();
+        assert_eq!(buffer(90_000).as_ptr(), first, "the free buffer is taken again");
+        for round in 1..100 {
+            let some: Vec<Buffer> = (0..10).map(|i| buffer(1000 * round * (i + 1))).collect();
+            assert!(some.iter().all(|b| b.as_ptr() as usize % 64 == 0));
+            drop(some);
+            assert!(kept().len() <= KEPT, "{:?}", kept());
+        }
+        assert!(kept().iter().sum::<usize>() < KEPT * 1_100_000, "{:?}", kept());
+    }
+
+    #[test]
+    fn the_smallest_that_fits_is_taken() {
+        drop([buffer(1_000_000), buffer(10_000)]);
+        let small = buffer(5_000);
+        assert!(kept().iter().any(|&len| len >= 1_000_000), "{:?}", kept());
+        drop(small);
     }
 }

@@ -167,3 +167,21 @@ fn sgd_steps_leave_tensors_that_others_hold_alone() {
     assert_close("parameter", new_w, w.clone() - expected_v * 0.1);
     assert_eq!((w.into_data(), v.into_data()), (kept_w, kept_v));
 }
+
+#[test]
+fn sgd_takes_views_of_larger_tensors() {
+    let device = Device::flex();
+    let step = SgdStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.0, first: true };
+    let (w, g) = (tensor::<1>(1, [10], &device), tensor::<1>(2, [3], &device));
+    let view = w.clone().narrow(0, 2, 3);
+    let (new, _) = kernels::sgd(view.clone(), g.clone(), view.clone(), step);
+    assert_close("parameter", new, view - g * 0.1);
+}
+
+#[test]
+#[should_panic(expected = "the weights are [output, input, kernel, kernel]")]
+fn weights_of_another_window_are_refused() {
+    let device = Device::flex();
+    let window = Window { kernel: 2, stride: 1, padding: 0 };
+    kernels::conv2d(tensor(1, [1, 9, 5, 5], &device), tensor(2, [2, 4, 3, 3], &device), window);
+}

@@ -239,3 +239,26 @@ proptest! {
         }
     }
 }
+
+/// A stride beyond the image makes one window, however large it is, and takes no memory.
+#[test]
+fn strides_beyond_the_image() {
+    let kernels = Kernels::new();
+    for stride in [5, 1 << 20, 1 << 40, 1 << 60, (1 << 61) + 1, 1 << 62, usize::MAX] {
+        for kernel in [1, 2, 3] {
+            let window = Window { kernel, stride, padding: 0 };
+            let small = Window { stride: 4, ..window };
+            let [shape, expected] =
+                [window, small].map(|window| Conv2d::new(2, 3, 5, [4, 4], window).expect("a valid shape"));
+            assert_eq!(shape, expected, "stride {stride}");
+            let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
+            let y = kernels.conv2d(&shape, &x, &w).unwrap();
+            assert_eq!(y.len(), 2 * 5);
+            assert_eq!(kernels.conv2d_backward_data(&shape, &y, &w).unwrap().len(), x.len());
+            assert_eq!(kernels.conv2d_backward_weights(&shape, &x, &y).unwrap().len(), w.len());
+            let pool = Pool::new(2, [4, 4], window).expect("a valid shape");
+            let y = kernels.max_pool(&pool, &x[..32]).unwrap();
+            assert_eq!(kernels.max_pool_backward(&pool, &x[..32], &y).unwrap().len(), 32);
+        }
+    }
+}

@@ -38,6 +38,7 @@ fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
 
 fn conv_shape(x: [usize; 4], weight: [usize; 4], window: Window) -> Conv2d {
     let [batch, input, height, width] = x;
+    assert_eq!(weight[1..], [input, window.kernel, window.kernel], "the weights are [output, input, kernel, kernel]");
     valid(Conv2d::new(batch, input, weight[0], [height, width], window))
 }
 
@@ -51,9 +52,17 @@ fn pool_shape(x: [usize; 4], window: Window) -> Pool {
     valid(Pool::new(batch * channels, [height, width], window))
 }
 
+/// The residual as it is added to x.
+fn contiguous_residual(residual: Option<Flat>, x: &Flat) -> Option<Flat> {
+    residual.map(|r| {
+        assert_eq!(r.shape(), x.shape(), "a residual has the shape of what it is added to");
+        r.to_contiguous()
+    })
+}
+
 fn norm_train(x: Flat, weight: Flat, bias: Flat, residual: Option<Flat>, options: NormOptions) -> (Flat, Flat, Flat) {
     let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-    let residual = residual.map(|r| r.to_contiguous());
+    let residual = contiguous_residual(residual, &x);
     let affine = Affine { weight: values(&weight), bias: values(&bias), epsilon: options.epsilon };
     let fused = Fused { residual: residual.as_ref().map(values), relu: options.relu };
     let result = valid(kernels().batch_norm_train(&features(&x), values(&x), affine, fused));
@@ -65,7 +74,7 @@ fn norm_train(x: Flat, weight: Flat, bias: Flat, residual: Option<Flat>, options
 fn norm_inference(x: Flat, channels: [Flat; 4], residual: Option<Flat>, options: NormOptions) -> Flat {
     let x = x.to_contiguous();
     let [weight, bias, mean, variance] = channels.map(|t| t.to_contiguous());
-    let residual = residual.map(|r| r.to_contiguous());
+    let residual = contiguous_residual(residual, &x);
     let affine = Affine { weight: values(&weight), bias: values(&bias), epsilon: options.epsilon };
     let statistics = Statistics { mean: values(&mean), variance: values(&variance) };
     let fused = Fused { residual: residual.as_ref().map(values), relu: options.relu };
@@ -189,9 +198,12 @@ impl KernelGradients for Flex {
 
 impl KernelOptimiser for Flex {
     fn kernel_sgd(parameter: Flat, gradient: Flat, velocity: Flat, step: SgdStep) -> (Flat, Flat) {
+        assert_eq!(parameter.shape(), gradient.shape(), "a gradient has the shape of its parameter");
+        assert_eq!(parameter.shape(), velocity.shape(), "a velocity has the shape of its parameter");
         let gradient = gradient.to_contiguous();
-        // `to_contiguous` keeps a handle on the tensor, which would make the writes below copy.
-        let contiguous = |t: Flat| if t.as_slice::<f32>().is_some() { t } else { t.to_contiguous() };
+        // `to_contiguous` gives a second handle on a tensor that is contiguous already, and the writes below would copy.
+        let whole = |t: &Flat| t.as_slice::<f32>().is_some_and(|s| s.len() == t.storage::<f32>().len());
+        let contiguous = |t: Flat| if whole(&t) { t } else { t.to_contiguous() };
         let (mut parameter, mut velocity) = (contiguous(parameter), contiguous(velocity));
         let (w, v) = (parameter.storage_mut::<f32>(), velocity.storage_mut::<f32>());
         valid(kernels().sgd(step, w, values(&gradient), v));

@@ -219,7 +219,7 @@ impl Task for Filters {
         for k in 0..self.depth {
             // SAFETY: the filters and the room for the result exist as the caller grants; a filter is 9 values.
             unsafe {
-                let from = self.weights.add(k * self.step);
+                let from = self.weights.wrapping_add(k * self.step);
                 let mut taps = [0.0f32; 9 * 16];
                 for lane in 0..S::LANES {
                     if lane < self.lanes {
