@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(buffer(90_000).as_ptr(), first, "the free buffer is taken again");
         for round in 1..100 {
             let some: Vec<Buffer> = (0..10).map(|i| buffer(1000 * round * (i + 1))).collect();
-            assert!(some.iter().all(|b| b.as_ptr() as usize % 64 == 0));
+            assert!(some.iter().all(|b| (b.as_ptr() as usize).is_multiple_of(64)));
             drop(some);
             assert!(kept().len() <= KEPT, "{:?}", kept());
         }
