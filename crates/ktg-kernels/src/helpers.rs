@@ -130,8 +130,10 @@ fn help(all: &Helpers, number: usize) {
             let body = unsafe { &*work.body };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
                 all.panicked.store(true, Ordering::Relaxed);
-                // Its destructor is somebody else's code: were it to panic, the giver would wait for ever.
-                std::mem::forget(payload);
+                // Its destructor is somebody else's code: were it to end this thread, the giver would wait for ever.
+                if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                    std::mem::forget(another);
+                }
             }
         }
         all.state.fetch_sub(1, Ordering::Release);
