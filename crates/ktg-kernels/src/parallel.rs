@@ -73,6 +73,23 @@ impl<'a> Shared<'a> {
         // SAFETY: granted by the caller.
         unsafe { self.start.add(index) }
     }
+
+    /// Adds to the `len` values from `start` on those of the other `parts`, `step` values apart, in order; the sums.
+    ///
+    /// # Safety
+    ///
+    /// All parts are within the slice and apart from each other, and no other thread uses them.
+    pub unsafe fn add_up(self, start: usize, len: usize, step: usize, parts: usize) -> &'a [f32] {
+        // SAFETY: granted by the caller.
+        unsafe {
+            let total = std::slice::from_raw_parts_mut(self.at(start), len);
+            for p in 1..parts {
+                let other = std::slice::from_raw_parts(self.at(start + p * step), len);
+                total.iter_mut().zip(other).for_each(|(total, other)| *total += other);
+            }
+            total
+        }
+    }
 }
 
 /// A vector of `len` values that `fill` writes.

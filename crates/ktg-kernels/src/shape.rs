@@ -66,6 +66,12 @@ impl Window {
         Ok(Self { stride: self.stride.min(side), ..self })
     }
 
+    /// Columns of each remainder by the stride where a row of `width` pixels and its border are sorted by it; the row is
+    /// stride times as long then.
+    pub(crate) fn sorted_columns(self, width: usize) -> usize {
+        (width + 2 * self.padding).div_ceil(self.stride)
+    }
+
     /// Values of a plane with its border, rows filled up to a multiple of the stride.
     fn padded_plane(self, [height, width]: [usize; 2]) -> Result<usize, ShapeError> {
         let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;

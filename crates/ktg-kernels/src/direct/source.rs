@@ -55,7 +55,7 @@ impl Geometry {
                 line_step: 0,
             };
         }
-        let columns = (width + 2 * window.padding).div_ceil(window.stride);
+        let columns = window.sorted_columns(width);
         let row_len = columns * window.stride;
         let plane_len = (height + 2 * window.padding) * row_len;
         Self {
@@ -175,7 +175,7 @@ pub(super) struct Folding {
 impl Folding {
     pub fn new(shape: &Conv2d) -> Self {
         let Conv2d { height, width, window, .. } = *shape;
-        let columns = (width + 2 * window.padding).div_ceil(window.stride);
+        let columns = window.sorted_columns(width);
         let row_len = columns * window.stride;
         Self { window, height, width, columns, row_len }
     }

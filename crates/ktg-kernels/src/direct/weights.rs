@@ -122,21 +122,15 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
 
     let body = |weights: Shared| {
         parallel(blocks, |b| {
-            for p in 1..parts {
-                // SAFETY: each task reads and writes its own block's sums.
-                unsafe {
-                    let total = std::slice::from_raw_parts_mut(sums.at(b * parts * sums_len), sums_len);
-                    let other = std::slice::from_raw_parts(sums.at((b * parts + p) * sums_len), sums_len);
-                    total.iter_mut().zip(other).for_each(|(total, other)| *total += other);
-                }
-            }
+            // SAFETY: each task reads and writes its own block's sums.
+            let total = unsafe { sums.add_up(b * parts * sums_len, sums_len, sums_len, parts) };
             for o in 0..block.min(output - b * block) {
                 for c in 0..input {
                     for tap in 0..taps {
-                        // SAFETY: as above; the weights are those of its own output channels.
+                        // SAFETY: the weights are those of the task's own output channels.
                         unsafe {
                             *weights.at(((b * block + o) * input + c) * taps + tap) =
-                                *sums.at(b * parts * sums_len + (tap * input + c) * block + o);
+                                total[(tap * input + c) * block + o];
                         }
                     }
                 }

@@ -1,7 +1,7 @@
 //! Forward, and backward to the images, which is the same with turned and transposed filters.
 
 use super::tiles::{Filters, Input, Output, TileRow, Tiles, scratch_len};
-use super::{POSITIONS, SKEW, Tiling, block};
+use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
 use crate::gemm::{Gemm, ONE, Segment};
 use crate::parallel::{Shared, filled, parallel};
 use crate::planes::Planes;
@@ -46,8 +46,6 @@ const KEPT_FILTERS: usize = 4 << 20;
 const LOCAL_INPUT: usize = 384 << 10;
 /// Tiles that one task multiplies at a time where the input of all tiles is transformed first.
 const TILES_AT_A_TIME: usize = 64;
-/// Blocks of the result's channels that one task multiplies with those tiles before it takes the next.
-const BLOCKS_AT_A_TIME: usize = 4;
 /// Channels summed over in one go: their filters for a block stay in the first-level cache.
 const DEPTH: usize = 256;
 /// So many blocks that is at most.
@@ -176,8 +174,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         let rows_at_a_time = self.tiling.rows_of(TILES_AT_A_TIME);
         let product_step = rows_at_a_time * columns * Self::BLOCK + SKEW;
         let product_len = POSITIONS * product_step;
-        // Blocks that share the input tiles while these are near, but enough tasks for all threads.
-        let group = BLOCKS_AT_A_TIME.min(self.to_blocks / (2 * rayon::current_num_threads())).max(1);
+        let group = blocks_at_a_time(self.to_blocks);
         parallel(self.to_blocks.div_ceil(group), |task| {
             let blocks = task * group..((task + 1) * group).min(self.to_blocks);
             let mut filters = buffer(blocks.len() * filter_len);

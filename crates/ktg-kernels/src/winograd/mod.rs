@@ -55,6 +55,12 @@ impl Tiling {
     }
 }
 
+/// Blocks of the result's channels that one task computes where the other operand does not fit its cache: they share
+/// what is near, but there are enough tasks for all threads.
+fn blocks_at_a_time(blocks: usize) -> usize {
+    4.min(blocks / (2 * rayon::current_num_threads())).max(1)
+}
+
 /// Channels side by side in the transformed tiles: NV vectors.
 const fn block<S: Simd>(nv: usize) -> usize {
     nv * S::LANES

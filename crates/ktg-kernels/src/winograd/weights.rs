@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::tiles::{FilterGradient, Gradient, Input, TileRow, Tiles, scratch_len};
-use super::{POSITIONS, SKEW, Tiling, block};
+use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
 use crate::gemm::{Gemm, ONE, Segment};
 use crate::parallel::{Shared, filled, parallel, part};
 use crate::planes::Planes;
@@ -31,9 +31,6 @@ const LOCAL_TILES: usize = 256 << 10;
 const SHARED_TILES: usize = 4 << 20;
 /// Bytes of the sums above which the batch is not cut at all: reading and writing them again would cost more.
 const LARGE_SUMS: usize = 6 << 20;
-
-/// Blocks of output channels that one task multiplies at a time where the batch is not cut.
-const BLOCKS_AT_A_TIME: usize = 4;
 
 struct WeightGradient<'a, S: Simd, const NV: usize> {
     tiling: Tiling,
@@ -120,11 +117,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         parallel(pairs, |pair| {
             // SAFETY: each task has its own pair of blocks.
             unsafe {
-                let total = std::slice::from_raw_parts_mut(sums.at(pair * Self::PAIR), Self::PAIR);
-                for p in 1..parts {
-                    let other = std::slice::from_raw_parts(sums.at((p * pairs + pair) * Self::PAIR), Self::PAIR);
-                    total.iter_mut().zip(other).for_each(|(total, other)| *total += other);
-                }
+                let total = sums.add_up(pair * Self::PAIR, Self::PAIR, pairs * Self::PAIR, parts);
                 self.finish(pair, total.as_ptr(), weights);
             }
         });
@@ -163,8 +156,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         let (mut images, mut gradient) = self.tile_buffers(count);
         let tiles = self.pair(&mut images, &mut gradient, count);
         self.transform_all(0..all_rows, tiles);
-        // Blocks of output channels that share the tiles of the images while these are near.
-        let group = BLOCKS_AT_A_TIME.min(self.output_blocks / (2 * rayon::current_num_threads())).max(1);
+        let group = blocks_at_a_time(self.output_blocks);
         parallel(self.output_blocks.div_ceil(group), |task| {
             let pairs =
                 task * group * self.input_blocks..((task + 1) * group).min(self.output_blocks) * self.input_blocks;
