@@ -222,8 +222,8 @@ pub(crate) fn frozen_message(source: Option<usize>, target: usize) -> String {
     format!("edge \"{edge}\" would train node {node}, which is frozen; remove the edge or \"frozen\" of node {node}")
 }
 
-/// An edge as it is written in files, such as `label -> 2`.
-pub(crate) fn edge_name(source: Option<usize>, target: usize) -> String {
+/// An edge as files write it, such as `label -> 2`; nodes are counted from 0 here, the source `None` is the label.
+pub fn edge_name(source: Option<usize>, target: usize) -> String {
     match source {
         None => format!("label -> {}", target + 1),
         Some(source) => format!("{} -> {}", source + 1, target + 1),

@@ -14,6 +14,8 @@ use serde::{Deserialize, Deserializer, de};
 use crate::error::Error;
 use crate::graph::Graph;
 
+pub use read::parse_edge;
+
 /// A parsed graph file: the graph, and on which line each node and edge is written.
 ///
 /// Later checks, such as whether an architecture exists, can so report their errors at the right

@@ -1,6 +1,7 @@
 //! The structure of a graph file, whatever its syntax.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use super::Document;
 use super::item::{Field, Item, Value, check_keys, check_unique, get};
@@ -128,7 +129,7 @@ fn node(field: &Field, origin: &str) -> Result<Node, Error> {
 fn edge(document: &mut Document, field: &Field) -> Result<(), Error> {
     let origin = document.origin.clone();
     let at = |error: Error| error.at(&origin, field.line);
-    let (source, target) = ends(&field.key, document.graph.len()).map_err(at)?;
+    let (source, target) = parse_edge(&field.key, document.graph.len()).map_err(at)?;
     let key = (source, target);
     if let Some(first) = document.edge_lines.get(&key) {
         let place = first.map_or(String::new(), |line| format!(" on line {line}"));
@@ -150,8 +151,11 @@ fn edge(document: &mut Document, field: &Field) -> Result<(), Error> {
     Ok(())
 }
 
-/// The source (`None`: the label) and target of an edge's key such as `1 -> 2`.
-fn ends(key: &str, m: usize) -> Result<(Option<usize>, usize), Error> {
+/// The source (`None`: the label) and target of an edge as files write it, such as `1 -> 2`, in a graph of `m` nodes.
+///
+/// # Errors
+/// If it is not written so, or such a graph cannot have this edge.
+pub fn parse_edge(key: &str, m: usize) -> Result<(Option<usize>, usize), Error> {
     let parts: Vec<&str> = key.split("->").map(str::trim).collect();
     let [source, target] = parts[..] else {
         return Err(Error::new(format!("an edge is written \"1 -> 2\" or \"label -> 1\", not {key:?}")));
@@ -217,15 +221,7 @@ fn label_gate(field: &Field, origin: &str) -> Result<Gate, Error> {
 fn transfer(field: &Field, origin: &str) -> Result<Transfer, Error> {
     let Value::Table(fields) = &field.item.value else {
         let text = field.item.text(origin, "a transfer edge")?;
-        let (design_text, gate) = match text.split_once(',') {
-            Some((design, gate)) => (design, Some(gate)),
-            None => (text, None),
-        };
-        let at = |error: Error| error.at(origin, field.item.line);
-        return Ok(Transfer {
-            design: design(design_text).map_err(at)?,
-            gate: gate.map_or(Ok(Gate::Through), str::parse).map_err(at)?,
-        });
+        return text.parse().map_err(|error: Error| error.at(origin, field.item.line));
     };
     check_keys(fields, origin, &["design", "gate"])?;
     let Some(item) = get(fields, "design") else {
@@ -242,6 +238,19 @@ fn transfer(field: &Field, origin: &str) -> Result<Transfer, Error> {
         }
     };
     Ok(Transfer { design, gate })
+}
+
+impl FromStr for Transfer {
+    type Err = Error;
+
+    /// Reads a transfer as files write it, such as `attention apart, linear`; the gate may be left out.
+    fn from_str(text: &str) -> Result<Transfer, Error> {
+        let (design_text, gate) = match text.split_once(',') {
+            Some((design, gate)) => (design, Some(gate)),
+            None => (text, None),
+        };
+        Ok(Transfer { design: design(design_text)?, gate: gate.map_or(Ok(Gate::Through), str::parse)? })
+    }
 }
 
 fn design(text: &str) -> Result<Design, Error> {

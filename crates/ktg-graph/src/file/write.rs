@@ -1,10 +1,12 @@
 //! Graphs to text, in the form that people would write.
 
+use std::fmt;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::gate::Gate;
-use crate::graph::{Graph, Node, edge_name};
+use crate::graph::{Graph, Node, Transfer, edge_name};
 
 impl Graph {
     /// The graph as TOML. Edges that are not written are left out; reading it back gives an equal
@@ -51,11 +53,7 @@ impl Graph {
             .filter(|(_, gate)| *gate != Gate::Cutoff)
             .map(|(target, gate)| (edge_name(None, target), gate.to_string()));
         let transfers = self.written_transfers().map(|(source, target, transfer)| {
-            let value = match transfer.gate {
-                Gate::Through => transfer.design.to_string(),
-                gate => format!("{}, {gate}", transfer.design),
-            };
-            (edge_name(Some(source), target), value)
+            (edge_name(Some(source), target), transfer.to_string())
         });
         labels.chain(transfers)
     }
@@ -65,6 +63,16 @@ impl Graph {
 impl Serialize for Graph {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.to_value().serialize(serializer)
+    }
+}
+
+/// As files write it, such as `attention apart, linear`.
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.gate {
+            Gate::Through => write!(f, "{}", self.design),
+            gate => write!(f, "{}, {gate}", self.design),
+        }
     }
 }
 

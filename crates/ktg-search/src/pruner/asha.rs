@@ -1,0 +1,89 @@
+//! Asynchronous successive halving.
+
+use super::{Pruner, Reported, Rungs, Verdict};
+use crate::Error;
+use crate::storage::RungValue;
+
+/// Asynchronous successive halving (Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020) in
+/// the form of Optuna's `SuccessiveHalvingPruner`, decision for decision: at each rung a trial goes on if it is among the
+/// best 1/eta of those that have reached the rung so far, or the best of them, and is stopped for good if not.
+///
+/// Rung k is at step `min_resource * reduction_factor ^ (min_early_stopping_rate + k)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asha {
+    /// The step of rung 0, if no rung is left out.
+    pub min_resource: i64,
+    /// eta.
+    pub reduction_factor: i64,
+    /// Rungs that are left out.
+    pub min_early_stopping_rate: u32,
+    /// So many trials are stopped at each rung whatever they are like.
+    pub bootstrap_count: usize,
+}
+
+impl Asha {
+    /// The step of a rung.
+    pub fn step(&self, rung: u32) -> i64 {
+        let factor = self.reduction_factor.checked_pow(self.min_early_stopping_rate + rung);
+        factor.and_then(|factor| factor.checked_mul(self.min_resource)).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a value is among those of a rung's values, of which it is one, that go on.
+    pub(super) fn is_top(&self, value: f64, mut values: Vec<f64>) -> bool {
+        let places = (values.len() / self.reduction_factor as usize).max(1);
+        values.sort_by(|a, b| b.total_cmp(a));
+        values.get(places - 1).is_none_or(|last| value >= *last)
+    }
+
+    /// The verdict, with the rung that it fell at; trials for which `counts` is false do not compete.
+    pub(super) fn judge_among(
+        &self,
+        study: &mut dyn Rungs,
+        trial: Reported,
+        counts: &dyn Fn(&RungValue) -> bool,
+    ) -> Result<(Verdict, u32), Error> {
+        let mut rung = trial.rungs;
+        let Some((&step, &value)) = trial.reports.last_key_value() else { return Ok((Verdict::Continue, rung)) };
+        loop {
+            if step < self.step(rung) {
+                return Ok((Verdict::Continue, rung));
+            }
+            if value.is_nan() {
+                return Ok((Verdict::Stop, rung));
+            }
+            study.complete(trial.id, rung, value)?;
+            let others = study.at(rung)?;
+            let others = others.iter().filter(|other| other.id != trial.id && counts(other));
+            let mut values: Vec<f64> = others.map(|other| other.value).collect();
+            values.push(value);
+            if values.len() <= self.bootstrap_count || !self.is_top(value, values) {
+                return Ok((Verdict::Stop, rung));
+            }
+            rung += 1;
+        }
+    }
+}
+
+impl Pruner for Asha {
+    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error> {
+        Ok(self.judge_among(study, trial, &|_| true)?.0)
+    }
+
+    fn decides_at(&self, step: i64) -> bool {
+        (0..).map(|rung| self.step(rung)).find(|at| *at >= step) == Some(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rungs_are_at_powers_of_the_reduction_factor() {
+        let asha = Asha { min_resource: 3, reduction_factor: 4, min_early_stopping_rate: 1, bootstrap_count: 0 };
+        assert_eq!([0, 1, 2].map(|rung| asha.step(rung)), [12, 48, 192]);
+        assert_eq!(asha.step(100), i64::MAX);
+        let deciding: Vec<i64> = (0..200).filter(|step| asha.decides_at(*step)).collect();
+        assert_eq!(deciding, [12, 48, 192]);
+    }
+}

@@ -1,0 +1,62 @@
+//! Hyperband.
+
+use std::ops::RangeInclusive;
+
+use super::{Asha, Pruner, Reported, Rungs, Verdict};
+use crate::Error;
+
+/// Hyperband (Li et al., JMLR 2018) in the form of Optuna's `HyperbandPruner`: several successive halvings that start at
+/// different steps, the brackets, among which trials are shared out by a hash of study and number; a trial competes with
+/// those of its bracket only.
+#[derive(Clone, Debug)]
+pub struct Hyperband {
+    study: String,
+    brackets: Vec<Asha>,
+    /// The share of each bracket in the trials.
+    budgets: Vec<u64>,
+}
+
+impl Hyperband {
+    /// For the study of this name, whose trials have between so many and so many steps; see [`Asha`] for the others.
+    pub fn new(study: &str, resources: RangeInclusive<i64>, reduction_factor: i64, bootstrap_count: usize) -> Self {
+        let (min_resource, max_resource) = resources.into_inner();
+        let (ratio, eta) = (max_resource.max(min_resource) as f64 / min_resource as f64, reduction_factor as f64);
+        // As Optuna rounds: log(243, 3) is a little below 5 there, too.
+        let count = (ratio.ln() / eta.ln()).floor() as u32 + 1;
+        let bracket =
+            |min_early_stopping_rate| Asha { min_resource, reduction_factor, min_early_stopping_rate, bootstrap_count };
+        let budget = |bracket: u32| {
+            let s = count - 1 - bracket;
+            (f64::from(count) * eta.powi(s as i32) / f64::from(s + 1)).ceil() as u64
+        };
+        Self {
+            study: study.to_owned(),
+            brackets: (0..count).map(bracket).collect(),
+            budgets: (0..count).map(budget).collect(),
+        }
+    }
+
+    /// The bracket of a trial.
+    pub fn bracket(&self, number: i64) -> usize {
+        let hash = crc32fast::hash(format!("{}_{number}", self.study).as_bytes());
+        let mut place = u64::from(hash) % self.budgets.iter().sum::<u64>();
+        let mut bracket = 0;
+        while place >= self.budgets[bracket] {
+            place -= self.budgets[bracket];
+            bracket += 1;
+        }
+        bracket
+    }
+}
+
+impl Pruner for Hyperband {
+    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error> {
+        let own = self.bracket(trial.number);
+        let counts = |other: &crate::storage::RungValue| self.bracket(other.number) == own;
+        Ok(self.brackets[own].judge_among(study, trial, &counts)?.0)
+    }
+
+    fn decides_at(&self, step: i64) -> bool {
+        self.brackets.iter().any(|bracket| bracket.decides_at(step))
+    }
+}

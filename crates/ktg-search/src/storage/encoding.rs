@@ -1,0 +1,118 @@
+//! Optuna's encodings of states, numbers and choices.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Value as Json, json};
+
+use super::connection::{Trouble, Value};
+
+/// The state of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// A worker is at it; without a heartbeat it is paused (see [`Study::pause`](super::Study::pause)).
+    Running,
+    /// It has a final value.
+    Complete,
+    /// It was stopped as hopeless.
+    Pruned,
+    /// It failed, or its worker died.
+    Fail,
+    /// Nobody is at it yet.
+    Waiting,
+}
+
+impl State {
+    /// All states.
+    pub const ALL: [State; 5] = [State::Running, State::Complete, State::Pruned, State::Fail, State::Waiting];
+
+    /// The name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Running => "RUNNING",
+            State::Complete => "COMPLETE",
+            State::Pruned => "PRUNED",
+            State::Fail => "FAIL",
+            State::Waiting => "WAITING",
+        }
+    }
+
+    /// Whether it can never change again.
+    pub fn is_finished(self) -> bool {
+        matches!(self, State::Complete | State::Pruned | State::Fail)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let state = State::ALL.into_iter().find(|state| state.name() == text);
+        state.ok_or_else(|| format!("\"{text}\" is not a state of a trial; the study is damaged"))
+    }
+}
+
+/// A number and its type, as the tables of values have them.
+pub(super) fn encode(value: f64) -> (Value, &'static str) {
+    match value {
+        v if v.is_nan() => (Value::Null, "NAN"),
+        f64::INFINITY => (Value::Null, "INF_POS"),
+        f64::NEG_INFINITY => (Value::Null, "INF_NEG"),
+        v => (Value::Real(v), "FINITE"),
+    }
+}
+
+/// The number that the tables mean.
+pub(super) fn decode(value: Option<f64>, kind: &str) -> Result<f64, Trouble> {
+    match (kind, value) {
+        ("FINITE", Some(v)) => Ok(v),
+        ("INF_POS", _) => Ok(f64::INFINITY),
+        ("INF_NEG", _) => Ok(f64::NEG_INFINITY),
+        ("NAN", _) => Ok(f64::NAN),
+        _ => Err(Trouble::Lasting(format!("a value of type \"{kind}\" is {value:?}; the study is damaged"))),
+    }
+}
+
+/// A number as an attribute. Python's JSON has infinities.
+pub(super) fn number_to_json(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        v if v.is_nan() => "NaN".to_owned(),
+        v => json!(v).to_string(),
+    }
+}
+
+/// The number of an attribute.
+pub(super) fn number_of_json(text: &str) -> Option<f64> {
+    text.trim().parse().ok()
+}
+
+/// An attribute; what is not JSON (such as Python's NaN) stays a text.
+pub(super) fn json(text: &str) -> Json {
+    serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.to_owned()))
+}
+
+/// `distribution_json` of a choice between texts.
+pub(super) fn categorical(choices: &[String]) -> String {
+    json!({"name": "CategoricalDistribution", "attributes": {"choices": choices}}).to_string()
+}
+
+/// What a parameter's row means: the choice of a categorical distribution, the number of any other.
+pub(super) fn parameter(value: f64, distribution: &str) -> Result<Json, Trouble> {
+    let distribution: Json = serde_json::from_str(distribution)
+        .map_err(|e| Trouble::Lasting(format!("a parameter's distribution is not JSON ({e}); the study is damaged")))?;
+    if distribution["name"] != "CategoricalDistribution" {
+        return Ok(json!(value));
+    }
+    let choice = distribution["attributes"]["choices"].get(value as usize);
+    choice.cloned().ok_or_else(|| {
+        Trouble::Lasting(format!("a parameter has the choice {value}, which does not exist; the study is damaged"))
+    })
+}

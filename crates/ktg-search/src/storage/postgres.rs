@@ -1,0 +1,133 @@
+//! PostgreSQL: a server, for workers on many machines.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use postgres::error::SqlState;
+use postgres::types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked};
+use postgres::{Client, Config, NoTls, Statement};
+
+use super::connection::{Connection, Dialect, Row, Trouble, Value};
+use super::schema;
+
+static DIALECT: Dialect = Dialect {
+    begin: "BEGIN",
+    durable: ("BEGIN; SET LOCAL synchronous_commit = on", "COMMIT"),
+    row_locks: true,
+    now: "timezone('UTC', clock_timestamp())",
+    beat: "CURRENT_TIMESTAMP",
+    seconds_ago: "timezone('UTC', clock_timestamp()) - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
+    tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
+    schema: schema::postgres,
+};
+
+pub(crate) struct Postgres {
+    client: Client,
+    /// Prepared statements by their text.
+    statements: HashMap<String, Statement>,
+}
+
+impl Postgres {
+    pub fn open(url: &str) -> Result<Self, Trouble> {
+        let mut config: Config = url.parse().map_err(|e: postgres::Error| {
+            let reason = e.source().map_or_else(|| e.to_string(), ToString::to_string);
+            Trouble::Lasting(format!("the URL cannot be understood: {reason}"))
+        })?;
+        // A server that vanishes without a word is noticed within a minute.
+        config
+            .application_name("ktg")
+            .connect_timeout(Duration::from_secs(10))
+            .keepalives_idle(Duration::from_secs(20))
+            .tcp_user_timeout(Duration::from_secs(60));
+        let mut client = config.connect(NoTls).map_err(|e| trouble(&e))?;
+        // Sessions in UTC, or Optuna's heartbeats look stale. Only commits that must outlive the server's crash wait for
+        // its disk. A worker that is stopped in the middle of a transaction must not hold the study for the others.
+        let settings = "SET TIME ZONE 'UTC'; SET synchronous_commit = off; \
+                        SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '60s'";
+        client.batch_execute(settings).map_err(|e| trouble(&e))?;
+        Ok(Self { client, statements: HashMap::new() })
+    }
+}
+
+impl Connection for Postgres {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble> {
+        let statement = match self.statements.get(sql) {
+            Some(statement) => statement.clone(),
+            None => {
+                let statement = self.client.prepare(sql).map_err(|e| trouble(&e))?;
+                self.statements.insert(sql.to_owned(), statement.clone());
+                statement
+            }
+        };
+        let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|value| value as _).collect();
+        let rows = self.client.query(&statement, &parameters).map_err(|e| trouble(&e))?;
+        rows.iter().map(|row| (0..row.len()).map(|i| value(row, i)).collect::<Result<_, _>>().map(Row)).collect()
+    }
+
+    fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
+        self.client.batch_execute(sql).map_err(|e| trouble(&e))
+    }
+}
+
+fn value(row: &postgres::Row, column: usize) -> Result<Value, Trouble> {
+    let value = match *row.columns()[column].type_() {
+        Type::INT4 => row.try_get::<_, Option<i32>>(column).map(|v| v.map(i64::from).into()),
+        Type::INT8 => row.try_get::<_, Option<i64>>(column).map(Into::into),
+        Type::FLOAT8 => row.try_get::<_, Option<f64>>(column).map(Into::into),
+        _ => row.try_get::<_, Option<String>>(column).map(Into::into),
+    };
+    value.map_err(|e| Trouble::Lasting(e.to_string()))
+}
+
+impl ToSql for Value {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match (self, ty) {
+            (Value::Null, _) => Ok(IsNull::Yes),
+            (Value::Int(v), &Type::INT4) => i32::try_from(*v)?.to_sql(ty, out),
+            (Value::Int(v), &Type::INT8) => v.to_sql(ty, out),
+            (Value::Int(v), &Type::FLOAT8) => (*v as f64).to_sql(ty, out),
+            (Value::Real(v), &Type::FLOAT8) => v.to_sql(ty, out),
+            // Optuna's states and value types are enums there.
+            (Value::Text(v), ty) if matches!(ty.kind(), Kind::Enum(_)) => {
+                out.extend_from_slice(v.as_bytes());
+                Ok(IsNull::No)
+            }
+            (Value::Text(v), &Type::TEXT | &Type::VARCHAR) => v.as_str().to_sql(ty, out),
+            (value, ty) => Err(format!("{value:?} does not fit the column type {ty}").into()),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+fn trouble(error: &postgres::Error) -> Trouble {
+    let Some(answer) = error.as_db_error() else {
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let io = error.source().is_some_and(|source| source.is::<std::io::Error>());
+        // The server cannot be reached, or went away.
+        return match error.is_closed() || io || error.to_string().contains("timed out") {
+            true => Trouble::Passing(format!("the server cannot be reached ({cause})")),
+            false => Trouble::Lasting(cause),
+        };
+    };
+    let text = answer.message().to_owned();
+    let code = answer.code();
+    let class = &code.code()[..2];
+    match class {
+        // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system.
+        "08" | "40" | "53" | "57" | "58" => Trouble::Passing(text),
+        "55" | "25" if *code != SqlState::READ_ONLY_SQL_TRANSACTION => Trouble::Passing(text),
+        // A standby that is about to take over cannot write yet.
+        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Trouble::Passing(text),
+        _ => Trouble::Lasting(text),
+    }
+}

@@ -1,0 +1,208 @@
+//! Whole studies, read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::connection::{Connection, Row, Trouble, Value};
+use super::encoding::{State, decode, json, parameter};
+use super::study::{FAILED_TRIAL, PAUSED};
+use super::{Storage, Study};
+use crate::Error;
+
+/// A trial as the database has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trial {
+    /// Its number in the study, from 0.
+    pub number: i64,
+    /// Key in the database.
+    #[serde(skip)]
+    pub id: i64,
+    /// Its state.
+    pub state: State,
+    /// When a worker took it, in UTC.
+    pub started: Option<String>,
+    /// When it ended, in UTC.
+    pub completed: Option<String>,
+    /// The final value; of a pruned trial, the last one.
+    pub value: Option<f64>,
+    /// Parameters by name: a choice, or a number.
+    pub parameters: BTreeMap<String, Json>,
+    /// Reported values by step.
+    pub reports: BTreeMap<i64, f64>,
+    /// User attributes.
+    pub attributes: BTreeMap<String, Json>,
+    /// System attributes: values at rungs, retries, parameters that were enqueued.
+    pub system: BTreeMap<String, Json>,
+}
+
+impl Serialize for State {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl Trial {
+    /// The last step and its value.
+    pub fn last_report(&self) -> Option<(i64, f64)> {
+        self.reports.last_key_value().map(|(step, value)| (*step, *value))
+    }
+
+    /// Whether it waits, as a running trial, for its continuation.
+    pub fn is_paused(&self) -> bool {
+        self.state == State::Running && self.attributes.contains_key(PAUSED)
+    }
+
+    /// Whether another trial repeats it.
+    pub fn is_retry(&self) -> bool {
+        self.system.contains_key(FAILED_TRIAL)
+    }
+
+    /// The number of rungs it has passed or been stopped at: its next one, counted from 0.
+    pub fn rung(&self) -> u32 {
+        (0..).find(|k| !self.system.contains_key(&format!("completed_rung_{k}"))).unwrap_or(0)
+    }
+}
+
+/// A line about a study.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudySummary {
+    /// Its name.
+    pub name: String,
+    /// Its directions, one for each value.
+    pub directions: Vec<String>,
+    /// The number of trials in each state that occurs.
+    pub states: BTreeMap<State, i64>,
+    /// The largest value of a complete trial.
+    pub best: Option<f64>,
+}
+
+impl Storage {
+    /// All studies, by name.
+    pub fn studies(&mut self) -> Result<Vec<StudySummary>, Error> {
+        self.run(|connection| {
+            let mut studies: BTreeMap<i64, StudySummary> = BTreeMap::new();
+            for row in connection.query("SELECT study_id, study_name FROM studies", &[])? {
+                let name = row.text(1)?.to_owned();
+                let summary = StudySummary { name, directions: vec![], states: BTreeMap::new(), best: None };
+                studies.insert(row.int(0)?, summary);
+            }
+            let directions = "SELECT study_id, CAST(direction AS TEXT) FROM study_directions ORDER BY objective";
+            let counts = "SELECT study_id, CAST(state AS TEXT), count(*) FROM trials GROUP BY study_id, state";
+            let best = "SELECT t.study_id, max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
+                        WHERE t.state = 'COMPLETE' GROUP BY t.study_id";
+            for row in connection.query(directions, &[])? {
+                let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
+                study.directions.push(row.text(1)?.to_owned());
+            }
+            for row in connection.query(counts, &[])? {
+                let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
+                study.states.insert(row.text(1)?.parse().map_err(Trouble::Lasting)?, row.int(2)?);
+            }
+            for row in connection.query(best, &[])? {
+                let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
+                study.best = row.real(1)?;
+            }
+            let mut studies: Vec<_> = studies.into_values().collect();
+            studies.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(studies)
+        })
+    }
+}
+
+impl Study {
+    /// All trials, by number.
+    pub fn trials(&mut self) -> Result<Vec<Trial>, Error> {
+        let scope = Scope { condition: "t.study_id = $1", key: self.id };
+        self.storage.run(|connection| read(connection, &scope))
+    }
+
+    /// The trials that have not finished, and those after the trial of key `id`, by number.
+    pub fn trials_since(&mut self, id: i64) -> Result<Vec<Trial>, Error> {
+        let condition = format!("t.study_id = $1 AND (t.trial_id > {id} OR t.state IN ('RUNNING', 'WAITING'))");
+        let scope = Scope { condition: &condition, key: self.id };
+        self.storage.run(|connection| read(connection, &scope))
+    }
+
+    /// One trial.
+    pub fn trial(&mut self, id: i64) -> Result<Option<Trial>, Error> {
+        let scope = Scope { condition: "t.trial_id = $1", key: id };
+        Ok(self.storage.run(|connection| read(connection, &scope))?.pop())
+    }
+
+    /// The number of trials that a worker has now: running, with a heartbeat.
+    pub fn busy(&mut self) -> Result<i64, Error> {
+        let id = self.id;
+        let select = "SELECT count(*) FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
+                      WHERE t.study_id = $1 AND t.state = 'RUNNING'";
+        self.storage.run(|c| c.query(select, &[id.into()])?.first().map_or(Ok(0), |row| row.int(0)))
+    }
+}
+
+/// Which trials.
+struct Scope<'a> {
+    condition: &'a str,
+    /// Parameter `$1` of the condition.
+    key: i64,
+}
+
+fn read(connection: &mut dyn Connection, scope: &Scope) -> Result<Vec<Trial>, Trouble> {
+    let mut trials: Vec<Trial> = Vec::new();
+    let mut index: HashMap<i64, usize> = HashMap::new();
+    let select = format!(
+        "SELECT t.trial_id, t.number, CAST(t.state AS TEXT), CAST(t.datetime_start AS TEXT), \
+         CAST(t.datetime_complete AS TEXT), v.value, CAST(v.value_type AS TEXT) \
+         FROM trials t LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0 \
+         WHERE {} ORDER BY t.trial_id",
+        scope.condition
+    );
+    for row in connection.query(&select, &[scope.key.into()])? {
+        let kind = row.optional_text(6)?;
+        let trial = Trial {
+            id: row.int(0)?,
+            number: row.int(1)?,
+            state: row.text(2)?.parse().map_err(Trouble::Lasting)?,
+            started: row.optional_text(3)?.map(str::to_owned),
+            completed: row.optional_text(4)?.map(str::to_owned),
+            value: kind.map(|kind| decode(row.real(5)?, kind)).transpose()?,
+            parameters: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            system: BTreeMap::new(),
+        };
+        index.insert(trial.id, trials.len());
+        trials.push(trial);
+    }
+    let mut each = |columns: &str, table: &str, add: &dyn Fn(&mut Trial, &Row) -> Result<(), Trouble>| {
+        let select = format!(
+            "SELECT x.trial_id, {columns} FROM trials t JOIN {table} x ON x.trial_id = t.trial_id WHERE {}",
+            scope.condition
+        );
+        for row in connection.query(&select, &[Value::from(scope.key)])? {
+            if let Some(&i) = index.get(&row.int(0)?) {
+                add(&mut trials[i], &row)?;
+            }
+        }
+        Ok::<(), Trouble>(())
+    };
+    each("x.param_name, x.param_value, x.distribution_json", "trial_params", &|trial, row| {
+        let value = row.real(2)?.unwrap_or(f64::NAN);
+        trial.parameters.insert(row.text(1)?.to_owned(), parameter(value, row.text(3)?)?);
+        Ok(())
+    })?;
+    let reports = "x.step, x.intermediate_value, CAST(x.intermediate_value_type AS TEXT)";
+    each(reports, "trial_intermediate_values", &|trial, row| {
+        trial.reports.insert(row.int(1)?, decode(row.real(2)?, row.text(3)?)?);
+        Ok(())
+    })?;
+    each("x.\"key\", x.value_json", "trial_user_attributes", &|trial, row| {
+        trial.attributes.insert(row.text(1)?.to_owned(), json(row.text(2)?));
+        Ok(())
+    })?;
+    each("x.\"key\", x.value_json", "trial_system_attributes", &|trial, row| {
+        trial.system.insert(row.text(1)?.to_owned(), json(row.text(2)?));
+        Ok(())
+    })?;
+    Ok(trials)
+}

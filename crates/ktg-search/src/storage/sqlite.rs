@@ -1,0 +1,103 @@
+//! SQLite: a file, for one machine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{ErrorCode, OpenFlags, params_from_iter};
+
+use super::connection::{Connection, Dialect, Row, Trouble, Value};
+use super::schema;
+
+static DIALECT: Dialect = Dialect {
+    begin: "BEGIN IMMEDIATE",
+    durable: ("PRAGMA synchronous = FULL; BEGIN IMMEDIATE", "COMMIT; PRAGMA synchronous = NORMAL"),
+    row_locks: false,
+    now: "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
+    beat: "CURRENT_TIMESTAMP",
+    seconds_ago: "strftime('%Y-%m-%d %H:%M:%S', 'now', '-' || $2 || ' seconds')",
+    tables: "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    schema: schema::sqlite,
+};
+
+/// How long SQLite itself waits for another writer before it says that the file is busy.
+const BUSY: Duration = Duration::from_secs(10);
+
+pub(crate) struct Sqlite(rusqlite::Connection);
+
+impl Sqlite {
+    /// Opens a file, which is changed by nothing but statements.
+    pub fn open(path: &Path, create: bool) -> Result<Self, Trouble> {
+        if !create && !path.exists() {
+            return Err(Trouble::Lasting("there is no such file".to_owned()));
+        }
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if create {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        }
+        let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(trouble)?;
+        connection.busy_timeout(BUSY).map_err(trouble)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Self(connection))
+    }
+
+    /// Readers and a writer that do not wait for each other, and commits that need no sync: what is committed outlives
+    /// the process, and what must outlive a power cut is written by a durable transaction.
+    pub fn tune(&mut self) -> Result<(), Trouble> {
+        self.batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+    }
+}
+
+impl Connection for Sqlite {
+    fn dialect(&self) -> &'static Dialect {
+        &DIALECT
+    }
+
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble> {
+        let mut statement = self.0.prepare_cached(sql).map_err(trouble)?;
+        let columns = statement.column_count();
+        let parameters = parameters.iter().map(|value| match value {
+            Value::Null => rusqlite::types::Value::Null,
+            Value::Int(v) => (*v).into(),
+            Value::Real(v) => (*v).into(),
+            Value::Text(v) => v.clone().into(),
+        });
+        let mut rows = statement.query(params_from_iter(parameters)).map_err(trouble)?;
+        let mut answer = Vec::new();
+        while let Some(row) = rows.next().map_err(trouble)? {
+            let value = |i| match row.get_ref(i).map_err(trouble)? {
+                ValueRef::Null => Ok(Value::Null),
+                ValueRef::Integer(v) => Ok(Value::Int(v)),
+                ValueRef::Real(v) => Ok(Value::Real(v)),
+                ValueRef::Text(v) => Ok(Value::Text(String::from_utf8_lossy(v).into_owned())),
+                ValueRef::Blob(_) => Err(Trouble::Lasting("an answer holds binary data; the study is damaged".into())),
+            };
+            answer.push(Row((0..columns).map(value).collect::<Result<_, _>>()?));
+        }
+        Ok(answer)
+    }
+
+    fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
+        self.0.execute_batch(sql).map_err(trouble)
+    }
+}
+
+fn trouble(error: rusqlite::Error) -> Trouble {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Trouble::Passing("another process holds the database".to_owned())
+        }
+        Some(ErrorCode::DiskFull) => Trouble::Passing("the disk is full".to_owned()),
+        Some(ErrorCode::SystemIoFailure) => Trouble::Passing(format!("the disk reports an error ({text})")),
+        Some(ErrorCode::NotADatabase) => Trouble::Lasting("the file is not an SQLite database".to_owned()),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            Trouble::Lasting(format!("the database is damaged ({text}); restore a copy, or choose another file"))
+        }
+        Some(ErrorCode::CannotOpen) => {
+            Trouble::Lasting(format!("the file cannot be opened ({text}); does its directory exist?"))
+        }
+        Some(ErrorCode::ReadOnly) => Trouble::Lasting("the file cannot be written".to_owned()),
+        _ => Trouble::Lasting(text),
+    }
+}

@@ -1,0 +1,165 @@
+//! Storage URLs, written as SQLAlchemy (and so Optuna) writes them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::Error;
+
+/// Where studies are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StorageUrl {
+    /// `sqlite:///relative/path` or `sqlite:////absolute/path`: a file.
+    Sqlite(PathBuf),
+    /// `postgresql://user:password@host:port/database`: a server. The text is what a PostgreSQL client expects.
+    Postgres(String),
+}
+
+impl StorageUrl {
+    /// The storage in a file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::Sqlite(path.into())
+    }
+
+    /// The same, with a relative path starting at `base`.
+    pub fn from_base(self, base: &Path) -> Self {
+        match self {
+            Self::Sqlite(path) => Self::Sqlite(base.join(path)),
+            other => other,
+        }
+    }
+}
+
+impl FromStr for StorageUrl {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let error = |reason: &str| {
+            let example = "write sqlite:///studies.db or postgresql://user:password@host/database";
+            Error::Url(format!("the storage \"{}\" {reason}; {example}", without_password(text)))
+        };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(error("is not a URL"));
+        };
+        if text.contains('\0') {
+            return Err(error("contains a NUL character"));
+        }
+        // SQLAlchemy names the Python driver after a plus; it does not matter here.
+        match scheme.split('+').next().unwrap_or_default() {
+            "sqlite" => {
+                let Some(path) = rest.strip_prefix('/') else {
+                    return Err(error(
+                        "has two slashes where an SQLite file needs three, or four for an absolute path",
+                    ));
+                };
+                if path.is_empty() || path == ":memory:" {
+                    return Err(error("names a database in memory, which ends with the program"));
+                }
+                if path.contains('?') || path.contains('#') {
+                    return Err(error("has options, which an SQLite storage does not take here"));
+                }
+                if path.ends_with('/') {
+                    return Err(error("names a directory"));
+                }
+                Ok(Self::Sqlite(PathBuf::from(path)))
+            }
+            "postgresql" | "postgres" if rest.is_empty() => Err(error("names no server")),
+            "postgresql" | "postgres" => Ok(Self::Postgres(format!("postgresql://{rest}"))),
+            _ => Err(error("is of a kind that is not supported")),
+        }
+    }
+}
+
+impl fmt::Display for StorageUrl {
+    /// As it may be shown: without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:///{}", path.display()),
+            Self::Postgres(url) => f.write_str(&without_password(url)),
+        }
+    }
+}
+
+impl fmt::Debug for StorageUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StorageUrl({self})")
+    }
+}
+
+/// The URL with `***` for everything that may be a password.
+fn without_password(url: &str) -> String {
+    let start = url.find("://").map_or(0, |i| i + 3);
+    let (scheme, rest) = url.split_at(start);
+    // A careless password may hold slashes or at signs: hide up to the last at sign.
+    let rest = match rest.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => rest.to_owned(),
+        },
+        None => rest.to_owned(),
+    };
+    let hidden = match rest.find("password=") {
+        Some(i) => {
+            let (before, after) = rest.split_at(i + "password=".len());
+            let end = after.find('&').unwrap_or(after.len());
+            format!("{before}***{}", &after[end..])
+        }
+        None => rest,
+    };
+    format!("{scheme}{hidden}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<StorageUrl, String> {
+        text.parse().map_err(|e: Error| e.to_string())
+    }
+
+    #[test]
+    fn optunas_forms_are_read() {
+        assert_eq!(parse("sqlite:///a/b.db"), Ok(StorageUrl::file("a/b.db")));
+        assert_eq!(parse("sqlite:////a/b c.db"), Ok(StorageUrl::file("/a/b c.db")));
+        assert_eq!(parse("sqlite+pysqlite:///a.db"), Ok(StorageUrl::file("a.db")));
+        let url = parse("postgresql+psycopg2://me:secret@host:5433/db").unwrap();
+        assert_eq!(url, StorageUrl::Postgres("postgresql://me:secret@host:5433/db".to_owned()));
+        assert_eq!(url.to_string(), "postgresql://me:***@host:5433/db");
+        assert_eq!(parse("sqlite:///x").unwrap().from_base(Path::new("/d")), StorageUrl::file("/d/x"));
+    }
+
+    #[test]
+    fn mistakes_get_a_sentence_that_shows_how() {
+        for (text, reason) in [
+            ("studies.db", "is not a URL"),
+            ("sqlite://studies.db", "needs three"),
+            ("sqlite:///:memory:", "in memory"),
+            ("sqlite:///", "in memory"),
+            ("sqlite:///a/", "directory"),
+            ("sqlite:///a?mode=ro", "options"),
+            ("mysql://host/db", "not supported"),
+            ("postgresql://", "names no server"),
+        ] {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(reason) && message.contains("sqlite:///studies.db"), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_url_or_an_error_and_passwords_stay_hidden(text in "\\PC{0,80}") {
+            let _ = parse(&text);
+            let _ = parse(&format!("sqlite:///{text}"));
+            let shown = |url: &str| match parse(url) {
+                Ok(url) => format!("{url} {url:?}"),
+                Err(message) => message,
+            };
+            for scheme in ["postgresql", "mysql"] {
+                let shown = shown(&format!("{scheme}://me:se{text}cret@h/db"));
+                prop_assert!(!shown.contains("cret"), "{}", shown);
+            }
+        }
+    }
+}
