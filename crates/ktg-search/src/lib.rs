@@ -1,10 +1,24 @@
-//! Finds knowledge transfer graphs.
+//! Finds knowledge transfer graphs: the heart of the thesis, where the graph is found, not written.
+//!
+//! A [`Space`] says which graphs there are (SPEC 8); a [`sampler`] chooses the next one, an [`Objective`] judges it step
+//! by step, a [`pruner`] stops what is hopeless. All of it is kept in a [`storage::Study`], in Optuna's schema, and as
+//! many [`Worker`]s as there are machines share a study.
+//!
+//! This crate never trains: the objective is a trait.
 
 mod error;
+mod history;
+mod objective;
 pub mod pruner;
+mod pulse;
 pub mod sampler;
-pub mod settings;
-pub mod space;
+mod settings;
+mod space;
 pub mod storage;
+mod worker;
 
 pub use error::Error;
+pub use objective::{Ended, Objective, Task};
+pub use settings::{EdgeChoice, EdgeSettings, PrunerKind, SamplerKind, SearchSettings};
+pub use space::{Genes, Parameter, Space};
+pub use worker::{Event, Origin, Outcome, REASON, RUN, SPACE, Worker, WorkerSettings};

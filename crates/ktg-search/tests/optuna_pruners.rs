@@ -56,7 +56,9 @@ fn pruner(case: &Json) -> Box<dyn Pruner> {
         }),
         "hyperband" => {
             let study = case["study"].as_str().unwrap();
-            let hyperband = Hyperband::new(study, int("min_resource"), int("max_resource"), int("reduction_factor"));
+            let resources = int("min_resource")..=int("max_resource");
+            let bootstrap = int("bootstrap_count") as usize;
+            let hyperband = Hyperband::new(study, resources, int("reduction_factor"), bootstrap);
             for (number, bracket) in case["brackets"].as_array().unwrap().iter().enumerate() {
                 assert_eq!(hyperband.bracket(number as i64) as i64, bracket.as_i64().unwrap());
             }
@@ -92,7 +94,7 @@ fn every_verdict_and_every_rung_is_optunas() {
             }
             reports.insert(event["step"].as_i64().unwrap(), sign * number(&event["value"]));
             let rungs = study.rungs.iter().filter(|value| value.id == trial).count() as u32;
-            let verdict = pruner.judge(&mut study, Reported { id: trial, number: trial, rungs, reports }).unwrap();
+            let verdict = pruner.judge(&mut study, &mut Reported { id: trial, number: trial, rungs, reports }).unwrap();
             let expected = event["prune"].as_bool().unwrap();
             assert_eq!(verdict == Verdict::Stop, expected, "{name}: {event}");
             verdicts += 1;

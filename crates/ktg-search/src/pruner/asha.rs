@@ -35,38 +35,36 @@ impl Asha {
         values.get(places - 1).is_none_or(|last| value >= *last)
     }
 
-    /// The verdict, with the rung that it fell at; trials for which `counts` is false do not compete.
+    /// The verdict; trials for which `counts` is false do not compete.
     pub(super) fn judge_among(
         &self,
         study: &mut dyn Rungs,
-        trial: Reported,
+        trial: &mut Reported,
         counts: &dyn Fn(&RungValue) -> bool,
-    ) -> Result<(Verdict, u32), Error> {
-        let mut rung = trial.rungs;
-        let Some((&step, &value)) = trial.reports.last_key_value() else { return Ok((Verdict::Continue, rung)) };
-        loop {
-            if step < self.step(rung) {
-                return Ok((Verdict::Continue, rung));
-            }
+    ) -> Result<Verdict, Error> {
+        let Some((&step, &value)) = trial.reports.last_key_value() else { return Ok(Verdict::Continue) };
+        while step >= self.step(trial.rungs) {
             if value.is_nan() {
-                return Ok((Verdict::Stop, rung));
+                return Ok(Verdict::Stop);
             }
+            let rung = trial.rungs;
             study.complete(trial.id, rung, value)?;
+            trial.rungs += 1;
             let others = study.at(rung)?;
             let others = others.iter().filter(|other| other.id != trial.id && counts(other));
             let mut values: Vec<f64> = others.map(|other| other.value).collect();
             values.push(value);
             if values.len() <= self.bootstrap_count || !self.is_top(value, values) {
-                return Ok((Verdict::Stop, rung));
+                return Ok(Verdict::Stop);
             }
-            rung += 1;
         }
+        Ok(Verdict::Continue)
     }
 }
 
 impl Pruner for Asha {
-    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error> {
-        Ok(self.judge_among(study, trial, &|_| true)?.0)
+    fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error> {
+        self.judge_among(study, trial, &|_| true)
     }
 
     fn decides_at(&self, step: i64) -> bool {

@@ -50,10 +50,10 @@ impl Hyperband {
 }
 
 impl Pruner for Hyperband {
-    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error> {
+    fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error> {
         let own = self.bracket(trial.number);
         let counts = |other: &crate::storage::RungValue| self.bracket(other.number) == own;
-        Ok(self.brackets[own].judge_among(study, trial, &counts)?.0)
+        self.brackets[own].judge_among(study, trial, &counts)
     }
 
     fn decides_at(&self, step: i64) -> bool {

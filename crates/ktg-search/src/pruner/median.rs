@@ -24,7 +24,7 @@ impl Default for Median {
 }
 
 impl Pruner for Median {
-    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error> {
+    fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error> {
         let Some((&step, _)) = trial.reports.last_key_value() else { return Ok(Verdict::Continue) };
         let (others, complete) = study.complete_trials_at(step)?;
         if complete == 0 || complete < self.startup_trials || step < self.warmup_steps {

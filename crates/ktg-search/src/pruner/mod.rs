@@ -28,13 +28,13 @@ pub enum Verdict {
 }
 
 /// A trial that has just reported.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reported<'a> {
     /// Key in the storage.
     pub id: i64,
     /// Number in the study.
     pub number: i64,
-    /// The number of rungs it has completed.
+    /// The number of rungs it has completed; the pruner counts on.
     pub rungs: u32,
     /// All its reports; larger values are better.
     pub reports: &'a BTreeMap<i64, f64>,
@@ -69,7 +69,7 @@ impl Rungs for Study {
 /// Decides which trials go on.
 pub trait Pruner: Send {
     /// Decides about a trial after its newest report.
-    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error>;
+    fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error>;
 
     /// Whether a report at this step can decide anything that a later one cannot: it must then be made.
     fn decides_at(&self, step: i64) -> bool;
@@ -91,7 +91,7 @@ pub trait Pruner: Send {
 pub struct Never;
 
 impl Pruner for Never {
-    fn judge(&self, _: &mut dyn Rungs, _: Reported) -> Result<Verdict, Error> {
+    fn judge(&self, _: &mut dyn Rungs, _: &mut Reported) -> Result<Verdict, Error> {
         Ok(Verdict::Continue)
     }
 

@@ -11,11 +11,11 @@ use crate::storage::{PausedTrial, RungValue};
 pub struct Promotion(pub Asha);
 
 impl Pruner for Promotion {
-    fn judge(&self, study: &mut dyn Rungs, trial: Reported) -> Result<Verdict, Error> {
+    fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error> {
         let diverged = trial.reports.last_key_value().is_some_and(|(_, value)| value.is_nan());
-        Ok(match self.0.judge_among(study, trial, &|_| true)? {
-            (Verdict::Stop, rung) if !diverged => Verdict::Pause(rung),
-            (verdict, _) => verdict,
+        Ok(match self.0.judge(study, trial)? {
+            Verdict::Stop if !diverged => Verdict::Pause(trial.rungs - 1),
+            verdict => verdict,
         })
     }
 

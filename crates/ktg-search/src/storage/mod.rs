@@ -23,6 +23,7 @@ use connection::{Connection, Trouble};
 pub use encoding::State;
 pub use read::{StudySummary, Trial};
 pub use retry::Reaped;
+pub(crate) use study::GRAPH;
 pub use study::{Claimed, Inserted, NewTrial, PausedTrial, RungValue, Study};
 pub use url::StorageUrl;
 

@@ -22,6 +22,9 @@ static DIALECT: Dialect = Dialect {
     schema: schema::postgres,
 };
 
+/// So many statements are kept prepared.
+const MOST_STATEMENTS: usize = 200;
+
 pub(crate) struct Postgres {
     client: Client,
     /// Prepared statements by their text.
@@ -59,6 +62,10 @@ impl Connection for Postgres {
         let statement = match self.statements.get(sql) {
             Some(statement) => statement.clone(),
             None => {
+                // Statements over lists of trials have many texts; the server keeps what this keeps.
+                if self.statements.len() >= MOST_STATEMENTS {
+                    self.statements.clear();
+                }
                 let statement = self.client.prepare(sql).map_err(|e| trouble(&e))?;
                 self.statements.insert(sql.to_owned(), statement.clone());
                 statement

@@ -118,11 +118,34 @@ impl Study {
         self.storage.run(|connection| read(connection, &scope))
     }
 
-    /// The trials that have not finished, and those after the trial of key `id`, by number.
-    pub fn trials_since(&mut self, id: i64) -> Result<Vec<Trial>, Error> {
-        let condition = format!("t.study_id = $1 AND (t.trial_id > {id} OR t.state IN ('RUNNING', 'WAITING'))");
-        let scope = Scope { condition: &condition, key: self.id };
-        self.storage.run(|connection| read(connection, &scope))
+    /// Key, state and, of paused ones, rung of all trials.
+    pub fn progress(&mut self) -> Result<Vec<(i64, State, Option<u32>)>, Error> {
+        let id = self.id;
+        let select = "SELECT t.trial_id, CAST(t.state AS TEXT), a.value_json FROM trials t \
+                      LEFT JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.\"key\" = $1 \
+                      WHERE t.study_id = $2";
+        self.storage.run(|connection| {
+            let rows = connection.query(select, &[PAUSED.into(), id.into()])?;
+            let progress = |row: &Row| {
+                let state = row.text(1)?.parse().map_err(Trouble::Lasting)?;
+                let rung = row.optional_text(2)?.and_then(|rung| rung.parse().ok());
+                Ok((row.int(0)?, state, rung))
+            };
+            rows.iter().map(progress).collect()
+        })
+    }
+
+    /// The trials of these keys, by number.
+    pub fn trials_of(&mut self, ids: &[i64]) -> Result<Vec<Trial>, Error> {
+        let mut trials = Vec::new();
+        for ids in ids.chunks(500) {
+            let ids = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+            let condition = format!("t.study_id = $1 AND t.trial_id IN ({ids})");
+            let scope = Scope { condition: &condition, key: self.id };
+            trials.extend(self.storage.run(|connection| read(connection, &scope))?);
+        }
+        trials.sort_by_key(|trial| trial.number);
+        Ok(trials)
     }
 
     /// One trial.

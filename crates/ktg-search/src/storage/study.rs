@@ -41,8 +41,6 @@ pub struct NewTrial<'a> {
     pub parameters: Vec<(&'a str, &'a [String], usize)>,
     /// Canonical hash of the graph.
     pub graph: String,
-    /// Names this piece of work; no two are called alike.
-    pub worker: &'a str,
 }
 
 /// What became of a trial to add.
@@ -168,14 +166,15 @@ impl Study {
         }
     }
 
-    /// Adds a trial, running, unless the study knows its graph or has `limit` trials (retries do not count).
-    pub fn insert(&mut self, new: &NewTrial, limit: i64) -> Result<Inserted, Error> {
+    /// Adds a trial, running, unless the study knows its graph or has `limit` trials (retries do not count). `worker` names
+    /// this piece of work; no two are called alike.
+    pub fn insert(&mut self, new: &NewTrial, worker: &str, limit: i64) -> Result<Inserted, Error> {
         let (id, seen) = (self.id, &mut self.seen);
         let mut again = false;
         self.storage.run(|connection| {
             if std::mem::replace(&mut again, true) {
                 // The commit may have been done and only its answer lost.
-                if let Some(claimed) = worked_on(connection, id, new.worker)? {
+                if let Some(claimed) = worked_on(connection, id, worker)? {
                     return Ok(Inserted::Trial(claimed));
                 }
             }
@@ -187,7 +186,7 @@ impl Study {
                 if seen.trials(connection, id)? >= limit {
                     return Ok(Inserted::Full);
                 }
-                insert(connection, id, new).map(Inserted::Trial)
+                insert(connection, id, new, worker).map(Inserted::Trial)
             })
         })
     }
@@ -425,23 +424,18 @@ impl Study {
         })
     }
 
-    /// Prunes all paused trials, with their last reports as values; returns their number.
-    pub fn prune_paused(&mut self) -> Result<usize, Error> {
-        let mut pruned = 0;
-        for PausedTrial { id: trial, .. } in self.paused()? {
-            let done = self.storage.run(|connection| {
-                durable_transaction(connection, |connection| {
-                    let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
-                    if connection.query(delete, &[trial.into(), PAUSED.into()])?.is_empty() {
-                        return Ok(false);
-                    }
-                    let value = last_report(connection, trial)?;
-                    end(connection, trial, State::Pruned, value)
-                })
-            })?;
-            pruned += usize::from(done);
-        }
-        Ok(pruned)
+    /// Prunes a paused trial, with its last report as its value. `false`: it is not paused any more.
+    pub fn prune_paused(&mut self, trial: i64) -> Result<bool, Error> {
+        self.storage.run(|connection| {
+            durable_transaction(connection, |connection| {
+                let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
+                if connection.query(delete, &[trial.into(), PAUSED.into()])?.is_empty() {
+                    return Ok(false);
+                }
+                let value = last_report(connection, trial)?;
+                end(connection, trial, State::Pruned, value)
+            })
+        })
     }
 }
 
@@ -478,7 +472,7 @@ pub(super) fn next_number(connection: &mut dyn Connection, study: i64) -> Result
 }
 
 /// Adds a running trial; the study must be locked.
-fn insert(connection: &mut dyn Connection, study: i64, new: &NewTrial) -> Result<Claimed, Trouble> {
+fn insert(connection: &mut dyn Connection, study: i64, new: &NewTrial, worker: &str) -> Result<Claimed, Trouble> {
     let number = next_number(connection, study)?;
     let now = connection.dialect().now;
     let insert = format!(
@@ -492,7 +486,7 @@ fn insert(connection: &mut dyn Connection, study: i64, new: &NewTrial) -> Result
     let id = row.int(0)?;
     insert_parameters(connection, id, new)?;
     put_attribute(connection, "user", id, GRAPH, &quoted(&new.graph))?;
-    take(connection, id, new.worker)?;
+    take(connection, id, worker)?;
     Ok(Claimed { id, number })
 }
 
