@@ -101,10 +101,14 @@ pub(crate) fn write(
     sync_parent(&temporary.join(STATE))?;
     fs::rename(&temporary, &path).map_err(Error::file("write", &path))?;
     sync_parent(&path)?;
+    Ok(delete_older(directory, keep).err().map(|e| e.to_string()))
+}
+
+/// Removes all checkpoints in `directory` but for the newest `keep`.
+pub(crate) fn delete_older(directory: &Path, keep: usize) -> Result<(), Error> {
     let mut all = list(directory)?;
     all.truncate(all.len().saturating_sub(keep));
-    let failed = all.iter().find_map(|old| Some((old, fs::remove_dir_all(old).err()?)));
-    Ok(failed.map(|(old, e)| format!("the old checkpoint {} cannot be removed: {e}", old.display())))
+    all.iter().try_for_each(|old| fs::remove_dir_all(old).map_err(Error::file("remove the old checkpoint", old)))
 }
 
 /// The checkpoints in `directory`, oldest first; none if it does not exist.

@@ -35,6 +35,9 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A run directory that another process has.
+    #[error("{}: another process is working on this run; wait for it or stop it", .0.display())]
+    Busy(PathBuf),
     /// A network's answers are no longer numbers.
     #[error(
         "node {node} answers NaN or infinity for `{image}`: the training diverged; lower the learning rate and train it anew"

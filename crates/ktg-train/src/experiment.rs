@@ -28,6 +28,10 @@ pub struct Experiment {
     pub transform: Transform,
     /// What the user should know about the data, a sentence each.
     pub warnings: Vec<String>,
+    /// The graph as it was written.
+    written: Graph,
+    /// Where relative paths in the graph start.
+    graph_base: PathBuf,
 }
 
 /// Folder of a run directory that pretrained weights are copied to, as `pretrained/SHA256.safetensors`.
@@ -51,15 +55,49 @@ impl Experiment {
             )));
         }
         let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
+        let (written, document) = read_graph(&settings.graph, &base)?;
+        let graph_base = match &settings.graph.file {
+            Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
+            None => base,
+        };
+        let parts = (written.clone(), document.as_ref(), &*graph_base);
         let OpenedGraph { graph, configs, pretrained } =
-            open_graph(&settings, &base, train.classes(), train.channels())?;
-        for (m, node) in graph.nodes().iter().enumerate() {
-            if !graph.is_trained(m) && node.pretrained.is_none() {
-                let m = m + 1;
-                warnings.push(format!("node {m} is not trained and has no pretrained weights: its answers are random"));
-            }
-        }
-        Ok(Self { settings, graph, pretrained, configs, train, evaluation, transform, warnings })
+            open_graph(parts, settings.side, train.classes(), train.channels())?;
+        warnings.extend(untrained(&graph));
+        Ok(Self { settings, graph, pretrained, configs, train, evaluation, transform, warnings, written, graph_base })
+    }
+
+    /// The same experiment with another graph; the data is shared, not opened again. Pretrained weights are where they
+    /// would be if this graph had been written in place of the first.
+    ///
+    /// # Errors
+    /// If the graph does not fit its networks, or its weights cannot be read.
+    pub fn with_graph(&self, graph: Graph) -> Result<Self, Error> {
+        let parts = (graph.clone(), None, &*self.graph_base);
+        let (side, train) = (self.settings.side, &self.train);
+        let opened = open_graph(parts, side, train.classes(), train.channels())?;
+        Ok(Self {
+            settings: self.settings.clone(),
+            warnings: untrained(&opened.graph).collect(),
+            graph: opened.graph,
+            pretrained: opened.pretrained,
+            configs: opened.configs,
+            train: self.train.clone(),
+            evaluation: self.evaluation.clone(),
+            transform: self.transform.clone(),
+            written: graph,
+            graph_base: self.graph_base.clone(),
+        })
+    }
+
+    /// Whether a graph's networks exist and its attention edges join maps of the same size.
+    pub fn fits(&self, graph: &Graph) -> bool {
+        network_configs(graph, None, self.settings.side, self.train.classes(), self.train.channels()).is_ok()
+    }
+
+    /// The graph as it was written: with the paths of pretrained weights that its author gave.
+    pub fn written_graph(&self) -> &Graph {
+        &self.written
     }
 
     /// Decodes every image once, so that a broken file is known before training. `progress` hears how many of how many
@@ -117,48 +155,74 @@ struct OpenedGraph {
     pretrained: Vec<Option<PathBuf>>,
 }
 
-fn open_graph(settings: &Settings, base: &Path, classes: usize, channels: usize) -> Result<OpenedGraph, Error> {
-    let (mut graph, document) = read_graph(&settings.graph, base)?;
-    let node_error = |m: usize, message: String| match &document {
-        Some(document) => Error::from(document.node_error(m, message)),
+/// A sentence about every node that answers at random.
+fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
+    let random = |m: &usize| !graph.is_trained(*m) && graph.nodes()[*m].pretrained.is_none();
+    (0..graph.len())
+        .filter(random)
+        .map(|m| format!("node {} is not trained and has no pretrained weights: its answers are random", m + 1))
+}
+
+/// Makes a graph ready: with the file it was read from, if any, and the directory where its relative paths start.
+fn open_graph(
+    (mut graph, document, base): (Graph, Option<&Document>, &Path),
+    side: usize,
+    classes: usize,
+    channels: usize,
+) -> Result<OpenedGraph, Error> {
+    let configs = network_configs(&graph, document, side, classes, channels)?;
+    let mut pretrained = vec![None; graph.len()];
+    for (m, pretrained) in pretrained.iter_mut().enumerate() {
+        let Some(path) = &graph.nodes()[m].pretrained else { continue };
+        let path = base.join(path);
+        let bytes = std::fs::read(&path)
+            .map_err(|e| node_error(document, m, format!("cannot read the weights file {}: {e}", path.display())))?;
+        let name = format!("{PRETRAINED}/{}.safetensors", checkpoint::checksum(&bytes));
+        graph.node_mut(m).pretrained = Some(name);
+        *pretrained = Some(path);
+    }
+    Ok(OpenedGraph { graph, configs, pretrained })
+}
+
+/// An error about node `m` of a graph, which may come from a file.
+fn node_error(document: Option<&Document>, m: usize, message: String) -> Error {
+    match document {
+        Some(document) => document.node_error(m, message).into(),
         None => Error::Setting(format!("graph, node {}: {message}", m + 1)),
-    };
+    }
+}
+
+/// What the nodes are built for, where the edges fit them.
+fn network_configs(
+    graph: &Graph,
+    document: Option<&Document>,
+    side: usize,
+    classes: usize,
+    channels: usize,
+) -> Result<Vec<NetworkConfig>, Error> {
     let mut configs = Vec::new();
     for (m, node) in graph.nodes().iter().enumerate() {
-        let architecture: Architecture = node.architecture.parse().map_err(|e| node_error(m, format!("{e}")))?;
+        let architecture: Architecture =
+            node.architecture.parse().map_err(|e| node_error(document, m, format!("{e}")))?;
         configs.push(NetworkConfig { architecture, classes, channels });
     }
     for (source, target, transfer) in graph.active_transfers() {
-        let (a, b) = (configs[source].map_side(settings.side), configs[target].map_side(settings.side));
+        let (a, b) = (configs[source].map_side(side), configs[target].map_side(side));
         if transfer.design.attention() && a != b {
             let message = format!(
                 "edge `{} -> {}` compares attention maps, but they are {a}x{a} and {b}x{b} at {} px; \
                  use a probability design or networks whose maps have the same size",
                 source + 1,
                 target + 1,
-                settings.side
+                side
             );
-            return Err(match &document {
+            return Err(match document {
                 Some(document) => document.edge_error(Some(source), target, message).into(),
                 None => Error::Setting(message),
             });
         }
     }
-    let graph_base = match &settings.graph.file {
-        Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
-        None => base.to_owned(),
-    };
-    let mut pretrained = vec![None; graph.len()];
-    for (m, pretrained) in pretrained.iter_mut().enumerate() {
-        let Some(path) = &graph.nodes()[m].pretrained else { continue };
-        let path = graph_base.join(path);
-        let bytes = std::fs::read(&path)
-            .map_err(|e| node_error(m, format!("cannot read the weights file {}: {e}", path.display())))?;
-        let name = format!("{PRETRAINED}/{}.safetensors", checkpoint::checksum(&bytes));
-        graph.node_mut(m).pretrained = Some(name);
-        *pretrained = Some(path);
-    }
-    Ok(OpenedGraph { graph, configs, pretrained })
+    Ok(configs)
 }
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {

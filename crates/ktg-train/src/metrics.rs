@@ -1,6 +1,7 @@
 //! What a run reports: one JSON line per logged step and per epoch, without times, so that an interrupted and resumed
 //! run writes the same bytes as one that ran through.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,18 @@ pub struct EpochReport {
 enum Line<'a> {
     Step(&'a StepReport),
     Epoch(&'a EpochReport),
+}
+
+/// The epochs that a `metrics.jsonl` holds, oldest first; of one that is there twice, the last report. Lines that are
+/// cut off, as by a power failure, are left out.
+pub(crate) fn epochs(text: &str) -> Vec<EpochReport> {
+    let line = |line: &str| match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(line) if line["kind"] == "epoch" => serde_json::from_value::<EpochReport>(line).ok(),
+        _ => None,
+    };
+    let by_epoch: BTreeMap<usize, EpochReport> =
+        text.lines().filter_map(line).map(|report| (report.train.epoch, report)).collect();
+    by_epoch.into_values().collect()
 }
 
 /// Appends to `metrics.jsonl`.

@@ -4,13 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use ktg_graph::Document;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::PRETRAINED;
 use crate::files::read_text;
 use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
 use crate::session::Run;
-use crate::{Error, Experiment, Measures, Observer, Settings};
+use crate::{EpochReport, Error, Experiment, Measures, Observer, Settings, checkpoint};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +76,56 @@ pub fn start(
     run.train(stop, observer)
 }
 
+/// Continues the run of `experiment` in `directory`, or starts it if there is none.
+///
+/// # Errors
+/// If the directory holds another run, or another process works on it.
+pub fn start_or_resume(
+    experiment: Experiment,
+    directory: &Path,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    if !directory.join(SETTINGS).is_file() {
+        return start(experiment, directory, stop, observer);
+    }
+    let _lock = lock(directory)?;
+    let same_graph = Document::read(&directory.join(GRAPH))?.graph == experiment.graph;
+    let run = Run::new(experiment, directory)?;
+    let same_settings = Settings::read(&directory.join(SETTINGS))?.decisive() == run.settings().decisive();
+    if !(same_graph && same_settings && run.data == DataFile::read(directory)?) {
+        return Err(Error::run(directory, "the run in it is of another graph, other settings or other images"));
+    }
+    match result(directory)? {
+        Some(result) => Ok(Outcome::Finished(result)),
+        None => run.train(stop, observer),
+    }
+}
+
+/// The epochs that the run in `directory` has reported, oldest first. One that is reported twice, because a stopped run
+/// went on from an earlier point, is here once.
+pub fn epochs(directory: &Path) -> Result<Vec<EpochReport>, Error> {
+    let path = directory.join("metrics.jsonl");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(crate::metrics::epochs(&read_text(&path)?))
+}
+
+/// Deletes the checkpoints of the run in `directory` but for the newest `keep`: with 0, it cannot go on.
+pub fn delete_checkpoints(directory: &Path, keep: usize) -> Result<(), Error> {
+    let _lock = lock(directory)?;
+    checkpoint::delete_older(&directory.join("checkpoints"), keep)
+}
+
+fn result(directory: &Path) -> Result<Option<RunResult>, Error> {
+    let path = directory.join(RESULT);
+    if !path.exists() {
+        return Ok(None);
+    }
+    serde_json::from_str(&read_text(&path)?).map(Some).map_err(|e| Error::run(&path, e.to_string()))
+}
+
 /// Continues the run in `directory` from its newest usable checkpoint; a finished one just gives its result.
 pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
     let settings = directory.join(SETTINGS);
@@ -82,9 +133,7 @@ pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) 
         return Err(Error::run(directory, "there is no run in it (no settings.toml); start one with `ktg train`"));
     }
     let _lock = lock(directory)?;
-    let result = directory.join(RESULT);
-    if result.exists() {
-        let result = serde_json::from_str(&read_text(&result)?).map_err(|e| Error::run(&result, e.to_string()))?;
+    if let Some(result) = result(directory)? {
         return Ok(Outcome::Finished(result));
     }
     let run = Run::new(Experiment::open(Settings::read(&settings)?, directory)?, directory)?;
@@ -104,9 +153,7 @@ fn lock(directory: &Path) -> Result<File, Error> {
     let file = file.map_err(Error::file("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Error::run(directory, "another process is working on this run; wait for it or stop it"))
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Busy(directory.to_owned())),
         Err(fs::TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
     }
 }

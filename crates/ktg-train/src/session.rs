@@ -62,6 +62,11 @@ impl Run {
         Ok(Self { experiment, data, directory, device, trainer, state, checkpoint_written: Instant::now() })
     }
 
+    /// The settings as the run directory has them.
+    pub fn settings(&self) -> Settings {
+        run_settings(&self.experiment.settings)
+    }
+
     /// Writes what the run is: data, graph, pretrained weights and, last, the settings. A directory without settings
     /// holds no run yet.
     pub fn write_description(&self) -> Result<(), Error> {
@@ -77,7 +82,7 @@ impl Run {
             }
         }
         write_atomically(&directory.join(GRAPH), self.experiment.graph.to_toml().as_bytes())?;
-        let settings = run_settings(&self.experiment.settings).to_toml()?;
+        let settings = self.settings().to_toml()?;
         write_atomically(&directory.join(SETTINGS), settings.as_bytes())
     }
 

@@ -48,6 +48,9 @@ pub struct Settings {
     pub train: TrainSettings,
     /// The losses.
     pub loss: LossSection,
+    /// What `ktg search` searches and how (`ktg_search::SearchSettings`); a training does not look at it.
+    #[serde(skip_serializing)]
+    pub search: toml::Table,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             augment: Augment::default(),
             train: TrainSettings::default(),
             loss: LossSection::default(),
+            search: toml::Table::new(),
         }
     }
 }
@@ -232,7 +236,7 @@ impl Settings {
 
     /// The same settings without those that change no result (and may be changed between two parts of a run): where the
     /// data lies, loader threads, checkpoints, cache.
-    pub(crate) fn decisive(&self) -> Self {
+    pub fn decisive(&self) -> Self {
         let mut settings = self.clone();
         let standard = TrainSettings::default();
         settings.data.root = None;

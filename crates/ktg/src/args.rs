@@ -34,6 +34,11 @@ pub enum Command {
     Demo(DemoArgs),
     /// Train the networks of one graph, or go on with an interrupted run
     Train(Box<TrainArgs>),
+    /// Search for the graph: work on a study, alone or together with as many workers as you start
+    Search(Box<SearchArgs>),
+    /// Look at studies, take their best graphs, export their trials
+    #[command(subcommand)]
+    Study(StudyCommand),
     /// Judge the networks of finished or unfinished runs; runs of the same graph are summed up
     Eval(EvalArgs),
     /// Classify images, and show what each network looks at
@@ -150,6 +155,139 @@ pub struct SettingFlags {
     /// may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// One worker. It takes graphs that others enqueued, gave back or lost, or chooses new ones, trains each on one part of
+/// the training images, judges its ensemble on the other, and stops hopeless ones early, until the study has N trials.
+/// Start as many as you like, on as many machines as reach the storage. Ctrl-C gives the trial at hand back.
+///
+/// What is searched, and how, is in the table [search] of the experiment file; see docs/search.md.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  ktg search photos.toml --study photos --trials 200
+  ktg search photos.toml --study photos --trials 6000 --storage postgresql://user:password@host/studies
+  ktg study best photos --out best        # then: ktg train photos.toml --graph best/photos-1.toml --out runs/best
+Watch it: optuna-dashboard sqlite:///ktg.db
+
+In the experiment file:
+  [search]
+  sampler = \"evolution\"                       # random, tpe, evolution
+  pruner = \"promotion\"                        # none, median, asha, promotion, hyperband
+  gates = [\"through\", \"linear\", \"cutoff\"]
+  [search.edges]
+  \"label -> 1\" = \"through\"                 # fixed
+  \"2 -> 1\" = { designs = [\"both closer\"] }  # a choice of its own")]
+pub struct SearchArgs {
+    /// Experiment file (TOML) [default: every setting at its default, on the built-in data]
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: Option<PathBuf>,
+    /// Name of the study; it is made if there is none
+    #[arg(long, value_name = "NAME")]
+    pub study: String,
+    #[command(flatten)]
+    pub storage: StorageArg,
+    /// Trials that the study shall have in the end, those of all workers together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
+    pub trials: i64,
+    /// Directory of the trials' runs; workers that share it go on with each other's checkpoints [default: STUDY.runs]
+    #[arg(long, value_name = "DIR")]
+    pub runs: Option<PathBuf>,
+    /// How graphs are chosen, instead of the experiment file's: random, tpe or evolution
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<ktg_search::SamplerKind>,
+    /// How hopeless trials are stopped, instead of the experiment file's: none, median, asha, promotion or hyperband
+    #[arg(long, value_name = "NAME")]
+    pub pruner: Option<ktg_search::PrunerKind>,
+    /// Seed of the sampler: a single worker with the same seed chooses the same graphs [default: another one each time]
+    #[arg(long, value_name = "N")]
+    pub sampler_seed: Option<u64>,
+    /// The most trials that are kept waiting for their promotion; of more, the worst are pruned and their checkpoints
+    /// deleted [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub max_paused: Option<usize>,
+    /// Leave when there is nothing to do, even if other workers may still die or leave something to continue
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Seconds between signs of life
+    #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
+    pub heartbeat: f64,
+    /// Seconds without a sign of life after which a worker's trial is given to another; the same for all workers
+    #[arg(long, default_value_t = 120.0, value_name = "SECONDS")]
+    pub silence: f64,
+    /// How often a graph is tried again when its workers die
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub retries: usize,
+    /// Minutes to wait for a database that is away or a disk that is full
+    #[arg(long, default_value_t = 30.0, value_name = "MINUTES")]
+    pub patience: f64,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Do not decode every image before the first trial
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct StorageArg {
+    /// Where studies are kept: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE
+    #[arg(long, env = "KTG_STORAGE", default_value = "sqlite:///ktg.db", value_name = "URL", hide_env_values = true)]
+    pub storage: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum StudyCommand {
+    /// List the studies of a storage
+    List {
+        #[command(flatten)]
+        storage: StorageArg,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Describe a study: its trials by state, its rungs, its best graphs
+    Show {
+        /// Name of the study
+        study: String,
+        #[command(flatten)]
+        storage: StorageArg,
+        /// Graphs to show
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        top: usize,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a study's best graphs as files for `ktg train`, with pictures
+    Best {
+        /// Name of the study
+        study: String,
+        #[command(flatten)]
+        storage: StorageArg,
+        /// Graphs to write
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        top: usize,
+        /// Directory for the files [default: the best graph on standard output]
+        #[arg(short, long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Write all trials of a study as CSV or JSON
+    Export {
+        /// Name of the study
+        study: String,
+        #[command(flatten)]
+        storage: StorageArg,
+        /// File to write; .csv or .json decides the format [default: CSV on standard output]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Prune the trials that still wait for their promotion: the study is over before all its trials are made
+    Close {
+        /// Name of the study
+        study: String,
+        #[command(flatten)]
+        storage: StorageArg,
+    },
 }
 
 /// Judges the newest checkpoint of each run on its evaluation images.

@@ -8,6 +8,9 @@ pub enum CliError {
     /// From training, judging, or reading a run.
     #[error(transparent)]
     Train(#[from] ktg_train::Error),
+    /// From a search, or a study.
+    #[error(transparent)]
+    Search(#[from] ktg_search::Error),
     /// From a graph file.
     #[error(transparent)]
     Graph(#[from] ktg_graph::Error),

@@ -9,8 +9,11 @@ mod methods;
 mod output;
 mod predict;
 mod progress;
+mod search;
 mod signals;
+mod study;
 mod train;
+mod trials;
 
 use std::process::ExitCode;
 
@@ -43,6 +46,8 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Search(args) => search::run(&args),
+        Command::Study(command) => study::run(&command),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Graph(command) => graph::run(&command),

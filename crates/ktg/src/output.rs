@@ -30,6 +30,11 @@ pub fn print_json(value: &impl Serialize) -> Result<(), CliError> {
 
 /// A text table: the first row is the head; columns after the first are right-aligned.
 pub fn table(rows: &[Vec<String>]) -> String {
+    aligned(rows, &[0])
+}
+
+/// A text table: the first row is the head; only the columns `left` are left-aligned.
+pub fn aligned(rows: &[Vec<String>], left: &[usize]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |c: usize| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -38,7 +43,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     for (i, row) in rows.iter().enumerate() {
         let cell = |(c, cell): (usize, &String)| {
             let padding = " ".repeat(widths[c] - cell.chars().count());
-            if c == 0 { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
+            if left.contains(&c) { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
         };
         let line = row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ");
         let _ = writeln!(text, "{}", line.trim_end());

@@ -13,6 +13,8 @@ pub struct Progress {
     /// What is trained, in front of every line.
     name: String,
     bar: Option<ProgressBar>,
+    /// Whether epochs get lines.
+    lines: bool,
     epochs: usize,
     steps: usize,
     started: Instant,
@@ -43,6 +45,7 @@ impl Progress {
         Self {
             name: name.into(),
             bar,
+            lines: true,
             epochs: 0,
             steps: 0,
             started: now,
@@ -51,6 +54,12 @@ impl Progress {
             epoch_started: now,
             epoch_images: 0,
         }
+    }
+
+    /// The same without a line for every epoch: where runs are many, only the bar moves.
+    pub fn quiet(mut self) -> Self {
+        self.lines = false;
+        self
     }
 
     /// A line above the bar.
@@ -73,7 +82,7 @@ impl Observer for Progress {
     fn started(&mut self, epochs: usize, steps: usize, from: u64) {
         (self.epochs, self.steps, self.first_step, self.last_step) = (epochs, steps, from, from);
         (self.started, self.epoch_started) = (Instant::now(), Instant::now());
-        if from > 0 {
+        if from > 0 && self.lines {
             self.line(&format!("{}: going on after step {from} of {}", self.name, epochs * steps));
         }
         if let Some(bar) = &self.bar {
@@ -107,7 +116,7 @@ impl Observer for Progress {
             line += &format!(" · {} left", seconds(self.left()));
         }
         // On a terminal the bar shows the training; only what judging found deserves a line.
-        if self.bar.is_none() || report.evaluation.is_some() {
+        if self.lines && (self.bar.is_none() || report.evaluation.is_some()) {
             self.line(&line);
         }
         (self.epoch_images, self.epoch_started) = (0, Instant::now());

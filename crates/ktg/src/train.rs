@@ -35,12 +35,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
 }
 
 fn start(args: &TrainArgs, directory: &Path) -> Result<Outcome, CliError> {
-    let (settings, base) = match &args.experiment {
-        Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
-        None => (Settings::default(), PathBuf::new()),
-    };
-    let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
-    let settings = args.settings.apply(settings)?;
+    let (settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
     let experiment = Experiment::open(settings, &base)?;
     let mut progress = Progress::new("train");
     if !args.no_check {
@@ -50,8 +45,18 @@ fn start(args: &TrainArgs, directory: &Path) -> Result<Outcome, CliError> {
     Ok(run::start(experiment, directory, &*signals::stop_flag()?, &mut progress)?)
 }
 
+/// The settings of an experiment file, if there is one, changed by flags, and where their relative paths start.
+pub fn read_settings(experiment: Option<&Path>, flags: &SettingFlags) -> Result<(Settings, PathBuf), CliError> {
+    let (settings, base) = match experiment {
+        Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
+        None => (Settings::default(), PathBuf::new()),
+    };
+    let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
+    Ok((flags.apply(settings)?, base))
+}
+
 /// Decodes all images, and says so where it takes a while.
-fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliError> {
+pub fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliError> {
     let all = experiment.train.len() + experiment.evaluation.len();
     let started = std::time::Instant::now();
     experiment.check_images(&|_, _| {})?;
@@ -64,7 +69,7 @@ fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliE
 
 impl SettingFlags {
     /// The settings with the flags' values instead of the file's.
-    fn apply(&self, mut settings: Settings) -> Result<Settings, CliError> {
+    pub fn apply(&self, mut settings: Settings) -> Result<Settings, CliError> {
         let current =
             std::env::current_dir().map_err(|e| CliError::Other(format!("cannot find the current directory: {e}")))?;
         if let Some(file) = &self.graph {

@@ -99,6 +99,8 @@ pub(crate) struct Dialect {
     pub durable: (&'static str, &'static str),
     /// Whether a row is locked by `FOR UPDATE`, because a transaction that writes does not shut out all others.
     pub row_locks: bool,
+    /// Ends a query of rows that others must leave as they are until what follows from them is written.
+    pub hold: &'static str,
     /// Now, in UTC, with microseconds, as `trials.datetime_start` wants it.
     pub now: &'static str,
     /// Now, as `trial_heartbeats.heartbeat` wants it.

@@ -15,8 +15,10 @@ static DIALECT: Dialect = Dialect {
     begin: "BEGIN",
     durable: ("BEGIN; SET LOCAL synchronous_commit = on", "COMMIT"),
     row_locks: true,
+    hold: "FOR SHARE",
     now: "timezone('UTC', clock_timestamp())",
-    beat: "CURRENT_TIMESTAMP",
+    // Not the transaction's time, which may have waited for the study.
+    beat: "timezone('UTC', clock_timestamp())",
     seconds_ago: "timezone('UTC', clock_timestamp()) - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
     tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
     schema: schema::postgres,

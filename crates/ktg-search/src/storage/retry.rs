@@ -41,6 +41,11 @@ impl Study {
             for row in silent {
                 let (trial, number) = (row.int(0)?, row.int(1)?);
                 let retry = study_transaction(connection, study, |connection| {
+                    // While this waited for the study, the worker may have spoken up.
+                    let still = format!("SELECT 1 FROM trial_heartbeats h WHERE h.trial_id = $1 AND h.heartbeat < {ago}");
+                    if connection.query(&still, &[trial.into(), seconds.into()])?.is_empty() {
+                        return Ok(None);
+                    }
                     match set_state(connection, trial, State::Fail)? {
                         true => repeat(connection, study, trial, number, retries).map(Some),
                         false => Ok(None),

@@ -13,6 +13,7 @@ static DIALECT: Dialect = Dialect {
     begin: "BEGIN IMMEDIATE",
     durable: ("PRAGMA synchronous = FULL; BEGIN IMMEDIATE", "COMMIT; PRAGMA synchronous = NORMAL"),
     row_locks: false,
+    hold: "",
     now: "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
     beat: "CURRENT_TIMESTAMP",
     seconds_ago: "strftime('%Y-%m-%d %H:%M:%S', 'now', '-' || $2 || ' seconds')",

@@ -258,32 +258,41 @@ impl Study {
     /// Reports a value at a step. `false`: the trial is not this worker's any more.
     pub fn report(&mut self, trial: i64, step: i64, value: f64) -> Result<bool, Error> {
         let (value, kind) = encode(value);
-        let insert = format!(
-            "INSERT INTO trial_intermediate_values \
-             (trial_id, step, intermediate_value, intermediate_value_type) \
-             SELECT trial_id, $1, $2, '{kind}' FROM trials WHERE trial_id = $3 AND state = 'RUNNING' \
-             ON CONFLICT (trial_id, step) DO UPDATE SET intermediate_value = excluded.intermediate_value, \
-             intermediate_value_type = excluded.intermediate_value_type RETURNING step"
-        );
         let parameters = [step.into(), value, trial.into()];
-        self.storage.run(|c| c.query(&insert, &parameters).map(|rows| !rows.is_empty()))
+        self.storage.run(|connection| {
+            let insert = format!(
+                "INSERT INTO trial_intermediate_values \
+                 (trial_id, step, intermediate_value, intermediate_value_type) \
+                 SELECT trial_id, $1, $2, '{kind}' FROM trials WHERE trial_id = $3 AND state = 'RUNNING' {hold} \
+                 ON CONFLICT (trial_id, step) DO UPDATE SET intermediate_value = excluded.intermediate_value, \
+                 intermediate_value_type = excluded.intermediate_value_type RETURNING step",
+                hold = connection.dialect().hold
+            );
+            connection.query(&insert, &parameters).map(|rows| !rows.is_empty())
+        })
     }
 
     /// Says that this worker is alive. `false`: the trial is not its any more.
     pub fn beat(&mut self, trial: i64) -> Result<bool, Error> {
-        self.storage.run(|c| beat(c, trial))
+        self.storage.run(|connection| {
+            transaction(connection, |connection| {
+                hold(connection, trial)?;
+                beat(connection, trial)
+            })
+        })
     }
 
-    /// Sets a user attribute of a running trial.
+    /// Sets a user attribute of a running trial; one that was taken from its worker stays as it is.
     pub fn set_attribute(&mut self, trial: i64, key: &str, value: &Json) -> Result<(), Error> {
         let value = value.to_string();
-        self.storage.run(|c| put_attribute(c, "user", trial, key, &value))
+        self.storage.run(|c| put_running_attribute(c, "user", trial, key, &value))
     }
 
-    /// Notes the value of a trial at a rung, under Optuna's name for it.
+    /// Notes the value of a running trial at a rung, under Optuna's name for it. Nothing is noted of one that was taken
+    /// from its worker: its values are its retry's now.
     pub fn complete_rung(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error> {
         let (key, value) = (format!("completed_rung_{rung}"), number_to_json(value));
-        self.storage.run(|c| put_attribute(c, "system", trial, &key, &value))
+        self.storage.run(|c| put_running_attribute(c, "system", trial, &key, &value))
     }
 
     /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.
@@ -355,8 +364,15 @@ impl Study {
     pub fn give_back(&mut self, trial: i64) -> Result<(), Error> {
         let update = "UPDATE trials SET state = 'WAITING', datetime_start = NULL \
                       WHERE trial_id = $1 AND state = 'RUNNING'";
+        // If only the answer to a first attempt was lost, the trial may be another worker's by the second.
+        let mut first = None;
         self.storage.run(|connection| {
             durable_transaction(connection, |connection| {
+                hold(connection, trial)?;
+                let owner = owner(connection, trial)?;
+                if *first.get_or_insert_with(|| owner.clone()) != owner {
+                    return Ok(());
+                }
                 connection.query(update, &[trial.into()])?;
                 // Whoever takes it next may be an Optuna that sends no heartbeats.
                 stop_beating(connection, trial)
@@ -370,9 +386,13 @@ impl Study {
     /// taken by any Optuna, and a running trial without a heartbeat is neither taken nor ever thought dead. `false`: it is
     /// not this worker's any more.
     pub fn pause(&mut self, trial: i64, rung: u32) -> Result<bool, Error> {
+        // If only the answer to a first attempt was lost, the trial may be another worker's by the second.
+        let mut first = None;
         self.storage.run(|connection| {
             transaction(connection, |connection| {
-                if !beat(connection, trial)? {
+                hold(connection, trial)?;
+                let owner = owner(connection, trial)?;
+                if *first.get_or_insert_with(|| owner.clone()) != owner || !beat(connection, trial)? {
                     return Ok(false);
                 }
                 stop_beating(connection, trial)?;
@@ -516,11 +536,21 @@ fn take(connection: &mut dyn Connection, trial: i64, worker: &str) -> Result<(),
     beat(connection, trial).map(drop)
 }
 
+/// Keeps others from changing a trial until the transaction ends, and from seeing what it was before.
+fn hold(connection: &mut dyn Connection, trial: i64) -> Result<(), Trouble> {
+    match connection.dialect().row_locks {
+        true => connection.query("SELECT 1 FROM trials WHERE trial_id = $1 FOR UPDATE", &[trial.into()]).map(drop),
+        false => Ok(()),
+    }
+}
+
+/// A paused trial gets no heartbeat, should its worker's last one come late: it would look dead later.
 fn beat(connection: &mut dyn Connection, trial: i64) -> Result<bool, Trouble> {
     let now = connection.dialect().beat;
     let upsert = format!(
         "INSERT INTO trial_heartbeats (trial_id, heartbeat) \
-         SELECT trial_id, {now} FROM trials WHERE trial_id = $1 AND state = 'RUNNING' \
+         SELECT trial_id, {now} FROM trials WHERE trial_id = $1 AND state = 'RUNNING' AND NOT EXISTS \
+         (SELECT 1 FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = '{PAUSED}') \
          ON CONFLICT (trial_id) DO UPDATE SET heartbeat = excluded.heartbeat RETURNING trial_id"
     );
     Ok(!connection.query(&upsert, &[trial.into()])?.is_empty())
@@ -563,6 +593,13 @@ fn last_report(connection: &mut dyn Connection, trial: i64) -> Result<Option<f64
     rows.first().map(|row| super::encoding::decode(row.real(0)?, row.text(1)?)).transpose()
 }
 
+/// The piece of work that a trial was last.
+fn owner(connection: &mut dyn Connection, trial: i64) -> Result<Option<String>, Trouble> {
+    let select = "SELECT value_json FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2";
+    let rows = connection.query(select, &[trial.into(), WORKER.into()])?;
+    rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()
+}
+
 /// The running trial that is this piece of work.
 fn worked_on(connection: &mut dyn Connection, study: i64, worker: &str) -> Result<Option<Claimed>, Trouble> {
     let select = "SELECT t.trial_id, t.number FROM trials t JOIN trial_user_attributes a ON a.trial_id = t.trial_id \
@@ -583,6 +620,23 @@ pub(super) fn put_attribute(
          ON CONFLICT (trial_id, \"key\") DO UPDATE SET value_json = excluded.value_json"
     );
     connection.query(&upsert, &[trial.into(), key.into(), value.into()]).map(drop)
+}
+
+/// The same, if the trial is running.
+fn put_running_attribute(
+    connection: &mut dyn Connection,
+    kind: &str,
+    trial: i64,
+    key: &str,
+    value: &str,
+) -> Result<(), Trouble> {
+    let upsert = format!(
+        "INSERT INTO trial_{kind}_attributes (trial_id, \"key\", value_json) \
+         SELECT trial_id, $1, $2 FROM trials WHERE trial_id = $3 AND state = 'RUNNING' {hold} \
+         ON CONFLICT (trial_id, \"key\") DO UPDATE SET value_json = excluded.value_json",
+        hold = connection.dialect().hold
+    );
+    connection.query(&upsert, &[key.into(), value.into(), trial.into()]).map(drop)
 }
 
 fn claimed(row: &Row) -> Result<Claimed, Trouble> {

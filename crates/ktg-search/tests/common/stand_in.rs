@@ -1,0 +1,135 @@
+//! A stand-in for training: its values follow from the graph, and it goes on from a file.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use ktg_graph::{Graph, Node};
+use ktg_search::pruner::Pruner;
+use ktg_search::sampler::Sampler;
+use ktg_search::storage::Study;
+use ktg_search::{Ended, Error, Event, Objective, SearchSettings, Space, Task, Worker, WorkerSettings};
+
+/// The value of a graph after a step: rises, and better graphs are not always better at the start.
+pub fn value(graph: &Graph, step: i64) -> f64 {
+    let hash = graph.hash().to_string();
+    let part = |digits: &str| f64::from(u32::from_str_radix(digits, 16).unwrap()) / f64::from(u32::MAX);
+    let (level, slope) = (part(&hash[..8]), part(&hash[8..16]));
+    level * (1.0 - 1.0 / (1.0 + (0.3 + slope) * step as f64))
+}
+
+/// What [`Objective::run`] is given.
+pub type Report<'a> = dyn FnMut(i64, f64) -> ControlFlow<()> + 'a;
+
+/// The last step that is saved in a directory.
+pub fn saved(directory: &Path) -> i64 {
+    fs::read_to_string(directory.join("step")).map_or(0, |text| text.parse().unwrap())
+}
+
+/// Saves a step so that a death in between leaves the old one.
+pub fn save(directory: &Path, step: i64) {
+    let temporary = directory.join(format!("step-{}", std::process::id()));
+    fs::write(&temporary, step.to_string()).unwrap();
+    fs::rename(temporary, directory.join("step")).unwrap();
+}
+
+/// Works on a task as training does; counts the steps that it computes.
+pub fn train(steps: u32, task: &Task, report: &mut Report, computed: &mut u64, pace: Duration) -> Ended {
+    fs::create_dir_all(task.directory).unwrap();
+    let last = saved(task.directory);
+    for step in task.reported + 1..=i64::from(steps) {
+        if step > last {
+            std::thread::sleep(pace);
+            *computed += 1;
+            save(task.directory, step);
+        }
+        if report(step, value(task.graph, step)).is_break() {
+            return Ended::Stopped;
+        }
+    }
+    Ended::Finished(value(task.graph, steps.into()), vec![])
+}
+
+type Run<'a> = Box<dyn FnMut(&Task, &mut Report, &mut u64) -> Result<Ended, String> + 'a>;
+
+/// An objective that a test writes.
+pub struct Scripted<'a> {
+    pub steps: u32,
+    pub run: Run<'a>,
+    /// Which graphs it accepts.
+    pub accepts: fn(&Graph) -> bool,
+    /// The steps that were computed.
+    pub computed: u64,
+    /// The numbers and graphs it was given.
+    pub tasks: Vec<(i64, Graph)>,
+    pub paused: Vec<PathBuf>,
+    pub over: Vec<PathBuf>,
+}
+
+impl<'a> Scripted<'a> {
+    pub fn new(steps: u32, run: impl FnMut(&Task, &mut Report, &mut u64) -> Result<Ended, String> + 'a) -> Self {
+        let accepts = |graph: &Graph| (0..graph.len()).all(|node| graph.is_trained(node));
+        Self { steps, run: Box::new(run), accepts, computed: 0, tasks: vec![], paused: vec![], over: vec![] }
+    }
+
+    /// The stand-in, at full speed.
+    pub fn training(steps: u32) -> Self {
+        Self::new(steps, move |task, report, computed| Ok(train(steps, task, report, computed, Duration::ZERO)))
+    }
+}
+
+impl Objective for Scripted<'_> {
+    fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    fn accepts(&self, graph: &Graph) -> bool {
+        (self.accepts)(graph)
+    }
+
+    fn run(&mut self, task: &Task, report: &mut Report) -> Result<Ended, String> {
+        self.tasks.push((task.number, task.graph.clone()));
+        (self.run)(task, report, &mut self.computed)
+    }
+
+    fn paused(&mut self, directory: &Path) {
+        self.paused.push(directory.to_owned());
+    }
+
+    fn over(&mut self, directory: &Path) {
+        self.over.push(directory.to_owned());
+    }
+}
+
+/// The space of graphs of so many nodes, with settings in TOML.
+pub fn space(nodes: usize, settings: &str) -> Space {
+    let settings = SearchSettings::parse(&format!("[search]\n{settings}"), "test").unwrap();
+    Space::new(&Graph::new(vec![Node::new("abn-resnet-18"); nodes]), &settings).unwrap()
+}
+
+/// Settings of workers that test quickly.
+pub fn quick(trials: i64, runs: &Path) -> WorkerSettings {
+    WorkerSettings {
+        heartbeat: Duration::from_millis(200),
+        silence: Duration::from_secs(60),
+        ..WorkerSettings::new(trials, runs)
+    }
+}
+
+/// How a worker decides.
+pub type Ways = (Box<dyn Sampler>, Box<dyn Pruner>);
+
+/// Works on a study until it is done (`true`) or the worker is asked to stop.
+pub fn work(
+    study: Study,
+    space: Space,
+    (sampler, pruner): Ways,
+    objective: &mut dyn Objective,
+    settings: WorkerSettings,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(Event),
+) -> Result<bool, Error> {
+    Worker::new(study, space, &[], sampler, pruner, objective, settings, stop, tell)?.run()
+}

@@ -1,0 +1,210 @@
+//! `ktg search`: one worker of a study.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use indicatif::MultiProgress;
+use ktg_search::storage::{Patience, StorageUrl, Study};
+use ktg_search::{Event, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
+use ktg_train::{EvaluateOn, Experiment, Settings};
+use serde_json::{Value as Json, json};
+
+use crate::args::SearchArgs;
+use crate::error::CliError;
+use crate::output::{note, print};
+use crate::progress::{Progress, seconds};
+use crate::signals;
+use crate::study::{file_name, summary};
+use crate::train::{check_images, read_settings};
+use crate::trials::Trials;
+
+pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
+    let duration = |value: f64, name: &str| {
+        let valid = Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero());
+        valid.ok_or_else(|| CliError::Other(format!("`--{name} {value}` is not a time above 0")))
+    };
+    let (heartbeat, silence) = (duration(args.heartbeat, "heartbeat")?, duration(args.silence, "silence")?);
+    if silence < 3 * heartbeat {
+        let reason = "`--silence` must be at least three times `--heartbeat`, or a late sign of life costs a trial";
+        return Err(CliError::Other(reason.to_owned()));
+    }
+    let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
+    let mut search = read_search(args)?;
+    search.sampler = args.sampler.unwrap_or(search.sampler);
+    search.pruner = args.pruner.unwrap_or(search.pruner);
+    if settings.split.evaluate_on == EvaluateOn::Test {
+        // The test images are for the graph that was found, once.
+        settings.split.evaluate_on = EvaluateOn::SearchSplit;
+    }
+    let template = Experiment::open(settings, &base)?;
+    let stop = signals::stop_flag()?;
+    let bars = MultiProgress::new();
+    let notice: Arc<dyn Fn(&str) + Send + Sync> = {
+        let bars = bars.clone();
+        Arc::new(move |text: &str| say(&bars, text))
+    };
+    if !args.no_check {
+        check_images(&template, &Progress::among(&bars, "search"))?;
+    }
+    let limit = duration(args.patience * 60.0, "patience")?;
+    let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
+    let url: StorageUrl = args.storage.storage.parse()?;
+    let worker = WorkerSettings {
+        heartbeat,
+        silence,
+        retries: args.retries,
+        seed: args.sampler_seed,
+        wait: !args.no_wait,
+        most_paused: args.max_paused,
+        ..WorkerSettings::new(args.trials, args.runs.clone().unwrap_or_else(|| default_runs(&args.study)))
+    };
+    let search = Search { url, study: args.study.clone(), settings: search, worker, patience };
+    let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
+    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
+    if !done {
+        let storage = &args.storage.storage;
+        let shown = storage.parse::<StorageUrl>().map_or_else(|_| String::new(), |url| url.to_string());
+        note(&format!("stopped; the study in {shown} is as it should be, start the same command again to go on"));
+        return Ok(ExitCode::from(signals::INTERRUPTED));
+    }
+    print(&search.conclusion()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The `[search]` table of the experiment file.
+fn read_search(args: &SearchArgs) -> Result<SearchSettings, CliError> {
+    let Some(path) = &args.experiment else { return Ok(SearchSettings::default()) };
+    let text = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
+    Ok(SearchSettings::parse(&text, &path.display().to_string())?)
+}
+
+fn default_runs(study: &str) -> PathBuf {
+    PathBuf::from(format!("{}.runs", file_name(study)))
+}
+
+fn say(bars: &MultiProgress, text: &str) {
+    if bars.println(text).is_err() || bars.is_hidden() {
+        note(text);
+    }
+}
+
+/// A worker and its study.
+pub struct Search {
+    /// Where the study is.
+    pub url: StorageUrl,
+    /// Its name.
+    pub study: String,
+    /// What is searched, and how.
+    pub settings: SearchSettings,
+    /// How the worker works.
+    pub worker: WorkerSettings,
+    /// How long the storage is waited for.
+    pub patience: Patience,
+}
+
+impl Search {
+    /// Works until the study is done (`true`) or `stop` is set.
+    pub fn run(&self, mut objective: Trials, stop: &AtomicBool, say: &mut dyn FnMut(&str)) -> Result<bool, CliError> {
+        let space = Space::new(objective.template.written_graph(), &self.settings)?;
+        let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
+        let setup = setup(&objective.template.settings, &self.settings)?;
+        let epochs = u32::try_from(objective.template.settings.train.epochs).unwrap_or(u32::MAX);
+        let mut log = Log { started: Instant::now(), best: None, trials: self.worker.trials, say };
+        let mut tell = |event: Event| log.event(&event);
+        let mut worker = Worker::new(
+            study,
+            space,
+            &setup,
+            sampler::by_kind(self.settings.sampler),
+            pruner::by_settings(&self.settings, &self.study, epochs),
+            &mut objective,
+            self.worker.clone(),
+            stop,
+            &mut tell,
+        )?;
+        Ok(worker.run()?)
+    }
+
+    /// What came of it, in words.
+    pub fn conclusion(&self) -> Result<String, CliError> {
+        let mut study = Study::open(&self.url, &self.study, false, Patience::none())?;
+        Ok(summary(&mut study, &self.url)?)
+    }
+}
+
+/// What must be the same for all workers of a study, as its attributes.
+fn setup(settings: &Settings, search: &SearchSettings) -> Result<[(&'static str, Json); 2], CliError> {
+    let mut decisive = settings.decisive();
+    // The nodes are in the search space.
+    decisive.graph = ktg_train::GraphSettings::default();
+    let SearchSettings { pruner, min_resource, reduction_factor, min_early_stopping_rate, .. } = search;
+    let pruner = match pruner {
+        ktg_search::PrunerKind::None | ktg_search::PrunerKind::Median => pruner.to_string(),
+        _ => format!(
+            "{pruner}, min_resource {min_resource}, reduction_factor {reduction_factor}, \
+             min_early_stopping_rate {min_early_stopping_rate}"
+        ),
+    };
+    Ok([("experiment", json!(decisive.to_toml()?)), ("pruner", json!(pruner))])
+}
+
+/// Tells a person what a worker does, a line for every trial.
+struct Log<'a> {
+    started: Instant,
+    best: Option<(f64, i64)>,
+    trials: i64,
+    say: &'a mut dyn FnMut(&str),
+}
+
+impl Log<'_> {
+    fn event(&mut self, event: &Event) {
+        let text = match event {
+            Event::Started { number, origin: Origin::Promoted, .. } => {
+                format!("trial {number} is among the best of its rung by now and goes on")
+            }
+            Event::Started { number, origin: Origin::Waiting, .. } => format!("trial {number} was waiting"),
+            Event::Started { .. } => return,
+            Event::Ended { number, outcome, last } => self.ended(*number, outcome, *last),
+            Event::Reaped { number, retry: Some(retry) } => {
+                format!("the worker of trial {number} fell silent; trial {retry} repeats it")
+            }
+            Event::Reaped { number, retry: None } => {
+                format!("the worker of trial {number} fell silent, not for the first time; it is not tried again")
+            }
+            Event::Waiting(busy) => {
+                format!("nothing to do but to wait for {busy} trials of other workers (Ctrl-C leaves them to it)")
+            }
+            Event::Exhausted => "the study holds every graph of the search space".to_owned(),
+            Event::PrunedPaused(count) => format!("the study is complete; {count} waiting trials are pruned"),
+        };
+        (self.say)(&text);
+    }
+
+    fn ended(&mut self, number: i64, outcome: &Outcome, last: Option<(i64, f64)>) -> String {
+        let at = match last {
+            Some((epoch, value)) => format!(" at epoch {epoch} with {value:.2} %"),
+            None => String::new(),
+        };
+        let what = match outcome {
+            Outcome::Complete(value) => {
+                let first = self.best.is_none_or(|(best, _)| *value > best);
+                if first {
+                    self.best = Some((*value, number));
+                }
+                let star = if first { ", this worker's best" } else { "" };
+                format!("complete: ensemble {value:.2} %{star}")
+            }
+            Outcome::Pruned => format!("pruned{at}"),
+            Outcome::Paused(_) => format!("paused{at}"),
+            Outcome::Failed(reason) => format!("failed: {reason}"),
+            Outcome::GivenBack => format!("given back{at}"),
+            Outcome::Lost => "taken by another worker, which thought this one dead".to_owned(),
+        };
+        let best = self.best.map_or(String::new(), |(value, trial)| format!(" · best {value:.2} % (trial {trial})"));
+        let (trials, elapsed) = (self.trials, seconds(self.started.elapsed()));
+        format!("trial {number} of {trials}: {what}{best} · {elapsed}")
+    }
+}

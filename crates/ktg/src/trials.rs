@@ -1,0 +1,177 @@
+//! The objective of a search: a graph's ensemble accuracy after training it.
+
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use indicatif::MultiProgress;
+use ktg_graph::Graph;
+use ktg_search::{Ended, Objective, Task};
+use ktg_train::{EpochReport, Error, Experiment, Observer, Outcome, RunResult, StepReport, run};
+use serde_json::{Value as Json, json};
+
+use crate::progress::Progress;
+
+/// Trains graphs on the data and with the settings of one experiment.
+pub struct Trials {
+    /// The experiment, with any graph of the search space.
+    pub template: Experiment,
+    /// Where progress bars go.
+    pub bars: MultiProgress,
+    /// Hears what goes wrong.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+    /// How long a full disk, or a run that a sleeping worker still has, is waited for.
+    pub patience: Duration,
+}
+
+/// Between two attempts on a full disk.
+const PAUSE: Duration = Duration::from_secs(2);
+
+impl Objective for Trials {
+    fn steps(&self) -> u32 {
+        u32::try_from(self.template.settings.train.epochs).unwrap_or(u32::MAX)
+    }
+
+    /// Not a graph whose attention edges do not fit its networks, nor one with a node that learns nothing and knows
+    /// nothing.
+    fn accepts(&self, graph: &Graph) -> bool {
+        let useful = |m: usize| graph.is_trained(m) || graph.nodes()[m].pretrained.is_some();
+        (0..graph.len()).all(useful) && self.template.fits(graph)
+    }
+
+    fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {
+        let started = Instant::now();
+        let mut said = false;
+        loop {
+            let error = match self.train(task, report) {
+                Ok(ended) => return Ok(ended),
+                Err(
+                    error @ (Error::Diverged { .. } | Error::NotFinite { .. } | Error::Graph(_) | Error::Run { .. }),
+                ) => {
+                    return Ok(Ended::Failed(error.to_string()));
+                }
+                Err(error) => error,
+            };
+            let passing = match &error {
+                Error::File { source, .. } => {
+                    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+                }
+                // The worker that lost this trial has not noticed yet.
+                Error::Busy(_) => true,
+                _ => false,
+            };
+            if !passing || started.elapsed() > self.patience {
+                return Err(error.to_string());
+            }
+            if task.stop.load(Ordering::Relaxed) {
+                return Ok(Ended::Stopped);
+            }
+            if !std::mem::replace(&mut said, true) {
+                (self.notice)(&format!(
+                    "trial {}: {error}; waiting, the trial goes on from its checkpoint",
+                    task.number
+                ));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn paused(&mut self, directory: &Path) {
+        self.delete_checkpoints(directory, 1);
+    }
+
+    fn over(&mut self, directory: &Path) {
+        self.delete_checkpoints(directory, 0);
+    }
+}
+
+impl Trials {
+    fn train(&self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, Error> {
+        let experiment = self.template.with_graph(task.graph.clone())?;
+        // What was computed before a worker died, but not reported.
+        for epoch in run::epochs(task.directory)? {
+            let step = epoch.train.epoch as i64;
+            if let Some(value) = value(&epoch).filter(|_| step > task.reported)
+                && report(step, value).is_break()
+            {
+                return Ok(Ended::Stopped);
+            }
+        }
+        if let Some(parent) = task.directory.parent() {
+            std::fs::create_dir_all(parent).map_err(|source| {
+                let path = parent.to_owned();
+                Error::File { action: "create", path, source }
+            })?;
+        }
+        let progress = Progress::among(&self.bars, format!("trial {}", task.number)).quiet();
+        let mut watch = Watch { progress, report };
+        match run::start_or_resume(experiment, task.directory, task.stop, &mut watch)? {
+            Outcome::Finished(result) => {
+                Ok(Ended::Finished(result.measures.ensemble.accuracy.top1, attributes(&result)))
+            }
+            Outcome::Interrupted { .. } => Ok(Ended::Stopped),
+        }
+    }
+
+    fn delete_checkpoints(&self, directory: &Path, keep: usize) {
+        if directory.is_dir()
+            && let Err(e) = run::delete_checkpoints(directory, keep)
+        {
+            (self.notice)(&format!("checkpoints that are not needed any more stay: {e}"));
+        }
+    }
+}
+
+/// What the search maximises.
+fn value(epoch: &EpochReport) -> Option<f64> {
+    epoch.evaluation.as_ref().map(|measures| measures.ensemble.accuracy.top1)
+}
+
+/// What else a study keeps of a finished trial.
+fn attributes(result: &RunResult) -> Vec<(String, Json)> {
+    let measures = &result.measures;
+    let mut attributes = vec![
+        ("node average".to_owned(), json!(measures.node_average.top1)),
+        ("ensemble NLL".to_owned(), json!(measures.ensemble.nll)),
+        ("seconds".to_owned(), json!(result.seconds)),
+    ];
+    for (m, node) in measures.nodes.iter().enumerate() {
+        attributes.push((format!("node {}", m + 1), json!(node.top1)));
+    }
+    attributes
+}
+
+/// Shows a run and passes its epochs on.
+struct Watch<'a> {
+    progress: Progress,
+    report: &'a mut dyn FnMut(i64, f64) -> ControlFlow<()>,
+}
+
+impl Observer for Watch<'_> {
+    fn started(&mut self, epochs: usize, steps: usize, from: u64) {
+        self.progress.started(epochs, steps, from);
+    }
+
+    fn step(&mut self, report: &StepReport, images: usize) {
+        self.progress.step(report, images);
+    }
+
+    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+        let _ = self.progress.epoch(report);
+        match value(report) {
+            Some(value) => (self.report)(report.train.epoch as i64, value),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn evaluating(&mut self, done: usize, all: usize) {
+        self.progress.evaluating(done, all);
+    }
+
+    fn warning(&mut self, message: &str) {
+        self.progress.warning(message);
+    }
+}
