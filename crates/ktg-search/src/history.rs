@@ -1,6 +1,6 @@
 //! What samplers learn from: the trials of a study, read as they come.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::Error;
 use crate::sampler::Observation;
@@ -10,32 +10,46 @@ use crate::storage::{State, Study, Trial};
 /// The judged trials of a study.
 #[derive(Default)]
 pub(crate) struct History {
-    observations: BTreeMap<i64, Observation>,
-    /// What was known of each trial when it was read.
-    read: HashMap<i64, (State, Option<u32>)>,
+    /// In the order of the trials' numbers.
+    observations: Vec<Observation>,
+    /// The largest key of a trial that was seen.
+    last: i64,
+    /// The trials that had not finished, and at which rung they paused.
+    unfinished: HashMap<i64, Option<u32>>,
 }
 
 impl History {
     /// Reads the trials that finished or paused since the last time.
     pub fn update(&mut self, study: &mut Study, space: &Space) -> Result<(), Error> {
-        let mut news = Vec::new();
-        for (id, state, paused) in study.progress()? {
-            let judged = state.is_finished() || paused.is_some();
-            if judged && self.read.insert(id, (state, paused)) != Some((state, paused)) {
+        let unfinished: Vec<i64> = self.unfinished.keys().copied().collect();
+        let (last, mut news) = (self.last, Vec::new());
+        for (id, state, paused) in study.progress(last, &unfinished)? {
+            self.last = self.last.max(id);
+            let before = self.unfinished.remove(&id);
+            if id <= last && before.is_none() {
+                // It had finished.
+                continue;
+            }
+            if !state.is_finished() {
+                self.unfinished.insert(id, paused);
+            }
+            if state.is_finished() || (paused.is_some() && before != Some(paused)) {
                 news.push(id);
             }
         }
         for trial in study.trials_of(&news)? {
-            if let Some(observation) = observation(&trial, space) {
-                self.observations.insert(trial.number, observation);
+            let Some(observation) = observation(&trial, space) else { continue };
+            match self.observations.binary_search_by_key(&trial.number, |known| known.number) {
+                Ok(i) => self.observations[i] = observation,
+                Err(i) => self.observations.insert(i, observation),
             }
         }
         Ok(())
     }
 
     /// In the order of the trials' numbers.
-    pub fn observations(&self) -> Vec<Observation> {
-        self.observations.values().cloned().collect()
+    pub fn observations(&self) -> &[Observation] {
+        &self.observations
     }
 }
 
@@ -51,5 +65,5 @@ fn observation(trial: &Trial, space: &Space) -> Option<Observation> {
         (None, Some(value)) => (0, value),
         (None, None) => return None,
     };
-    (!value.is_nan()).then_some(Observation { number: trial.number, genes, step, value })
+    (!value.is_nan()).then(|| Observation::new(space, trial.number, genes, step, value))
 }

@@ -304,7 +304,7 @@ impl<'a> Worker<'a> {
                 known: &|hash| study.knows(hash),
                 accepts: &|graph| objective.accepts(graph),
             };
-            let Some(proposed) = proposals.next(&mut *self.sampler, &history, &mut rng) else { return Ok(None) };
+            let Some(proposed) = proposals.next(&mut *self.sampler, history, &mut rng) else { return Ok(None) };
             let new = new_trial(&self.space, &proposed.genes, proposed.hash);
             match self.study.insert(&new, &name, self.settings.trials)? {
                 // Another worker had the same idea a moment ago.

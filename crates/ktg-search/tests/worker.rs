@@ -111,8 +111,8 @@ fn parameters(trials: &[Trial]) -> Vec<(i64, BTreeMap<String, Json>)> {
 fn no_sampler_tries_a_graph_twice() {
     for_each_storage(|place| {
         for kind in [SamplerKind::Random, SamplerKind::Tpe, SamplerKind::Evolution] {
-            let mut search = Search::new(place, 40);
-            // 59 graphs: few enough that each sampler would meet some again.
+            let mut search = Search::new(place, 30);
+            // 36 graphs: few enough that each sampler would meet some again.
             search.space =
                 space(2, "gates = [\"through\", \"cutoff\"]\ndesigns = [\"probability closer\", \"both apart\"]");
             search.sampler = kind;
@@ -121,13 +121,13 @@ fn no_sampler_tries_a_graph_twice() {
             let trials = search.trials();
             assert!(trials.iter().all(|trial| trial.state == State::Complete), "{kind}");
             let graphs: HashSet<String> = trials.iter().map(|trial| trial.attributes["graph"].to_string()).collect();
-            assert_eq!((trials.len(), graphs.len()), (40, 40), "{kind}");
+            assert_eq!((trials.len(), graphs.len()), (30, 30), "{kind}");
             for (trial, (number, graph)) in trials.iter().zip(&objective.tasks) {
                 assert_eq!((trial.number, &trial.attributes["graph"]), (*number, &json!(graph.hash().to_string())));
                 assert_eq!(trial.value, Some(value(graph, 3)));
                 assert_eq!(trial.reports.len(), 3);
             }
-            assert_eq!((objective.over.len(), objective.computed), (40, 120));
+            assert_eq!((objective.over.len(), objective.computed), (30, 90));
         }
     });
 }
@@ -324,7 +324,6 @@ fn a_space_that_is_searched_through_ends_the_search() {
 fn a_worker_leaves_others_alone_or_waits_and_takes_over() {
     for_each_storage(|place| {
         let mut search = Search::new(place, 2);
-        let mut space_of_other = space(3, "");
         let other = search.other();
         search.settings.wait = false;
         assert!(search.run(&mut Scripted::training(1)).unwrap());
@@ -339,7 +338,6 @@ fn a_worker_leaves_others_alone_or_waits_and_takes_over() {
         assert!(
             matches!(&search.heard[1], Heard::Ended(2, Outcome::Failed(reason)) if reason.contains("no parameter"))
         );
-        std::mem::swap(&mut search.space, &mut space_of_other);
     });
 }
 
@@ -444,7 +442,7 @@ fn a_study_of_another_space_or_setup_is_refused_with_the_difference() {
 #[test]
 fn long_trials_are_reported_now_and_then_and_at_rungs() {
     for_each_storage(|place| {
-        for (pruner, most) in [(PrunerKind::None, 21), (PrunerKind::Asha, 29)] {
+        for (pruner, most) in [(PrunerKind::None, 22), (PrunerKind::Asha, 30)] {
             let mut search = Search::new(place, 2);
             search.pruner = pruner;
             // The second is better at every step, so that none is stopped.
@@ -513,6 +511,7 @@ fn promote(search: &mut Search, values: &[f64]) -> Vec<(i64, i64)> {
     assert!(search.run(&mut objective).unwrap());
     let pauses = search.heard.iter().filter(|heard| matches!(heard, Heard::Ended(_, Outcome::Paused(_)))).count();
     assert_eq!((objective.paused.len(), objective.over.len()), (pauses, values.len()));
+    drop(objective);
     computed
 }
 

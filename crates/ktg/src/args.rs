@@ -30,7 +30,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Compare three ways of training an ensemble, on data that comes with the program, in under ten minutes
+    /// Search for a graph and compare it with two others, on data that comes with the program, in under ten minutes
     Demo(DemoArgs),
     /// Train the networks of one graph, or go on with an interrupted run
     Train(Box<TrainArgs>),
@@ -54,9 +54,9 @@ pub enum Command {
     },
 }
 
-/// Trains Independent (no teaching), DML (mutual learning) and a hand-made diverse graph on the built-in
-/// Fashion-MNIST subset, several times each, and prints a table in the form of the thesis' table 1. Interrupted, it
-/// goes on where it was when started again.
+/// Searches for a graph on a part of the built-in Fashion-MNIST subset's training images, then trains Independent (no
+/// teaching), DML (mutual learning) and the found graph on all of them, several times each, and prints a table in the
+/// form of the thesis' table 1. Interrupted, it goes on where it was when started again.
 #[derive(ClapArgs, Debug)]
 pub struct DemoArgs {
     /// Directory for runs, graph pictures and attention overlays
@@ -65,6 +65,9 @@ pub struct DemoArgs {
     /// Runs per method, with seeds 1, 2, ...
     #[arg(long, default_value_t = crate::demo::REPEATS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub repeats: u64,
+    /// Graphs that the search tries
+    #[arg(long, default_value_t = crate::demo::TRIALS, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    pub trials: i64,
     /// Passes over the training images; fewer are faster and show less
     #[arg(long, default_value_t = crate::demo::EPOCHS, value_name = "N")]
     pub epochs: usize,

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ktg_data::{Augment, DataSource, Image, Preset};
-use ktg_graph::{Document, Graph, draw, presets};
-use ktg_train::{Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, run};
+use ktg_graph::{Graph, draw, presets};
+use ktg_search::storage::{Patience, StorageUrl};
+use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings};
+use ktg_train::{EvaluateOn, Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, run};
 use serde_json::json;
 
 use crate::args::DemoArgs;
@@ -18,12 +21,21 @@ use crate::methods::{Method, tables};
 use crate::output::{note, print, print_json};
 use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
+use crate::search::{Search, say};
 use crate::signals;
+use crate::study::Found;
+use crate::trials::Trials;
 
 /// Runs per method.
 pub const REPEATS: u64 = 3;
 /// Passes over the training images.
 pub const EPOCHS: usize = 20;
+/// Trials of the search.
+pub const TRIALS: i64 = 100;
+/// Passes over the search's training images in a trial that is not stopped.
+const SEARCH_EPOCHS: usize = 10;
+/// Name of the study.
+const STUDY: &str = "demo";
 /// Network nodes.
 const NODES: usize = 3;
 const ARCHITECTURE: &str = "abn-resnet-cifar-8";
@@ -48,18 +60,20 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let stop = signals::stop_flag()?;
     std::fs::create_dir_all(&args.out).map_err(|e| CliError::file("create", &args.out, &e))?;
-    let diverse = presets::diverse(NODES, ARCHITECTURE);
-    let diverse = diverse.ok_or_else(|| CliError::Other("there is no diverse graph of this size".to_owned()))?;
+    let bars = MultiProgress::new();
+    let interrupted = || {
+        note("stopped; start the same command again to go on");
+        Ok(ExitCode::from(signals::INTERRUPTED))
+    };
+    let Some(found) = search(args, &stop, &bars)? else { return interrupted() };
+    let searched = started.elapsed();
     let methods = [
         ("Independent", presets::independent(NODES, ARCHITECTURE)),
         ("DML", presets::dml(NODES, ARCHITECTURE)),
-        ("Diverse", diverse),
+        ("Found", found.graph),
     ];
-    let Some(results) = train_all(args, &methods, &stop)? else {
-        note("stopped; start the same command again to go on");
-        return Ok(ExitCode::from(signals::INTERRUPTED));
-    };
-    let graphs = draw_graphs(&args.out, &methods)?;
+    let graphs = write_graphs(&args.out, &methods)?;
+    let Some(results) = train_all(args, &methods, &stop, &bars)? else { return interrupted() };
     let overlays = draw_overlays(&args.out, &methods)?;
     let training: f64 = results.iter().flatten().map(|result| result.seconds).sum();
     let measures = |results: &[RunResult]| results.iter().map(|r| r.measures.clone()).collect();
@@ -75,6 +89,13 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
             "seconds": started.elapsed().as_secs_f64(),
             "training_seconds_of_all_runs": training,
             "out": args.out.display().to_string(),
+            "search": {
+                "trials": found.trials,
+                "epochs": found.epochs,
+                "best": found.value,
+                "seconds": searched.as_secs_f64(),
+                "graph": methods[2].1,
+            },
             "graphs": graphs.display().to_string(),
             "overlays": overlays.display().to_string(),
         }))?;
@@ -86,12 +107,108 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
         args.epochs, args.repeats
     ))?;
     print(&tables(&summed))?;
-    print(&format!("\ngraph pictures      {}", graphs.display()))?;
+    print(&format!(
+        "\nFound is the best of {} graphs tried on one half of the training images and judged on the other\n\
+         ({} epochs of training in all; ensemble {:.2} % there): {}",
+        found.trials, found.epochs, found.value, found.edges
+    ))?;
+    print(&format!("study               {} (`ktg study show {STUDY} --storage {0}`)", storage(&args.out)))?;
+    print(&format!("graph pictures      {}", graphs.display()))?;
     print(&format!("attention overlays  {}", overlays.display()))?;
     print(&format!("runs                {}", args.out.join("runs").display()))?;
     let (elapsed, training) = (seconds(started.elapsed()), seconds(Duration::from_secs_f64(training)));
     print(&format!("time                {elapsed} ({training} of training, all runs together)"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The graph that the search found, and how.
+struct Best {
+    graph: Graph,
+    edges: String,
+    value: f64,
+    trials: usize,
+    epochs: i64,
+}
+
+fn storage(out: &Path) -> StorageUrl {
+    StorageUrl::file(out.join("search.db"))
+}
+
+/// Searches with one worker a core, each on one thread, or goes on with the search. `None` if it was interrupted.
+fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<Option<Best>, CliError> {
+    let mut settings = settings(args);
+    settings.seed = 1;
+    settings.split.evaluate_on = EvaluateOn::SearchSplit;
+    settings.train.epochs = SEARCH_EPOCHS.min(args.epochs);
+    settings.train.evaluate_every = 1;
+    settings.train.log_every = 0;
+    settings.graph.nodes = Some(NODES);
+    settings.graph.architecture = Some(ARCHITECTURE.to_owned());
+    let template = Experiment::open(settings, Path::new("."))?;
+    let notice: Arc<dyn Fn(&str) + Send + Sync> = {
+        let bars = bars.clone();
+        Arc::new(move |text: &str| say(&bars, text))
+    };
+    let limit = Duration::from_secs(600);
+    let search = Search {
+        url: storage(&args.out),
+        study: STUDY.to_owned(),
+        settings: SearchSettings {
+            sampler: SamplerKind::Evolution,
+            pruner: PrunerKind::Promotion,
+            ..SearchSettings::default()
+        },
+        worker: WorkerSettings {
+            heartbeat: Duration::from_secs(1),
+            silence: Duration::from_secs(10),
+            seed: Some(1),
+            ..WorkerSettings::new(args.trials, args.out.join("search.runs"))
+        },
+        patience: Patience { limit, stop: Arc::clone(stop), notice: Arc::clone(&notice) },
+    };
+    let worker = || -> Result<bool, CliError> {
+        let template = template.with_graph(template.written_graph().clone())?;
+        let objective = Trials { template, bars: bars.clone(), notice: Arc::clone(&notice), patience: limit };
+        single_thread()?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
+    };
+    let done = in_parallel(rayon::current_num_threads(), stop, worker)?;
+    if done.contains(&false) {
+        return Ok(None);
+    }
+    let found = Found::open(&search.url, STUDY)?;
+    let best = found.ranked().first().copied().cloned();
+    let best = best.ok_or_else(|| CliError::Other("no trial of the search is complete".to_owned()))?;
+    let graph = found.graph(&best)?;
+    Ok(Some(Best {
+        edges: crate::study::edges(&graph),
+        graph,
+        value: best.value.unwrap_or(f64::NAN),
+        trials: found.trials(),
+        epochs: found.epochs(),
+    }))
+}
+
+/// A thread pool of its own for a run that shall not use more than one core.
+fn single_thread() -> Result<rayon::ThreadPool, CliError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    pool.map_err(|e| CliError::Other(format!("cannot start a thread: {e}")))
+}
+
+/// Runs `work` on so many threads at the same time. One failure stops all.
+fn in_parallel<T: Send>(
+    threads: usize,
+    stop: &AtomicBool,
+    work: impl Fn() -> Result<T, CliError> + Sync,
+) -> Result<Vec<T>, CliError> {
+    let careful = || work().inspect_err(|_| stop.store(true, Ordering::Relaxed));
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(careful)).collect();
+        let joined = |handle: ScopedJoinHandle<_>| match handle.join() {
+            Ok(result) => result,
+            Err(_) => Err(CliError::Other("a thread broke down".to_owned())),
+        };
+        handles.into_iter().map(joined).collect()
+    })
 }
 
 /// Trains all methods with all seeds: as many runs at a time as there are threads, each on one thread, which keeps the
@@ -101,42 +218,27 @@ fn train_all(
     args: &DemoArgs,
     methods: &[(&str, Graph)],
     stop: &AtomicBool,
+    bars: &MultiProgress,
 ) -> Result<Option<Vec<Vec<RunResult>>>, CliError> {
     // Seed by seed, so that an impatient reader has all methods early.
     let jobs: Vec<(u64, usize)> =
         (1..=args.repeats).flat_map(|seed| (0..methods.len()).map(move |m| (seed, m))).collect();
     let next = AtomicUsize::new(0);
-    let bars = MultiProgress::new();
     let worker = || -> Result<Vec<(usize, RunResult)>, CliError> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        let pool = pool.map_err(|e| CliError::Other(format!("cannot start a thread: {e}")))?;
+        let pool = single_thread()?;
         let mut results = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let Some(&(seed, m)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let (name, graph) = &methods[m];
-            match pool.install(|| train(args, graph, name, seed, stop, &bars)) {
-                Ok(Outcome::Finished(result)) => results.push((m, result)),
-                Ok(Outcome::Interrupted { .. }) => break,
-                Err(e) => {
-                    // One failure ends all; the other runs keep their checkpoints.
-                    stop.store(true, Ordering::Relaxed);
-                    return Err(e);
-                }
+            match pool.install(|| train(args, methods[m].0, seed, stop, bars))? {
+                Outcome::Finished(result) => results.push((m, result)),
+                Outcome::Interrupted { .. } => break,
             }
         }
         Ok(results)
     };
-    let workers = rayon::current_num_threads().min(jobs.len());
-    let finished: Vec<Result<_, CliError>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
-        let joined = |handle: ScopedJoinHandle<_>| match handle.join() {
-            Ok(results) => results,
-            Err(_) => Err(CliError::Other("a training thread broke down".to_owned())),
-        };
-        handles.into_iter().map(joined).collect()
-    });
+    let finished = in_parallel(rayon::current_num_threads().min(jobs.len()), stop, worker)?;
     let mut results: Vec<Vec<RunResult>> = vec![Vec::new(); methods.len()];
-    for (m, result) in finished.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+    for (m, result) in finished.into_iter().flatten() {
         results[m].push(result);
     }
     for results in &mut results {
@@ -151,52 +253,32 @@ fn run_directory(out: &Path, method: &str, seed: u64) -> PathBuf {
 }
 
 /// Trains one run, or goes on with it, if it is of the same settings and graph.
-fn train(
-    args: &DemoArgs,
-    graph: &Graph,
-    name: &str,
-    seed: u64,
-    stop: &AtomicBool,
-    bars: &MultiProgress,
-) -> Result<Outcome, CliError> {
+fn train(args: &DemoArgs, name: &str, seed: u64, stop: &AtomicBool, bars: &MultiProgress) -> Result<Outcome, CliError> {
     let directory = run_directory(&args.out, name, seed);
     let mut settings = settings(args);
     settings.seed = seed;
-    settings.graph = GraphSettings {
-        preset: Some(name.to_lowercase()),
-        nodes: Some(graph.len()),
-        architecture: Some(ARCHITECTURE.to_owned()),
-        ..GraphSettings::default()
-    };
+    settings.graph = GraphSettings { file: Some(graph_file(&args.out, name, "toml")), ..GraphSettings::default() };
     let mut progress = Progress::among(bars, format!("{name}, run {seed} of {}", args.repeats));
-    let saved = directory.join("settings.toml");
-    if !saved.is_file() {
-        let experiment = Experiment::open(settings, Path::new("."))?;
-        return Ok(run::start(experiment, &directory, stop, &mut progress)?);
-    }
-    let saved = Settings::read(&saved)?;
-    settings.graph = saved.graph.clone();
-    let same_graph = Document::read(&directory.join("graph.toml"))?.graph.hash() == graph.hash();
-    if saved != settings || !same_graph {
-        let directory = directory.display();
-        return Err(CliError::Other(format!(
-            "{directory} holds a run with other settings; give another --out, or remove it"
-        )));
-    }
     let finished = directory.join("result.json").exists();
-    let outcome = run::resume(&directory, stop, &mut progress)?;
+    let experiment = Experiment::open(settings, Path::new("."))?;
+    let outcome = run::start_or_resume(experiment, &directory, stop, &mut progress)?;
     if finished {
         progress.line(&format!("{name}, run {seed} of {}: trained before, taken as it is", args.repeats));
     }
     Ok(outcome)
 }
 
-fn draw_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
+fn graph_file(out: &Path, method: &str, extension: &str) -> PathBuf {
+    out.join("graphs").join(format!("{}.{extension}", method.to_lowercase()))
+}
+
+/// Writes the methods' graphs, as files and as pictures.
+fn write_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
     let directory = out.join("graphs");
     std::fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
     for (name, graph) in methods {
-        let path = directory.join(format!("{}.svg", name.to_lowercase()));
-        ktg_train::write_atomically(&path, draw::svg(graph).as_bytes())?;
+        ktg_train::write_atomically(&graph_file(out, name, "toml"), graph.to_toml().as_bytes())?;
+        ktg_train::write_atomically(&graph_file(out, name, "svg"), draw::svg(graph).as_bytes())?;
     }
     Ok(directory)
 }

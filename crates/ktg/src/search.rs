@@ -85,7 +85,8 @@ fn default_runs(study: &str) -> PathBuf {
     PathBuf::from(format!("{}.runs", file_name(study)))
 }
 
-fn say(bars: &MultiProgress, text: &str) {
+/// A line above progress bars, or where there are none.
+pub fn say(bars: &MultiProgress, text: &str) {
     if bars.println(text).is_err() || bars.is_hidden() {
         note(text);
     }

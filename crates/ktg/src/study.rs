@@ -72,6 +72,16 @@ impl Found {
         Ok(graph)
     }
 
+    /// The number of trials.
+    pub fn trials(&self) -> usize {
+        self.trials.len()
+    }
+
+    /// The epochs of training that all trials took together.
+    pub fn epochs(&self) -> i64 {
+        self.trials.iter().filter_map(|trial| Some(trial.last_report()?.0)).sum()
+    }
+
     fn count(&self, state: State) -> usize {
         self.trials.iter().filter(|trial| trial.state == state).count()
     }
@@ -109,7 +119,6 @@ impl Found {
         let name = self.study.name();
         let paused = self.trials.iter().filter(|trial| trial.is_paused()).count();
         let retries = self.trials.iter().filter(|trial| trial.is_retry()).count();
-        let epochs: i64 = self.trials.iter().filter_map(|trial| Some(trial.last_report()?.0)).sum();
         let states = [
             (self.count(State::Complete), "complete"),
             (self.count(State::Pruned), "pruned"),
@@ -124,7 +133,7 @@ impl Found {
         if !states.is_empty() {
             text += &format!(" ({states})");
         }
-        text += &format!(", {epochs} epochs of training");
+        text += &format!(", {} epochs of training", self.epochs());
         if retries > 0 {
             text += &format!("; {retries} repeat trials of workers that died");
         }
@@ -167,7 +176,7 @@ impl Found {
 }
 
 /// A graph's edges in one line.
-fn edges(graph: &Graph) -> String {
+pub fn edges(graph: &Graph) -> String {
     let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut());
     let labels = labels.map(|m| format!("label->{} {}", m + 1, graph.label_gate(m)));
     let transfers = graph.active_transfers().map(|(s, t, transfer)| format!("{}->{} {transfer}", s + 1, t + 1));

@@ -1,5 +1,7 @@
 //! Asynchronous successive halving in which stopping is not for good.
 
+use std::collections::HashSet;
+
 use super::{Asha, Pruner, Reported, Rungs, Verdict};
 use crate::Error;
 use crate::storage::{PausedTrial, RungValue};
@@ -29,12 +31,13 @@ impl Pruner for Promotion {
 
     /// The best of the highest rung that has one, as in the paper.
     fn promotable(&self, values: &[RungValue], paused: &[PausedTrial]) -> Option<PausedTrial> {
+        let waiting: HashSet<(u32, i64)> = paused.iter().map(|trial| (trial.rung, trial.id)).collect();
         let mut rungs: Vec<u32> = paused.iter().map(|trial| trial.rung).collect();
         rungs.sort_unstable();
         rungs.dedup();
         rungs.into_iter().rev().find_map(|rung| {
             let at: Vec<&RungValue> = values.iter().filter(|value| value.rung == rung).collect();
-            let waits = |value: &&&RungValue| paused.iter().any(|p| p.rung == rung && p.id == value.id);
+            let waits = |value: &&&RungValue| waiting.contains(&(rung, value.id));
             // Of equal values, the oldest.
             let best =
                 at.iter().filter(waits).max_by(|a, b| a.value.total_cmp(&b.value).then(b.number.cmp(&a.number)))?;

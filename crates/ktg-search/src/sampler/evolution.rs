@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_population_is_the_youngest_and_the_best_of_it_breeds() {
         let (space, mut rng) = (space(), ChaCha8Rng::seed_from_u64(2));
-        let trial = |number: i64, gene: usize, value| Observation { number, genes: vec![gene; 15], step: 1, value };
+        let trial = |number, gene, value| Observation::new(&space, number, vec![gene; 15], 1, value);
         // The best of all is too old; of the young ones, the last is best.
         let mut history: Vec<_> = (0..30).map(|n| trial(n, 1, 0.9)).collect();
         history.extend((30..34).map(|n| trial(n, 2, 0.1 + n as f64 / 1000.0)));

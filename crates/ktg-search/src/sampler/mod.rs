@@ -22,6 +22,8 @@ pub struct Observation {
     pub number: i64,
     /// Its choices.
     pub genes: Genes,
+    /// Those of them that matter, see [`Space::relevant`].
+    pub relevant: Vec<Option<usize>>,
     /// The last epoch at which it was judged.
     pub step: i64,
     /// The value then; larger is better, never NaN.
@@ -29,9 +31,9 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Orders by how far a trial got, then by its value: with successive halving, who got further was better before.
-    pub fn rank(&self) -> (i64, f64) {
-        (self.step, self.value)
+    /// Of a trial's choices, made in `space`.
+    pub fn new(space: &Space, number: i64, genes: Genes, step: i64, value: f64) -> Self {
+        Self { number, relevant: space.relevant(&genes), genes, step, value }
     }
 }
 
@@ -55,7 +57,8 @@ pub fn by_kind(kind: SamplerKind) -> Box<dyn Sampler> {
     }
 }
 
-/// Orders observations from worst to best; ties by number, the older first.
+/// Orders observations from worst to best: by how far a trial got, then by its value, since with successive halving who
+/// got further was better before; of equal ones, the older is better.
 fn by_rank(a: &&Observation, b: &&Observation) -> std::cmp::Ordering {
     a.step.cmp(&b.step).then(a.value.total_cmp(&b.value)).then(b.number.cmp(&a.number))
 }

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::random::draw;
 use super::{Observation, Sampler, by_rank};
-use crate::space::{Genes, Space};
+use crate::space::{Genes, Parameter, Space};
 
 /// Tree-structured Parzen estimator (Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011), for
 /// choices, in the multivariate form: one density l over the good trials, one g over the others, and of several draws
@@ -86,8 +86,8 @@ fn renumberings(space: &Space) -> Vec<Vec<usize>> {
 /// A mixture of one product of distributions for every trial and numbering, and a uniform one.
 struct Density<'a> {
     space: &'a Space,
-    /// `None`: does not matter there.
-    centres: Vec<Vec<Option<usize>>>,
+    /// Of each component, its own choice of every parameter: 0 if it does not matter there, else the choice plus 1.
+    centres: Vec<u8>,
     /// The probability, within a component, that is spread over all choices.
     spread: f64,
     /// The uniform component's weight.
@@ -96,13 +96,13 @@ struct Density<'a> {
 
 impl<'a> Density<'a> {
     fn new(space: &'a Space, trials: &[&Observation], moves: &[Vec<usize>]) -> Self {
-        let mut centres = Vec::new();
-        for trial in trials {
-            let relevant = space.relevant(&trial.genes);
-            for moved in moves {
-                let mut centre = vec![None; relevant.len()];
-                moved.iter().zip(&relevant).for_each(|(to, gene)| centre[*to] = *gene);
-                centres.push(centre);
+        let parameters = space.parameters().len();
+        let mut centres = vec![0; trials.len() * moves.len() * parameters];
+        let places = trials.iter().flat_map(|trial| moves.iter().map(move |moves| (trial, moves)));
+        for (centre, (trial, moves)) in centres.chunks_exact_mut(parameters).zip(places) {
+            for (to, gene) in moves.iter().zip(&trial.relevant) {
+                // No parameter has hundreds of choices; were there one, its last would count as one.
+                centre[*to] = gene.map_or(0, |gene| u8::try_from(gene + 1).unwrap_or(u8::MAX));
             }
         }
         // Optuna: each of n components and the uniform one has prior weight 1 / (n + 1) for every choice beside the 1
@@ -111,22 +111,19 @@ impl<'a> Density<'a> {
         Self { space, centres, spread: 1.0 / (n + 1.0), uniform: 1.0 / (n + 1.0) }
     }
 
-    /// The probability of choice `gene` of `choices` in a component.
-    fn probability(&self, centre: Option<usize>, gene: usize, choices: usize) -> f64 {
-        match centre {
-            None => 1.0 / choices as f64,
-            Some(own) => (f64::from(u8::from(own == gene)) + self.spread) / (1.0 + self.spread * choices as f64),
-        }
+    fn components(&self) -> std::slice::ChunksExact<'_, u8> {
+        self.centres.chunks_exact(self.space.parameters().len())
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng) -> Genes {
-        let centre = match self.centres.is_empty() || rng.random_bool(self.uniform) {
+        let components = self.components().len();
+        let centre = match components == 0 || rng.random_bool(self.uniform) {
             true => None,
-            false => Some(&self.centres[rng.random_range(0..self.centres.len())]),
+            false => self.components().nth(rng.random_range(0..components)),
         };
-        let draw = |(i, parameter): (usize, &crate::space::Parameter)| {
+        let draw = |(i, parameter): (usize, &Parameter)| {
             let choices = parameter.choices.len();
-            match centre.and_then(|centre| centre[i]) {
+            match centre.and_then(|centre| usize::from(centre[i]).checked_sub(1)) {
                 Some(own) if rng.random_bool(1.0 / (1.0 + self.spread * choices as f64)) => own,
                 _ => rng.random_range(0..choices),
             }
@@ -134,17 +131,24 @@ impl<'a> Density<'a> {
         self.space.parameters().iter().enumerate().map(draw).collect()
     }
 
+    /// Log-probability of the choices that matter.
     fn logarithm(&self, genes: &[Option<usize>]) -> f64 {
-        let component = |centre: Option<&Vec<Option<usize>>>| -> f64 {
-            let parameters = self.space.parameters().iter().zip(genes).enumerate();
-            let matters = parameters.filter_map(|(i, (parameter, gene))| Some((i, parameter.choices.len(), (*gene)?)));
-            matters
-                .map(|(i, choices, gene)| self.probability(centre.and_then(|centre| centre[i]), gene, choices))
-                .product()
-        };
-        let own: f64 = self.centres.iter().map(|centre| component(Some(centre))).sum();
-        let own = if self.centres.is_empty() { 0.0 } else { own / self.centres.len() as f64 };
-        let uniform = component(None);
+        // Of each of these, the probability of its choice in a component, by the component's own choice.
+        let tables: Vec<(usize, Vec<f64>)> = (self.space.parameters().iter().zip(genes).enumerate())
+            .filter_map(|(i, (parameter, gene))| {
+                let (gene, choices) = ((*gene)?, parameter.choices.len());
+                let with_own = |own| f64::from(u8::from(own == gene));
+                let mut table = vec![1.0 / choices as f64];
+                table.extend(
+                    (0..choices).map(|own| (with_own(own) + self.spread) / (1.0 + self.spread * choices as f64)),
+                );
+                Some((i, table))
+            })
+            .collect();
+        let component =
+            |centre: &[u8]| -> f64 { tables.iter().map(|(i, table)| table[usize::from(centre[*i])]).product() };
+        let own: f64 = self.components().map(component).sum::<f64>() / self.components().len().max(1) as f64;
+        let uniform: f64 = tables.iter().map(|(_, table)| table[0]).product();
         (self.uniform * uniform + (1.0 - self.uniform) * own).ln()
     }
 }
@@ -161,8 +165,8 @@ mod tests {
         Space::new(&Graph::new(vec![Node::new("a"); m]), &SearchSettings::default()).unwrap()
     }
 
-    fn trial(number: i64, genes: Genes, value: f64) -> Observation {
-        Observation { number, genes, step: 1, value }
+    fn trial(space: &Space, number: i64, genes: Genes, value: f64) -> Observation {
+        Observation::new(space, number, genes, 1, value)
     }
 
     #[test]
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn densities_sum_to_one() {
         let space = space(1);
-        let trials = [trial(0, vec![1], 0.0), trial(1, vec![2], 0.0)];
+        let trials = [trial(&space, 0, vec![1], 0.0), trial(&space, 1, vec![2], 0.0)];
         let density = Density::new(&space, &trials.each_ref(), &renumberings(&space));
         let sum: f64 = (0..4).map(|gene| density.logarithm(&[Some(gene)]).exp()).sum();
         assert!((sum - 1.0).abs() < 1e-12, "{sum}");
@@ -198,7 +202,7 @@ mod tests {
         for number in 0..100 {
             let genes = draw(&space, &mut rng);
             let value = f64::from(u8::from(genes[0] == linear)) + number as f64 * 1e-6;
-            history.push(trial(number, genes, value));
+            history.push(trial(&space, number, genes, value));
         }
         let mut tpe = Tpe::default();
         let hits = (0..100).filter(|_| {
@@ -211,9 +215,9 @@ mod tests {
 
     #[test]
     fn trials_that_got_further_are_better() {
-        let (near, far) =
-            (Observation { step: 1, ..trial(0, vec![], 0.9) }, Observation { step: 2, ..trial(1, vec![], 0.1) });
+        let space = space(1);
+        let near = trial(&space, 0, vec![0], 0.9);
+        let far = Observation { step: 2, ..trial(&space, 1, vec![0], 0.1) };
         assert!(by_rank(&&near, &&far).is_lt());
-        assert_eq!(near.rank(), (1, 0.9));
     }
 }

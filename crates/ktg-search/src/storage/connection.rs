@@ -79,7 +79,14 @@ impl Row {
 }
 
 fn unexpected(column: usize, wanted: &str, got: Option<&Value>) -> Trouble {
-    Trouble::Lasting(format!("column {column} of an answer is not {wanted} but {got:?}; the study is damaged"))
+    let got = match got {
+        None => "missing",
+        Some(Value::Null) => "empty",
+        Some(Value::Int(_)) => "an integer",
+        Some(Value::Real(_)) => "a number",
+        Some(Value::Text(_)) => "a text",
+    };
+    Trouble::Lasting(format!("column {column} of an answer should be {wanted} but is {got}; the study is damaged"))
 }
 
 /// Why a statement failed.
@@ -150,7 +157,8 @@ pub(crate) fn study_transaction<T>(
 ) -> Result<T, Trouble> {
     let dialect = connection.dialect();
     let begin = match dialect.row_locks {
-        true => format!("{}; SELECT 1 FROM studies WHERE study_id = {study} FOR UPDATE", dialect.begin),
+        // A server must not forget in a crash whose a trial is: two workers would be at it.
+        true => format!("{}; SELECT 1 FROM studies WHERE study_id = {study} FOR UPDATE", dialect.durable.0),
         false => dialect.begin.to_owned(),
     };
     between(connection, &begin, "COMMIT", work)

@@ -54,7 +54,7 @@ impl FromStr for State {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let state = State::ALL.into_iter().find(|state| state.name() == text);
-        state.ok_or_else(|| format!("\"{text}\" is not a state of a trial; the study is damaged"))
+        state.ok_or_else(|| format!("{text:?} is not a state of a trial; the study is damaged"))
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn decode(value: Option<f64>, kind: &str) -> Result<f64, Trouble> {
         ("INF_POS", _) => Ok(f64::INFINITY),
         ("INF_NEG", _) => Ok(f64::NEG_INFINITY),
         ("NAN", _) => Ok(f64::NAN),
-        _ => Err(Trouble::Lasting(format!("a value of type \"{kind}\" is {value:?}; the study is damaged"))),
+        _ => Err(Trouble::Lasting(format!("a value has the type {kind:?} and no such number; the study is damaged"))),
     }
 }
 

@@ -9,11 +9,13 @@ mod encoding;
 mod postgres;
 mod read;
 mod retry;
+mod rungs;
 mod schema;
 mod sqlite;
 mod study;
 mod url;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -23,8 +25,9 @@ use connection::{Connection, Trouble};
 pub use encoding::State;
 pub use read::{StudySummary, Trial};
 pub use retry::Reaped;
+pub use rungs::RungValue;
 pub(crate) use study::GRAPH;
-pub use study::{Claimed, Inserted, NewTrial, PausedTrial, RungValue, Study};
+pub use study::{Claimed, Inserted, NewTrial, PausedTrial, Study};
 pub use url::StorageUrl;
 
 use crate::Error;
@@ -55,6 +58,8 @@ pub struct Storage {
     url: StorageUrl,
     connection: Option<Box<dyn Connection>>,
     patience: Patience,
+    /// When it last came back after it had been away.
+    recovered: Cell<Option<Instant>>,
 }
 
 impl Storage {
@@ -63,7 +68,7 @@ impl Storage {
     /// # Errors
     /// If it cannot be reached within the patience, or is not a database of Optuna studies (which is then unchanged).
     pub fn open(url: &StorageUrl, create: bool, patience: Patience) -> Result<Self, Error> {
-        let mut storage = Self { url: url.clone(), connection: None, patience };
+        let mut storage = Self { url: url.clone(), connection: None, patience, recovered: Cell::new(None) };
         let mut connect = || connect(url, create);
         storage.connection = Some(storage.wait(&mut connect)?);
         Ok(storage)
@@ -103,6 +108,7 @@ impl Storage {
             let reason = match attempt() {
                 Ok(value) => {
                     if said.is_some() {
+                        self.recovered.set(Some(Instant::now()));
                         let seconds = started.elapsed().as_secs();
                         (self.patience.notice)(&format!("the storage works again after {seconds} s"));
                     }

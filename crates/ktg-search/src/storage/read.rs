@@ -118,14 +118,22 @@ impl Study {
         self.storage.run(|connection| read(connection, &scope))
     }
 
-    /// Key, state and, of paused ones, rung of all trials.
-    pub fn progress(&mut self) -> Result<Vec<(i64, State, Option<u32>)>, Error> {
+    /// Key, state and, of paused ones, rung of the trials after that of key `after` and of `others`; it may be of more.
+    pub fn progress(&mut self, after: i64, others: &[i64]) -> Result<Vec<(i64, State, Option<u32>)>, Error> {
+        let which = match others {
+            [] => format!("t.trial_id > {after}"),
+            others if others.len() <= 200 => format!("(t.trial_id > {after} OR t.trial_id IN ({}))", list(others)),
+            // All are as quickly read as a list of thousands.
+            _ => "1 = 1".to_owned(),
+        };
         let id = self.id;
-        let select = "SELECT t.trial_id, CAST(t.state AS TEXT), a.value_json FROM trials t \
-                      LEFT JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.\"key\" = $1 \
-                      WHERE t.study_id = $2";
+        let select = format!(
+            "SELECT t.trial_id, CAST(t.state AS TEXT), a.value_json FROM trials t \
+             LEFT JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.\"key\" = $1 \
+             WHERE t.study_id = $2 AND {which}"
+        );
         self.storage.run(|connection| {
-            let rows = connection.query(select, &[PAUSED.into(), id.into()])?;
+            let rows = connection.query(&select, &[PAUSED.into(), id.into()])?;
             let progress = |row: &Row| {
                 let state = row.text(1)?.parse().map_err(Trouble::Lasting)?;
                 let rung = row.optional_text(2)?.and_then(|rung| rung.parse().ok());
@@ -139,8 +147,7 @@ impl Study {
     pub fn trials_of(&mut self, ids: &[i64]) -> Result<Vec<Trial>, Error> {
         let mut trials = Vec::new();
         for ids in ids.chunks(500) {
-            let ids = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-            let condition = format!("t.study_id = $1 AND t.trial_id IN ({ids})");
+            let condition = format!("t.study_id = $1 AND t.trial_id IN ({})", list(ids));
             let scope = Scope { condition: &condition, key: self.id };
             trials.extend(self.storage.run(|connection| read(connection, &scope))?);
         }
@@ -161,6 +168,11 @@ impl Study {
                       WHERE t.study_id = $1 AND t.state = 'RUNNING'";
         self.storage.run(|c| c.query(select, &[id.into()])?.first().map_or(Ok(0), |row| row.int(0)))
     }
+}
+
+/// Keys for `IN (...)`.
+fn list(ids: &[i64]) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Which trials.

@@ -28,6 +28,11 @@ impl Study {
     /// The values at rungs move to the new trial: it continues where the dead one was, and each graph counts once in each
     /// rung. The dead trial is final from now on, so its worker, should it only have slept, can write nothing more.
     pub fn reap(&mut self, silence: Duration, retries: usize) -> Result<Vec<Reaped>, Error> {
+        // While the storage was away, the living were silent, too: they get the time to be heard.
+        self.storage.run(|connection| connection.batch("SELECT 1"))?;
+        if self.storage.recovered.get().is_some_and(|at| at.elapsed() < silence) {
+            return Ok(Vec::new());
+        }
         let study = self.id;
         let seconds = silence.as_secs_f64().ceil() as i64;
         self.storage.run(|connection| {
@@ -42,7 +47,8 @@ impl Study {
                 let (trial, number) = (row.int(0)?, row.int(1)?);
                 let retry = study_transaction(connection, study, |connection| {
                     // While this waited for the study, the worker may have spoken up.
-                    let still = format!("SELECT 1 FROM trial_heartbeats h WHERE h.trial_id = $1 AND h.heartbeat < {ago}");
+                    let still =
+                        format!("SELECT 1 FROM trial_heartbeats h WHERE h.trial_id = $1 AND h.heartbeat < {ago}");
                     if connection.query(&still, &[trial.into(), seconds.into()])?.is_empty() {
                         return Ok(None);
                     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, params_from_iter};
 
@@ -39,13 +40,19 @@ impl Sqlite {
         let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(trouble)?;
         connection.busy_timeout(BUSY).map_err(trouble)?;
         connection.set_prepared_statement_cache_capacity(64);
+        // What a program that died has left in the log beside its file stays there, should the file not be ours.
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log).map_err(trouble)?;
         Ok(Self(connection))
     }
 
     /// Readers and a writer that do not wait for each other, and commits that need no sync: what is committed outlives
     /// the process, and what must outlive a power cut is written by a durable transaction.
     pub fn tune(&mut self) -> Result<(), Trouble> {
-        self.batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(trouble)?;
+        self.batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -32000;")
     }
 }
 

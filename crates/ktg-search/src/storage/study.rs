@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::Value as Json;
 
 use super::connection::{Connection, Row, Trouble, Value, durable_transaction, study_transaction, transaction};
-use super::encoding::{State, categorical, encode, number_of_json, number_to_json};
+use super::encoding::{State, categorical, encode};
+use super::rungs::RungCache;
 use super::{Patience, Storage, StorageUrl};
 use crate::Error;
 
@@ -23,12 +24,13 @@ pub struct Study {
     pub(super) storage: Storage,
     pub(super) id: i64,
     name: String,
-    seen: Seen,
+    pub(super) seen: Seen,
+    pub(super) rungs: RungCache,
 }
 
 /// What is known of the trials of a study, so that only news are read.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     graphs: HashSet<String>,
     last_graph: i64,
     retries: i64,
@@ -70,19 +72,6 @@ pub struct PausedTrial {
     pub id: i64,
     /// The rung at which it was stopped.
     pub rung: u32,
-}
-
-/// A trial's value at a rung.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RungValue {
-    /// Key of the trial in the database.
-    pub id: i64,
-    /// Its number.
-    pub number: i64,
-    /// The rung.
-    pub rung: u32,
-    /// The value.
-    pub value: f64,
 }
 
 impl Study {
@@ -127,12 +116,18 @@ impl Study {
             let reason = format!("its directions are {directions:?}; accuracies need one, MAXIMIZE");
             return Err(study_error(&reason));
         }
-        Ok(Self { storage, id, name: name.to_owned(), seen: Seen::default() })
+        Ok(Self { storage, id, name: name.to_owned(), seen: Seen::default(), rungs: RungCache::default() })
     }
 
     /// The same study through a connection of its own.
     pub fn another(&self) -> Result<Self, Error> {
-        Ok(Self { storage: self.storage.another()?, id: self.id, name: self.name.clone(), seen: Seen::default() })
+        Ok(Self {
+            storage: self.storage.another()?,
+            id: self.id,
+            name: self.name.clone(),
+            seen: Seen::default(),
+            rungs: RungCache::default(),
+        })
     }
 
     /// Its name.
@@ -288,52 +283,6 @@ impl Study {
         self.storage.run(|c| put_running_attribute(c, "user", trial, key, &value))
     }
 
-    /// Notes the value of a running trial at a rung, under Optuna's name for it. Nothing is noted of one that was taken
-    /// from its worker: its values are its retry's now.
-    pub fn complete_rung(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error> {
-        let (key, value) = (format!("completed_rung_{rung}"), number_to_json(value));
-        self.storage.run(|c| put_running_attribute(c, "system", trial, &key, &value))
-    }
-
-    /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.
-    pub fn rungs(&mut self, rung: Option<u32>) -> Result<Vec<RungValue>, Error> {
-        let (condition, key) = match rung {
-            Some(rung) => ("=", format!("completed_rung_{rung}")),
-            None => ("LIKE", "completed_rung_%".to_owned()),
-        };
-        let select = format!(
-            "SELECT t.trial_id, t.number, a.\"key\", a.value_json FROM trials t \
-             JOIN trial_system_attributes a ON a.trial_id = t.trial_id \
-             WHERE t.study_id = $1 AND a.\"key\" {condition} $2"
-        );
-        let parameters = [self.id.into(), key.into()];
-        self.storage.run(|connection| {
-            let mut values = Vec::new();
-            for row in connection.query(&select, &parameters)? {
-                let rung = row.text(2)?.rsplit('_').next().and_then(|k| k.parse().ok());
-                if let (Some(rung), Some(value)) = (rung, number_of_json(row.text(3)?)) {
-                    values.push(RungValue { id: row.int(0)?, number: row.int(1)?, rung, value });
-                }
-            }
-            Ok(values)
-        })
-    }
-
-    /// The values that complete trials reported at a step, and the number of complete trials.
-    pub fn complete_at(&mut self, step: i64) -> Result<(Vec<f64>, usize), Error> {
-        let id = self.id;
-        self.storage.run(|connection| {
-            let count = "SELECT count(*) FROM trials WHERE study_id = $1 AND state = 'COMPLETE'";
-            let count = connection.query(count, &[id.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
-            let select = "SELECT v.intermediate_value, CAST(v.intermediate_value_type AS TEXT) FROM trials t \
-                          JOIN trial_intermediate_values v ON v.trial_id = t.trial_id \
-                          WHERE t.study_id = $1 AND t.state = 'COMPLETE' AND v.step = $2";
-            let rows = connection.query(select, &[id.into(), step.into()])?;
-            let values = rows.iter().map(|row| super::encoding::decode(row.real(0)?, row.text(1)?));
-            Ok((values.collect::<Result<_, _>>()?, count as usize))
-        })
-    }
-
     /// Ends a trial with its value, if it has one, and attributes. On the disk when it returns. `false`: the trial is
     /// not this worker's any more, and nothing was written.
     pub fn finish(
@@ -447,7 +396,8 @@ impl Study {
     /// Prunes a paused trial, with its last report as its value. `false`: it is not paused any more.
     pub fn prune_paused(&mut self, trial: i64) -> Result<bool, Error> {
         self.storage.run(|connection| {
-            durable_transaction(connection, |connection| {
+            // There may be thousands; if a power cut takes some back, the next worker prunes them.
+            transaction(connection, |connection| {
                 let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
                 if connection.query(delete, &[trial.into(), PAUSED.into()])?.is_empty() {
                     return Ok(false);
@@ -460,19 +410,25 @@ impl Study {
 }
 
 impl Seen {
+    /// The number of trials that repeat others.
+    pub fn retries(&self) -> i64 {
+        self.retries
+    }
+
     /// Reads the graphs and retries that were added since the last time. Both are only added while the study is locked,
     /// so their keys grow in the order in which they become visible.
     fn update(&mut self, connection: &mut dyn Connection, study: i64) -> Result<(), Trouble> {
+        // The study is asked for row by row, so that the rows are found by their own key and not by the trials'.
         let graphs = "SELECT a.trial_user_attribute_id, a.value_json FROM trial_user_attributes a \
-                      JOIN trials t ON t.trial_id = a.trial_id \
-                      WHERE a.trial_user_attribute_id > $1 AND a.\"key\" = $2 AND t.study_id = $3";
+                      WHERE a.trial_user_attribute_id > $1 AND a.\"key\" = $2 \
+                      AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
         for row in connection.query(graphs, &[self.last_graph.into(), GRAPH.into(), study.into()])? {
             self.last_graph = self.last_graph.max(row.int(0)?);
             self.graphs.insert(row.text(1)?.to_owned());
         }
         let retries = "SELECT a.trial_system_attribute_id FROM trial_system_attributes a \
-                       JOIN trials t ON t.trial_id = a.trial_id \
-                       WHERE a.trial_system_attribute_id > $1 AND a.\"key\" = $2 AND t.study_id = $3";
+                       WHERE a.trial_system_attribute_id > $1 AND a.\"key\" = $2 \
+                       AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
         for row in connection.query(retries, &[self.last_retry.into(), FAILED_TRIAL.into(), study.into()])? {
             self.last_retry = self.last_retry.max(row.int(0)?);
             self.retries += 1;
@@ -488,7 +444,14 @@ impl Seen {
 /// Numbers are 0, 1, 2, ... in the order of the keys; the study must be locked.
 pub(super) fn next_number(connection: &mut dyn Connection, study: i64) -> Result<i64, Trouble> {
     let last = "SELECT number FROM trials WHERE study_id = $1 ORDER BY trial_id DESC LIMIT 1";
-    connection.query(last, &[study.into()])?.first().map_or(Ok(0), |row| Ok(row.int(0)? + 1))
+    let Some(last) = connection.query(last, &[study.into()])?.first().map(|row| row.int(0)).transpose()? else {
+        return Ok(0);
+    };
+    // More is no INTEGER of PostgreSQL, and none of ours.
+    match u32::try_from(last) {
+        Ok(last) => Ok(i64::from(last) + 1),
+        Err(_) => Err(Trouble::Lasting(format!("a trial has the number {last}; the study is damaged"))),
+    }
 }
 
 /// Adds a running trial; the study must be locked.
@@ -623,7 +586,7 @@ pub(super) fn put_attribute(
 }
 
 /// The same, if the trial is running.
-fn put_running_attribute(
+pub(super) fn put_running_attribute(
     connection: &mut dyn Connection,
     kind: &str,
     trial: i64,
