@@ -15,7 +15,7 @@ pub enum Error {
         reason: String,
     },
     /// A study that cannot be used.
-    #[error("study \"{study}\": {reason}")]
+    #[error("study {study:?}: {reason}")]
     Study {
         /// Its name.
         study: String,

@@ -254,7 +254,7 @@ fn poke(bytes: &[u8]) {
                 let _ = (trial.rung(), trial.is_paused(), trial.last_report(), trial.is_retry());
             }
             let mut note = |result: Result<(), Error>| errors.extend(result.err());
-            note(study.progress().map(drop));
+            note(study.progress(0, &[]).map(drop));
             note(study.count().map(drop));
             note(study.rungs(None).map(drop));
             note(study.complete_at(1).map(drop));

@@ -7,12 +7,15 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use common::{Place, assert_sentence, attentive, new_trial, patience, unique};
 use ktg_search::Error;
 use ktg_search::storage::{Claimed, Inserted, Patience, State, Storage, StorageUrl, Study};
+
+/// One test restarts the server; the others wait for it.
+static SERVER: RwLock<()> = RwLock::new(());
 
 fn insert(study: &mut Study, graph: &str) -> Claimed {
     match study.insert(&new_trial(graph), &unique("work"), 1_000_000).unwrap() {
@@ -131,6 +134,7 @@ fn a_study_on_a_disk_that_cannot_be_written_is_refused() {
 
 #[test]
 fn a_server_that_restarts_is_waited_for_with_a_notice() {
+    let _alone = SERVER.write().unwrap_or_else(PoisonError::into_inner);
     let Some(place) = Place::postgres() else { return };
     let Some(command) = common::restart_command() else { return };
     outlasts(&place.url, |_| common::run_shell(&command));
@@ -163,6 +167,7 @@ fn patience_ends() {
 
 #[test]
 fn whose_a_trial_is_outlives_a_crash_of_the_server() {
+    let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
     let Some(place) = Place::postgres() else { return };
     let StorageUrl::Postgres(url) = &place.url else { return };
     let mut study = place.study(&unique("crash"));
@@ -181,6 +186,11 @@ fn whose_a_trial_is_outlives_a_crash_of_the_server() {
     on_disk("a trial given back", &mut || {
         study.give_back(last).unwrap();
         last = study.claim_waiting(&unique("w")).unwrap().unwrap().id;
+    });
+    let mut rung = 0;
+    on_disk("a value at a rung", &mut || {
+        study.complete_rung(last, rung, 0.5).unwrap();
+        rung += 1;
     });
     study.give_back(last).unwrap();
     on_disk("a claimed trial", &mut || {
@@ -281,6 +291,7 @@ fn connect(client: TcpStream, server: TcpStream, hook: &Arc<Mutex<Option<Hook>>>
 
 #[test]
 fn what_was_done_although_its_answer_was_lost_is_not_done_again() {
+    let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
     let Some(place) = Place::postgres() else { return };
     let proxy = Proxy::start(&place);
     let name = unique("lost");
@@ -314,7 +325,7 @@ fn what_was_done_although_its_answer_was_lost_is_not_done_again() {
     let silent = insert(&mut study, "g1").id;
     place.silence(silent);
     lose();
-    study.reap(Duration::from_secs(60), 3).unwrap();
+    study.reap(Duration::from_secs(5), 3).unwrap();
     proxy.assert_lost();
     let states: Vec<State> = study.trials().unwrap().iter().map(|trial| trial.state).collect();
     assert_eq!(states, [State::Complete, State::Fail, State::Waiting]);
@@ -322,6 +333,7 @@ fn what_was_done_although_its_answer_was_lost_is_not_done_again() {
 
 #[test]
 fn a_trial_that_another_worker_took_meanwhile_stays_that_workers() {
+    let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
     let Some(place) = Place::postgres() else { return };
     let proxy = Proxy::start(&place);
     let name = unique("taken");
@@ -351,6 +363,7 @@ fn a_trial_that_another_worker_took_meanwhile_stays_that_workers() {
 
 #[test]
 fn living_workers_are_not_taken_for_dead_after_an_outage() {
+    let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
     let Some(place) = Place::postgres() else { return };
     let proxy = Proxy::start(&place);
     let (attentive, heard) = attentive();

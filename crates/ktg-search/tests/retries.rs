@@ -8,7 +8,7 @@ use common::{Place, for_each_storage, new_trial, unique};
 use ktg_search::storage::{Claimed, Inserted, PausedTrial, Reaped, State, Study};
 use serde_json::json;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(5);
 
 fn insert(study: &mut Study, graph: &str) -> Claimed {
     match study.insert(&new_trial(graph), &unique("work"), 1_000_000).unwrap() {
@@ -20,7 +20,7 @@ fn insert(study: &mut Study, graph: &str) -> Claimed {
 /// Lets the worker of a trial die, and another one notice.
 fn die(place: &Place, study: &mut Study, trial: i64, retries: usize) -> Vec<Reaped> {
     place.silence(trial);
-    study.reap(MINUTE, retries).unwrap()
+    study.reap(SILENCE, retries).unwrap()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_paused_trial_is_continued_by_exactly_one_worker() {
         assert_eq!(study.busy().unwrap(), 0);
         let trial = study.trial(ids[4]).unwrap().unwrap();
         assert!(trial.is_paused() && trial.state == State::Running);
-        assert_eq!(study.progress().unwrap()[4], (ids[4], State::Running, Some(1)));
+        assert_eq!(study.progress(0, &[]).unwrap()[4], (ids[4], State::Running, Some(1)));
         let mut paused = study.paused().unwrap();
         paused.sort_by_key(|trial| trial.id);
         assert_eq!(paused[5], PausedTrial { id: ids[5], rung: 2 });
@@ -101,10 +101,10 @@ fn a_silent_workers_trial_fails_and_a_waiting_one_repeats_it() {
         (0..2).for_each(|rung| study.complete_rung(dead.id, rung, 0.25).unwrap());
         study.complete_rung(alive.id, 0, 0.5).unwrap();
         study.set_attribute(dead.id, "run", &json!("/runs/0")).unwrap();
-        assert_eq!(study.reap(MINUTE, 3).unwrap(), []);
+        assert_eq!(study.reap(SILENCE, 3).unwrap(), []);
         let reaped = die(place, &mut study, dead.id, 3);
         assert_eq!(reaped, [Reaped { number: 0, retry: Some(2) }]);
-        assert_eq!(study.reap(MINUTE, 3).unwrap(), []);
+        assert_eq!(study.reap(SILENCE, 3).unwrap(), []);
 
         let trials = study.trials().unwrap();
         let (old, new) = (&trials[0], &trials[2]);
@@ -174,7 +174,7 @@ fn a_silent_trial_is_reaped_once_by_many() {
             place.silence(id);
         }
         let mut numbers: Vec<i64> = std::thread::scope(|scope| {
-            let reap = || place.study(&name).reap(MINUTE, 3).unwrap();
+            let reap = || place.study(&name).reap(SILENCE, 3).unwrap();
             let threads: Vec<_> = (0..5).map(|_| scope.spawn(reap)).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).map(|reaped| reaped.number).collect()
         });
@@ -205,7 +205,7 @@ fn a_trial_without_a_heartbeat_is_never_reaped() {
         assert_eq!(study.reap(Duration::ZERO, 3).unwrap(), []);
         // Once it goes on, it beats.
         assert!(study.claim_paused(paused, "w").unwrap().is_some());
-        assert_eq!(study.reap(MINUTE, 3).unwrap(), []);
+        assert_eq!(study.reap(SILENCE, 3).unwrap(), []);
         assert_eq!(die(place, &mut study, paused, 3), [Reaped { number: 0, retry: Some(3) }]);
     });
 }

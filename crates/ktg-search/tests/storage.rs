@@ -295,7 +295,7 @@ fn everything_is_read_back() {
         assert_eq!(study.rungs(Some(7)).unwrap(), []);
         study.finish(ids[1], State::Complete, Some(3.0), &[]).unwrap();
         assert_eq!(study.complete_at(2).unwrap(), (vec![2.0], 2));
-        let mut progress = study.progress().unwrap();
+        let mut progress = study.progress(0, &[]).unwrap();
         progress.sort_unstable();
         let states = [State::Complete, State::Complete, State::Running];
         assert_eq!(progress, ids.into_iter().zip(states).map(|(id, state)| (id, state, None)).collect::<Vec<_>>());

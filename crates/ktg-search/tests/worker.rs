@@ -376,7 +376,7 @@ fn a_worker_whose_trial_was_taken_stops_and_writes_nothing() {
                     let mut other = place.study(&name);
                     let id = other.trials().unwrap()[0].id;
                     place.silence(id);
-                    assert_eq!(other.reap(Duration::from_secs(60), 3).unwrap().len(), 1);
+                    assert_eq!(other.reap(Duration::from_secs(5), 3).unwrap().len(), 1);
                 }
                 report(step, value)
             };
@@ -575,5 +575,22 @@ fn only_graphs_that_the_objective_accepts_are_tried() {
         objective.accepts = few;
         search.run(&mut objective).unwrap();
         assert_eq!(objective.tasks.iter().filter(|(_, graph)| few(graph)).count(), 20);
+    });
+}
+
+#[test]
+fn a_trial_that_is_stopped_for_good_has_its_last_report_as_its_value() {
+    for_each_storage(|place| {
+        let mut search = Search::new(place, 2);
+        search.pruner = PrunerKind::Asha;
+        let mut objective = Scripted::new(4, |task, report, computed| {
+            let mut worse = |step, _| report(step, step as f64 - 10.0 * task.number as f64);
+            Ok(train(4, task, &mut worse, computed, Duration::ZERO))
+        });
+        assert!(search.run(&mut objective).unwrap());
+        let trial = &search.trials()[1];
+        assert_eq!((trial.state, trial.value, trial.reports.len()), (State::Pruned, Some(-9.0), 1));
+        assert_eq!(search.heard.last(), Some(&Heard::Ended(1, Outcome::Pruned)));
+        assert_eq!((objective.computed, objective.over.len()), (5, 2));
     });
 }

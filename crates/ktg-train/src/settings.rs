@@ -235,10 +235,11 @@ impl Settings {
     }
 
     /// The same settings without those that change no result (and may be changed between two parts of a run): where the
-    /// data lies, loader threads, checkpoints, cache.
+    /// data lies, loader threads, checkpoints, cache, what is searched.
     pub fn decisive(&self) -> Self {
         let mut settings = self.clone();
         let standard = TrainSettings::default();
+        settings.search = toml::Table::new();
         settings.data.root = None;
         settings.data.cache_mib = None;
         settings.train.loader_threads = standard.loader_threads;

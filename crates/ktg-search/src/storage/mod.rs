@@ -5,14 +5,18 @@
 
 mod connection;
 mod encoding;
+mod paused;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;
 mod retry;
+mod rows;
 mod rungs;
 mod schema;
+mod seen;
 mod sqlite;
 mod study;
+mod trials;
 mod url;
 
 use std::cell::Cell;
@@ -23,11 +27,13 @@ use std::time::{Duration, Instant};
 use connection::{Connection, Trouble};
 
 pub use encoding::State;
+pub use paused::PausedTrial;
 pub use read::{StudySummary, Trial};
 pub use retry::Reaped;
 pub use rungs::RungValue;
 pub(crate) use study::GRAPH;
-pub use study::{Claimed, Inserted, NewTrial, PausedTrial, Study};
+pub use study::Study;
+pub use trials::{Claimed, Inserted, NewTrial};
 pub use url::StorageUrl;
 
 use crate::Error;

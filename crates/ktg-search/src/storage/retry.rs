@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::connection::{Connection, Trouble, study_transaction};
 use super::encoding::{State, json};
-use super::study::{FAILED_TRIAL, PAUSED, Study, WORKER, next_number, put_attribute, set_state};
+use super::rows::{next_number, put_attribute, set_state};
+use super::study::{FAILED_TRIAL, PAUSED, Study, WORKER};
 use crate::Error;
 
 /// System attribute of a retry: the numbers of all trials it repeats, the first first. Optuna's name.
@@ -28,7 +29,8 @@ impl Study {
     /// The values at rungs move to the new trial: it continues where the dead one was, and each graph counts once in each
     /// rung. The dead trial is final from now on, so its worker, should it only have slept, can write nothing more.
     pub fn reap(&mut self, silence: Duration, retries: usize) -> Result<Vec<Reaped>, Error> {
-        // While the storage was away, the living were silent, too: they get the time to be heard.
+        // While the storage was away, the living were silent, too: they get the time to be heard. (A worker
+        // that has just come sees when the server did; see `up`.)
         self.storage.run(|connection| connection.batch("SELECT 1"))?;
         if self.storage.recovered.get().is_some_and(|at| at.elapsed() < silence) {
             return Ok(Vec::new());
@@ -36,10 +38,11 @@ impl Study {
         let study = self.id;
         let seconds = silence.as_secs_f64().ceil() as i64;
         self.storage.run(|connection| {
-            let ago = connection.dialect().seconds_ago;
+            let (ago, up) = (connection.dialect().seconds_ago, connection.dialect().up);
             let select = format!(
                 "SELECT t.trial_id, t.number FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
-                 WHERE t.study_id = $1 AND t.state = 'RUNNING' AND h.heartbeat < {ago} ORDER BY t.trial_id"
+                 WHERE t.study_id = $1 AND t.state = 'RUNNING' AND h.heartbeat < {ago} AND {up} \
+                 ORDER BY t.trial_id"
             );
             let silent = connection.query(&select, &[study.into(), seconds.into()])?;
             let mut reaped = Vec::new();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{Connection, Trouble};
+use super::connection::{Connection, Trouble, durable_transaction};
 use super::encoding::{decode, number_of_json, number_to_json};
-use super::study::{Study, put_running_attribute};
+use super::rows::put_running_attribute;
+use super::study::Study;
 use crate::Error;
 
 /// A trial's value at a rung.
@@ -56,10 +57,15 @@ impl RungCache {
 }
 
 impl Study {
-    /// Notes the value of a running trial at a rung, under Optuna's name for it.
+    /// Notes the value of a running trial at a rung, under Optuna's name for it. Nothing is noted of one that was taken
+    /// from its worker: its values are its retry's now.
     pub fn complete_rung(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error> {
         let (key, value) = (format!("completed_rung_{rung}"), number_to_json(value));
-        self.storage.run(|c| put_running_attribute(c, "system", trial, &key, &value))
+        self.storage.run(|connection| match connection.dialect().row_locks {
+            // The worker outlives a crash of its server, which must not leave a gap: later rungs would be counted wrong.
+            true => durable_transaction(connection, |c| put_running_attribute(c, "system", trial, &key, &value)),
+            false => put_running_attribute(connection, "system", trial, &key, &value),
+        })
     }
 
     /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.

@@ -18,12 +18,13 @@ static DIALECT: Dialect = Dialect {
     now: "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
     beat: "CURRENT_TIMESTAMP",
     seconds_ago: "strftime('%Y-%m-%d %H:%M:%S', 'now', '-' || $2 || ' seconds')",
+    up: "TRUE",
     tables: "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
     schema: schema::sqlite,
 };
 
 /// How long SQLite itself waits for another writer before it says that the file is busy.
-const BUSY: Duration = Duration::from_secs(10);
+const BUSY: Duration = Duration::from_secs(2);
 
 pub(crate) struct Sqlite(rusqlite::Connection);
 

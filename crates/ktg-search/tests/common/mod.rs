@@ -35,7 +35,12 @@ impl Place {
             println!("skipped: set {POSTGRES} to a PostgreSQL URL (.ci/postgres start)");
             return None;
         };
-        Some(Self { url: text.parse().unwrap(), text, directory: tempfile::tempdir().unwrap() })
+        let place = Self { url: text.parse().unwrap(), text, directory: tempfile::tempdir().unwrap() };
+        // Nobody is taken for dead right after a restart of the server, as other tests do it.
+        while place.rows("SELECT pg_postmaster_start_time() > now() - interval '6 seconds'") == [["t"]] {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Some(place)
     }
 
     /// A place of its own, without tables, at the same server.
@@ -127,8 +132,16 @@ fn rusqlite(path: &Path) -> rusqlite::Connection {
     connection
 }
 
+/// A connection of another program, once the server is there.
 pub fn postgres(url: &str) -> ::postgres::Client {
-    ::postgres::Client::connect(url, ::postgres::NoTls).unwrap()
+    let begin = std::time::Instant::now();
+    loop {
+        match ::postgres::Client::connect(url, ::postgres::NoTls) {
+            Ok(client) => return client,
+            Err(error) => assert!(begin.elapsed() < Duration::from_secs(30), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Runs a test on SQLite, and on PostgreSQL if there is one.

@@ -113,7 +113,7 @@ pub fn space(nodes: usize, settings: &str) -> Space {
 pub fn quick(trials: i64, runs: &Path) -> WorkerSettings {
     WorkerSettings {
         heartbeat: Duration::from_millis(200),
-        silence: Duration::from_secs(60),
+        silence: Duration::from_secs(5),
         ..WorkerSettings::new(trials, runs)
     }
 }

@@ -1,0 +1,176 @@
+//! Compares ways of searching on a recorded objective: the ensemble accuracy of every graph of two networks after each
+//! of eight epochs (`bench/recorded-m2.csv`, made by `bench/src/bin/record.rs`). The searches are real, study and all;
+//! only the training is looked up.
+//!
+//! `cargo run --release -p ktg-search --example compare -- bench/recorded-m2.csv [SEEDS] [--json]`
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ktg_graph::{Graph, Node};
+use ktg_search::storage::{Patience, StorageUrl, Study};
+use ktg_search::{
+    Ended, Objective, PrunerKind, SamplerKind, SearchSettings, Space, Task, Worker, WorkerSettings, pruner, sampler,
+};
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// The recorded curves, by the graph's canonical hash.
+type Table = HashMap<String, Vec<f64>>;
+
+/// The architecture that the curves were recorded with; it is part of the hashes.
+const ARCHITECTURE: &str = "abn-resnet-cifar-8";
+
+const METHODS: [(SamplerKind, PrunerKind); 9] = [
+    (SamplerKind::Random, PrunerKind::None),
+    (SamplerKind::Random, PrunerKind::Median),
+    (SamplerKind::Random, PrunerKind::Hyperband),
+    (SamplerKind::Random, PrunerKind::Asha),
+    (SamplerKind::Random, PrunerKind::Promotion),
+    (SamplerKind::Tpe, PrunerKind::Asha),
+    (SamplerKind::Tpe, PrunerKind::Promotion),
+    (SamplerKind::Evolution, PrunerKind::Asha),
+    (SamplerKind::Evolution, PrunerKind::Promotion),
+];
+
+/// Looks accuracies up, and counts what training would have cost.
+struct Recorded<'a> {
+    table: &'a Table,
+    epochs: u32,
+    /// Final values to reach, ascending.
+    goals: &'a [f64],
+    /// Set when the last goal is reached.
+    stop: &'a AtomicBool,
+    /// Graphs tried.
+    trials: u64,
+    /// Epochs of training.
+    spent: u64,
+    /// Trials and epochs when each goal was reached.
+    reached: Vec<(u64, u64)>,
+}
+
+impl Objective for Recorded<'_> {
+    fn steps(&self) -> u32 {
+        self.epochs
+    }
+
+    /// All graphs in which both nodes are trained were recorded.
+    fn accepts(&self, graph: &Graph) -> bool {
+        self.table.contains_key(&graph.hash().to_string())
+    }
+
+    fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {
+        let hash = task.graph.hash().to_string();
+        let curve = self.table.get(&hash).ok_or_else(|| format!("the graph {hash} was not recorded"))?;
+        if task.reported == 0 {
+            self.trials += 1;
+        }
+        for step in task.reported + 1..=i64::from(self.epochs) {
+            self.spent += 1;
+            // A training that diverged has no further values.
+            let Some(&value) = curve.get(step as usize - 1) else { return Ok(Ended::Failed("diverged".to_owned())) };
+            if report(step, value).is_break() {
+                return Ok(Ended::Stopped);
+            }
+        }
+        let value = curve.last().copied().unwrap_or(f64::NAN);
+        while self.goals.get(self.reached.len()).is_some_and(|goal| value >= *goal) {
+            self.reached.push((self.trials, self.spent));
+        }
+        if self.reached.len() == self.goals.len() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(Ended::Finished(value, Vec::new()))
+    }
+}
+
+fn read(path: &str) -> Result<Table, AnyError> {
+    let text = std::fs::read_to_string(path)?;
+    let line = |line: &str| -> Option<(String, Vec<f64>)> {
+        let mut fields = line.split(',');
+        let hash = fields.next()?.to_owned();
+        let values = fields.skip(1).map_while(|value| value.parse().ok()).collect();
+        Some((hash, values))
+    };
+    Ok(text.lines().skip(1).filter_map(line).collect())
+}
+
+/// Trials and epochs at which each goal was reached; a goal that was never reached is missing.
+fn search(
+    (sampler_kind, pruner_kind): (SamplerKind, PrunerKind),
+    seed: u64,
+    table: &Table,
+    epochs: u32,
+    goals: &[f64],
+) -> Result<Vec<(u64, u64)>, AnyError> {
+    let directory = tempfile::tempdir()?;
+    let url = StorageUrl::file(directory.path().join("study.db"));
+    let settings = SearchSettings { sampler: sampler_kind, pruner: pruner_kind, ..SearchSettings::default() };
+    let space = Space::new(&Graph::new(vec![Node::new(ARCHITECTURE); 2]), &settings)?;
+    let study = Study::open(&url, "compare", true, Patience::none())?;
+    let stop = AtomicBool::new(false);
+    let mut objective = Recorded { table, epochs, goals, stop: &stop, trials: 0, spent: 0, reached: Vec::new() };
+    let worker = WorkerSettings {
+        seed: Some(seed),
+        heartbeat: Duration::from_secs(60),
+        silence: Duration::from_secs(600),
+        ..WorkerSettings::new(table.len() as i64, directory.path())
+    };
+    let (sampler, pruner) = (sampler::by_kind(sampler_kind), pruner::by_settings(&settings, "compare", epochs));
+    let mut silent = |_: ktg_search::Event| {};
+    Worker::new(study, space, &[], sampler, pruner, &mut objective, worker, &stop, &mut silent)?.run()?;
+    Ok(objective.reached)
+}
+
+/// "123 ± 45", with the number of seeds that never got there.
+fn spread(values: &[f64], seeds: usize) -> String {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    match (values.len(), seeds - values.len()) {
+        (0, _) => "never".to_owned(),
+        (_, 0) => format!("{mean:.0} ± {deviation:.0}"),
+        (_, missed) => format!("{mean:.0} ± {deviation:.0} ({missed} never)"),
+    }
+}
+
+fn main() -> Result<(), AnyError> {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().ok_or("usage: compare RECORDED.csv [SEEDS]")?;
+    let seeds: usize = arguments.next().map_or(Ok(20), |n| n.parse())?;
+    let table = read(&path)?;
+    let epochs = table.values().map(Vec::len).max().unwrap_or(0);
+    let complete = table.values().filter(|curve| curve.len() == epochs);
+    let mut finals: Vec<f64> = complete.filter_map(|curve| curve.last().copied()).collect();
+    finals.sort_by(|a, b| b.total_cmp(a));
+    let share = |share: f64| finals[((finals.len() as f64 * share) as usize).min(finals.len() - 1)];
+    let goals = [share(0.05), share(0.01), share(0.002)];
+    println!(
+        "{} graphs, {epochs} epochs; final accuracies: best {:.2}, top 0.2 % {:.2}, top 1 % {:.2}, top 5 % {:.2}, \
+         median {:.2}, worst {:.2}; {seeds} seeds\n",
+        table.len(),
+        finals[0],
+        goals[2],
+        goals[1],
+        goals[0],
+        share(0.5),
+        finals[finals.len() - 1]
+    );
+    let head = goals.map(|goal| format!("trials to {goal:.1} % | epochs to {goal:.1} %")).join(" | ");
+    println!("| sampler | pruner | {head} |\n| --- | --- | {} |", ["---"; 6].join(" | "));
+    for method in METHODS {
+        let results = (0..seeds as u64)
+            .map(|seed| search(method, seed, &table, epochs as u32, &goals))
+            .collect::<Result<Vec<_>, _>>()?;
+        let cells = (0..goals.len()).map(|goal| {
+            let reached: Vec<&(u64, u64)> = results.iter().filter_map(|reached| reached.get(goal)).collect();
+            let trials: Vec<f64> = reached.iter().map(|(trials, _)| *trials as f64).collect();
+            let epochs: Vec<f64> = reached.iter().map(|(_, epochs)| *epochs as f64).collect();
+            format!("{} | {}", spread(&trials, seeds), spread(&epochs, seeds))
+        });
+        println!("| {} | {} | {} |", method.0, method.1, cells.collect::<Vec<_>>().join(" | "));
+    }
+    Ok(())
+}

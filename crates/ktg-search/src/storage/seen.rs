@@ -1,0 +1,77 @@
+//! What a worker knows of the trials of a study, so that it only reads news.
+
+use std::collections::HashSet;
+
+use super::connection::{Connection, Trouble};
+use super::rows::{next_number, quoted};
+use super::study::{FAILED_TRIAL, GRAPH, Study};
+use crate::Error;
+
+/// The graphs of a study, and how many of its trials repeat others.
+#[derive(Default)]
+pub(super) struct Seen {
+    graphs: HashSet<String>,
+    last_graph: i64,
+    retries: i64,
+    last_retry: i64,
+}
+
+impl Seen {
+    /// Whether there is a trial of the graph of this hash.
+    pub fn knows(&self, graph: &str) -> bool {
+        self.graphs.contains(&quoted(graph))
+    }
+
+    /// The number of trials that repeat others.
+    pub fn retries(&self) -> i64 {
+        self.retries
+    }
+
+    /// Reads the graphs and retries that were added since the last time. Both are only added while the study is locked,
+    /// so their keys grow in the order in which they become visible.
+    pub fn update(&mut self, connection: &mut dyn Connection, study: i64) -> Result<(), Trouble> {
+        // The study is asked for row by row, so that the rows are found by their own key and not by the trials'.
+        let graphs = "SELECT a.trial_user_attribute_id, a.value_json FROM trial_user_attributes a \
+                      WHERE a.trial_user_attribute_id > $1 AND a.\"key\" = $2 \
+                      AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
+        for row in connection.query(graphs, &[self.last_graph.into(), GRAPH.into(), study.into()])? {
+            self.last_graph = self.last_graph.max(row.int(0)?);
+            self.graphs.insert(row.text(1)?.to_owned());
+        }
+        let retries = "SELECT a.trial_system_attribute_id FROM trial_system_attributes a \
+                       WHERE a.trial_system_attribute_id > $1 AND a.\"key\" = $2 \
+                       AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
+        for row in connection.query(retries, &[self.last_retry.into(), FAILED_TRIAL.into(), study.into()])? {
+            self.last_retry = self.last_retry.max(row.int(0)?);
+            self.retries += 1;
+        }
+        Ok(())
+    }
+
+    /// The number of trials but for retries; the study must be locked for it to stay so.
+    pub fn trials(&self, connection: &mut dyn Connection, study: i64) -> Result<i64, Trouble> {
+        Ok(next_number(connection, study)? - self.retries)
+    }
+}
+
+impl Study {
+    /// Whether the study has a trial of this graph, as far as this worker has seen.
+    pub fn knows(&self, graph: &str) -> bool {
+        self.seen.knows(graph)
+    }
+
+    /// Learns of the graphs that others have added.
+    pub fn look(&mut self) -> Result<(), Error> {
+        let (id, seen) = (self.id, &mut self.seen);
+        self.storage.run(|connection| seen.update(connection, id))
+    }
+
+    /// The number of trials but for retries.
+    pub fn count(&mut self) -> Result<i64, Error> {
+        let (id, seen) = (self.id, &mut self.seen);
+        self.storage.run(|connection| {
+            seen.update(connection, id)?;
+            seen.trials(connection, id)
+        })
+    }
+}

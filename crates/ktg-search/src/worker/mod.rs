@@ -1,0 +1,246 @@
+//! A worker: takes trials, has them judged, and lets the pruner decide, until the study has all it shall have.
+
+mod attend;
+mod events;
+mod paused;
+mod settings;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::Value as Json;
+
+pub use events::{Event, Origin, Outcome};
+pub use settings::WorkerSettings;
+
+use crate::Error;
+use crate::history::History;
+use crate::objective::Objective;
+use crate::pruner::Pruner;
+use crate::pulse::Pulse;
+use crate::sampler::{Proposals, Sampler};
+use crate::space::Space;
+use crate::storage::{Claimed, Inserted, NewTrial, PausedTrial, Study};
+
+/// User attribute of a study: its search space, see [`Space::from_json`].
+pub const SPACE: &str = "search space";
+/// User attribute of a trial: where its run is kept.
+pub const RUN: &str = "run";
+/// User attribute of a trial: why it failed.
+pub const REASON: &str = "reason";
+
+/// A worker of a study.
+pub struct Worker<'a> {
+    study: Study,
+    space: Space,
+    sampler: Box<dyn Sampler>,
+    pruner: Box<dyn Pruner>,
+    objective: &'a mut dyn Objective,
+    settings: WorkerSettings,
+    stop: &'a AtomicBool,
+    tell: &'a mut dyn FnMut(Event),
+    history: History,
+    pulse: Pulse,
+    /// Names this worker among all.
+    name: String,
+    /// The number of trials it has asked for.
+    work: u64,
+    seed: u64,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker that begins when it is told to [`run`](Self::run).
+    ///
+    /// # Errors
+    /// If the study searches another space, or was set up otherwise (`setup`: a name and a text for all that must be the
+    /// same for all workers).
+    #[expect(clippy::too_many_arguments, reason = "a worker is where everything meets")]
+    pub fn new(
+        mut study: Study,
+        space: Space,
+        setup: &[(&str, Json)],
+        sampler: Box<dyn Sampler>,
+        pruner: Box<dyn Pruner>,
+        objective: &'a mut dyn Objective,
+        settings: WorkerSettings,
+        stop: &'a AtomicBool,
+        tell: &'a mut dyn FnMut(Event),
+    ) -> Result<Self, Error> {
+        agree(&mut study, SPACE, &space.to_json())?;
+        for (key, value) in setup {
+            agree(&mut study, key, value)?;
+        }
+        let pulse = Pulse::start(&study, settings.heartbeat)?;
+        let random = RandomState::new().hash_one(std::process::id());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let name = format!("{}/{}/{since:x}{:04x}", host(), std::process::id(), random & 0xffff);
+        let seed = settings.seed.unwrap_or(random);
+        Ok(Self {
+            study,
+            space,
+            sampler,
+            pruner,
+            objective,
+            settings,
+            stop,
+            tell,
+            history: History::default(),
+            pulse,
+            name,
+            work: 0,
+            seed,
+        })
+    }
+
+    /// Works until the study is done (`true`) or it is asked to stop.
+    pub fn run(&mut self) -> Result<bool, Error> {
+        let mut exhausted = false;
+        let mut waited = false;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            for reaped in self.study.reap(self.settings.silence, self.settings.retries)? {
+                (self.tell)(Event::Reaped { number: reaped.number, retry: reaped.retry });
+            }
+            // Who works is asked before what there is to do: who finishes in between is then seen in both.
+            let busy = self.study.busy()?;
+            if let Some((claimed, origin)) = self.claim()? {
+                self.attend(claimed, origin)?;
+                continue;
+            }
+            if !exhausted {
+                match self.create()? {
+                    Some(Inserted::Trial(claimed)) => {
+                        self.attend(claimed, Origin::New)?;
+                        continue;
+                    }
+                    Some(_) => {}
+                    None => {
+                        exhausted = true;
+                        (self.tell)(Event::Exhausted);
+                    }
+                }
+            }
+            if busy == 0 {
+                self.prune_paused()?;
+                return Ok(true);
+            }
+            if !self.settings.wait {
+                return Ok(true);
+            }
+            if !std::mem::replace(&mut waited, true) {
+                (self.tell)(Event::Waiting(busy));
+            }
+            self.pause();
+        }
+    }
+
+    /// A moment, shorter than anything that may happen meanwhile, that ends when the worker is asked to stop.
+    fn pause(&self) {
+        let moment = (self.settings.heartbeat / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
+        let mut left = moment;
+        while !left.is_zero() && !self.stop.load(Ordering::Relaxed) {
+            let step = left.min(Duration::from_millis(100));
+            std::thread::sleep(step);
+            left -= step;
+        }
+    }
+
+    /// The name of the next piece of work.
+    fn next_name(&mut self) -> String {
+        self.work += 1;
+        format!("{}/{}", self.name, self.work)
+    }
+
+    /// Takes a trial that exists: a waiting one, or a paused one that is to go on.
+    fn claim(&mut self) -> Result<Option<(Claimed, Origin)>, Error> {
+        let name = self.next_name();
+        if let Some(claimed) = self.study.claim_waiting(&name)? {
+            return Ok(Some((claimed, Origin::Waiting)));
+        }
+        if !self.pruner.pauses() {
+            return Ok(None);
+        }
+        let paused = self.study.paused()?;
+        if paused.is_empty() {
+            return Ok(None);
+        }
+        // Of retries, too, which take the values of others over.
+        self.study.look()?;
+        let values = self.study.rungs(None)?;
+        let Some(PausedTrial { id, .. }) = self.pruner.promotable(&values, &paused) else { return Ok(None) };
+        Ok(self.study.claim_paused(id, &name)?.map(|claimed| (claimed, Origin::Promoted)))
+    }
+
+    /// Adds a trial of a new graph. `None`: there is none.
+    fn create(&mut self) -> Result<Option<Inserted>, Error> {
+        let name = self.next_name();
+        for attempt in 0.. {
+            let count = self.study.count()?;
+            if count >= self.settings.trials {
+                return Ok(Some(Inserted::Full));
+            }
+            if self.sampler.learns() {
+                self.history.update(&mut self.study, &self.space)?;
+            }
+            let mut rng = self.rng(count as u64, attempt);
+            let history = self.history.observations();
+            let (study, objective) = (&self.study, &*self.objective);
+            let proposals = Proposals {
+                space: &self.space,
+                known: &|hash| study.knows(hash),
+                accepts: &|graph| objective.accepts(graph),
+            };
+            let Some(proposed) = proposals.next(&mut *self.sampler, history, &mut rng) else { return Ok(None) };
+            let new = new_trial(&self.space, &proposed.genes, proposed.hash);
+            match self.study.insert(&new, &name, self.settings.trials)? {
+                // Another worker had the same idea a moment ago.
+                Inserted::Known => {}
+                inserted => return Ok(Some(inserted)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The generator for the trial that follows `count` others, whoever asks.
+    fn rng(&self, count: u64, attempt: u64) -> ChaCha8Rng {
+        let mut key = [0; 32];
+        for (bytes, word) in key.chunks_exact_mut(8).zip([self.seed, count, attempt, 0]) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(key)
+    }
+}
+
+fn new_trial<'a>(space: &'a Space, genes: &[usize], graph: String) -> NewTrial<'a> {
+    let parameters = space.parameters().iter().zip(genes);
+    NewTrial { parameters: parameters.map(|(p, gene)| (p.name.as_str(), &p.choices[..], *gene)).collect(), graph }
+}
+
+/// Writes an attribute of the study, or makes sure that it is the same.
+fn agree(study: &mut Study, key: &str, value: &Json) -> Result<(), Error> {
+    let theirs = study.attribute_or(key, value)?;
+    if theirs == *value {
+        return Ok(());
+    }
+    let lines = |json: &Json| json.as_str().map_or_else(|| format!("{json:#}"), str::to_owned);
+    let (ours, theirs) = (lines(value), lines(&theirs));
+    let mut pairs = ours.lines().zip(theirs.lines());
+    let difference = match pairs.find(|(a, b)| a != b) {
+        Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
+        None => "one has more than the other".to_owned(),
+    };
+    Err(study
+        .error(format!("it was started with another {key} ({difference}); give another --study, or undo the change")))
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    name.map_or_else(|| "host".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,48 @@
+//! How many trials stay paused, and for how long.
+
+use super::{Event, Worker};
+use crate::Error;
+use crate::storage::{PausedTrial, RungValue};
+
+impl Worker<'_> {
+    /// Prunes the worst paused trials beyond the number that may be kept.
+    pub(super) fn limit_paused(&mut self) -> Result<(), Error> {
+        let Some(most) = self.settings.most_paused else { return Ok(()) };
+        let mut paused = self.study.paused()?;
+        if paused.len() <= most {
+            return Ok(());
+        }
+        let values = self.study.rungs(None)?;
+        let value = |trial: &PausedTrial| {
+            let own = |v: &&RungValue| v.id == trial.id && v.rung == trial.rung;
+            values.iter().find(own).map_or(f64::NEG_INFINITY, |v| v.value)
+        };
+        paused.sort_by(|a, b| b.rung.cmp(&a.rung).then(value(b).total_cmp(&value(a))));
+        for trial in &paused[most..] {
+            self.prune(trial.id)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a paused trial for good.
+    fn prune(&mut self, id: i64) -> Result<bool, Error> {
+        let trial = self.study.trial(id)?;
+        let pruned = self.study.prune_paused(id)?;
+        if let Some(trial) = trial.filter(|_| pruned) {
+            self.objective.over(&self.directory(&trial));
+        }
+        Ok(pruned)
+    }
+
+    /// The study ends: what is still paused will not go on.
+    pub(super) fn prune_paused(&mut self) -> Result<(), Error> {
+        let mut pruned = 0;
+        for trial in self.study.paused()? {
+            pruned += usize::from(self.prune(trial.id)?);
+        }
+        if pruned > 0 {
+            (self.tell)(Event::PrunedPaused(pruned));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Searches as a user runs them: real trainings, killed and interrupted, and what can be made of the study.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+const EXPERIMENT: &str = r#"
+side = 8
+seed = 3
+augment = "none"
+[graph]
+nodes = 2
+architecture = "abn-resnet-cifar-8"
+[split]
+train_share = 0.02
+[train]
+epochs = 3
+batch_size = 5
+learning_rate = 0.05
+[search]
+pruner = "promotion"
+"#;
+
+fn ktg(here: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
+    command.current_dir(here).args(["--threads", "1"]).args(arguments).stdin(Stdio::null());
+    command.env_remove("KTG_STORAGE").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A directory with the experiment file.
+fn experiment() -> tempfile::TempDir {
+    let temporary = tempfile::tempdir().unwrap();
+    fs::write(temporary.path().join("e.toml"), EXPERIMENT).unwrap();
+    temporary
+}
+
+fn search(here: &Path, study: &str, trials: &str) -> Command {
+    // Lost trials are found fast, as nobody else works here.
+    let times = ["--heartbeat", "0.3", "--silence", "1"];
+    let mut command = ktg(here, &["search", "e.toml", "--study", study, "--trials", trials, "--sampler-seed", "1"]);
+    command.args(times);
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn good(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one sentence on standard error.
+fn bad(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "{text}");
+    text
+}
+
+fn export(here: &Path, study: &str) -> Vec<Json> {
+    good(ktg(here, &["study", "export", study, "-o", "trials.json"]));
+    serde_json::from_str(&fs::read_to_string(here.join("trials.json")).unwrap()).unwrap()
+}
+
+/// State, value and reports by graph, of the trials that were not repeated.
+fn outcome(trials: &[Json]) -> BTreeMap<String, (Json, Json, Json)> {
+    let dead = |trial: &&Json| trial["state"] != "FAIL";
+    let outcome = |trial: &Json| (trial["state"].clone(), trial["value"].clone(), trial["reports"].clone());
+    trials.iter().filter(dead).map(|t| (t["attributes"]["graph"].to_string(), outcome(t))).collect()
+}
+
+#[test]
+fn a_search_ends_in_graphs_that_can_be_trained() {
+    let temporary = experiment();
+    let here = temporary.path();
+    let said = good(search(here, "first \"🐶\"", "6"));
+    assert!(said.contains("6 trials") && said.contains("best: trial"), "{said}");
+    let trials = export(here, "first \"🐶\"");
+    assert_eq!(outcome(&trials).len(), 6, "every graph once");
+    for trial in &trials {
+        let run = Path::new(trial["attributes"]["run"].as_str().unwrap());
+        // Never the test images; and nothing is left that only a continuation needs.
+        assert!(fs::read_to_string(run.join("settings.toml")).unwrap().contains("evaluate_on = \"search-split\""));
+        assert_eq!(fs::read_dir(run.join("checkpoints")).unwrap().count(), 0, "{trial}");
+        let epochs = trial["reports"].as_object().unwrap().len();
+        let lines = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        assert_eq!(lines.matches("\"kind\":\"epoch\"").count(), epochs);
+        assert_eq!(run.join("result.json").exists(), trial["state"] == "COMPLETE", "{trial}");
+    }
+    let csv = good(ktg(here, &["study", "export", "first \"🐶\""]));
+    assert!(csv.lines().count() == 7 && csv.contains("1->2 gate") && csv.contains("step 3"), "{csv}");
+    let list = good(ktg(here, &["study", "list"]));
+    assert!(list.contains("first \"🐶\"") && list.contains("6"), "{list}");
+    let shown = good(ktg(here, &["study", "show", "first \"🐶\""]));
+    assert!(shown.contains("rung") && shown.contains("label->1"), "{shown}");
+    let json: Json = serde_json::from_str(&good(ktg(here, &["study", "show", "first \"🐶\"", "--json"]))).unwrap();
+    good(ktg(here, &["study", "best", "first \"🐶\"", "--top", "2", "-o", "best"]));
+    assert!(fs::read_to_string(here.join("best/first-----1.svg")).unwrap().starts_with("<svg"));
+    let graph = good(ktg(here, &["graph", "show", "--json", "best/first-----1.toml"]));
+    let graph: Json = serde_json::from_str(&graph).unwrap();
+    assert_eq!(graph["edges"], json["best"][0]["graph"]["edges"]);
+    // The same file trains, on all training images, judged on the test images.
+    let train = ["train", "e.toml", "--graph", "best/first-----1.toml", "--epochs", "1", "--out", "found", "--json"];
+    let result: Json = serde_json::from_str(&good(ktg(here, &train))).unwrap();
+    assert_eq!(result["train_images"], 100);
+    assert_eq!(result["measures"]["images"], 5000);
+}
+
+#[test]
+fn killed_and_interrupted_searches_end_like_uninterrupted_ones() {
+    let temporary = experiment();
+    let here = temporary.path();
+    // After a kill, the next worker cannot know at once that a trial is lost, and makes another one first. Pruning depends
+    // on the order of the trials, so killed searches are compared without it.
+    for (study, signal, pruner) in [("killed", "KILL", "none"), ("stopped", "INT", "promotion")] {
+        let through = format!("through-{pruner}");
+        let search = |study: &str| {
+            let mut command = search(here, study, "8");
+            command.args(["--pruner", pruner]);
+            command
+        };
+        good(search(&through));
+        let expected = outcome(&export(here, &through));
+        assert_eq!(expected.len(), 8);
+        let states: Vec<&Json> = expected.values().map(|(state, ..)| state).collect();
+        assert!(states.contains(&&Json::from("COMPLETE")), "{states:?}");
+        assert_eq!(states.contains(&&Json::from("PRUNED")), pruner != "none", "{states:?}");
+        let started = Instant::now();
+        let mut signals = 0;
+        loop {
+            let mut child = search(study).spawn().unwrap();
+            // From start-up to the end of several trials: later and later, so that each attempt gets further.
+            std::thread::sleep(Duration::from_millis(300 + 130 * signals));
+            if child.try_wait().unwrap().is_some() {
+                break;
+            }
+            Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+            let output = child.wait_with_output().unwrap();
+            if signal == "INT" && output.status.code() != Some(0) {
+                assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+                let trials = export(here, study);
+                let has_heartbeat =
+                    |trial: &&Json| trial["state"] == "RUNNING" && trial["attributes"]["paused"].is_null();
+                assert!(!trials.iter().any(|t| has_heartbeat(&t)), "a trial was not given back: {}", text(&output));
+            }
+            signals += 1;
+            assert!(started.elapsed() < Duration::from_secs(150), "the search never ends");
+        }
+        assert!(signals >= 3, "only {signals} signals");
+        good(search(study));
+        let trials = export(here, study);
+        let numbers: Vec<i64> = trials.iter().map(|trial| trial["number"].as_i64().unwrap()).collect();
+        assert_eq!(numbers, (0..trials.len() as i64).collect::<Vec<_>>());
+        let failed = trials.iter().filter(|trial| trial["state"] == "FAIL");
+        let reasons: Vec<&Json> = failed.map(|trial| &trial["attributes"]["reason"]).collect();
+        assert_eq!(outcome(&trials), expected, "{study} after {signals} signals; failed: {reasons:?}");
+        if signal == "INT" {
+            assert_eq!(trials.len(), 8, "nothing was lost, so nothing was repeated");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_searched_is_said_before_anything_happens() {
+    let temporary = experiment();
+    let here = temporary.path();
+    let with = |more: &[&str]| {
+        let mut command = search(here, "s", "1");
+        command.args(more);
+        bad(command)
+    };
+    let impatient = ["search", "e.toml", "--study", "s", "--trials", "1", "--silence", "30"];
+    assert!(bad(ktg(here, &impatient)).contains("at least three times `--heartbeat`"));
+    assert!(with(&["--storage", "mysql://host/db"]).contains("sqlite:///studies.db"));
+    assert!(with(&["--storage", "sqlite:///missing/ktg.db"]).contains("missing/ktg.db"));
+    assert!(with(&["--nodes", "0"]).contains("nodes"));
+    fs::write(here.join("foreign.db"), "my diary").unwrap();
+    assert!(with(&["--storage", "sqlite:///foreign.db"]).contains("not an SQLite database"));
+    assert_eq!(fs::read_to_string(here.join("foreign.db")).unwrap(), "my diary");
+    assert!(bad(ktg(here, &["study", "list"])).contains("no such file"));
+    assert!(!here.join("s.runs").exists());
+
+    good(search(here, "s", "1"));
+    let other = with(&["--epochs", "5"]);
+    assert!(other.contains("another experiment") && other.contains("epochs"), "{other}");
+    assert!(with(&["--pruner", "asha"]).contains("another pruner"));
+    assert!(bad(ktg(here, &["study", "show", "t"])).contains("no such study"));
+    fs::write(here.join("e.toml"), EXPERIMENT.to_owned() + "gates = [\"ajar\"]\n").unwrap();
+    assert!(with(&[]).contains("unknown gate \"ajar\""));
+}
