@@ -1,5 +1,6 @@
-//! Trains every graph of two networks once and writes how good its ensemble was after each epoch: an objective on
-//! which searches can be compared without training (`bench/search`).
+//! Trains every graph of two networks, of which the first learns from the label through an open gate, once, and writes how
+//! good its ensemble was after each epoch: an objective on which searches can be compared without training
+//! (`crates/ktg-search/examples/compare.rs`, `optuna_search.py`). `recorded-m2.csv` has its lines, sorted.
 //!
 //! `record OUT.csv [THREADS]`; started again, it goes on with the graphs that OUT.csv lacks.
 
@@ -34,7 +35,7 @@ fn settings() -> Settings {
     settings
 }
 
-/// Every graph of two such networks in which both are trained, in canonical form, once each.
+/// Every such graph in which both networks are trained, in canonical form, once each.
 fn all_graphs() -> Vec<Graph> {
     let transfers = || {
         let active = Gate::ALL.into_iter().filter(|gate| !gate.is_cut());
@@ -44,18 +45,16 @@ fn all_graphs() -> Vec<Graph> {
     let labels = [Gate::Through, Gate::Linear, Gate::Cutoff];
     let mut seen = HashSet::new();
     let mut graphs = Vec::new();
-    for first in labels {
-        for second in labels {
-            for forth in transfers() {
-                for back in transfers() {
-                    let mut graph = Graph::new(vec![Node::new(ARCHITECTURE); 2]);
-                    graph.set_label_gate(0, first);
-                    graph.set_label_gate(1, second);
-                    graph.set_transfer(0, 1, forth);
-                    graph.set_transfer(1, 0, back);
-                    if graph.is_trained(0) && graph.is_trained(1) && seen.insert(graph.hash()) {
-                        graphs.push(graph.canonical());
-                    }
+    for second in labels {
+        for forth in transfers() {
+            for back in transfers() {
+                let mut graph = Graph::new(vec![Node::new(ARCHITECTURE); 2]);
+                graph.set_label_gate(0, Gate::Through);
+                graph.set_label_gate(1, second);
+                graph.set_transfer(0, 1, forth);
+                graph.set_transfer(1, 0, back);
+                if graph.is_trained(1) && seen.insert(graph.hash()) {
+                    graphs.push(graph.canonical());
                 }
             }
         }
@@ -86,7 +85,11 @@ fn main() -> Result<(), AnyError> {
     let out = arguments.next().ok_or("usage: record OUT.csv [THREADS]")?;
     let threads: usize = arguments.next().map_or(Ok(2), |n| n.parse())?;
     let known: HashSet<String> = match std::fs::File::open(&out) {
-        Ok(file) => BufReader::new(file).lines().map_while(Result::ok).filter_map(|l| Some(l.split(',').next()?.to_owned())).collect(),
+        Ok(file) => BufReader::new(file)
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|l| Some(l.split(',').next()?.to_owned()))
+            .collect(),
         Err(_) => HashSet::new(),
     };
     let graphs = all_graphs();

@@ -1,18 +1,19 @@
-//! Compares ways of searching on a recorded objective: the ensemble accuracy of every graph of two networks after each
-//! of eight epochs (`bench/recorded-m2.csv`, made by `bench/src/bin/record.rs`). The searches are real, study and all;
-//! only the training is looked up.
+//! Compares ways of searching on a recorded objective: the ensemble accuracy, after each of eight epochs, of every graph
+//! of two networks of which the first learns from the label through an open gate (`bench/recorded-m2.csv`, made by
+//! `bench/src/bin/record.rs`). The searches are real, study and all; only the training is looked up.
 //!
-//! `cargo run --release -p ktg-search --example compare -- bench/recorded-m2.csv [SEEDS] [--json]`
+//! `cargo run --release -p ktg-search --example compare -- bench/recorded-m2.csv [SEEDS]`
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ktg_graph::{Graph, Node};
+use ktg_graph::{Gate, Graph, Node};
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{
-    Ended, Objective, PrunerKind, SamplerKind, SearchSettings, Space, Task, Worker, WorkerSettings, pruner, sampler,
+    EdgeSettings, Ended, Objective, PrunerKind, SamplerKind, SearchSettings, Space, Task, Worker, WorkerSettings,
+    pruner, sampler,
 };
 
 type AnyError = Box<dyn std::error::Error>;
@@ -23,17 +24,32 @@ type Table = HashMap<String, Vec<f64>>;
 /// The architecture that the curves were recorded with; it is part of the hashes.
 const ARCHITECTURE: &str = "abn-resnet-cifar-8";
 
-const METHODS: [(SamplerKind, PrunerKind); 9] = [
-    (SamplerKind::Random, PrunerKind::None),
-    (SamplerKind::Random, PrunerKind::Median),
-    (SamplerKind::Random, PrunerKind::Hyperband),
-    (SamplerKind::Random, PrunerKind::Asha),
-    (SamplerKind::Random, PrunerKind::Promotion),
-    (SamplerKind::Tpe, PrunerKind::Asha),
-    (SamplerKind::Tpe, PrunerKind::Promotion),
-    (SamplerKind::Evolution, PrunerKind::Asha),
-    (SamplerKind::Evolution, PrunerKind::Promotion),
-];
+/// A way of searching.
+#[derive(Clone, Copy)]
+struct Method {
+    sampler: SamplerKind,
+    pruner: PrunerKind,
+    /// The epoch of the first rung.
+    min_resource: u32,
+}
+
+/// Every sampler with every pruner that the thesis or this program proposes, and some others.
+fn methods() -> Vec<Method> {
+    let mut methods = Vec::new();
+    for sampler in [SamplerKind::Random, SamplerKind::Tpe, SamplerKind::Evolution] {
+        methods.push(Method { sampler, pruner: PrunerKind::None, min_resource: 1 });
+        if sampler == SamplerKind::Random {
+            methods.push(Method { sampler, pruner: PrunerKind::Median, min_resource: 1 });
+            methods.push(Method { sampler, pruner: PrunerKind::Hyperband, min_resource: 1 });
+        }
+        for min_resource in [1, 4] {
+            for pruner in [PrunerKind::Asha, PrunerKind::Promotion] {
+                methods.push(Method { sampler, pruner, min_resource });
+            }
+        }
+    }
+    methods
+}
 
 /// Looks accuracies up, and counts what training would have cost.
 struct Recorded<'a> {
@@ -98,16 +114,17 @@ fn read(path: &str) -> Result<Table, AnyError> {
 }
 
 /// Trials and epochs at which each goal was reached; a goal that was never reached is missing.
-fn search(
-    (sampler_kind, pruner_kind): (SamplerKind, PrunerKind),
-    seed: u64,
-    table: &Table,
-    epochs: u32,
-    goals: &[f64],
-) -> Result<Vec<(u64, u64)>, AnyError> {
+fn search(method: Method, seed: u64, table: &Table, epochs: u32, goals: &[f64]) -> Result<Vec<(u64, u64)>, AnyError> {
     let directory = tempfile::tempdir()?;
     let url = StorageUrl::file(directory.path().join("study.db"));
-    let settings = SearchSettings { sampler: sampler_kind, pruner: pruner_kind, ..SearchSettings::default() };
+    let settings = SearchSettings {
+        sampler: method.sampler,
+        pruner: method.pruner,
+        min_resource: method.min_resource,
+        label_gates: vec![Gate::Through, Gate::Linear, Gate::Cutoff],
+        edges: [("label -> 1".to_owned(), EdgeSettings::Fixed("through".to_owned()))].into(),
+        ..SearchSettings::default()
+    };
     let space = Space::new(&Graph::new(vec![Node::new(ARCHITECTURE); 2]), &settings)?;
     let study = Study::open(&url, "compare", true, Patience::none())?;
     let stop = AtomicBool::new(false);
@@ -118,7 +135,7 @@ fn search(
         silence: Duration::from_secs(600),
         ..WorkerSettings::new(table.len() as i64, directory.path())
     };
-    let (sampler, pruner) = (sampler::by_kind(sampler_kind), pruner::by_settings(&settings, "compare", epochs));
+    let (sampler, pruner) = (sampler::by_kind(method.sampler), pruner::by_settings(&settings, "compare", epochs));
     let mut silent = |_: ktg_search::Event| {};
     Worker::new(study, space, &[], sampler, pruner, &mut objective, worker, &stop, &mut silent)?.run()?;
     Ok(objective.reached)
@@ -159,8 +176,8 @@ fn main() -> Result<(), AnyError> {
         finals[finals.len() - 1]
     );
     let head = goals.map(|goal| format!("trials to {goal:.1} % | epochs to {goal:.1} %")).join(" | ");
-    println!("| sampler | pruner | {head} |\n| --- | --- | {} |", ["---"; 6].join(" | "));
-    for method in METHODS {
+    println!("| sampler | pruner | first rung | {head} |\n| --- | --- | --- | {} |", ["---"; 6].join(" | "));
+    for method in methods() {
         let results = (0..seeds as u64)
             .map(|seed| search(method, seed, &table, epochs as u32, &goals))
             .collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +187,11 @@ fn main() -> Result<(), AnyError> {
             let epochs: Vec<f64> = reached.iter().map(|(_, epochs)| *epochs as f64).collect();
             format!("{} | {}", spread(&trials, seeds), spread(&epochs, seeds))
         });
-        println!("| {} | {} | {} |", method.0, method.1, cells.collect::<Vec<_>>().join(" | "));
+        let rung = match method.pruner {
+            PrunerKind::None | PrunerKind::Median => "-".to_owned(),
+            _ => method.min_resource.to_string(),
+        };
+        println!("| {} | {} | {rung} | {} |", method.sampler, method.pruner, cells.collect::<Vec<_>>().join(" | "));
     }
     Ok(())
 }

@@ -231,10 +231,13 @@ pub struct SearchArgs {
     pub no_check: bool,
 }
 
+/// Where studies are kept if nothing else is said.
+pub const DEFAULT_STORAGE: &str = "sqlite:///ktg.db";
+
 #[derive(ClapArgs, Debug)]
 pub struct StorageArg {
     /// Where studies are kept: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, env = "KTG_STORAGE", default_value = "sqlite:///ktg.db", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "KTG_STORAGE", default_value = DEFAULT_STORAGE, value_name = "URL", hide_env_values = true)]
     pub storage: String,
 }
 

@@ -23,7 +23,7 @@ use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
 use crate::search::{Search, say};
 use crate::signals;
-use crate::study::Found;
+use crate::study::{Found, storage_option};
 use crate::trials::Trials;
 
 /// Runs per method.
@@ -31,7 +31,7 @@ pub const REPEATS: u64 = 3;
 /// Passes over the training images.
 pub const EPOCHS: usize = 20;
 /// Trials of the search.
-pub const TRIALS: i64 = 100;
+pub const TRIALS: i64 = 60;
 /// Passes over the search's training images in a trial that is not stopped.
 const SEARCH_EPOCHS: usize = 10;
 /// Name of the study.
@@ -112,7 +112,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
          ({} epochs of training in all; ensemble {:.2} % there): {}",
         found.trials, found.epochs, found.value, found.edges
     ))?;
-    print(&format!("study               {} (`ktg study show {STUDY} --storage {0}`)", storage(&args.out)))?;
+    print(&format!("study               ktg study show {STUDY}{}", storage_option(&storage(&args.out))))?;
     print(&format!("graph pictures      {}", graphs.display()))?;
     print(&format!("attention overlays  {}", overlays.display()))?;
     print(&format!("runs                {}", args.out.join("runs").display()))?;
@@ -156,6 +156,8 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
         settings: SearchSettings {
             sampler: SamplerKind::Evolution,
             pruner: PrunerKind::Promotion,
+            // Earlier, accuracies say little about the end (docs/results.md).
+            min_resource: 3,
             ..SearchSettings::default()
         },
         worker: WorkerSettings {

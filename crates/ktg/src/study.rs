@@ -9,7 +9,7 @@ use ktg_search::{SPACE, Space};
 use ktg_train::write_atomically;
 use serde_json::{Value as Json, json};
 
-use crate::args::{StorageArg, StudyCommand};
+use crate::args::{DEFAULT_STORAGE, StorageArg, StudyCommand};
 use crate::error::CliError;
 use crate::output::{aligned, print, print_json, table};
 
@@ -294,6 +294,23 @@ fn close(mut found: Found) -> Result<(), CliError> {
     print(&format!("{pruned} paused trials are pruned; their checkpoints lie where their `run` attribute says"))
 }
 
+/// A text as one word of a command that can be typed.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@+,".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// The `--storage` that a command needs to find this storage (without its password).
+pub fn storage_option(url: &StorageUrl) -> String {
+    match url.to_string() {
+        default if default == DEFAULT_STORAGE => String::new(),
+        other => format!(" --storage {}", shell_word(&other)),
+    }
+}
+
 /// A study's name as the name of a file: what file systems or shells may not like becomes a dash.
 pub fn file_name(study: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
@@ -307,6 +324,14 @@ pub fn file_name(study: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_can_be_typed() {
+        assert_eq!(shell_word("dogs-m3"), "dogs-m3");
+        assert_eq!(shell_word("it's \"1\""), r#"'it'\''s "1"'"#);
+        assert_eq!(storage_option(&StorageUrl::file("ktg.db")), "");
+        assert_eq!(storage_option(&StorageUrl::file("a b.db")), " --storage 'sqlite:///a b.db'");
+    }
 
     #[test]
     fn study_names_become_file_names() {

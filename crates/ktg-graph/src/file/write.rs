@@ -52,9 +52,9 @@ impl Graph {
             // For a label edge, written with this gate and not written at all are the same.
             .filter(|(_, gate)| *gate != Gate::Cutoff)
             .map(|(target, gate)| (edge_name(None, target), gate.to_string()));
-        let transfers = self.written_transfers().map(|(source, target, transfer)| {
-            (edge_name(Some(source), target), transfer.to_string())
-        });
+        let transfers = self
+            .written_transfers()
+            .map(|(source, target, transfer)| (edge_name(Some(source), target), transfer.to_string()));
         labels.chain(transfers)
     }
 }
