@@ -17,13 +17,15 @@ use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::error::CliError;
+use crate::found::{Found, edges};
 use crate::methods::{Method, tables};
+use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
 use crate::search::{Search, say};
 use crate::signals;
-use crate::study::{Found, storage_option};
+
 use crate::trials::Trials;
 
 /// Runs per method.
@@ -182,10 +184,10 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
     let best = best.ok_or_else(|| CliError::Other("no trial of the search is complete".to_owned()))?;
     let graph = found.graph(&best)?;
     Ok(Some(Best {
-        edges: crate::study::edges(&graph),
+        edges: edges(&graph),
         graph,
         value: best.value.unwrap_or(f64::NAN),
-        trials: found.trials(),
+        trials: found.trials.len(),
         epochs: found.epochs(),
     }))
 }

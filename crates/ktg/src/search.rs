@@ -14,10 +14,11 @@ use serde_json::{Value as Json, json};
 
 use crate::args::SearchArgs;
 use crate::error::CliError;
+use crate::found::Found;
+use crate::names::file_name;
 use crate::output::{note, print};
 use crate::progress::{Progress, seconds};
 use crate::signals;
-use crate::study::{file_name, summary};
 use crate::train::{check_images, read_settings};
 use crate::trials::Trials;
 
@@ -131,8 +132,7 @@ impl Search {
 
     /// What came of it, in words.
     pub fn conclusion(&self) -> Result<String, CliError> {
-        let mut study = Study::open(&self.url, &self.study, false, Patience::none())?;
-        Ok(summary(&mut study, &self.url)?)
+        Ok(Found::open(&self.url, &self.study)?.in_words(&self.url))
     }
 }
 

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ktg_graph::{Graph, draw};
-use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
-use ktg_search::{SPACE, Space};
+use ktg_graph::draw;
+use ktg_search::storage::{Patience, State, Storage, StorageUrl, StudySummary, Trial};
 use ktg_train::write_atomically;
 use serde_json::{Value as Json, json};
 
-use crate::args::{DEFAULT_STORAGE, StorageArg, StudyCommand};
+use crate::args::{StorageArg, StudyCommand};
 use crate::error::CliError;
-use crate::output::{aligned, print, print_json, table};
+use crate::found::{Found, edges};
+use crate::names::file_name;
+use crate::output::{print, print_json, table};
 
 pub fn run(command: &StudyCommand) -> Result<ExitCode, CliError> {
     match command {
@@ -35,58 +36,6 @@ impl StorageArg {
     }
 }
 
-/// A study with all that is in it.
-pub struct Found {
-    study: Study,
-    trials: Vec<Trial>,
-    /// `None`: made by others, and not worked on by `ktg search` yet.
-    space: Option<Space>,
-}
-
-impl Found {
-    /// Reads a study.
-    pub fn open(url: &StorageUrl, name: &str) -> Result<Self, CliError> {
-        let mut study = Study::open(url, name, false, Patience::none())?;
-        let space = study.attribute(SPACE)?.map(|json| Space::from_json(&json)).transpose()?;
-        Ok(Self { trials: study.trials()?, study, space })
-    }
-
-    /// The trials with a final value, the best first; of equal ones, the older.
-    pub fn ranked(&self) -> Vec<&Trial> {
-        let mut complete: Vec<&Trial> =
-            self.trials.iter().filter(|trial| trial.state == State::Complete && trial.value.is_some()).collect();
-        let value = |trial: &Trial| trial.value.unwrap_or(f64::NEG_INFINITY);
-        complete.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.number.cmp(&b.number)));
-        complete
-    }
-
-    /// The graph of a trial, in canonical form, named after it.
-    pub fn graph(&self, trial: &Trial) -> Result<Graph, CliError> {
-        let name = self.study.name();
-        let unknown = || CliError::Other(format!("the study \"{name}\" has no search space of this program"));
-        let space = self.space.as_ref().ok_or_else(unknown)?;
-        let genes = space.genes(&trial.parameters)?.into_iter().collect::<Option<Vec<_>>>();
-        let genes = genes.ok_or_else(|| CliError::Other(format!("trial {} has no complete graph", trial.number)))?;
-        let mut graph = space.graph(&genes).canonical();
-        graph.name = Some(format!("{name}, trial {}", trial.number));
-        Ok(graph)
-    }
-
-    /// The number of trials.
-    pub fn trials(&self) -> usize {
-        self.trials.len()
-    }
-
-    /// The epochs of training that all trials took together.
-    pub fn epochs(&self) -> i64 {
-        self.trials.iter().filter_map(|trial| Some(trial.last_report()?.0)).sum()
-    }
-
-    fn count(&self, state: State) -> usize {
-        self.trials.iter().filter(|trial| trial.state == state).count()
-    }
-}
-
 fn list(url: &StorageUrl, json: bool) -> Result<(), CliError> {
     let studies = Storage::open(url, false, Patience::none())?.studies()?;
     if json {
@@ -106,81 +55,6 @@ fn list(url: &StorageUrl, json: bool) -> Result<(), CliError> {
         rows.push(vec![name, all, complete, pruned, fail, running, waiting, best]);
     }
     print(&table(&rows))
-}
-
-/// How many trials ended how, what it cost, and how to go on.
-pub fn summary(study: &mut Study, url: &StorageUrl) -> Result<String, CliError> {
-    let found = Found::open(url, study.name())?;
-    Ok(found.in_words(url))
-}
-
-impl Found {
-    fn in_words(&self, url: &StorageUrl) -> String {
-        let name = self.study.name();
-        let paused = self.trials.iter().filter(|trial| trial.is_paused()).count();
-        let retries = self.trials.iter().filter(|trial| trial.is_retry()).count();
-        let states = [
-            (self.count(State::Complete), "complete"),
-            (self.count(State::Pruned), "pruned"),
-            (self.count(State::Fail), "failed"),
-            (self.count(State::Running) - paused, "running"),
-            (paused, "paused"),
-            (self.count(State::Waiting), "waiting"),
-        ];
-        let states = states.iter().filter(|(count, _)| *count > 0);
-        let states = states.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ");
-        let mut text = format!("study \"{name}\" in {url}: {} trials", self.trials.len());
-        if !states.is_empty() {
-            text += &format!(" ({states})");
-        }
-        text += &format!(", {} epochs of training", self.epochs());
-        if retries > 0 {
-            text += &format!("; {retries} repeat trials of workers that died");
-        }
-        if let Some(best) = self.ranked().first() {
-            let value = best.value.unwrap_or(f64::NAN);
-            text += &format!(
-                "\nbest: trial {} with {value:.2} %; take it with `ktg study best {name} -o best`",
-                best.number
-            );
-        }
-        text
-    }
-
-    /// The best trials as a table.
-    fn best_table(&self, top: usize) -> String {
-        let mut rows = vec![["trial", "value", "epochs", "graph"].map(str::to_owned).to_vec()];
-        for trial in self.ranked().into_iter().take(top) {
-            let edges = self.graph(trial).map_or_else(|_| "-".to_owned(), |graph| edges(&graph));
-            let epochs = trial.last_report().map_or("-".to_owned(), |(step, _)| step.to_string());
-            let value = trial.value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-            rows.push(vec![trial.number.to_string(), value, epochs, edges]);
-        }
-        aligned(&rows, &[3])
-    }
-
-    /// Trials that reached each rung, and their best and median values.
-    fn rung_table(&self) -> Option<String> {
-        let mut rows = vec![["rung", "trials", "best", "median"].map(str::to_owned).to_vec()];
-        for rung in 0.. {
-            let key = format!("completed_rung_{rung}");
-            let values = self.trials.iter().filter_map(|trial| trial.system.get(&key)?.as_f64());
-            let mut values: Vec<f64> = values.collect();
-            let Some(&best) = values.iter().max_by(|a, b| a.total_cmp(b)) else { break };
-            values.sort_by(f64::total_cmp);
-            let median = values[values.len() / 2];
-            rows.push(vec![rung.to_string(), values.len().to_string(), format!("{best:.2}"), format!("{median:.2}")]);
-        }
-        (rows.len() > 1).then(|| table(&rows))
-    }
-}
-
-/// A graph's edges in one line.
-pub fn edges(graph: &Graph) -> String {
-    let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut());
-    let labels = labels.map(|m| format!("label->{} {}", m + 1, graph.label_gate(m)));
-    let transfers = graph.active_transfers().map(|(s, t, transfer)| format!("{}->{} {transfer}", s + 1, t + 1));
-    labels.chain(transfers).collect::<Vec<_>>().join("; ")
 }
 
 fn show(found: &Found, url: &StorageUrl, top: usize, json: bool) -> Result<(), CliError> {
@@ -292,53 +166,4 @@ fn close(mut found: Found) -> Result<(), CliError> {
         pruned += usize::from(found.study.prune_paused(trial.id)?);
     }
     print(&format!("{pruned} paused trials are pruned; their checkpoints lie where their `run` attribute says"))
-}
-
-/// A text as one word of a command that can be typed.
-pub fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=@+,".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
-/// The `--storage` that a command needs to find this storage (without its password).
-pub fn storage_option(url: &StorageUrl) -> String {
-    match url.to_string() {
-        default if default == DEFAULT_STORAGE => String::new(),
-        other => format!(" --storage {}", shell_word(&other)),
-    }
-}
-
-/// A study's name as the name of a file: what file systems or shells may not like becomes a dash.
-pub fn file_name(study: &str) -> String {
-    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-    let name: String = study.chars().take(64).map(plain).collect();
-    match name.trim_start_matches(['.', '-']) {
-        "" => "study".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_can_be_typed() {
-        assert_eq!(shell_word("dogs-m3"), "dogs-m3");
-        assert_eq!(shell_word("it's \"1\""), r#"'it'\''s "1"'"#);
-        assert_eq!(storage_option(&StorageUrl::file("ktg.db")), "");
-        assert_eq!(storage_option(&StorageUrl::file("a b.db")), " --storage 'sqlite:///a b.db'");
-    }
-
-    #[test]
-    fn study_names_become_file_names() {
-        assert_eq!(file_name("dogs m=3/a"), "dogs-m-3-a");
-        assert_eq!(file_name("../.."), "study");
-        assert_eq!(file_name("🐶"), "study");
-        assert_eq!(file_name("犬 2"), "犬-2");
-        assert!(file_name(&"x".repeat(512)).len() == 64);
-    }
 }
