@@ -38,7 +38,11 @@ impl History {
             }
         }
         for trial in study.trials_of(&news)? {
-            let Some(observation) = observation(&trial, space) else { continue };
+            let Some(observation) = observation(&trial, space) else {
+                // It may have been paused before it failed.
+                self.observations.retain(|known| known.number != trial.number);
+                continue;
+            };
             match self.observations.binary_search_by_key(&trial.number, |known| known.number) {
                 Ok(i) => self.observations[i] = observation,
                 Err(i) => self.observations.insert(i, observation),

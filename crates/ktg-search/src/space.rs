@@ -89,11 +89,17 @@ impl Space {
                 base.set_transfer(source, target, Some(Transfer { design: designs[0], gate: gates[0] }));
             }
         }
-        match &settings.architectures[..] {
+        let all = &settings.architectures;
+        if let Some(twice) = all.iter().enumerate().find(|(i, name)| all[..*i].contains(name)) {
+            return Err(Error::Setting(format!("`search.architectures` names \"{}\" twice", twice.1)));
+        }
+        // Weights fit one architecture only.
+        let free: Vec<usize> = (0..m).filter(trained).filter(|m| nodes.nodes()[*m].pretrained.is_none()).collect();
+        match &all[..] {
             [] => {}
-            [one] => (0..m).filter(trained).for_each(|node| base.node_mut(node).architecture.clone_from(one)),
+            [one] => free.into_iter().for_each(|node| base.node_mut(node).architecture.clone_from(one)),
             all => {
-                for node in (0..m).filter(trained).filter(|node| nodes.nodes()[*node].pretrained.is_none()) {
+                for node in free {
                     parameters
                         .push(Parameter { name: format!("node {} architecture", node + 1), choices: all.to_vec() });
                 }

@@ -251,7 +251,7 @@ fn poke(bytes: &[u8]) {
         storage.as_mut().map(|storage| storage.studies().map_err(|e| errors.push(e)));
         if let Ok(mut study) = Study::open(&url, "s", false, Patience::none()).map_err(|e| errors.push(e)) {
             for trial in study.trials().map_err(|e| errors.push(e)).unwrap_or_default() {
-                let _ = (trial.rung(), trial.is_paused(), trial.last_report(), trial.is_retry());
+                let _ = (trial.rung(), trial.is_paused(), trial.last_report(), trial.repeats().is_some());
             }
             let mut note = |result: Result<(), Error>| errors.extend(result.err());
             note(study.progress(0, &[]).map(drop));

@@ -309,7 +309,7 @@ mod check {
         assert_eq!(retried.len(), retried_once.len(), "a trial was repeated twice");
         trials.iter().for_each(|trial| one(trial, &trials, &retried_once));
 
-        let graphs = trials.iter().filter(|trial| !trial.is_retry()).map(|t| t.attributes["graph"].to_string());
+        let graphs = trials.iter().filter(|trial| trial.repeats().is_none()).map(|t| t.attributes["graph"].to_string());
         let graphs: Vec<String> = graphs.collect();
         assert_eq!(graphs.iter().collect::<HashSet<_>>().len(), graphs.len(), "a graph is there twice");
         assert_eq!(graphs.len() as i64, limit);

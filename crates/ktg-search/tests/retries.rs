@@ -110,7 +110,7 @@ fn a_silent_workers_trial_fails_and_a_waiting_one_repeats_it() {
         let (old, new) = (&trials[0], &trials[2]);
         assert_eq!((old.state, old.value, old.completed.is_some()), (State::Fail, None, true));
         assert!(old.attributes["reason"].as_str().unwrap().contains("fell silent"));
-        assert_eq!((new.state, new.started.as_deref(), new.is_retry()), (State::Waiting, None, true));
+        assert_eq!((new.state, new.started.as_deref(), new.repeats().is_some()), (State::Waiting, None, true));
         assert_eq!(new.parameters, old.parameters);
         assert_eq!(format!("{:?}", new.reports), format!("{:?}", old.reports));
         let mut attributes = old.attributes.clone();
@@ -182,7 +182,7 @@ fn a_silent_trial_is_reaped_once_by_many() {
         assert_eq!(numbers, (0..8).collect::<Vec<_>>());
         let trials = study.trials().unwrap();
         assert_eq!(trials.iter().map(|trial| trial.number).collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
-        assert!(trials[8..].iter().all(|trial| trial.state == State::Waiting && trial.is_retry()));
+        assert!(trials[8..].iter().all(|trial| trial.state == State::Waiting && trial.repeats().is_some()));
     });
 }
 

@@ -283,7 +283,7 @@ fn everything_is_read_back() {
             (&middle.attributes["note"], &middle.attributes["graph"]),
             (&json!(["\"'🐢\n", null, 2.5]), &json!("g1"))
         );
-        assert_eq!((middle.rung(), middle.is_retry(), middle.is_paused()), (2, false, false));
+        assert_eq!((middle.rung(), middle.repeats().is_some(), middle.is_paused()), (2, false, false));
         assert_eq!(trials[2].parameters["lr"], json!(0.125));
         assert_eq!(study.trials_of(&[ids[2], ids[0], -1]).unwrap(), [trials[0].clone(), trials[2].clone()]);
         assert_eq!(study.trial(ids[1]).unwrap().as_ref(), Some(middle));

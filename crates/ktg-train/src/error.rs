@@ -35,6 +35,9 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A run directory that holds another run.
+    #[error("{}: the run in it is of another graph, other settings or other images; choose another directory", .0.display())]
+    OtherRun(PathBuf),
     /// A run directory that another process has.
     #[error("{}: another process is working on this run; wait for it or stop it", .0.display())]
     Busy(PathBuf),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::PRETRAINED;
 use crate::files::read_text;
 use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
-use crate::session::Run;
+use crate::session::{Run, run_settings};
 use crate::{EpochReport, Error, Experiment, Measures, Observer, Settings, checkpoint};
 
 /// How a run ended.
@@ -90,26 +90,36 @@ pub fn start_or_resume(
         return start(experiment, directory, stop, observer);
     }
     let _lock = lock(directory)?;
-    let same_graph = Document::read(&directory.join(GRAPH))?.graph == experiment.graph;
+    check_same(&experiment, directory)?;
     let run = Run::new(experiment, directory)?;
-    let same_settings = Settings::read(&directory.join(SETTINGS))?.decisive() == run.settings().decisive();
-    if !(same_graph && same_settings && run.data == DataFile::read(directory)?) {
-        return Err(Error::run(directory, "the run in it is of another graph, other settings or other images"));
-    }
     match result(directory)? {
         Some(result) => Ok(Outcome::Finished(result)),
         None => run.train(stop, observer),
     }
 }
 
-/// The epochs that the run in `directory` has reported, oldest first. One that is reported twice, because a stopped run
-/// went on from an earlier point, is here once.
-pub fn epochs(directory: &Path) -> Result<Vec<EpochReport>, Error> {
+/// The epochs that the run of `experiment` in `directory` has reported, oldest first; none if there is no run. One that
+/// is reported twice, because a stopped run went on from an earlier point, is here once.
+///
+/// # Errors
+/// If the directory holds another run.
+pub fn epochs(experiment: &Experiment, directory: &Path) -> Result<Vec<EpochReport>, Error> {
     let path = directory.join("metrics.jsonl");
-    if !path.exists() {
+    if !directory.join(SETTINGS).is_file() || !path.exists() {
         return Ok(Vec::new());
     }
+    check_same(experiment, directory)?;
     Ok(crate::metrics::epochs(&read_text(&path)?))
+}
+
+/// Makes sure that the run in `directory` is that of `experiment`.
+fn check_same(experiment: &Experiment, directory: &Path) -> Result<(), Error> {
+    let settings = &experiment.settings;
+    let data = DataFile::of(&experiment.train, settings.data.root.as_deref());
+    let same = Document::read(&directory.join(GRAPH))?.graph == experiment.graph
+        && Settings::read(&directory.join(SETTINGS))?.decisive() == run_settings(settings).decisive()
+        && DataFile::read(directory)? == data;
+    if same { Ok(()) } else { Err(Error::OtherRun(directory.to_owned())) }
 }
 
 /// Deletes the checkpoints of the run in `directory` but for the newest `keep`: with 0, it cannot go on.

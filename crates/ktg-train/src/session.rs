@@ -62,11 +62,6 @@ impl Run {
         Ok(Self { experiment, data, directory, device, trainer, state, checkpoint_written: Instant::now() })
     }
 
-    /// The settings as the run directory has them.
-    pub fn settings(&self) -> Settings {
-        run_settings(&self.experiment.settings)
-    }
-
     /// Writes what the run is: data, graph, pretrained weights and, last, the settings. A directory without settings
     /// holds no run yet.
     pub fn write_description(&self) -> Result<(), Error> {
@@ -82,7 +77,7 @@ impl Run {
             }
         }
         write_atomically(&directory.join(GRAPH), self.experiment.graph.to_toml().as_bytes())?;
-        let settings = self.settings().to_toml()?;
+        let settings = run_settings(&self.experiment.settings).to_toml()?;
         write_atomically(&directory.join(SETTINGS), settings.as_bytes())
     }
 
@@ -328,7 +323,7 @@ struct Timing {
 }
 
 /// The settings as the run directory has them: the graph is in a file of its own.
-fn run_settings(settings: &Settings) -> Settings {
+pub(crate) fn run_settings(settings: &Settings) -> Settings {
     let graph = GraphSettings { file: Some(PathBuf::from(GRAPH)), ..GraphSettings::default() };
     Settings { graph, ..settings.clone() }
 }

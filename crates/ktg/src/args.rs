@@ -287,7 +287,7 @@ pub enum StudyCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Prune the trials that still wait for their promotion: the study is over before all its trials are made
+    /// Prune the trials that are paused: none of them will go on
     Close {
         /// Name of the study
         study: String,

@@ -175,7 +175,11 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
         let objective = Trials { template, bars: bars.clone(), notice: Arc::clone(&notice), patience: limit };
         single_thread()?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
     };
-    let done = in_parallel(rayon::current_num_threads(), stop, worker)?;
+    let done = in_parallel(rayon::current_num_threads(), stop, worker);
+    let done = done.map_err(|error| match error {
+        CliError::Search(ktg_search::Error::Study { .. }) => elsewhere(&error, args),
+        other => other,
+    })?;
     if done.contains(&false) {
         return Ok(None);
     }
@@ -190,6 +194,12 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
         trials: found.trials.len(),
         epochs: found.epochs(),
     }))
+}
+
+/// What to do when the output directory holds a demo with other options.
+fn elsewhere(error: &dyn std::fmt::Display, args: &DemoArgs) -> CliError {
+    let out = args.out.display();
+    CliError::Other(format!("{error} (for another demo than the one in {out}, give another --out, or remove {out})"))
 }
 
 /// A thread pool of its own for a run that shall not use more than one core.
@@ -265,7 +275,10 @@ fn train(args: &DemoArgs, name: &str, seed: u64, stop: &AtomicBool, bars: &Multi
     let mut progress = Progress::among(bars, format!("{name}, run {seed} of {}", args.repeats));
     let finished = directory.join("result.json").exists();
     let experiment = Experiment::open(settings, Path::new("."))?;
-    let outcome = run::start_or_resume(experiment, &directory, stop, &mut progress)?;
+    let outcome = match run::start_or_resume(experiment, &directory, stop, &mut progress) {
+        Err(e @ ktg_train::Error::OtherRun(_)) => return Err(elsewhere(&e, args)),
+        other => other?,
+    };
     if finished {
         progress.line(&format!("{name}, run {seed} of {}: trained before, taken as it is", args.repeats));
     }

@@ -63,7 +63,7 @@ impl Found {
     pub fn in_words(&self, url: &StorageUrl) -> String {
         let name = self.study.name();
         let paused = self.trials.iter().filter(|trial| trial.is_paused()).count();
-        let retries = self.trials.iter().filter(|trial| trial.is_retry()).count();
+        let retries = self.trials.iter().filter(|trial| trial.repeats().is_some()).count();
         let states = [
             (self.count(State::Complete), "complete"),
             (self.count(State::Pruned), "pruned"),

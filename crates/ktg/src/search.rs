@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
+use ktg_nn::Architecture;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{Event, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
 use ktg_train::{EvaluateOn, Experiment, Settings};
@@ -27,11 +28,18 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
         let valid = Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero());
         valid.ok_or_else(|| CliError::Other(format!("`--{name} {value}` is not a time above 0")))
     };
+    let limit = duration(args.patience, "patience")?.saturating_mul(60);
     let (heartbeat, silence) = (duration(args.heartbeat, "heartbeat")?, duration(args.silence, "silence")?);
-    if silence < 3 * heartbeat {
+    if heartbeat.checked_mul(3).is_none_or(|least| silence < least) {
         let reason = "`--silence` must be at least three times `--heartbeat`, or a late sign of life costs a trial";
         return Err(CliError::Other(reason.to_owned()));
     }
+    if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
+        let reason =
+            "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
+        return Err(CliError::Other(format!("`--set {pair}`: {reason}")));
+    }
+    let url: StorageUrl = args.storage.storage.parse()?;
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
     let mut search = read_search(args)?;
     search.sampler = args.sampler.unwrap_or(search.sampler);
@@ -39,6 +47,11 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     if settings.split.evaluate_on == EvaluateOn::Test {
         // The test images are for the graph that was found, once.
         settings.split.evaluate_on = EvaluateOn::SearchSplit;
+    }
+    // A pruner needs every epoch, whatever the training that follows looks at.
+    settings.train.evaluate_every = 1;
+    for name in &search.architectures {
+        name.parse::<Architecture>().map_err(|e| CliError::Other(format!("`search.architectures`: {e}")))?;
     }
     let template = Experiment::open(settings, &base)?;
     let stop = signals::stop_flag()?;
@@ -50,9 +63,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     if !args.no_check {
         check_images(&template, &Progress::among(&bars, "search"))?;
     }
-    let limit = duration(args.patience * 60.0, "patience")?;
     let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
-    let url: StorageUrl = args.storage.storage.parse()?;
     let worker = WorkerSettings {
         heartbeat,
         silence,
@@ -66,9 +77,8 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
     let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
     if !done {
-        let storage = &args.storage.storage;
-        let shown = storage.parse::<StorageUrl>().map_or_else(|_| String::new(), |url| url.to_string());
-        note(&format!("stopped; the study in {shown} is as it should be, start the same command again to go on"));
+        let url = &search.url;
+        note(&format!("stopped; the study in {url} is as it should be, start the same command again to go on"));
         return Ok(ExitCode::from(signals::INTERRUPTED));
     }
     print(&search.conclusion()?)?;
@@ -127,7 +137,11 @@ impl Search {
             stop,
             &mut tell,
         )?;
-        Ok(worker.run()?)
+        match worker.run() {
+            // Asked to stop while the storage was away: the trial at hand, if any, will be found by others.
+            Err(ktg_search::Error::Stopped) => Ok(false),
+            other => Ok(other?),
+        }
     }
 
     /// What came of it, in words.
@@ -179,7 +193,7 @@ impl Log<'_> {
                 format!("nothing to do but to wait for {busy} trials of other workers (Ctrl-C leaves them to it)")
             }
             Event::Exhausted => "the study holds every graph of the search space".to_owned(),
-            Event::PrunedPaused(count) => format!("the study is complete; {count} waiting trials are pruned"),
+            Event::PrunedPaused(count) => format!("the study is complete; {count} paused trials are pruned"),
         };
         (self.say)(&text);
     }

@@ -104,6 +104,11 @@ fn best(found: Found, top: usize, out: Option<&Path>) -> Result<(), CliError> {
         write_atomically(&directory.join(format!("{stem}.svg")), draw::svg(&graph).as_bytes())?;
         let value = trial.value.unwrap_or(f64::NAN);
         print(&format!("{}: trial {}, {value:.2} %, {}", path.display(), trial.number, edges(&graph)))?;
+        if let Some(weights) = graph.nodes().iter().find_map(|node| node.pretrained.as_ref()) {
+            print(&format!(
+                "  its weights are named as in the experiment ({weights}): move it there, or change the path"
+            ))?;
+        }
     }
     Ok(())
 }

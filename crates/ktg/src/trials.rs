@@ -43,38 +43,47 @@ impl Objective for Trials {
     }
 
     fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {
-        let started = Instant::now();
-        let mut said = false;
+        // When the trouble at hand began; progress ends it.
+        let mut trouble: Option<Instant> = None;
         loop {
-            let error = match self.train(task, report) {
+            let mut progress = false;
+            let mut counted = |step, value| {
+                progress = true;
+                report(step, value)
+            };
+            let error = match self.train(task, &mut counted) {
                 Ok(ended) => return Ok(ended),
-                Err(
-                    error @ (Error::Diverged { .. } | Error::NotFinite { .. } | Error::Graph(_) | Error::Run { .. }),
-                ) => {
-                    return Ok(Ended::Failed(error.to_string()));
-                }
                 Err(error) => error,
             };
+            let since = if progress { Instant::now() } else { trouble.unwrap_or_else(Instant::now) };
             let passing = match &error {
+                // This graph, or what is left of its run, is unusable; others are not.
+                Error::Diverged { .. }
+                | Error::NotFinite { .. }
+                | Error::Graph(_)
+                | Error::Weights(_)
+                | Error::Run { .. } => return Ok(Ended::Failed(error.to_string())),
                 Error::File { source, .. } => {
                     matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
                 }
-                // The worker that lost this trial has not noticed yet.
+                // The worker that lost this trial has not noticed yet. Should it never, the next worker would wait, too.
+                Error::Busy(_) if since.elapsed() > self.patience => return Ok(Ended::Failed(error.to_string())),
                 Error::Busy(_) => true,
                 _ => false,
             };
-            if !passing || started.elapsed() > self.patience {
+            if !passing || since.elapsed() > self.patience {
                 return Err(error.to_string());
             }
             if task.stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Stopped);
             }
-            if !std::mem::replace(&mut said, true) {
+            if trouble.is_none() || progress {
                 (self.notice)(&format!(
                     "trial {}: {error}; waiting, the trial goes on from its checkpoint",
                     task.number
                 ));
             }
+            trouble = Some(since);
             std::thread::sleep(PAUSE);
         }
     }
@@ -92,7 +101,7 @@ impl Trials {
     fn train(&self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, Error> {
         let experiment = self.template.with_graph(task.graph.clone())?;
         // What was computed before a worker died, but not reported.
-        for epoch in run::epochs(task.directory)? {
+        for epoch in run::epochs(&experiment, task.directory)? {
             let step = epoch.train.epoch as i64;
             if let Some(value) = value(&epoch).filter(|_| step > task.reported)
                 && report(step, value).is_break()

@@ -67,6 +67,10 @@ impl Pruner for Asha {
         self.judge_among(study, trial, &|_| true)
     }
 
+    fn rung_step(&self, _: i64, rung: u32) -> Option<i64> {
+        Some(self.step(rung))
+    }
+
     fn decides_at(&self, step: i64) -> bool {
         (0..).map(|rung| self.step(rung)).find(|at| *at >= step) == Some(step)
     }

@@ -56,6 +56,10 @@ impl Pruner for Hyperband {
         self.brackets[own].judge_among(study, trial, &counts)
     }
 
+    fn rung_step(&self, number: i64, rung: u32) -> Option<i64> {
+        self.brackets[self.bracket(number)].rung_step(number, rung)
+    }
+
     fn decides_at(&self, step: i64) -> bool {
         self.brackets.iter().any(|bracket| bracket.decides_at(step))
     }

@@ -32,7 +32,7 @@ pub enum Verdict {
 pub struct Reported<'a> {
     /// Key in the storage.
     pub id: i64,
-    /// Number in the study.
+    /// Number in the study; of a retry, that of the trial it repeats.
     pub number: i64,
     /// The number of rungs it has completed; the pruner counts on.
     pub rungs: u32,
@@ -73,6 +73,12 @@ pub trait Pruner: Send {
 
     /// Whether a report at this step can decide anything that a later one cannot: it must then be made.
     fn decides_at(&self, step: i64) -> bool;
+
+    /// The step at which a trial of this number meets a rung, if there are rungs.
+    fn rung_step(&self, number: i64, rung: u32) -> Option<i64> {
+        let _ = (number, rung);
+        None
+    }
 
     /// Whether it pauses trials, so that they must be able to go on.
     fn pauses(&self) -> bool {

@@ -21,6 +21,10 @@ impl Pruner for Promotion {
         })
     }
 
+    fn rung_step(&self, number: i64, rung: u32) -> Option<i64> {
+        self.0.rung_step(number, rung)
+    }
+
     fn decides_at(&self, step: i64) -> bool {
         self.0.decides_at(step)
     }

@@ -135,10 +135,10 @@ impl Storage {
             }
             // A moment's trouble, such as a deadlock, is nobody's concern.
             if elapsed > Duration::from_millis(500) && said.is_none_or(|at| at.elapsed() >= REMINDER) {
-                let limit = self.patience.limit.as_secs() / 60;
+                let limit = self.patience.limit.as_secs();
                 let storage = &self.url;
                 (self.patience.notice)(&format!(
-                    "{storage}: {reason}; waiting for it (up to {limit} min; nothing is lost)"
+                    "{storage}: {reason}; waiting for it (up to {limit} s; finished trials are safe)"
                 ));
                 said = Some(Instant::now());
             }

@@ -131,7 +131,7 @@ fn trouble(error: &postgres::Error) -> Trouble {
     };
     let text = answer.message().to_owned();
     let code = answer.code();
-    let class = &code.code()[..2];
+    let class = code.code().get(..2).unwrap_or_default();
     match class {
         // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system.
         "08" | "40" | "53" | "57" | "58" => Trouble::Passing(text),

@@ -54,9 +54,9 @@ impl Trial {
         self.state == State::Running && self.attributes.contains_key(PAUSED)
     }
 
-    /// Whether another trial repeats it.
-    pub fn is_retry(&self) -> bool {
-        self.system.contains_key(FAILED_TRIAL)
+    /// The number of the trial that it repeats, because its worker died.
+    pub fn repeats(&self) -> Option<i64> {
+        self.system.get(FAILED_TRIAL)?.as_i64()
     }
 
     /// The number of rungs it has passed or been stopped at: its next one, counted from 0.

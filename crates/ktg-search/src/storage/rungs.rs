@@ -13,7 +13,7 @@ use crate::Error;
 pub struct RungValue {
     /// Key of the trial in the database.
     pub id: i64,
-    /// Its number.
+    /// Its number; of a retry, that of the trial it repeats.
     pub number: i64,
     /// The rung.
     pub rung: u32,
@@ -42,14 +42,20 @@ impl RungCache {
         let from = self.values.last_key_value().map_or(0, |(key, _)| key - late);
         // The study is asked for row by row, so that the rows are found by their own key and not by the trials'.
         let select = "SELECT a.trial_system_attribute_id, a.trial_id, \
-                      (SELECT t.number FROM trials t WHERE t.trial_id = a.trial_id), a.\"key\", a.value_json \
+                      (SELECT t.number FROM trials t WHERE t.trial_id = a.trial_id), a.\"key\", a.value_json, \
+                      (SELECT f.value_json FROM trial_system_attributes f \
+                       WHERE f.trial_id = a.trial_id AND f.\"key\" = 'failed_trial') \
                       FROM trial_system_attributes a \
                       WHERE a.trial_system_attribute_id > $1 AND a.\"key\" LIKE 'completed_rung_%' \
                       AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $2";
         for row in connection.query(select, &[from.into(), study.into()])? {
             let rung = row.text(3)?.rsplit('_').next().and_then(|k| k.parse().ok());
             if let (Some(rung), Some(value)) = (rung, number_of_json(row.text(4)?)) {
-                self.values.insert(row.int(0)?, RungValue { id: row.int(1)?, number: row.int(2)?, rung, value });
+                let number = match row.optional_text(5)?.and_then(|first| first.parse().ok()) {
+                    Some(first) => first,
+                    None => row.int(2)?,
+                };
+                self.values.insert(row.int(0)?, RungValue { id: row.int(1)?, number, rung, value });
             }
         }
         Ok(())

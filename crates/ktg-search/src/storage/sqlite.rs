@@ -92,7 +92,8 @@ impl Connection for Sqlite {
 }
 
 fn trouble(error: rusqlite::Error) -> Trouble {
-    let text = error.to_string();
+    // It may quote what a damaged file holds.
+    let text = error.to_string().replace(char::is_control, " ");
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Trouble::Passing("another process holds the database".to_owned())

@@ -103,6 +103,10 @@ impl Study {
         let id = self.id;
         self.storage.run(|connection| {
             study_transaction(connection, id, |connection| {
+                // Not of one that was taken from its worker meanwhile: what is over never changes.
+                if !beat(connection, trial)? {
+                    return Ok(());
+                }
                 insert_parameters(connection, trial, new)?;
                 put_attribute(connection, "user", trial, GRAPH, &quoted(&new.graph))
             })

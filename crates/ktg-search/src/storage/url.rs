@@ -86,6 +86,10 @@ impl fmt::Debug for StorageUrl {
     }
 }
 
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 5 && text.chars().all(|c| c.is_ascii_digit())
+}
+
 /// The URL with `***` for everything that may be a password.
 fn without_password(url: &str) -> String {
     let start = url.find("://").map_or(0, |i| i + 3);
@@ -96,16 +100,18 @@ fn without_password(url: &str) -> String {
             Some((user, _)) => format!("{user}:***@{host}"),
             None => rest.to_owned(),
         },
-        None => rest.to_owned(),
+        // The host may have been forgotten; a port is a number.
+        None => match rest.split_once(':') {
+            Some((user, after)) if !after.split('/').next().is_some_and(is_port) => format!("{user}:***"),
+            _ => rest.to_owned(),
+        },
     };
-    let hidden = match rest.find("password=") {
-        Some(i) => {
-            let (before, after) = rest.split_at(i + "password=".len());
-            let end = after.find('&').unwrap_or(after.len());
-            format!("{before}***{}", &after[end..])
-        }
-        None => rest,
-    };
+    let mut parts = rest.split("password=");
+    let mut hidden = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find('&').unwrap_or(part.len());
+        hidden += &format!("password=***{}", &part[end..]);
+    }
     format!("{scheme}{hidden}")
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::{Event, Origin, Outcome, REASON, RUN, Worker, new_trial};
 use crate::Error;
 use crate::objective::{Ended, Task};
-use crate::pruner::{Reported, Verdict};
+use crate::pruner::{Pruner, Reported, Verdict};
 use crate::sampler::{Random, Sampler};
 use crate::space::Genes;
 use crate::storage::{Claimed, GRAPH, State, Trial};
@@ -50,7 +50,7 @@ impl Worker<'_> {
             Err(reason) => return Ok((self.fail(id, reason)?, None)),
         };
         let graph = self.space.graph(&genes);
-        let directory = self.directory(&trial);
+        let directory = self.directory(&trial, &graph);
         self.study.set_attribute(id, RUN, &json!(directory.to_string_lossy()))?;
         (self.tell)(Event::Started { number, origin, graph: &graph });
         let mut reports = trial.reports.clone();
@@ -65,6 +65,9 @@ impl Worker<'_> {
             (Ok(ended), stopped) => (ended, stopped),
         };
         let outcome = match ended {
+            (Ended::Finished(value, _), _) if value.is_nan() => {
+                self.fail(id, "its value is not a number".to_owned())?
+            }
             (Ended::Finished(value, attributes), _) => {
                 match self.study.finish(id, State::Complete, Some(value), &attributes)? {
                     true => Outcome::Complete(value),
@@ -112,12 +115,31 @@ impl Worker<'_> {
         let task = Task { number: trial.number, graph, directory, reported, stop: self.stop };
         let steps = i64::from(self.objective.steps());
         let (study, pruner, pulse) = (&mut self.study, &*self.pruner, &self.pulse);
+        // Pruners know a retry by the trial that it repeats.
+        let number = trial.repeats().unwrap_or(trial.number);
         let mut rungs = trial.rung();
+        if let Some(rung) = unjudged(pruner, trial, number) {
+            let mut reported = Reported { id: trial.id, number, rungs: rung, reports };
+            let stopped = match pruner.judge(study, &mut reported) {
+                Ok(Verdict::Continue) => None,
+                Ok(Verdict::Stop) => Some(Stopped::Pruned),
+                Ok(Verdict::Pause(rung)) => Some(Stopped::Paused(rung)),
+                Err(error) => Some(Stopped::Error(error)),
+            };
+            rungs = reported.rungs;
+            if stopped.is_some() {
+                return (Ok(Ended::Stopped), stopped);
+            }
+        }
         let mut stopped = None;
         let mut report = |step: i64, value: f64| {
             let mut decide = || -> Result<Option<Stopped>, Error> {
                 if pulse.lost() {
                     return Ok(Some(Stopped::Lost));
+                }
+                // Computed once more, where no checkpoint could be reached.
+                if step <= reported {
+                    return Ok(task.stop.load(Ordering::Relaxed).then_some(Stopped::Asked));
                 }
                 let every = (steps + REPORTS - 1) / REPORTS;
                 if pruner.decides_at(step) || step % every == 0 || step >= steps {
@@ -125,7 +147,7 @@ impl Worker<'_> {
                         return Ok(Some(Stopped::Lost));
                     }
                     reports.insert(step, value);
-                    let mut reported = Reported { id: trial.id, number: trial.number, rungs, reports };
+                    let mut reported = Reported { id: trial.id, number, rungs, reports };
                     let verdict = pruner.judge(study, &mut reported)?;
                     rungs = reported.rungs;
                     match verdict {
@@ -177,10 +199,12 @@ impl Worker<'_> {
     }
 
     /// Where a trial's run is kept: where it was, if that can be reached.
-    pub(super) fn directory(&self, trial: &Trial) -> PathBuf {
+    pub(super) fn directory(&self, trial: &Trial, graph: &Graph) -> PathBuf {
         let before = trial.attributes.get(RUN).and_then(Json::as_str).map(PathBuf::from);
         before.filter(|path| path.is_dir()).unwrap_or_else(|| {
-            let path = self.settings.runs.join(format!("trial-{:05}", trial.number));
+            // Runs of another study that share the directory are of other graphs.
+            let graph = graph.hash().short();
+            let path = self.settings.runs.join(format!("trial-{:05}-{graph}", trial.number));
             std::path::absolute(&path).unwrap_or(path)
         })
     }
@@ -192,4 +216,18 @@ impl Worker<'_> {
             false => Outcome::Lost,
         })
     }
+}
+
+/// The rung at which a dead worker may have left the verdict on its last report open; it is then judged again.
+fn unjudged(pruner: &dyn Pruner, trial: &Trial, number: i64) -> Option<u32> {
+    trial.repeats()?;
+    let (last, _) = trial.last_report()?;
+    let next = trial.rung();
+    if pruner.rung_step(number, next).is_some_and(|step| last >= step) {
+        return Some(next);
+    }
+    let before = next.checked_sub(1)?;
+    let step = pruner.rung_step(number, before)?;
+    // Had it been told to go on, there would be later reports.
+    (trial.reports.range(step..).count() == 1).then_some(before)
 }

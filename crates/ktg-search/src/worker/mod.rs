@@ -125,6 +125,8 @@ impl<'a> Worker<'a> {
                     }
                 }
             }
+            // Meanwhile another one may have taken the last there was to do.
+            let busy = busy.max(self.study.busy()?);
             if busy == 0 {
                 self.prune_paused()?;
                 return Ok(true);

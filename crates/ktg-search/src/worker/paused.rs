@@ -1,6 +1,8 @@
 //! How many trials stay paused, and for how long.
 
-use super::{Event, Worker};
+use std::path::Path;
+
+use super::{Event, RUN, Worker};
 use crate::Error;
 use crate::storage::{PausedTrial, RungValue};
 
@@ -12,6 +14,7 @@ impl Worker<'_> {
         if paused.len() <= most {
             return Ok(());
         }
+        self.study.look()?;
         let values = self.study.rungs(None)?;
         let value = |trial: &PausedTrial| {
             let own = |v: &&RungValue| v.id == trial.id && v.rung == trial.rung;
@@ -28,8 +31,10 @@ impl Worker<'_> {
     fn prune(&mut self, id: i64) -> Result<bool, Error> {
         let trial = self.study.trial(id)?;
         let pruned = self.study.prune_paused(id)?;
-        if let Some(trial) = trial.filter(|_| pruned) {
-            self.objective.over(&self.directory(&trial));
+        // Where no run is noted, there is none to clean up.
+        let run = trial.as_ref().and_then(|trial| trial.attributes.get(RUN)?.as_str());
+        if let Some(run) = run.filter(|_| pruned) {
+            self.objective.over(Path::new(run));
         }
         Ok(pruned)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct WorkerSettings {
     /// The study shall have so many trials, retries aside.
     pub trials: i64,
-    /// Directory of the runs, `trial-00012` and so on. Should be one that all workers reach.
+    /// Directory of the runs, `trial-00012-HASH` and so on. Should be one that all workers reach.
     pub runs: PathBuf,
     /// Time between heartbeats.
     pub heartbeat: Duration,
