@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 use crate::storage::Study;
 
-/// Says at intervals that the worker's trial is being worked on.
+/// Says at intervals that the worker's trial is being worked on, and sees that the storage could be told so.
+///
+/// A worker may only think another one dead that was silent while it could have spoken: neither during an outage of the
+/// storage, nor while this worker slept, nor before it came, when there may have been either.
 pub(crate) struct Pulse {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -18,12 +21,16 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     lost: AtomicBool,
+    silence: Duration,
 }
 
-#[derive(Default)]
 struct State {
     trial: Option<i64>,
     end: bool,
+    /// Since when the storage has answered without a long gap.
+    answers_since: Instant,
+    /// When it last did.
+    answered: Instant,
 }
 
 impl Shared {
@@ -34,25 +41,36 @@ impl Shared {
 }
 
 impl Pulse {
-    /// Starts beating for no trial, over a connection of its own.
-    pub fn start(study: &Study, interval: Duration) -> Result<Self, Error> {
+    /// Starts beating for no trial, over a connection of its own. Who is silent for `silence` is dead.
+    pub fn start(study: &Study, interval: Duration, silence: Duration) -> Result<Self, Error> {
         let mut study = study.another()?;
-        let state = Mutex::new(State::default());
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), lost: AtomicBool::new(false) });
+        let now = Instant::now();
+        let state = Mutex::new(State { trial: None, end: false, answers_since: now, answered: now });
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), lost: AtomicBool::new(false), silence });
         let theirs = Arc::clone(&shared);
         let beat = move || {
             let mut state = theirs.state();
             while !state.end {
                 let wait = theirs.changed.wait_timeout(state, interval);
                 state = wait.map_or_else(|e| e.into_inner().0, |(state, _)| state);
-                let Some(trial) = state.trial.filter(|_| !state.end) else { continue };
+                if state.end {
+                    break;
+                }
+                let trial = state.trial;
                 drop(state);
-                // An error has been waited out as long as that is sensible; the worker will meet it, too.
-                let beating = study.beat(trial).unwrap_or(true);
+                let answer = match trial {
+                    Some(trial) => study.beat(trial),
+                    None => study.ping().map(|()| true),
+                };
                 state = theirs.state();
-                if !beating && state.trial == Some(trial) {
+                if matches!(answer, Ok(false)) && state.trial == trial {
                     theirs.lost.store(true, Ordering::Relaxed);
                 }
+                // An error has been waited out as long as that is sensible; the worker will meet it, too.
+                if answer.is_err() || state.answered.elapsed() > silence / 2 {
+                    state.answers_since = Instant::now();
+                }
+                state.answered = Instant::now();
             }
         };
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat);
@@ -64,6 +82,12 @@ impl Pulse {
     pub fn set(&self, trial: Option<i64>) {
         self.shared.state().trial = trial;
         self.shared.lost.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether everybody could be heard for as long as the dead are silent.
+    pub fn could_hear(&self) -> bool {
+        let (state, silence) = (self.shared.state(), self.shared.silence);
+        state.answers_since.elapsed() >= silence && state.answered.elapsed() <= silence / 2
     }
 
     /// Whether the trial is not this worker's any more.

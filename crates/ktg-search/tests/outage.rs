@@ -377,6 +377,7 @@ fn living_workers_are_not_taken_for_dead_after_an_outage() {
         std::thread::scope(|scope| {
             let reaping = scope.spawn(|| study.reap(silence, 3).unwrap());
             wait_for("a notice", || !heard.lock().unwrap().is_empty());
+            std::thread::sleep(silence / 2);
             proxy.mend();
             reaping.join().unwrap()
         })

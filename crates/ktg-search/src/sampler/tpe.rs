@@ -12,7 +12,7 @@ use crate::space::{Genes, Parameter, Space};
 /// from l the one with the largest l/g.
 ///
 /// The densities are Optuna's (a mixture with one component a trial, which has a little probability for all other
-/// choices, and a uniform one), but they know what a graph is: the design of a cut edge is no choice, and renumbering
+/// choices, and a uniform one; old trials weigh as much as young ones), but they know what a graph is: the design of a cut edge is no choice, and renumbering
 /// the nodes gives the same graph, so every trial counts under all numberings (up to [`Tpe::NUMBERINGS`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Tpe {

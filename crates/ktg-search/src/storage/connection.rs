@@ -114,8 +114,6 @@ pub(crate) struct Dialect {
     pub beat: &'static str,
     /// A time as many seconds ago as parameter `$2` says, to be compared with heartbeats.
     pub seconds_ago: &'static str,
-    /// Whether workers could have sent heartbeats for as many seconds as parameter `$2` says.
-    pub up: &'static str,
     /// The names of all tables.
     pub tables: &'static str,
     /// What creates the tables.

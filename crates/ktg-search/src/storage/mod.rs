@@ -19,7 +19,6 @@ mod study;
 mod trials;
 mod url;
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -64,8 +63,6 @@ pub struct Storage {
     url: StorageUrl,
     connection: Option<Box<dyn Connection>>,
     patience: Patience,
-    /// When it last came back after it had been away.
-    recovered: Cell<Option<Instant>>,
 }
 
 impl Storage {
@@ -74,7 +71,7 @@ impl Storage {
     /// # Errors
     /// If it cannot be reached within the patience, or is not a database of Optuna studies (which is then unchanged).
     pub fn open(url: &StorageUrl, create: bool, patience: Patience) -> Result<Self, Error> {
-        let mut storage = Self { url: url.clone(), connection: None, patience, recovered: Cell::new(None) };
+        let mut storage = Self { url: url.clone(), connection: None, patience };
         let mut connect = || connect(url, create);
         storage.connection = Some(storage.wait(&mut connect)?);
         Ok(storage)
@@ -114,7 +111,6 @@ impl Storage {
             let reason = match attempt() {
                 Ok(value) => {
                     if said.is_some() {
-                        self.recovered.set(Some(Instant::now()));
                         let seconds = started.elapsed().as_secs();
                         (self.patience.notice)(&format!("the storage works again after {seconds} s"));
                     }

@@ -20,7 +20,6 @@ static DIALECT: Dialect = Dialect {
     // Not the transaction's time, which may have waited for the study.
     beat: "timezone('UTC', clock_timestamp())",
     seconds_ago: "timezone('UTC', clock_timestamp()) - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
-    up: "pg_postmaster_start_time() < clock_timestamp() - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
     tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
     schema: schema::postgres,
 };

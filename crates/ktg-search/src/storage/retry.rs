@@ -1,6 +1,6 @@
 //! Trials of workers that died: found by their silence, ended, and repeated.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
@@ -23,30 +23,33 @@ pub struct Reaped {
 }
 
 impl Study {
-    /// Ends the running trials without a heartbeat for `silence`, and adds a waiting trial for each, which has the
+    /// Ends the running trials without a heartbeat for `silence` (that the storage could have been told of one is the
+    /// caller's concern), and adds a waiting trial for each, which has the
     /// parameters, attributes and reports of the dead one, up to `retries` times for one graph.
     ///
     /// The values at rungs move to the new trial: it continues where the dead one was, and each graph counts once in each
     /// rung. The dead trial is final from now on, so its worker, should it only have slept, can write nothing more.
     pub fn reap(&mut self, silence: Duration, retries: usize) -> Result<Vec<Reaped>, Error> {
-        // While the storage was away, the living were silent, too: they get the time to be heard. (A worker
-        // that has just come sees when the server did; see `up`.)
-        self.storage.run(|connection| connection.batch("SELECT 1"))?;
-        if self.storage.recovered.get().is_some_and(|at| at.elapsed() < silence) {
-            return Ok(Vec::new());
-        }
         let study = self.id;
         let seconds = silence.as_secs_f64().ceil() as i64;
-        self.storage.run(|connection| {
-            let (ago, up) = (connection.dialect().seconds_ago, connection.dialect().up);
+        let asked = Instant::now();
+        let silent = self.storage.run(|connection| {
+            let ago = connection.dialect().seconds_ago;
             let select = format!(
                 "SELECT t.trial_id, t.number FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
-                 WHERE t.study_id = $1 AND t.state = 'RUNNING' AND h.heartbeat < {ago} AND {up} \
+                 WHERE t.study_id = $1 AND t.state = 'RUNNING' AND h.heartbeat < {ago} \
                  ORDER BY t.trial_id"
             );
-            let silent = connection.query(&select, &[study.into(), seconds.into()])?;
+            connection.query(&select, &[study.into(), seconds.into()])
+        })?;
+        if asked.elapsed() > silence / 2 {
+            // The storage was away: the living could not be heard either.
+            return Ok(Vec::new());
+        }
+        self.storage.run(|connection| {
+            let ago = connection.dialect().seconds_ago;
             let mut reaped = Vec::new();
-            for row in silent {
+            for row in &silent {
                 let (trial, number) = (row.int(0)?, row.int(1)?);
                 let retry = study_transaction(connection, study, |connection| {
                     // While this waited for the study, the worker may have spoken up.

@@ -82,6 +82,11 @@ impl Study {
         })
     }
 
+    /// Asks the storage for an answer.
+    pub fn ping(&mut self) -> Result<(), Error> {
+        self.storage.run(|connection| connection.batch("SELECT 1"))
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

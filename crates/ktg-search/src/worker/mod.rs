@@ -73,7 +73,7 @@ impl<'a> Worker<'a> {
         for (key, value) in setup {
             agree(&mut study, key, value)?;
         }
-        let pulse = Pulse::start(&study, settings.heartbeat)?;
+        let pulse = Pulse::start(&study, settings.heartbeat, settings.silence)?;
         let random = RandomState::new().hash_one(std::process::id());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let name = format!("{}/{}/{since:x}{:04x}", host(), std::process::id(), random & 0xffff);
@@ -103,8 +103,11 @@ impl<'a> Worker<'a> {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            for reaped in self.study.reap(self.settings.silence, self.settings.retries)? {
-                (self.tell)(Event::Reaped { number: reaped.number, retry: reaped.retry });
+            let could_hear = self.pulse.could_hear();
+            if could_hear {
+                for reaped in self.study.reap(self.settings.silence, self.settings.retries)? {
+                    (self.tell)(Event::Reaped { number: reaped.number, retry: reaped.retry });
+                }
             }
             // Who works is asked before what there is to do: who finishes in between is then seen in both.
             let busy = self.study.busy()?;
@@ -131,7 +134,8 @@ impl<'a> Worker<'a> {
                 self.prune_paused()?;
                 return Ok(true);
             }
-            if !self.settings.wait {
+            // Not before it is known that those others live.
+            if !self.settings.wait && could_hear {
                 return Ok(true);
             }
             if !std::mem::replace(&mut waited, true) {
