@@ -45,10 +45,12 @@ impl Objective for Trials {
     fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {
         // When the trouble at hand began; progress ends it.
         let mut trouble: Option<Instant> = None;
+        let mut furthest = task.reported;
         loop {
             let mut progress = false;
             let mut counted = |step, value| {
-                progress = true;
+                progress |= step > furthest;
+                furthest = furthest.max(step);
                 report(step, value)
             };
             let error = match self.train(task, &mut counted) {
