@@ -326,6 +326,8 @@ fn a_worker_leaves_others_alone_or_waits_and_takes_over() {
         let mut search = Search::new(place, 2);
         let other = search.other();
         search.settings.wait = false;
+        // It lives, for as long as this test takes.
+        place.sql(&format!("UPDATE trial_heartbeats SET heartbeat = '2999-01-01 00:00:00' WHERE trial_id = {other}"));
         assert!(search.run(&mut Scripted::training(1)).unwrap());
         assert_eq!(search.states(), [State::Running, State::Complete]);
         // One that waits takes the trial when its worker falls silent. That one's parameters mean nothing here.
