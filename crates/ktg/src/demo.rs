@@ -23,7 +23,7 @@ use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
-use crate::search::{Search, say};
+use crate::search::{Search, notices, say};
 use crate::signals;
 
 use crate::trials::Trials;
@@ -147,10 +147,7 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
     settings.graph.nodes = Some(NODES);
     settings.graph.architecture = Some(ARCHITECTURE.to_owned());
     let template = Experiment::open(settings, Path::new("."))?;
-    let notice: Arc<dyn Fn(&str) + Send + Sync> = {
-        let bars = bars.clone();
-        Arc::new(move |text: &str| say(&bars, text))
-    };
+    let notice = notices(bars);
     let limit = Duration::from_secs(600);
     let search = Search {
         url: storage(&args.out),

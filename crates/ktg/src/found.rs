@@ -56,9 +56,7 @@ impl Found {
     pub fn count(&self, state: State) -> usize {
         self.trials.iter().filter(|trial| trial.state == state).count()
     }
-}
 
-impl Found {
     /// How many trials ended how, what it cost, and how to go on.
     pub fn in_words(&self, url: &StorageUrl) -> String {
         let name = self.study.name();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 use ktg_nn::Architecture;
 use ktg_search::storage::{Patience, StorageUrl, Study};
-use ktg_search::{Event, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
+use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
 use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::{Value as Json, json};
 
@@ -56,10 +56,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     let template = Experiment::open(settings, &base)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
-    let notice: Arc<dyn Fn(&str) + Send + Sync> = {
-        let bars = bars.clone();
-        Arc::new(move |text: &str| say(&bars, text))
-    };
+    let notice = notices(&bars);
     if !args.no_check {
         check_images(&template, &Progress::among(&bars, "search"))?;
     }
@@ -103,6 +100,12 @@ pub fn say(bars: &MultiProgress, text: &str) {
     }
 }
 
+/// Says what it hears above progress bars.
+pub fn notices(bars: &MultiProgress) -> Arc<dyn Fn(&str) + Send + Sync> {
+    let bars = bars.clone();
+    Arc::new(move |text: &str| say(&bars, text))
+}
+
 /// A worker and its study.
 pub struct Search {
     /// Where the study is.
@@ -123,7 +126,6 @@ impl Search {
         let space = Space::new(objective.template.written_graph(), &self.settings)?;
         let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
         let setup = setup(&objective.template.settings, &self.settings)?;
-        let epochs = u32::try_from(objective.template.settings.train.epochs).unwrap_or(u32::MAX);
         let mut log = Log { started: Instant::now(), best: None, trials: self.worker.trials, say };
         let mut tell = |event: Event| log.event(&event);
         let mut worker = Worker::new(
@@ -131,7 +133,7 @@ impl Search {
             space,
             &setup,
             sampler::by_kind(self.settings.sampler),
-            pruner::by_settings(&self.settings, &self.study, epochs),
+            pruner::by_settings(&self.settings, &self.study, objective.steps()),
             &mut objective,
             self.worker.clone(),
             stop,

@@ -1,8 +1,8 @@
 //! Trials that wait, paused, for their continuation.
 
-use super::connection::{Row, study_transaction, transaction};
+use super::connection::{Connection, Row, Trouble, study_transaction, transaction};
 use super::encoding::State;
-use super::rows::{beat, claimed, end, hold, last_report, owner, put_attribute, stop_beating, take, worked_on};
+use super::rows::{beat, claimed, end, hold, last_report, owner, put_attribute, stop_beating, take};
 use super::study::{PAUSED, Study};
 use super::trials::Claimed;
 use crate::Error;
@@ -58,20 +58,13 @@ impl Study {
     /// Takes a paused trial, unless another worker was faster.
     pub fn claim_paused(&mut self, trial: i64, worker: &str) -> Result<Option<Claimed>, Error> {
         let id = self.id;
-        let mut again = false;
-        self.storage.run(|connection| {
-            if std::mem::replace(&mut again, true)
-                && let Some(claimed) = worked_on(connection, id, worker)?
-            {
-                return Ok(Some(claimed));
-            }
+        self.claim(worker, |connection| {
             study_transaction(connection, id, |connection| {
-                let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
-                let paused = connection.query(delete, &[trial.into(), PAUSED.into()])?;
+                let paused = unpause(connection, trial)?;
                 let select = "SELECT trial_id, number FROM trials WHERE trial_id = $1 AND state = 'RUNNING'";
                 let rows = connection.query(select, &[trial.into()])?;
                 match rows.first() {
-                    Some(row) if !paused.is_empty() => {
+                    Some(row) if paused => {
                         take(connection, trial, worker)?;
                         claimed(row).map(Some)
                     }
@@ -86,8 +79,7 @@ impl Study {
         self.storage.run(|connection| {
             // There may be thousands; if a power cut takes some back, the next worker prunes them.
             transaction(connection, |connection| {
-                let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
-                if connection.query(delete, &[trial.into(), PAUSED.into()])?.is_empty() {
+                if !unpause(connection, trial)? {
                     return Ok(false);
                 }
                 let value = last_report(connection, trial)?;
@@ -95,4 +87,10 @@ impl Study {
             })
         })
     }
+}
+
+/// Takes the mark of a paused trial away; `false` if it has none.
+fn unpause(connection: &mut dyn Connection, trial: i64) -> Result<bool, Trouble> {
+    let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
+    Ok(!connection.query(delete, &[trial.into(), PAUSED.into()])?.is_empty())
 }

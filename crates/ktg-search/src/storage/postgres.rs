@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::time::Duration;
 
-use postgres::error::SqlState;
 use postgres::types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked};
 use postgres::{Client, Config, NoTls, Statement};
 
@@ -129,14 +128,11 @@ fn trouble(error: &postgres::Error) -> Trouble {
         };
     };
     let text = answer.message().to_owned();
-    let code = answer.code();
-    let class = code.code().get(..2).unwrap_or_default();
-    match class {
+    match answer.code().code().get(..2).unwrap_or_default() {
         // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system.
         "08" | "40" | "53" | "57" | "58" => Trouble::Passing(text),
-        "55" | "25" if *code != SqlState::READ_ONLY_SQL_TRANSACTION => Trouble::Passing(text),
-        // A standby that is about to take over cannot write yet.
-        _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Trouble::Passing(text),
+        // Locks, and the state of the transaction: a standby that is about to take over cannot write yet.
+        "55" | "25" => Trouble::Passing(text),
         _ => Trouble::Lasting(text),
     }
 }

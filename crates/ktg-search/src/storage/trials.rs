@@ -65,16 +65,28 @@ impl Study {
         })
     }
 
+    /// Claims a trial for the piece of work `worker` by `work`, or finds the one that a first attempt has claimed when only
+    /// its answer was lost.
+    pub(super) fn claim(
+        &mut self,
+        worker: &str,
+        mut work: impl FnMut(&mut dyn Connection) -> Result<Option<Claimed>, Trouble>,
+    ) -> Result<Option<Claimed>, Error> {
+        let id = self.id;
+        let mut again = false;
+        self.storage.run(|connection| match std::mem::replace(&mut again, true) {
+            true => match worked_on(connection, id, worker)? {
+                None => work(connection),
+                claimed => Ok(claimed),
+            },
+            false => work(connection),
+        })
+    }
+
     /// Takes the oldest waiting trial, if there is one.
     pub fn claim_waiting(&mut self, worker: &str) -> Result<Option<Claimed>, Error> {
         let id = self.id;
-        let mut again = false;
-        self.storage.run(|connection| {
-            if std::mem::replace(&mut again, true)
-                && let Some(claimed) = worked_on(connection, id, worker)?
-            {
-                return Ok(Some(claimed));
-            }
+        self.claim(worker, |connection| {
             let select = "SELECT trial_id, number FROM trials WHERE study_id = $1 AND state = 'WAITING' \
                           ORDER BY trial_id LIMIT 1";
             if connection.query(select, &[id.into()])?.is_empty() {
