@@ -1,92 +1,9 @@
 //! Augmentation settings, and the pipelines that they become for a given image side.
 
-use crate::{Error, Pipeline};
+use crate::step::{default_flip, default_ratio, default_scale};
+use crate::{Error, Pipeline, Step};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
-
-/// One step of a pipeline. Steps may be written in a settings file:
-///
-/// ```toml
-/// train = [
-///     { step = "random-resized-crop", scale = [0.3, 1.0] },
-///     { step = "horizontal-flip" },
-/// ]
-/// eval = [{ step = "resize", size = 256 }, { step = "center-crop" }]
-/// ```
-///
-/// A `size` that is left out is the side of the network's input. All resizing is bilinear with
-/// antialiasing, as torchvision does it on Pillow images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Step {
-    /// Cut out a random rectangle (see [`random_resized_crop_box`](crate::random_resized_crop_box))
-    /// and resize it to `size` x `size`.
-    RandomResizedCrop {
-        /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<usize>,
-        /// Least and greatest share of the area. Default 0.08 to 1.
-        #[serde(default = "default_scale")]
-        scale: [f64; 2],
-        /// Least and greatest width / height. Default 1 to 1.3.
-        #[serde(default = "default_ratio")]
-        ratio: [f64; 2],
-    },
-    /// Resize so that the shorter side becomes `size`.
-    Resize {
-        /// The shorter side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<usize>,
-    },
-    /// Resize to `size` x `size`, whatever the image's proportions.
-    Stretch {
-        /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<usize>,
-    },
-    /// Cut out the middle, `size` x `size`; what reaches beyond the image is black.
-    CenterCrop {
-        /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<usize>,
-    },
-    /// Add a black border of `padding` pixels and cut out a random `size` x `size`. An image that
-    /// is still too small gets a wider border.
-    RandomCrop {
-        /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        size: Option<usize>,
-        /// Width of the border. Default 0.
-        #[serde(default)]
-        padding: usize,
-    },
-    /// Mirror left and right with probability `p`.
-    HorizontalFlip {
-        /// Probability. Default 0.5.
-        #[serde(default = "default_flip")]
-        p: f64,
-    },
-    /// Subtract `mean`, divide by `std`, channel by channel (values before are in 0..=1). Must be
-    /// the last step.
-    Normalise {
-        /// One value a channel.
-        mean: Vec<f32>,
-        /// One value a channel.
-        std: Vec<f32>,
-    },
-}
-
-fn default_scale() -> [f64; 2] {
-    [0.08, 1.0]
-}
-
-fn default_ratio() -> [f64; 2] {
-    [1.0, 1.3]
-}
-
-fn default_flip() -> f64 {
-    0.5
-}
 
 fn yes() -> bool {
     true

@@ -15,7 +15,7 @@ static TEST: &[u8] = include_bytes!("../data/fashion-mnist/test.png");
 pub(crate) fn open(settings: &DataSource, _base: &Path) -> Result<Splits, Error> {
     let channels = settings.channels.unwrap_or(1);
     let datasets = [("train", TRAIN), ("test", TEST)].map(|(split, sheet)| {
-        let sheet = Image::decode(sheet, 1)
+        let sheet = Image::decode(sheet, 1, false)
             .map_err(|problem| Error::image(format!("built-in Fashion-MNIST {split} sheet"), problem))?;
         let images = tiles(&sheet, channels);
         let per_class = images.len() / CLASS_NAMES.len();

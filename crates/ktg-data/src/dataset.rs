@@ -1,12 +1,13 @@
 //! A list of labelled images.
 
-use crate::cache::{Budget, Cache};
-use crate::order;
+use crate::cache::Cache;
+use crate::pack::Pack;
 use crate::random::Purpose;
-use crate::{Error, Image};
+use crate::source::Files;
+use crate::{Error, Image, order, parallel};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// A list of labelled images, all of the same number of channels.
 ///
@@ -34,7 +35,18 @@ struct Store {
 
 #[derive(Debug)]
 enum Images {
-    Files { paths: Vec<PathBuf>, cache: Cache },
+    Files {
+        paths: Vec<PathBuf>,
+        /// Folder that is left out of short names.
+        root: PathBuf,
+        cache: Cache,
+        upright: bool,
+    },
+    /// The images of a pack from `first` on.
+    Packed {
+        pack: Arc<Pack>,
+        first: usize,
+    },
     Memory(Vec<Arc<Image>>),
 }
 
@@ -78,12 +90,18 @@ impl Dataset {
     pub(crate) fn from_files(
         split: &str,
         class_names: Arc<[String]>,
-        channels: usize,
         (paths, labels): (Vec<PathBuf>, Vec<u32>),
-        budget: &Arc<Budget>,
+        files: &Files,
     ) -> Self {
-        let cache = Cache::new(paths.len(), budget.clone());
-        Self::new(split, class_names, channels, Images::Files { paths, cache }, labels)
+        let cache = Cache::new(paths.len(), files.budget.clone());
+        let images = Images::Files { paths, root: files.root.clone(), cache, upright: files.upright };
+        Self::new(split, class_names, files.channels, images, labels)
+    }
+
+    /// A data set of the images of a pack from `first` on. The caller has checked that they are there.
+    pub(crate) fn from_pack(split: &str, pack: &Arc<Pack>, first: usize, labels: Vec<u32>) -> Self {
+        let images = Images::Packed { pack: pack.clone(), first };
+        Self::new(split, pack.class_names().into(), pack.channels(), images, labels)
     }
 
     fn new(split: &str, class_names: Arc<[String]>, channels: usize, images: Images, labels: Vec<u32>) -> Self {
@@ -141,6 +159,21 @@ impl Dataset {
         match &self.store.images {
             Images::Files { paths, .. } => paths[position].display().to_string(),
             Images::Memory(_) => format!("{} image {position}", self.store.split),
+            Images::Packed { pack, first } => pack.name(first + position).to_string(),
+        }
+    }
+
+    /// The name of image `i` without the folder that the data set lies in, the same wherever that is.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn short_name(&self, i: usize) -> String {
+        match &self.store.images {
+            Images::Files { paths, root, .. } => {
+                let path = &paths[self.positions[i]];
+                path.strip_prefix(root).unwrap_or(path).display().to_string()
+            }
+            _ => self.name_of(i),
         }
     }
 
@@ -155,11 +188,12 @@ impl Dataset {
         let position = self.positions[i];
         match &self.store.images {
             Images::Memory(images) => Ok(images[position].clone()),
-            Images::Files { paths, cache } => {
+            Images::Packed { pack, first } => Ok(Arc::new(pack.image(first + position))),
+            Images::Files { paths, cache, upright, .. } => {
                 if let Some(image) = cache.get(position) {
                     return Ok(image);
                 }
-                let image = Arc::new(Image::open(&paths[position], self.store.channels)?);
+                let image = Arc::new(Image::read(&paths[position], self.store.channels, *upright)?);
                 cache.offer(position, &image);
                 Ok(image)
             }
@@ -220,53 +254,48 @@ impl Dataset {
     pub fn cached_bytes(&self) -> usize {
         match &self.store.images {
             Images::Files { cache, .. } => cache.budget().used(),
-            Images::Memory(_) => 0,
+            Images::Memory(_) | Images::Packed { .. } => 0,
         }
     }
 
-    /// Decodes every image on `threads` threads (0: one a processor), which also fills the cache.
+    /// Decodes every image on `threads` threads (0: one a processor), which also fills the cache; a pack's images are
+    /// compared with their checksums. The images that cannot be used, in the order of the data set.
     ///
     /// `progress(done, total)` is called after each image, from any of the threads.
+    pub fn bad_images(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<BadImage> {
+        let done = AtomicUsize::new(0);
+        let look = |i: usize| {
+            let problem = match &self.store.images {
+                Images::Packed { pack, first } => pack.check(first + self.positions[i]).err(),
+                _ => self.image(i).err(),
+            };
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, self.len());
+            problem.map(|error| BadImage { index: i, name: self.short_name(i), problem: error.to_string() })
+        };
+        parallel::map(self.len(), threads, look).into_iter().flatten().collect()
+    }
+
+    /// Looks at every image as [`bad_images`](Self::bad_images) does.
     ///
     /// # Errors
     /// [`Error::BadImages`] counts the images that cannot be used and names the first ones.
     pub fn check(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(), Error> {
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        };
-        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let bad: Mutex<Vec<(usize, String)>> = Mutex::default();
-        let work = || {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= self.len() {
-                    break;
-                }
-                if let Err(error) = self.image(i) {
-                    bad.lock().unwrap_or_else(PoisonError::into_inner).push((i, error.to_string()));
-                }
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1, self.len());
-            }
-        };
-        std::thread::scope(|scope| {
-            // The calling thread works too, so failing to start one more only costs time.
-            for n in 1..threads.min(self.len()) {
-                let name = format!("check {n}");
-                if std::thread::Builder::new().name(name).spawn_scoped(scope, work).is_err() {
-                    break;
-                }
-            }
-            work();
-        });
-        let mut bad = bad.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let bad = self.bad_images(threads, progress);
         if bad.is_empty() {
             return Ok(());
         }
-        bad.sort_unstable();
-        let count = bad.len();
-        bad.truncate(NAMED_BAD_IMAGES);
-        let first = bad.into_iter().map(|(_, error)| error).collect();
-        Err(Error::BadImages { bad: count, total: self.len(), first })
+        let first = bad.iter().take(NAMED_BAD_IMAGES).map(|image| image.problem.clone()).collect();
+        Err(Error::BadImages { bad: bad.len(), total: self.len(), first })
     }
+}
+
+/// An image that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadImage {
+    /// Its number in the data set.
+    pub index: usize,
+    /// Its [`short_name`](Dataset::short_name).
+    pub name: String,
+    /// One sentence that names it and says what is wrong.
+    pub problem: String,
 }

@@ -16,6 +16,14 @@ pub enum Error {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
     /// A list or class file is wrong at one line.
     #[error("{}:{line}: {problem}", file.display())]
     Line {
@@ -35,10 +43,10 @@ pub enum Error {
         /// What is wrong there and what to do.
         problem: String,
     },
-    /// An IDX file is damaged or not what was expected.
+    /// A file of a data set (IDX, CIFAR, MATLAB, pack, split) is damaged or not what was expected.
     #[error("{}: {problem}", path.display())]
-    Idx {
-        /// The IDX file.
+    File {
+        /// The file.
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,
@@ -75,6 +83,10 @@ impl Error {
         Self::Read { path: path.to_path_buf(), source }
     }
 
+    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Write { path: path.to_path_buf(), source }
+    }
+
     pub(crate) fn line(file: &Path, line: usize, problem: impl Into<String>) -> Self {
         Self::Line { file: file.to_path_buf(), line, problem: problem.into() }
     }
@@ -83,8 +95,8 @@ impl Error {
         Self::Layout { place: place.to_path_buf(), problem: problem.into() }
     }
 
-    pub(crate) fn idx(path: &Path, problem: impl Into<String>) -> Self {
-        Self::Idx { path: path.to_path_buf(), problem: problem.into() }
+    pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::File { path: path.to_path_buf(), problem: problem.into() }
     }
 
     pub(crate) fn image(name: impl Into<String>, problem: impl Into<String>) -> Self {

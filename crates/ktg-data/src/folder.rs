@@ -30,7 +30,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             return Err(Error::layout(place, format!("{split} has the {what}, which the training folder lacks")));
         }
     }
-    let budget = settings.budget();
+    let how = settings.files(&root);
     let dataset = |(split, classes, _): (&str, Classes, PathBuf)| {
         let mut files = (Vec::new(), Vec::new());
         for (name, paths) in classes {
@@ -39,7 +39,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             files.1.extend(std::iter::repeat_n(label, paths.len()));
             files.0.extend(paths);
         }
-        Dataset::from_files(split, class_names.clone(), settings.channels.unwrap_or(3), files, &budget)
+        Dataset::from_files(split, class_names.clone(), files, &how)
     };
     Splits::from_parts(parts.into_iter().map(dataset).collect(), warnings)
 }
@@ -68,12 +68,16 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
             Error::read(&path, error.into())
         })?;
         let class = entry.path().strip_prefix(place).ok().and_then(|inside| inside.iter().next());
-        let class = class.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // Two names could look alike when shown.
+        let Some(class) = class.unwrap_or_default().to_str().map(str::to_string) else {
+            let folder = place.join(class.unwrap_or_default());
+            return Err(Error::layout(&folder, "the name of a class folder must be UTF-8; rename it"));
+        };
         if entry.file_type().is_dir() {
             if entry.depth() == 1 {
                 classes.entry(class).or_default();
             }
-        } else if entry.depth() > 1 && is_image(entry.path()) {
+        } else if entry.depth() > 1 && entry.file_type().is_file() && is_image(entry.path()) {
             classes.entry(class).or_default().push(entry.into_path());
         } else {
             left_out.push(entry.into_path());
@@ -81,8 +85,8 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
     }
     if let Some(first) = left_out.first() {
         warnings.push(format!(
-            "{} of the files in {} are not used, because they lie in no class folder or do not end in .{}; the \
-             first is {}",
+            "{} of the files in {} are not used, because they lie in no class folder, do not end in .{}, or are no \
+             regular files; the first is {}",
             left_out.len(),
             place.display(),
             ENDINGS.join(", ."),

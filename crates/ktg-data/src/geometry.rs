@@ -34,7 +34,7 @@ impl Image {
             1 => bilinear::<U8>(&self.pixels, whole, corner, part, size),
             _ => bilinear::<U8x3>(&self.pixels, whole, corner, part, size),
         };
-        Ok(Self { width, height, channels: self.channels, pixels: resized.map_err(|e| failed(&e))? })
+        Ok(Self { width, height, channels: self.channels, pixels: resized.map_err(|e| failed(&e))?.into() })
     }
 
     /// The `size` x `size` pixels from column `left` and row `top` on, which may lie outside the
@@ -50,21 +50,14 @@ impl Image {
                 (first_x.wrapping_add_signed(left.wrapping_neg()), y.wrapping_add_signed(top.wrapping_neg()));
             pixels[(to_y * size + to_x) * channels..][..from.len()].copy_from_slice(from);
         }
-        Self { width: size, height: size, channels, pixels }
+        Self { width: size, height: size, channels, pixels: pixels.into() }
     }
 
-    /// Mirrors left and right in place.
+    /// Mirrors left and right.
     pub fn flip(&mut self) {
-        let channels = self.channels;
-        for row in self.pixels.chunks_exact_mut(self.width * channels) {
-            let (mut left, mut right) = (0, self.width - 1);
-            while left < right {
-                for channel in 0..channels {
-                    row.swap(left * channels + channel, right * channels + channel);
-                }
-                (left, right) = (left + 1, right - 1);
-            }
-        }
+        let rows = self.pixels.chunks_exact(self.width * self.channels);
+        let mirrored = rows.flat_map(|row| row.rchunks_exact(self.channels).flatten());
+        self.pixels = mirrored.copied().collect();
     }
 }
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 const IMAGES_MAGIC: u32 = 0x0803; // unsigned bytes, 3 dimensions
 const LABELS_MAGIC: u32 = 0x0801; // unsigned bytes, 1 dimension
 const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
-/// More than any IDX file in use (EMNIST: 0.6 GB); a gzip file can claim to unpack to anything.
-const MAX_BYTES: u64 = 8 << 30;
+/// More than any IDX file in use (EMNIST: 0.6 GB); a gzip file can unpack to anything.
+const MAX_UNPACKED: u64 = 1 << 30;
 
 pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
     let root = settings.existing_root(base)?;
@@ -27,7 +27,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         let labels = read_labels(&labels_place)?;
         if images.len() != labels.len() {
             let (images, labels) = (images.len(), labels.len());
-            return Err(Error::idx(&labels_place, format!("{labels} labels for the {images} images beside it")));
+            return Err(Error::file(&labels_place, format!("{labels} labels for the {images} images beside it")));
         }
         parts.push((split, labels_place, images, labels));
     }
@@ -39,13 +39,13 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         if let Some(i) = labels.iter().position(|&label| label as usize >= names.len()) {
             let (label, known) = (labels[i], names.len());
             let whose = if settings.classes.is_some() { "the classes file" } else { "the training data" };
-            return Err(Error::idx(&place, format!("label {i} is {label}, but {whose} has only {known} classes")));
+            return Err(Error::file(&place, format!("label {i} is {label}, but {whose} has only {known} classes")));
         }
         let dataset = Dataset::from_images(split, names.clone(), images, labels)?;
         let missing = if datasets.is_empty() { missing_classes(&dataset) } else { Vec::new() };
         if !missing.is_empty() {
             let what = some(&missing);
-            return Err(Error::idx(&place, format!("no training image of {what}; labels must count from 0 on")));
+            return Err(Error::file(&place, format!("no training image of {what}; labels must count from 0 on")));
         }
         datasets.push(dataset);
     }
@@ -65,7 +65,7 @@ fn labels_beside(images: &Path) -> Result<PathBuf, Error> {
     if !name.contains("images") {
         let problem = "the name of an IDX image file must contain `images`; its labels are the file of the same name \
                        with `labels` (and idx1 for idx3)";
-        return Err(Error::idx(images, problem));
+        return Err(Error::file(images, problem));
     }
     let labels = name.replacen("images", "labels", 1).replacen("idx3", "idx1", 1);
     let labels = images.with_file_name(labels);
@@ -76,54 +76,59 @@ fn labels_beside(images: &Path) -> Result<PathBuf, Error> {
 }
 
 fn read_images(path: &Path, channels: usize) -> Result<Vec<Image>, Error> {
-    let ([count, height, width], values) = read_idx::<3>(path, IMAGES_MAGIC)?;
+    let images = parse_images(&read_file(path)?).map_err(|problem| Error::file(path, problem))?;
+    let colour = |image: Image| Image {
+        channels: 3,
+        pixels: image.pixels.iter().flat_map(|&value| [value; 3]).collect(),
+        ..image
+    };
+    Ok(if channels == 1 { images } else { images.into_iter().map(colour).collect() })
+}
+
+/// Grey images from the content of an IDX file.
+pub(crate) fn parse_images(bytes: &[u8]) -> Result<Vec<Image>, String> {
+    let ([count, height, width], values) = parse::<3>(bytes, IMAGES_MAGIC)?;
     let size = height * width;
     if size == 0 || size as u64 > MAX_PIXELS {
-        return Err(Error::idx(path, format!("images of {width} x {height} pixels cannot be used")));
+        return Err(format!("images of {width} x {height} pixels cannot be used"));
     }
     if count == 0 {
-        return Err(Error::idx(path, "holds no images"));
+        return Err("holds no images".into());
     }
-    let image = |grey: &[u8]| Image {
-        width,
-        height,
-        channels,
-        pixels: grey.iter().flat_map(|&value| std::iter::repeat_n(value, channels)).collect(),
-    };
+    let image = |grey: &[u8]| Image { width, height, channels: 1, pixels: grey.to_vec().into() };
     Ok(values.chunks_exact(size).map(image).collect())
 }
 
 fn read_labels(path: &Path) -> Result<Vec<u32>, Error> {
-    let (_, values) = read_idx::<1>(path, LABELS_MAGIC)?;
-    Ok(values.into_iter().map(u32::from).collect())
+    parse_labels(&read_file(path)?).map_err(|problem| Error::file(path, problem))
 }
 
-/// The dimensions and values of an IDX file of N dimensions.
-fn read_idx<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), Error> {
-    let bytes = read_file(path)?;
+/// Labels from the content of an IDX file.
+pub(crate) fn parse_labels(bytes: &[u8]) -> Result<Vec<u32>, String> {
+    Ok(parse::<1>(bytes, LABELS_MAGIC)?.1.iter().copied().map(u32::from).collect())
+}
+
+/// The dimensions and values of an IDX file of N dimensions, whose product is the number of values.
+fn parse<const N: usize>(bytes: &[u8], magic: u32) -> Result<([usize; N], &[u8]), String> {
     let word = |i: usize| {
         let four = bytes.get(4 * i..4 * i + 4).and_then(|four| four.try_into().ok());
-        four.map(u32::from_be_bytes).ok_or_else(|| Error::idx(path, "the file is cut off within its head"))
+        four.map(u32::from_be_bytes).ok_or("the file is cut off within its head")
     };
     let found = word(0)?;
     if found != magic {
         let what = if magic == IMAGES_MAGIC { "images" } else { "labels" };
-        let problem = format!("not an IDX file of {what}: it starts with {found:#010x} instead of {magic:#010x}");
-        return Err(Error::idx(path, problem));
+        return Err(format!("not an IDX file of {what}: it starts with {found:#010x} instead of {magic:#010x}"));
     }
     let mut sizes = [0; N];
     for (i, size) in sizes.iter_mut().enumerate() {
         *size = word(i + 1)? as usize;
     }
-    let head = 4 * (N + 1);
+    let values = &bytes[4 * (N + 1)..];
     let claimed = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-    let present = bytes.len() - head;
-    if claimed != Some(present) {
-        let problem = format!("its head says {sizes:?} values, but {present} follow; the file is cut off or damaged");
-        return Err(Error::idx(path, problem));
+    if claimed != Some(values.len()) {
+        let present = values.len();
+        return Err(format!("its head says {sizes:?} values, but {present} follow; the file is cut off or damaged"));
     }
-    let mut values = bytes;
-    values.drain(..head);
     Ok((sizes, values))
 }
 
@@ -136,11 +141,28 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let is_gzip = bytes == GZIP_MAGIC;
     let whole = std::io::Cursor::new(std::mem::take(&mut bytes)).chain(file);
     if is_gzip {
-        let read = MultiGzDecoder::new(whole).take(MAX_BYTES).read_to_end(&mut bytes);
-        read.map_err(|error| Error::idx(path, format!("the gzip file is cut off or damaged ({error})")))?;
-    } else {
-        let read = { whole }.take(MAX_BYTES).read_to_end(&mut bytes);
-        read.map_err(|source| Error::read(path, source))?;
+        return unpack(whole).map_err(|problem| Error::file(path, problem));
     }
+    { whole }.read_to_end(&mut bytes).map_err(|source| Error::read(path, source))?;
+    Ok(bytes)
+}
+
+/// The content of a gzip file, but little more than the head of the IDX file in it claims.
+fn unpack(packed: impl Read) -> Result<Vec<u8>, String> {
+    const LONGEST_HEAD: u64 = 16;
+    let damaged = |error: std::io::Error| format!("the gzip file is cut off or damaged ({error})");
+    let mut unpacked = MultiGzDecoder::new(packed);
+    let mut bytes = Vec::new();
+    unpacked.by_ref().take(LONGEST_HEAD).read_to_end(&mut bytes).map_err(damaged)?;
+    let dimensions = bytes.get(3).map_or(0, |&n| usize::from(n));
+    let sizes = bytes.chunks_exact(4).skip(1).take(dimensions);
+    let size = |four: &[u8]| four.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+    let claimed = sizes.map(size).fold(1u64, u64::saturating_mul);
+    if claimed > MAX_UNPACKED {
+        let limit = MAX_UNPACKED >> 20;
+        return Err(format!("{claimed} values; more than {limit} MiB must be unpacked with `gunzip` before"));
+    }
+    // Too many are still noticed.
+    unpacked.take(claimed + (1 << 16)).read_to_end(&mut bytes).map_err(damaged)?;
     Ok(bytes)
 }

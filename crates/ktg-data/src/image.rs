@@ -1,6 +1,8 @@
 //! A decoded image and how it comes out of a file.
 
 use crate::Error;
+use ::bytes::Bytes;
+use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use std::io::Cursor;
 use std::path::Path;
@@ -8,6 +10,9 @@ use std::path::Path;
 /// Larger images are refused before they are decoded: a small file can claim any size. 64
 /// megapixels.
 pub const MAX_PIXELS: u64 = 64 * 1024 * 1024;
+
+/// Larger files are refused before they are read; pixels of 16-bit RGBA, as many as there may be, take half a GiB.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// An 8-bit image of 1 (grey) or 3 (red, green, blue) channels.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,8 +23,8 @@ pub struct Image {
     pub height: usize,
     /// 1 or 3.
     pub channels: usize,
-    /// Values in the order row, column, channel: `height * width * channels` of them.
-    pub pixels: Vec<u8>,
+    /// Values in the order row, column, channel: `height * width * channels` of them. May be a part of a mapped file.
+    pub pixels: Bytes,
 }
 
 impl std::fmt::Debug for Image {
@@ -41,7 +46,7 @@ impl Image {
         } else if pixels.len() != width * height * channels {
             format!("has {} values instead of {width} x {height} x {channels}", pixels.len())
         } else {
-            return Ok(Self { width, height, channels, pixels });
+            return Ok(Self { width, height, channels, pixels: pixels.into() });
         };
         Err(Error::image("in memory", problem))
     }
@@ -49,19 +54,41 @@ impl Image {
     /// Reads and decodes a JPEG, PNG, BMP, GIF (first frame) or WebP file to `channels` (1 or 3)
     /// channels.
     ///
-    /// The content decides the format, not the file's ending. Transparency is dropped, rotation in
-    /// EXIF is ignored (as Pillow does unless asked).
+    /// The content decides the format, not the file's ending. Transparency is dropped. Pixels stay as they are stored
+    /// whatever EXIF says about the camera's orientation, as Pillow leaves them; see [`open_upright`](Self::open_upright).
     ///
     /// # Errors
     /// Names the file if it cannot be read, is empty, no image, cut off, damaged, or larger than
     /// [`MAX_PIXELS`].
     pub fn open(path: &Path, channels: usize) -> Result<Self, Error> {
+        Self::read(path, channels, false)
+    }
+
+    /// As [`open`](Self::open), but turned and mirrored as EXIF says.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_upright(path: &Path, channels: usize) -> Result<Self, Error> {
+        Self::read(path, channels, true)
+    }
+
+    pub(crate) fn read(path: &Path, channels: usize, upright: bool) -> Result<Self, Error> {
+        let problem = |problem: String| Error::image(path.display().to_string(), problem);
+        let found = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+        // Opening a pipe would wait for a writer, reading a device might never end.
+        if !found.is_file() {
+            return Err(problem("not a regular file".into()));
+        }
+        if found.len() > MAX_FILE_BYTES {
+            let (mib, limit) = (found.len() >> 20, MAX_FILE_BYTES >> 20);
+            return Err(problem(format!("the file has {mib} MiB; at most {limit} MiB are possible")));
+        }
         let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
-        Self::decode(&bytes, channels).map_err(|problem| Error::image(path.display().to_string(), problem))
+        Self::decode(&bytes, channels, upright).map_err(problem)
     }
 
     /// Decodes the content of an image file; the error says what is wrong with it.
-    pub(crate) fn decode(bytes: &[u8], channels: usize) -> Result<Self, String> {
+    pub(crate) fn decode(bytes: &[u8], channels: usize, upright: bool) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("the file is empty (0 bytes)".into());
         }
@@ -73,14 +100,17 @@ impl Image {
         if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
             return Err("the file is cut off (a JPEG without its end marker)".into());
         }
-        let decoder = reader.into_decoder().map_err(explain)?;
+        let mut decoder = reader.into_decoder().map_err(explain)?;
         let (width, height) = decoder.dimensions();
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 || pixels > MAX_PIXELS {
             let limit = MAX_PIXELS / 1_000_000;
             return Err(format!("{width} x {height} pixels, between 1 pixel and {limit} megapixels are possible"));
         }
-        let image = DynamicImage::from_decoder(decoder).map_err(explain)?;
+        let orientation = if upright { decoder.orientation().map_err(explain)? } else { Orientation::NoTransforms };
+        let mut image = DynamicImage::from_decoder(decoder).map_err(explain)?;
+        image.apply_orientation(orientation);
+        let (width, height) = (image.width() as usize, image.height() as usize);
         let is_colour = image.color().has_color();
         let pixels = match (channels, is_colour) {
             (1, false) => image.into_luma8().into_raw(),
@@ -88,7 +118,13 @@ impl Image {
             _ => image.into_rgb8().into_raw(),
         };
         let channels = if channels == 1 { 1 } else { 3 };
-        Ok(Self { width: width as usize, height: height as usize, channels, pixels })
+        Ok(Self { width, height, channels, pixels: pixels.into() })
+    }
+
+    /// The same image in grey.
+    pub(crate) fn to_grey(&self) -> Self {
+        let pixels = if self.channels == 1 { self.pixels.clone() } else { luma(&self.pixels).into() };
+        Self { channels: 1, pixels, ..*self }
     }
 }
 
@@ -101,7 +137,7 @@ fn explain(error: ImageError) -> String {
 }
 
 /// Grey from colour with the weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L".
-fn luma(rgb: &[u8]) -> Vec<u8> {
+pub(crate) fn luma(rgb: &[u8]) -> Vec<u8> {
     let grey = |p: &[u8]| (u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16;
     rgb.chunks_exact(3).map(|p| grey(p) as u8).collect()
 }

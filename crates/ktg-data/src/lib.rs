@@ -27,31 +27,52 @@
 //! # Ok(()) }
 //! ```
 
+mod affine;
 mod augment;
 mod builtin;
 mod cache;
+mod cifar;
+mod colour;
 mod crop;
+mod cub;
 mod dataset;
 mod error;
+mod files;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod geometry;
 mod idx;
 mod image;
 mod list;
 mod loader;
+mod mat;
+mod official;
 mod order;
+mod pack;
+mod parallel;
 mod pipeline;
+mod policy;
 mod random;
 mod source;
+mod split_file;
+mod stanford_cars;
+mod stanford_dogs;
+mod step;
 
-pub use augment::{Augment, Preset, Step, Transform};
+pub use augment::{Augment, Preset, Transform};
 pub use crop::{CropBox, random_resized_crop_box};
-pub use dataset::Dataset;
+pub use dataset::{BadImage, Dataset};
 pub use error::Error;
+pub use files::{NewFile, sync_parent, write_atomically};
 pub use image::{Image, MAX_PIXELS};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use order::{epoch_order, stratified_split};
+pub use pack::{PackSummary, pack};
 pub use pipeline::Pipeline;
+pub use policy::{Adjustment, AugmentationSpace, MAGNITUDES, Operation, color_jitter};
 pub use rand_chacha::ChaCha8Rng;
 pub use random::{Purpose, below, rng, uniform};
 pub use source::{DataSource, SOURCES, Source, Splits};
+pub use split_file::SplitFile;
+pub use step::Step;

@@ -1,9 +1,13 @@
 //! List files with lines `path, label, ...`, and files of class names.
 
-use crate::source::{missing_classes, some};
+use crate::source::{below, missing_classes, some};
 use crate::{DataSource, Dataset, Error, Splits};
+use std::collections::hash_map::{Entry as MapEntry, HashMap};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+/// The number of a line from 1 on, and what is wrong with it.
+pub(crate) type LineError = (usize, String);
 
 /// One line of a list.
 struct Entry {
@@ -18,10 +22,11 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     if column == 0 {
         return Err(Error::Setting("label_column = 0 is the column of the paths; labels start at column 1".into()));
     }
+    let mut warnings = Vec::new();
     let parts = settings
         .parts(&root, "train.txt", "test.txt")
         .into_iter()
-        .map(|(split, file)| Ok((split, read_list(&root, &file, column)?, file)))
+        .map(|(split, file)| Ok((split, read_list(&root, &file, column, &mut warnings)?, file)))
         .collect::<Result<Vec<_>, Error>>()?;
 
     let (_, training, training_list) = &parts[0];
@@ -31,15 +36,15 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     };
     let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
     let whose = if settings.classes.is_some() { "the classes file" } else { "the training list" };
-    // A name; or, where a file names the classes, the number of one.
+    // A name; or, where a file names the classes or they are numbers (such as 007), the number of one.
+    let has_numbers = settings.classes.is_some() || names.iter().all(|name| name.parse::<u32>().is_ok());
     let resolve = |label: &str| {
         let number = || label.parse().ok().filter(|&number: &u32| (number as usize) < names.len());
-        known.get(label).copied().or_else(|| settings.classes.as_ref().and_then(|_| number()))
+        known.get(label).copied().or_else(|| has_numbers.then(number).flatten())
     };
 
-    let mut warnings = Vec::new();
     let training_files: HashSet<&Path> = training.iter().map(|entry| entry.path.as_path()).collect();
-    let (budget, channels) = (settings.budget(), settings.channels.unwrap_or(3));
+    let how = settings.files(&root);
     let mut datasets: Vec<Dataset> = Vec::new();
     for (split, entries, file) in &parts {
         let mut files = (Vec::new(), Vec::new());
@@ -50,7 +55,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             files.0.push(path.clone());
             files.1.push(class);
         }
-        let dataset = Dataset::from_files(split, names.clone().into(), channels, files, &budget);
+        let dataset = Dataset::from_files(split, names.clone().into(), files, &how);
         if datasets.is_empty() {
             let missing = missing_classes(&dataset);
             if !missing.is_empty() {
@@ -68,8 +73,8 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
 }
 
 /// The lines of a list, each with an existing file.
-fn read_list(root: &Path, file: &Path, column: usize) -> Result<Vec<Entry>, Error> {
-    let mut entries = Vec::new();
+fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Error> {
+    let (mut entries, mut first_lines, mut repeated) = (Vec::new(), HashMap::new(), 0);
     for (line, fields) in read_lines(file)? {
         let wrong = |problem: String| Err(Error::line(file, line, problem));
         let Some(label) = fields.get(column).filter(|label| !label.is_empty()) else {
@@ -79,22 +84,38 @@ fn read_list(root: &Path, file: &Path, column: usize) -> Result<Vec<Entry>, Erro
             };
             return wrong(problem);
         };
-        let relative = Path::new(&fields[0]);
         if fields[0].is_empty() {
             return wrong("the path is empty".into());
         }
-        if relative.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-            let problem = "is absolute or contains `..`; paths must lie below the root folder";
-            return wrong(format!("{} {problem}", relative.display()));
-        }
-        let path = root.join(relative);
+        let Some(path) = below(root, &fields[0]) else {
+            return wrong(format!("{} is absolute or contains `..`; paths must lie below the root folder", fields[0]));
+        };
         if !path.is_file() {
             return wrong(format!("there is no file {}; correct the path, `root`, or remove the line", path.display()));
+        }
+        match first_lines.entry(path.clone()) {
+            MapEntry::Vacant(place) => _ = place.insert((line, label.clone())),
+            MapEntry::Occupied(first) => {
+                let (first_line, first_label) = first.get();
+                if first_label != label {
+                    let what = format!("{} has the label \"{label}\" here", fields[0]);
+                    return wrong(format!(
+                        "{what} and \"{first_label}\" in line {first_line}; remove one of the lines"
+                    ));
+                }
+                repeated += 1;
+            }
         }
         entries.push(Entry { line, path, label: label.clone() });
     }
     if entries.is_empty() {
         return Err(Error::layout(file, "the list is empty"));
+    }
+    if repeated > 0 {
+        warnings.push(format!(
+            "{repeated} lines of {} repeat an image; it counts as often as it is listed",
+            file.display()
+        ));
     }
     Ok(entries)
 }
@@ -136,8 +157,14 @@ fn names_from(entries: &[Entry], file: &Path) -> Result<Vec<String>, Error> {
 /// (`classes.csv` of Grocery Store: fine name, fine number, coarse name, coarse number, ...). A
 /// first line without a number is a header.
 pub(crate) fn read_class_names(file: &Path, label_column: usize) -> Result<Vec<String>, Error> {
+    parse_class_names(&std::fs::read(file).map_err(|source| Error::read(file, source))?, file, label_column)
+}
+
+/// As [`read_class_names`], from the content of `file`.
+pub(crate) fn parse_class_names(bytes: &[u8], file: &Path, label_column: usize) -> Result<Vec<String>, Error> {
+    let lines = parse(bytes).map_err(|(line, problem)| Error::line(file, line, problem))?;
     let mut names = BTreeMap::<u32, (String, usize)>::new();
-    for (i, (line, fields)) in read_lines(file)?.into_iter().enumerate() {
+    for (i, (line, fields)) in lines.into_iter().enumerate() {
         let pair = 2 * label_column.saturating_sub(1);
         let pair = if fields.len() > pair + 1 { pair } else { 0 };
         let name = fields[pair].clone();
@@ -178,15 +205,25 @@ pub(crate) fn read_class_names(file: &Path, label_column: usize) -> Result<Vec<S
 /// The fields of every line that is neither blank nor a comment (`#`), with its number from 1.
 fn read_lines(file: &Path) -> Result<Vec<(usize, Vec<String>)>, Error> {
     let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
-    let text = str::from_utf8(&bytes).map_err(|error| {
+    parse(&bytes).map_err(|(line, problem)| Error::line(file, line, problem))
+}
+
+/// The text of a file without its byte order mark; an error has its line.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, LineError> {
+    let text = str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        Error::line(file, line, "not UTF-8 text; save the file in UTF-8")
+        (line, "not UTF-8 text; save the file in UTF-8".to_string())
     })?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text); // byte order mark
+    Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
+}
+
+/// As [`read_lines`]; an error has its line.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(usize, Vec<String>)>, LineError> {
+    let text = text_of(bytes)?;
     let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
     let used = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     used.map(|(number, line)| {
-        let fields = fields(line).ok_or_else(|| Error::line(file, number, "a quotation mark is not closed"))?;
+        let fields = fields(line).ok_or_else(|| (number, "a quotation mark is not closed".to_string()))?;
         Ok((number, fields))
     })
     .collect()
@@ -200,20 +237,22 @@ fn fields(line: &str) -> Option<Vec<String>> {
 }
 
 fn split(line: &str, separator: char) -> Option<Vec<String>> {
-    let (mut fields, mut rest) = (Vec::new(), line.trim());
+    // Tabs that separate are no blanks: an empty column counts.
+    let trim = |text: &'_ str| text.trim_matches(|c: char| c.is_whitespace() && c != separator);
+    let (mut fields, mut rest) = (Vec::new(), trim(line));
     loop {
         if let Some(quoted) = rest.strip_prefix('"') {
             let (field, after) = unquote(quoted)?;
             fields.push(field);
-            match after.trim_start().strip_prefix(separator) {
-                Some(next) => rest = next.trim(),
+            match trim(after).strip_prefix(separator) {
+                Some(next) => rest = trim(next),
                 None => return Some(fields),
             }
         } else {
             match rest.split_once(separator) {
                 Some((field, next)) => {
                     fields.push(field.trim().to_string());
-                    rest = next.trim();
+                    rest = trim(next);
                 }
                 None => {
                     fields.push(rest.to_string());

@@ -1,6 +1,7 @@
 //! Augmentation steps applied to an image: 8-bit geometry first, floating point at the very end.
 
 use crate::crop::{CropBox, random_resized_crop_box};
+use crate::policy::{AugmentationSpace, color_jitter};
 use crate::random::{below, uniform};
 use crate::{Error, Image, Step};
 use rand_chacha::ChaCha8Rng;
@@ -16,8 +17,8 @@ pub struct Pipeline {
     size: usize,
     channels: usize,
     steps: Vec<Step>,
-    mean: Vec<f32>,
-    std: Vec<f32>,
+    /// For each channel, what each 8-bit value becomes.
+    values: Vec<[f32; 256]>,
 }
 
 impl Pipeline {
@@ -51,7 +52,7 @@ impl Pipeline {
         if steps.iter().any(|step| matches!(step, Step::Normalise { .. })) {
             return wrong("normalise must come once, as the last step".into());
         }
-        let fixes_size = |step: &&Step| !matches!(step, Step::HorizontalFlip { .. });
+        let fixes_size = |step: &&Step| side_of(step).is_some();
         match steps.iter().rev().find(fixes_size) {
             None => {}
             Some(Step::Resize { .. }) => {
@@ -63,7 +64,9 @@ impl Pipeline {
                 }
             }
         }
-        Ok(Self { size, channels, steps, mean, std })
+        let value = |v: usize, m: f32, s: f32| (v as f32 / 255.0 - m) / s;
+        let values = mean.iter().zip(&std).map(|(&m, &s)| std::array::from_fn(|v| value(v, m, s))).collect();
+        Ok(Self { size, channels, steps, values })
     }
 
     /// Side of the result in pixels.
@@ -98,8 +101,13 @@ impl Pipeline {
             )));
         }
         let mut image = Cow::Borrowed(image);
-        for step in &self.steps {
-            image = apply_step(step, self.size, image, rng)?;
+        let mut mirrored = false;
+        for (i, step) in self.steps.iter().enumerate() {
+            match step {
+                // The last step costs nothing where the values are written anyway.
+                Step::HorizontalFlip { p } if i + 1 == self.steps.len() => mirrored = uniform(rng, 0.0, 1.0) < *p,
+                step => image = apply_step(step, self.size, image, rng)?,
+            }
         }
         if (image.width, image.height) != (self.size, self.size) {
             return Err(Error::Setting(format!(
@@ -107,15 +115,32 @@ impl Pipeline {
                 image.width, image.height, self.size, self.size
             )));
         }
-        let plane = self.size * self.size;
-        for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            let values = image.pixels[channel..].iter().step_by(self.channels);
-            for (out, &value) in out.iter_mut().zip(values) {
-                *out = (f32::from(value) / 255.0 - mean) / std;
-            }
+        match &self.values[..] {
+            [grey] => write_planes([grey], &image.pixels, self.size, mirrored, out),
+            [red, green, blue] => write_planes([red, green, blue], &image.pixels, self.size, mirrored, out),
+            _ => unreachable!("`new` allows 1 and 3 channels"),
         }
         Ok(())
+    }
+}
+
+/// Writes interleaved 8-bit values as one plane a channel, through a table each. In one pass over the pixels, because
+/// one pass a channel takes three times as long.
+fn write_planes<const N: usize>(tables: [&[f32; 256]; N], pixels: &[u8], side: usize, mirrored: bool, out: &mut [f32]) {
+    let (pixels, _) = pixels.as_chunks::<N>();
+    let mut planes = out.chunks_exact_mut(side * side);
+    let mut planes: [&mut [f32]; N] = std::array::from_fn(|_| planes.next().unwrap_or_default());
+    for (y, row) in pixels.chunks_exact(side).enumerate() {
+        let mut rows = planes.each_mut().map(|plane| &mut plane[y * side..][..side]);
+        let mut write = |x: usize, pixel: &[u8; N]| {
+            for c in 0..N {
+                rows[c][x] = tables[c][usize::from(pixel[c])];
+            }
+        };
+        match mirrored {
+            false => row.iter().enumerate().for_each(|(x, pixel)| write(x, pixel)),
+            true => row.iter().rev().enumerate().for_each(|(x, pixel)| write(x, pixel)),
+        }
     }
 }
 
@@ -127,7 +152,12 @@ fn side_of(step: &Step) -> Option<usize> {
         | Step::Stretch { size }
         | Step::CenterCrop { size }
         | Step::RandomCrop { size, .. } => *size,
-        Step::HorizontalFlip { .. } | Step::Normalise { .. } => None,
+        Step::HorizontalFlip { .. }
+        | Step::ColorJitter { .. }
+        | Step::Cutout { .. }
+        | Step::RandAugment { .. }
+        | Step::TrivialAugment {}
+        | Step::Normalise { .. } => None,
     }
 }
 
@@ -145,7 +175,7 @@ fn check(step: &mut Step, default_size: usize) -> Result<(), Error> {
                 return wrong(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
             }
         }
-        Step::HorizontalFlip { .. } | Step::Normalise { .. } => {}
+        _ => {}
     }
     match step {
         Step::RandomResizedCrop { scale, ratio, .. } => {
@@ -167,7 +197,7 @@ fn check(step: &mut Step, default_size: usize) -> Result<(), Error> {
         {
             return wrong(format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0"));
         }
-        _ => {}
+        step => step.check_random().or_else(wrong)?,
     }
     Ok(())
 }
@@ -220,6 +250,26 @@ fn apply_step<'a>(
                 image.to_mut().flip();
             }
             image
+        }
+        Step::ColorJitter { brightness, contrast, saturation, hue } => {
+            let adjustments = color_jitter([*brightness, *contrast, *saturation, *hue], rng);
+            adjustments.iter().fold(image, |image, (adjustment, factor)| Cow::Owned(adjustment.apply(&image, *factor)))
+        }
+        Step::Cutout { size, p } => {
+            if uniform(rng, 0.0, 1.0) < *p {
+                let start = |length: usize, rng: &mut _| below(rng, length as u64) as isize - (size / 2) as isize;
+                let (top, left) = (start(height, rng), start(width, rng));
+                image = Cow::Owned(image.cutout(left, top, *size));
+            }
+            image
+        }
+        Step::RandAugment { operations, magnitude } => (0..*operations).fold(image, |image, _| {
+            let (operation, magnitude) = AugmentationSpace::Rand.draw(Some(*magnitude), width, height, rng);
+            Cow::Owned(operation.apply(&image, magnitude))
+        }),
+        Step::TrivialAugment {} => {
+            let (operation, magnitude) = AugmentationSpace::TrivialWide.draw(None, width, height, rng);
+            Cow::Owned(operation.apply(&image, magnitude))
         }
         // Done in floating point, after all steps.
         Step::Normalise { .. } => image,

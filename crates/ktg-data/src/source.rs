@@ -1,9 +1,10 @@
 //! Where data comes from: settings, the table of sources, and what opening one gives.
 
 use crate::cache::Budget;
-use crate::{Dataset, Error, builtin, folder, idx, list};
+use crate::{BadImage, Dataset, Error, builtin, cifar, cub, folder, idx, list, pack, stanford_cars, stanford_dogs};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// Which data to use. Every option but `source` may be left out; an option that means nothing to
@@ -16,7 +17,7 @@ use std::sync::Arc;
 /// val = "val.txt"
 /// ```
 ///
-/// Relative paths are relative to `root`, and `root` to the folder given to [`open`](Self::open).
+/// Relative paths are relative to `root`; and `root`, `file` and `skip` to the folder given to [`open`](Self::open).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSource {
@@ -44,6 +45,23 @@ pub struct DataSource {
     /// 1 (grey) or 3 (colour), whatever the files hold. Default: 3 for files, 1 for IDX.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
+    /// `cifar-100` only: `fine` (100 classes, default) or `coarse` (20).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// `pack` only: the file that `ktg data pack` wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Published data sets only: use a part of the set too. Default: false, another number of images than was published
+    /// is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<bool>,
+    /// Turn and mirror photos as their EXIF data says. Default: false, as torchvision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exif_orientation: Option<bool>,
+    /// A file with the names of images to leave out, one a line, as `ktg data check` writes it. Relative to the folder given
+    /// to [`open`](Self::open), as `file` and `root`. For all sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<PathBuf>,
     /// Decoded images kept in memory, in MiB, for all splits together. Default 1024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_mib: Option<usize>,
@@ -65,6 +83,11 @@ impl Default for DataSource {
             label_column: None,
             classes: None,
             channels: None,
+            labels: None,
+            file: None,
+            incomplete: None,
+            exif_orientation: None,
+            skip: None,
             cache_mib: None,
         }
     }
@@ -94,13 +117,23 @@ pub const SOURCES: &[Source] = &[
     Source {
         name: "folder",
         help: "one folder a class: ROOT/train/CLASS/*.jpg and ROOT/test/CLASS/*.jpg",
-        options: &["root", "train", "test", "val", "channels", "cache_mib"],
+        options: &["root", "train", "test", "val", "channels", "exif_orientation", "cache_mib"],
         open: folder::open,
     },
     Source {
         name: "list",
         help: "list files ROOT/train.txt and ROOT/test.txt with lines `path, label, ...`",
-        options: &["root", "train", "test", "val", "label_column", "classes", "channels", "cache_mib"],
+        options: &[
+            "root",
+            "train",
+            "test",
+            "val",
+            "label_column",
+            "classes",
+            "channels",
+            "exif_orientation",
+            "cache_mib",
+        ],
         open: list::open,
     },
     Source {
@@ -109,7 +142,45 @@ pub const SOURCES: &[Source] = &[
         options: &["root", "train", "test", "val", "classes", "channels"],
         open: idx::open,
     },
+    Source {
+        name: "stanford-dogs",
+        help: "Stanford Dogs: ROOT/Images and ROOT/lists/*.mat; 120 classes, 12,000 + 8,580 images",
+        options: PUBLISHED_FILES,
+        open: stanford_dogs::open,
+    },
+    Source {
+        name: "stanford-cars",
+        help: "Stanford Cars: ROOT/cars_annos.mat, or the development kit; 196 classes, 8,144 + 8,041 images",
+        options: PUBLISHED_FILES,
+        open: stanford_cars::open,
+    },
+    Source {
+        name: "cub-200-2011",
+        help: "Caltech-UCSD Birds: ROOT/images.txt and so on; 200 classes, 5,994 + 5,794 images",
+        options: PUBLISHED_FILES,
+        open: cub::open,
+    },
+    Source {
+        name: "cifar-10",
+        help: "the binary version, ROOT/data_batch_1.bin and so on; 10 classes, 50,000 + 10,000 images, 32 x 32",
+        options: &["root", "channels", "incomplete"],
+        open: cifar::open_10,
+    },
+    Source {
+        name: "cifar-100",
+        help: "the binary version, ROOT/train.bin and so on; 100 classes or 20, 50,000 + 10,000 images, 32 x 32",
+        options: &["root", "channels", "incomplete", "labels"],
+        open: cifar::open_100,
+    },
+    Source {
+        name: "pack",
+        help: "FILE, which `ktg data pack` wrote: decoded images of any of the other sources, mapped into memory",
+        options: &["file"],
+        open: pack::open,
+    },
 ];
+
+const PUBLISHED_FILES: &[&str] = &["root", "channels", "incomplete", "exif_orientation", "cache_mib"];
 
 /// The parts of an opened data set. All have the same classes and channels.
 #[derive(Clone, Debug)]
@@ -122,6 +193,8 @@ pub struct Splits {
     pub test: Dataset,
     /// What a person should know although it is no error, one sentence each.
     pub warnings: Vec<String>,
+    /// Short names of images that were left out.
+    pub skipped: Vec<String>,
 }
 
 impl DataSource {
@@ -153,7 +226,11 @@ impl DataSource {
         {
             return Err(Error::Setting(format!("channels = {channels}: images have 1 channel (grey) or 3 (colour)")));
         }
-        (source.open)(self, base)
+        let splits = (source.open)(self, base)?;
+        match &self.skip {
+            Some(file) => splits.without_listed(&base.join(file)),
+            None => Ok(splits),
+        }
     }
 
     /// Names of the options that are set.
@@ -166,6 +243,10 @@ impl DataSource {
             ("label_column", self.label_column.is_some()),
             ("classes", self.classes.is_some()),
             ("channels", self.channels.is_some()),
+            ("labels", self.labels.is_some()),
+            ("file", self.file.is_some()),
+            ("incomplete", self.incomplete.is_some()),
+            ("exif_orientation", self.exif_orientation.is_some()),
             ("cache_mib", self.cache_mib.is_some()),
         ]
         .into_iter()
@@ -173,15 +254,19 @@ impl DataSource {
         .collect()
     }
 
-    /// The root folder; an error if it is not there.
-    pub(crate) fn existing_root(&self, base: &Path) -> Result<PathBuf, Error> {
-        let Some(root) = &self.root else {
-            return Err(Error::Setting(format!(
+    /// Where the root folder should be.
+    pub(crate) fn root_path(&self, base: &Path) -> Result<PathBuf, Error> {
+        self.root.as_ref().map(|root| base.join(root)).ok_or_else(|| {
+            Error::Setting(format!(
                 "the data source \"{}\" needs `root`, the folder that the data lies in",
                 self.source
-            )));
-        };
-        let root = base.join(root);
+            ))
+        })
+    }
+
+    /// The root folder; an error if it is not there.
+    pub(crate) fn existing_root(&self, base: &Path) -> Result<PathBuf, Error> {
+        let root = self.root_path(base)?;
         match std::fs::metadata(&root) {
             Ok(found) if found.is_dir() => Ok(root),
             Ok(_) => Err(Error::layout(&root, "is a file; `root` must be the folder that the data lies in")),
@@ -198,9 +283,33 @@ impl DataSource {
         parts
     }
 
-    pub(crate) fn budget(&self) -> Arc<Budget> {
-        Budget::new(self.cache_mib.map_or(Budget::DEFAULT_BYTES, |mib| mib.saturating_mul(1 << 20)))
+    /// How image files below `root` are read, for all splits together.
+    pub(crate) fn files(&self, root: &Path) -> Files {
+        Files {
+            root: root.to_path_buf(),
+            channels: self.channels.unwrap_or(3),
+            upright: self.exif_orientation.unwrap_or(false),
+            budget: Budget::new(self.cache_mib.map_or(Budget::DEFAULT_BYTES, |mib| mib.saturating_mul(1 << 20))),
+        }
     }
+}
+
+/// How image files are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// Folder of the data set.
+    pub root: PathBuf,
+    pub channels: usize,
+    /// Turned as EXIF says.
+    pub upright: bool,
+    pub budget: Arc<Budget>,
+}
+
+/// The path of `relative` below `root`; nothing if it is absolute, empty, or climbs out with `..`.
+pub(crate) fn below(root: &Path, relative: &str) -> Option<PathBuf> {
+    let path = Path::new(relative);
+    let stays = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    (!relative.is_empty() && path.components().all(stays)).then(|| root.join(path))
 }
 
 impl Splits {
@@ -214,7 +323,69 @@ impl Splits {
         if !missing.is_empty() {
             warnings.push(format!("no test image of {}: the accuracy says nothing about them", some(&missing)));
         }
-        Ok(Self { train, test, val: datasets.next(), warnings })
+        Ok(Self { train, test, val: datasets.next(), warnings, skipped: Vec::new() })
+    }
+
+    /// The parts with their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
+        [("train", &self.train), ("test", &self.test)].into_iter().chain(self.val.as_ref().map(|val| ("val", val)))
+    }
+
+    /// The images that cannot be used, of all parts; see [`Dataset::bad_images`].
+    pub fn bad_images(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<BadImage> {
+        let all = self.named().map(|(_, part)| part.len()).sum();
+        let mut before = 0;
+        let mut bad = Vec::new();
+        for (_, part) in self.named() {
+            bad.extend(part.bad_images(threads, &|done, _| progress(before + done, all)));
+            before += part.len();
+        }
+        bad
+    }
+
+    /// The same without the images of the given [short names](Dataset::short_name).
+    ///
+    /// # Errors
+    /// If a class loses all its training images, or a part all its images.
+    pub fn without(mut self, names: &[String]) -> Result<Self, Error> {
+        let out: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let mut skipped = Vec::new();
+        let keep = |dataset: &Dataset, skipped: &mut Vec<String>| {
+            let names = (0..dataset.len()).map(|i| (i, dataset.short_name(i)));
+            let (left_out, kept): (Vec<_>, Vec<_>) = names.partition(|(_, name)| out.contains(name.as_str()));
+            skipped.extend(left_out.into_iter().map(|(_, name)| name));
+            dataset.subset(&kept.into_iter().map(|(i, _)| i).collect::<Vec<_>>())
+        };
+        let (train, test) = (keep(&self.train, &mut skipped), keep(&self.test, &mut skipped));
+        let val = self.val.as_ref().map(|val| keep(val, &mut skipped));
+        let missing = missing_classes(&train);
+        if !missing.is_empty() {
+            let what = some(&missing);
+            return Err(Error::Setting(format!(
+                "without the images to leave out, no training image of {what} is left"
+            )));
+        }
+        if test.is_empty() || val.as_ref().is_some_and(Dataset::is_empty) {
+            let part = if test.is_empty() { "test" } else { "val" };
+            return Err(Error::Setting(format!("without the images to leave out, no {part} image is left")));
+        }
+        self.skipped.extend(skipped);
+        Ok(Self { train, test, val, ..self })
+    }
+
+    /// The same without the images that a file lists.
+    fn without_listed(self, file: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
+        let text = list::text_of(&bytes).map_err(|(line, problem)| Error::line(file, line, problem))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let names: Vec<String> = lines.map(str::to_string).collect();
+        let mut splits = self.without(&names)?;
+        let skipped: HashSet<&String> = splits.skipped.iter().collect();
+        let unknown = names.iter().filter(|name| !skipped.contains(name)).count();
+        if unknown > 0 {
+            splits.warnings.push(format!("{unknown} of the images that {} lists are not in the data", file.display()));
+        }
+        Ok(splits)
     }
 }
 

@@ -150,7 +150,7 @@ fn random_crops_are_every_shift_of_the_padded_image() {
     let mut possible = std::collections::BTreeSet::new();
     for top in -4..=4 {
         for left in -4..=4 {
-            possible.insert(image.square(left, top, 8).pixels);
+            possible.insert(image.square(left, top, 8).pixels.to_vec());
         }
     }
     let seen: std::collections::BTreeSet<_> = (0..2000).map(|seed| apply(&pipeline, &image, seed)).collect();

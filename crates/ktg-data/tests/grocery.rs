@@ -22,7 +22,7 @@ fn the_grocery_lists_open_and_load() {
         };
         source.open(&root).unwrap()
     };
-    let Splits { train, val, test, warnings } = open(1);
+    let Splits { train, val, test, warnings, .. } = open(1);
     assert_eq!((train.len(), val.unwrap().len(), test.len(), train.classes()), (2640, 296, 2485, 81));
     assert_eq!(train.class_names()[1], "Granny-Smith");
     eprintln!("{warnings:?}");

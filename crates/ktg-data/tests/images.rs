@@ -23,12 +23,12 @@ fn channels_are_converted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
     RgbaImage::from_pixel(2, 1, Rgba([200, 100, 50, 7])).save(&path).unwrap();
-    assert_eq!(Image::open(&path, 3).unwrap().pixels, [200, 100, 50, 200, 100, 50]); // transparency dropped
+    assert_eq!(Image::open(&path, 3).unwrap().pixels[..], [200, 100, 50, 200, 100, 50]); // transparency dropped
     // Pillow: (200 * 19595 + 100 * 38470 + 50 * 7471 + 32768) >> 16
-    assert_eq!(Image::open(&path, 1).unwrap().pixels, [124, 124]);
+    assert_eq!(Image::open(&path, 1).unwrap().pixels[..], [124, 124]);
     DynamicImage::ImageLuma8(image::GrayImage::from_pixel(1, 1, image::Luma([9]))).save(&path).unwrap();
-    assert_eq!(Image::open(&path, 3).unwrap().pixels, [9, 9, 9]);
-    assert_eq!(Image::open(&path, 1).unwrap().pixels, [9]);
+    assert_eq!(Image::open(&path, 3).unwrap().pixels[..], [9, 9, 9]);
+    assert_eq!(Image::open(&path, 1).unwrap().pixels[..], [9]);
 }
 
 #[test]

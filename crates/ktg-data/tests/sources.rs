@@ -98,7 +98,7 @@ fn folders_are_classes() {
     let folder = Folder::new();
     folder.images(&["train/dog/2.png", "train/dog/deep/1.png", "train/cat/a.PNG", "test/dog/3.png"]);
     folder.write("train/.DS_Store", "x").write("train/cat/notes.txt", "x").write("train/stray.png", "x");
-    let Splits { train, test, val, warnings } = folder.open(&source("folder")).unwrap();
+    let Splits { train, test, val, warnings, .. } = folder.open(&source("folder")).unwrap();
     assert_eq!(train.class_names(), ["cat", "dog"]);
     assert_eq!((train.labels(), test.labels(), train.channels()), (&[0, 1, 1][..], &[1][..], 3));
     assert!(train.name_of(0).ends_with("a.PNG") && val.is_none());

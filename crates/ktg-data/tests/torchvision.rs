@@ -1,5 +1,5 @@
-//! The same numbers as torchvision's usual training scripts (fixtures/make.py made what is compared
-//! with).
+//! The same numbers as torchvision's usual training scripts (fixtures/make.py and fixtures/formats.py made what is
+//! compared with).
 
 use flate2::read::GzDecoder;
 use ktg_data::*;
@@ -11,8 +11,18 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+fn json(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(fixture(name)).unwrap()).unwrap()
+}
+
 fn cases() -> Value {
-    serde_json::from_slice(&std::fs::read(fixture("cases.json")).unwrap()).unwrap()
+    json("cases.json")
+}
+
+fn unpacked(name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(std::fs::File::open(fixture(name)).unwrap()).read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 fn number(value: &Value, key: &str) -> usize {
@@ -34,17 +44,22 @@ fn ours(case: &Value, image: &Image) -> Vec<u8> {
         "flip" => {
             let mut image = image.clone();
             image.flip();
-            image.pixels
+            image.pixels.to_vec()
         }
         "resized_crop" => {
             let [left, top] = ["left", "top"].map(|key| number(case, key));
             let [width, height] = ["width", "height"].map(|key| number(case, key));
             let size = number(case, "size");
-            image.resize(CropBox { left, top, width, height }, size, size).unwrap().pixels
+            image.resize(CropBox { left, top, width, height }, size, size).unwrap().pixels.to_vec()
         }
         "resize_center_crop" => {
             let resize = Step::Resize { size: Some(number(case, "short")) };
             apply(image, number(case, "size"), vec![resize, Step::CenterCrop { size: None }])
+        }
+        "flip_crop" => {
+            let resize = Step::Resize { size: Some(number(case, "short")) };
+            let flip = Step::HorizontalFlip { p: 1.0 };
+            apply(image, number(case, "size"), vec![resize, Step::CenterCrop { size: None }, flip])
         }
         "pad_crop" => {
             let size = number(case, "size");
@@ -52,17 +67,22 @@ fn ours(case: &Value, image: &Image) -> Vec<u8> {
             let square = Image::new(size, size, image.channels, apply(image, size, steps)).unwrap();
             let [left, top] = ["left", "top"].map(|key| number(case, key) as isize);
             let padding = number(case, "padding") as isize;
-            square.square(left - padding, top - padding, size).pixels
+            square.square(left - padding, top - padding, size).pixels.to_vec()
         }
         other => panic!("unknown kind of case {other}"),
     }
 }
 
+/// Mean and maximum of the absolute differences.
+fn difference(ours: &[u8], theirs: &[u8]) -> (f64, u8) {
+    assert_eq!(ours.len(), theirs.len());
+    let differences = || ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));
+    (differences().map(f64::from).sum::<f64>() / ours.len() as f64, differences().max().unwrap())
+}
+
 #[test]
 fn images_come_out_as_from_torchvision() {
-    let mut theirs = Vec::new();
-    let file = std::fs::File::open(fixture("results.bin.gz")).unwrap();
-    GzDecoder::new(file).read_to_end(&mut theirs).unwrap();
+    let theirs = unpacked("results.bin.gz");
     let mut theirs = theirs.as_slice();
     for case in cases()["cases"].as_array().unwrap() {
         let source = case["source"].as_str().unwrap();
@@ -70,13 +90,10 @@ fn images_come_out_as_from_torchvision() {
         let ours = ours(case, &image);
         let (expected, rest) = theirs.split_at(ours.len());
         theirs = rest;
-        let differences = || ours.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
-        let max = differences().max().unwrap();
-        let mean = differences().map(f64::from).sum::<f64>() / ours.len() as f64;
+        let (mean, max) = difference(&ours, expected);
         eprintln!("{case}: mean {mean:.4}/255, max {max}/255");
         let (mean_limit, max_limit) = if source.ends_with("jpg") {
-            // JPEG decoders differ in rounding and in how they enlarge the colour planes.
-            (1.0, 4)
+            JPEG_LIMITS
         } else if case["height"].as_u64() > case["width"].as_u64() {
             // Pillow 13, which made the fixtures, resizes tall parts in the other order.
             (0.25, 1)
@@ -109,31 +126,206 @@ fn normalising_agrees_with_torchvision() {
     assert!(same * 100 >= words.len() * 98, "{same} of {} values agree", words.len());
 }
 
+/// Whether two samples of the same size may come from the same distribution: the chi-square statistic of their counts
+/// against its limit, which is passed with a probability of 1e-4 (fixtures/draws.py).
+fn assert_same_distribution(ours: &[u64], theirs: &Value, what: &str) {
+    let list = theirs["counts"].as_array().unwrap();
+    let limit = theirs["limit"].as_f64().unwrap();
+    let counts: Vec<_> = list.iter().map(|count| count.as_u64().unwrap()).collect();
+    assert_eq!(ours.iter().sum::<u64>(), counts.iter().sum::<u64>());
+    let pairs = ours.iter().zip(&counts).filter(|&(a, b)| a + b > 0);
+    let statistic: f64 = pairs.map(|(&a, &b)| a.abs_diff(b).pow(2) as f64 / (a + b) as f64).sum();
+    eprintln!("{what}: {} counts, chi-square {statistic:.1}, limit {limit:.1}", counts.len());
+    assert!(statistic <= limit, "{what}: chi-square {statistic:.1} is above {limit:.1}\n{ours:?}\n{counts:?}");
+}
+
 #[test]
 fn random_resized_crops_are_distributed_as_in_torchvision() {
-    for case in cases()["crop_statistics"].as_array().unwrap() {
+    for case in json("draws.json")["resized_crops"].as_array().unwrap() {
         let (width, height) = (number(case, "width"), number(case, "height"));
         let pair = |key: &str| serde_json::from_value::<[f64; 2]>(case[key].clone()).unwrap();
-        let draws = number(case, "draws");
+        let list = |value: &Value| serde_json::from_value::<Vec<f64>>(value.clone()).unwrap();
         let mut rng = rng(1, Purpose::Augment, 0, 0);
-        let mut columns: [Vec<f64>; 4] = Default::default();
-        for _ in 0..draws {
-            let CropBox { left, top, width: w, height: h } =
-                random_resized_crop_box(width, height, pair("scale"), pair("ratio"), &mut rng);
-            assert!(w > 0 && h > 0 && left + w <= width && top + h <= height);
-            let [w, h, left, top] = [w, h, left, top].map(|n| n as f64);
-            let (width, height) = (width as f64, height as f64);
-            let values = [w * h / (width * height), (w / h).ln(), (left + w / 2.0) / width, (top + h / 2.0) / height];
-            columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+        let draws: Vec<[f64; 4]> = (0..number(case, "draws"))
+            .map(|_| {
+                let CropBox { left, top, width: w, height: h } =
+                    random_resized_crop_box(width, height, pair("scale"), pair("ratio"), &mut rng);
+                assert!(w > 0 && h > 0 && left + w <= width && top + h <= height);
+                let [w, h, left, top] = [w, h, left, top].map(|n| n as f64);
+                [w * h, (w / h).ln(), left, top]
+            })
+            .collect();
+        for (i, name) in ["area", "log_ratio", "left", "top"].into_iter().enumerate() {
+            let column = &case["columns"][name];
+            let edges = list(&column["edges"]);
+            let mut counts = vec![0; edges.len() + 1];
+            draws.iter().for_each(|values| counts[edges.partition_point(|edge| *edge <= values[i])] += 1);
+            assert_same_distribution(&counts, column, &format!("{name} of crops from {width} x {height}"));
         }
-        for (key, column) in ["area", "log_ratio", "centre_x", "centre_y"].into_iter().zip(columns) {
-            let mean = column.iter().sum::<f64>() / draws as f64;
-            let variance = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws as f64;
-            let [their_mean, their_std] = ["mean", "std"].map(|moment| case[moment][key].as_f64().unwrap());
-            // Five standard errors of the difference of two means of this many draws.
-            let tolerance = 5.0 * their_std * (2.0 / draws as f64).sqrt() + 1e-9;
-            assert!((mean - their_mean).abs() <= tolerance, "{case} {key}: mean {mean}");
-            assert!((variance.sqrt() - their_std).abs() <= 0.04 * their_std + 1e-6, "{case} {key}");
+        let medians = list(&case["together"]["medians"]);
+        let mut counts = [0; 16];
+        for values in &draws {
+            let above = (0..4).map(|i| usize::from(values[i] > medians[i]) << i);
+            counts[above.sum::<usize>()] += 1;
+        }
+        assert_same_distribution(&counts, &case["together"], &format!("crops from {width} x {height}, all together"));
+    }
+}
+
+#[test]
+fn random_crops_and_flips_are_distributed_as_in_torchvision() {
+    for case in json("draws.json")["crops"].as_array().unwrap() {
+        let [width, height, size] = ["width", "height", "size"].map(|key| number(case, key));
+        // A pixel says where it is: column + 1, row + 1. The border is 0.
+        let position = |i: usize| [(i % width) as u8 + 1, (i / width) as u8 + 1, 0];
+        let pixels: Vec<u8> = (0..width * height).flat_map(position).collect();
+        let image = Image::new(width, height, 3, pixels).unwrap();
+        let crop = Step::RandomCrop { size: None, padding: number(case, "padding") };
+        let flip = Step::HorizontalFlip { p: case["p"].as_f64().unwrap() };
+        let places: Vec<[isize; 3]> = serde_json::from_value(case["places"].clone()).unwrap();
+        // Mirroring last is another piece of code than mirroring before.
+        let stretch = Step::Stretch { size: None };
+        for steps in [vec![crop.clone(), flip.clone()], vec![crop, flip, stretch]] {
+            let what = format!("{steps:?} from {width} x {height}");
+            let pipeline = Pipeline::new(size, 3, steps).unwrap();
+            let mut values = vec![0.0; pipeline.values()];
+            let mut counts = vec![0; places.len()];
+            for draw in 0..number(case, "draws") {
+                pipeline.apply(&image, &mut rng(2, Purpose::Augment, 0, draw as u64), &mut values).unwrap();
+                let place = place_of_crop(&values, size);
+                let known = places.binary_search(&place);
+                counts[known.unwrap_or_else(|_| panic!("{what}: never at {place:?} in torchvision"))] += 1;
+            }
+            assert_same_distribution(&counts, case, &what);
         }
     }
+}
+
+/// Left, top, and 1 if mirrored: from pixels that say where they were.
+fn place_of_crop(values: &[f32], size: usize) -> [isize; 3] {
+    let planes = [&values[..size * size], &values[size * size..2 * size * size]];
+    let first = planes[1].iter().position(|row| *row > 0.0).unwrap();
+    let (row, column) = (first / size, first % size);
+    let at = |plane: &[f32], i: usize| (plane[i] * 255.0).round() as isize;
+    let is_mirrored = at(planes[0], first) > at(planes[0], first + 1);
+    let from_left = if is_mirrored { size - 1 - column } else { column };
+    let [x, y] = planes.map(|plane| at(plane, first) - 1);
+    [x - from_left as isize, y - row as isize, is_mirrored.into()]
+}
+
+/// An entry of formats.json: a file and what Pillow and torchvision make of it.
+#[derive(Clone)]
+struct Format {
+    name: String,
+    file: Vec<u8>,
+    rgb: Image,
+    cases: Vec<(Value, Vec<u8>)>,
+}
+
+fn formats() -> Vec<Format> {
+    let bytes = unpacked("formats.bin.gz");
+    let mut rest = bytes.as_slice();
+    let mut take = |length: usize| {
+        let (taken, after) = rest.split_at(length);
+        rest = after;
+        taken.to_vec()
+    };
+    // Stored as differences to the pixel before.
+    let summed = |mut pixels: Vec<u8>| {
+        (3..pixels.len()).for_each(|i| pixels[i] = pixels[i].wrapping_add(pixels[i - 3]));
+        pixels
+    };
+    let mut formats = Vec::<Format>::new();
+    for entry in json("formats.json")["files"].as_array().unwrap() {
+        let name = format!("{}{}", entry["name"].as_str().unwrap(), entry["ending"].as_str().unwrap());
+        let file = take(number(entry, "bytes"));
+        if let Some(earlier) = entry["same_as"].as_u64() {
+            formats.push(Format { name, file, ..formats[earlier as usize].clone() });
+            continue;
+        }
+        let (width, height) = (number(entry, "width"), number(entry, "height"));
+        let rgb = Image::new(width, height, 3, summed(take(width * height * 3))).unwrap();
+        let results = entry["cases"].as_array().unwrap().iter();
+        let cases = results.map(|case| (case.clone(), summed(take(number(case, "size").pow(2) * 3)))).collect();
+        formats.push(Format { name, file, rgb, cases });
+    }
+    assert!(rest.is_empty());
+    formats
+}
+
+/// Files that become something else than in Pillow. All others keep to the limits.
+const DIFFERENT: [(&str, &str); 14] = [
+    // Both enlarge colour planes with a triangle filter. At an edge that fills no block, libjpeg repeats the last value,
+    // while zune-jpeg goes on with the block's rest, which is whatever the encoder put there.
+    ("4:2:2 24 x 18.jpg", LAST_COLUMN_AND_ROW),
+    ("4:2:0 24 x 18.jpg", LAST_COLUMN_AND_ROW),
+    ("4:4:0 34 x 28.jpg", LAST_COLUMN_AND_ROW),
+    // Colour planes of one or two columns: libjpeg repeats their values and uses no filter.
+    ("4:2:2 2 x 2.jpg", "4 columns or fewer"),
+    ("4:2:0 2 x 2.jpg", "4 columns or fewer"),
+    ("4:2:2 3 x 17.jpg", "4 columns or fewer"),
+    ("4:2:0 3 x 17.jpg", "4 columns or fewer"),
+    ("4:2:2 4 x 5.jpg", "4 columns or fewer"),
+    ("4:2:0 4 x 5.jpg", "4 columns or fewer"),
+    // Pillow turns 16-bit grey into min(value, 255), other 16-bit values into value / 256, rounded down; ours are
+    // value / 257, rounded.
+    ("16-bit grey.png", "white in Pillow"),
+    ("16-bit grey and alpha.png", BY_ONE),
+    ("16-bit RGB.png", BY_ONE),
+    ("16-bit RGBA.png", BY_ONE),
+    // What the first image of a GIF leaves open is the first colour in Pillow, and black here.
+    ("first image in a corner.gif", "background"),
+];
+const LAST_COLUMN_AND_ROW: &str = "last column and row";
+const BY_ONE: &str = "by one";
+
+/// Mean and maximum that JPEGs may differ by, in 1/255: decoders differ in rounding.
+const JPEG_LIMITS: (f64, u8) = (1.0, 4);
+
+#[test]
+fn files_of_all_kinds_are_decoded_as_by_pillow() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for Format { name, file, rgb, cases } in formats() {
+        let path = folder.path().join(name.replace([' ', ':'], "-"));
+        std::fs::write(&path, &file).unwrap();
+        let image = Image::open(&path, 3).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((image.width, image.height), (rgb.width, rgb.height), "{name}");
+        let grey = difference(&Image::open(&path, 1).unwrap().pixels, &grey(&rgb.pixels));
+        let mut results = vec![("RGB".to_string(), difference(&image.pixels, &rgb.pixels)), ("grey".to_string(), grey)];
+        for (case, expected) in &cases {
+            results.push((case.to_string(), difference(&ours(case, &image), expected)));
+        }
+        let (mean_limit, max_limit) = if name.ends_with("jpg") { JPEG_LIMITS } else { (0.0, 0) };
+        let mut is_wrong = false;
+        for (what, (mean, max)) in results {
+            eprintln!("{name}, {what}: mean {mean:.4}/255, max {max}/255");
+            is_wrong |= mean > mean_limit || max > max_limit;
+        }
+        if is_wrong {
+            wrong.push(name.clone());
+        }
+        match DIFFERENT.iter().find(|(other, _)| *other == name).map(|(_, how)| *how) {
+            Some(LAST_COLUMN_AND_ROW) => {
+                let inside = |image: &Image| {
+                    let rows = image.pixels.chunks_exact(image.width * 3).take(image.height - 1);
+                    rows.flat_map(|row| row[..(image.width - 1) * 3].to_vec()).collect::<Vec<u8>>()
+                };
+                let (mean, max) = difference(&inside(&image), &inside(&rgb));
+                assert!(mean <= mean_limit && max <= max_limit, "{name}, inside: mean {mean}/255, max {max}/255");
+            }
+            Some(BY_ONE) => assert_eq!(difference(&image.pixels, &rgb.pixels).1, 1, "{name}"),
+            _ => {}
+        }
+    }
+    let mut expected = DIFFERENT.map(|(name, _)| name);
+    wrong.sort();
+    expected.sort();
+    assert_eq!(wrong, expected, "files that differ by more than the limits");
+}
+
+/// Pillow's "L" of RGB.
+fn grey(rgb: &[u8]) -> Vec<u8> {
+    let weighted = |p: &[u8]| u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471;
+    rgb.chunks_exact(3).map(|p| ((weighted(p) + 0x8000) >> 16) as u8).collect()
 }

@@ -33,6 +33,7 @@ mod helpers;
 mod kernels;
 #[cfg(test)]
 mod lanes;
+mod map;
 mod memory;
 mod norm;
 mod parallel;
@@ -45,6 +46,7 @@ mod winograd;
 mod workspace;
 
 pub use kernels::Kernels;
+pub use map::{MappedFile, map_file};
 pub use memory::keep_freed_memory;
 pub use norm::{Affine, BackwardPass, Fused, NormGradients, Normalised, Statistics};
 pub use sgd::SgdStep;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ktg_data::{Dataset, Transform};
+use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
 use ktg_graph::{Document, Graph, Node, presets};
 use ktg_nn::{Architecture, NetworkConfig};
 
 use crate::checkpoint;
+use crate::saved::{SKIPPED, SPLIT};
 use crate::{Error, EvaluateOn, GraphSettings, Settings};
 
 /// A run that can start: what `Settings` stand for.
@@ -28,6 +29,10 @@ pub struct Experiment {
     pub transform: Transform,
     /// What the user should know about the data, a sentence each.
     pub warnings: Vec<String>,
+    /// Names of the images that are left out.
+    pub skipped: Vec<String>,
+    /// The search split, if the settings take it from a file.
+    pub(crate) split: Option<SplitFile>,
     /// The graph as it was written.
     written: Graph,
     /// Where relative paths in the graph start.
@@ -41,12 +46,39 @@ const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
 
 impl Experiment {
     /// Opens data and graph. Relative paths in the settings start at `base`, the experiment file's directory.
-    pub fn open(mut settings: Settings, base: &Path) -> Result<Self, Error> {
-        let Data { train, evaluation, mut warnings } = open_data(&settings, base)?;
+    pub fn open(settings: Settings, base: &Path) -> Result<Self, Error> {
+        settings.check()?;
+        let splits = settings.data.open(base)?;
+        Self::of_splits(settings, base, splits)
+    }
+
+    /// Decodes all images of the data and opens the experiment without those that cannot be used, which are given too.
+    /// `progress` hears how many of how many images are done.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if without those images a class or a part of the data is empty.
+    pub fn open_usable(
+        settings: Settings,
+        base: &Path,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<(Self, Vec<BadImage>), Error> {
+        settings.check()?;
+        let splits = settings.data.open(base)?;
+        let bad = splits.bad_images(0, progress);
+        let names: Vec<_> = bad.iter().map(|image| image.name.clone()).collect();
+        Ok((Self::of_splits(settings, base, splits.without(&names)?)?, bad))
+    }
+
+    fn of_splits(mut settings: Settings, base: &Path, splits: Splits) -> Result<Self, Error> {
+        let skipped = splits.skipped.clone();
+        let Data { train, evaluation, split, mut warnings } = split_data(&settings, base, splits)?;
         let base = std::path::absolute(base).map_err(Error::file("find", base))?;
-        if let Some(root) = &mut settings.data.root {
-            *root = base.join(&*root);
+        for path in [&mut settings.data.root, &mut settings.data.file].into_iter().flatten() {
+            *path = base.join(&*path);
         }
+        // The run directory gets files of its own, so that it stays what it is when those that were given change.
+        settings.data.skip = (!skipped.is_empty()).then(|| SKIPPED.into());
+        settings.split.file = split.as_ref().map(|_| SPLIT.into());
         if train.len() < settings.train.batch_size {
             return Err(Error::Setting(format!(
                 "there are {} training images, fewer than one batch of {}; lower `train.batch_size`",
@@ -64,7 +96,20 @@ impl Experiment {
         let OpenedGraph { graph, configs, pretrained } =
             open_graph(parts, settings.side, train.classes(), train.channels())?;
         warnings.extend(untrained(&graph));
-        Ok(Self { settings, graph, pretrained, configs, train, evaluation, transform, warnings, written, graph_base })
+        Ok(Self {
+            settings,
+            graph,
+            pretrained,
+            configs,
+            train,
+            evaluation,
+            transform,
+            warnings,
+            skipped,
+            split,
+            written,
+            graph_base,
+        })
     }
 
     /// The same experiment with another graph; the data is shared, not opened again. Pretrained weights are where they
@@ -85,6 +130,8 @@ impl Experiment {
             train: self.train.clone(),
             evaluation: self.evaluation.clone(),
             transform: self.transform.clone(),
+            skipped: self.skipped.clone(),
+            split: self.split.clone(),
             written: graph,
             graph_base: self.graph_base.clone(),
         })
@@ -118,17 +165,20 @@ impl Experiment {
 pub(crate) struct Data {
     pub train: Dataset,
     pub evaluation: Dataset,
+    pub split: Option<SplitFile>,
     pub warnings: Vec<String>,
 }
 
 /// Opens the data that `settings` name, split as they say.
 pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error> {
     settings.check()?;
-    let base = std::path::absolute(base).map_err(Error::file("find", base))?;
-    let splits = settings.data.open(&base)?;
+    split_data(settings, base, settings.data.open(base)?)
+}
+
+fn split_data(settings: &Settings, base: &Path, splits: Splits) -> Result<Data, Error> {
     let warnings = splits.warnings.clone();
     let split = &settings.split;
-    let mut train = splits.train;
+    let (mut train, mut split_file) = (splits.train, None);
     if split.train_share < 1.0 {
         train = train.fraction(split.train_share, split.seed)?;
     }
@@ -137,6 +187,13 @@ pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error>
         EvaluateOn::Val => splits.val.ok_or_else(|| {
             Error::Setting("`split.evaluate_on` is `val`, but the data has no validation images".to_owned())
         })?,
+        EvaluateOn::SearchSplit if split.file.is_some() => {
+            let path = base.join(split.file.as_deref().unwrap_or(Path::new("")));
+            let file = SplitFile::read(&path)?;
+            let (first, second) = file.apply(&train, &path)?;
+            (train, split_file) = (first, Some(file));
+            second
+        }
         EvaluateOn::SearchSplit => {
             let (first, second) = train.split(split.search_share, split.seed);
             train = first;
@@ -146,7 +203,7 @@ pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error>
     if evaluation.is_empty() {
         return Err(Error::Setting("there are no images to judge by; change the `[split]` settings".to_owned()));
     }
-    Ok(Data { train, evaluation, warnings })
+    Ok(Data { train, evaluation, split: split_file, warnings })
 }
 
 struct OpenedGraph {

@@ -6,15 +6,9 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Writes a file so that a crash at any instant leaves the old version or the new: temporary file, fsync, rename,
-/// fsync of the directory.
+/// Writes a file so that a crash at any instant leaves the old version or the new.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    write_synced(&temporary, bytes)?;
-    fs::rename(&temporary, path).map_err(Error::file("write", path))?;
-    sync_parent(path)
+    ktg_data::write_atomically(path, bytes).map_err(Error::file("write", path))
 }
 
 /// Writes a file and waits until it is on the disk.
@@ -25,15 +19,7 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// Waits until a rename or a new name in `path`'s directory is on the disk.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Only Unix can open a directory to sync it; elsewhere the rename itself has to do.
-    if cfg!(unix) {
-        File::open(parent).and_then(|d| d.sync_all()).map_err(Error::file("sync", parent))?;
-    }
-    Ok(())
+    ktg_data::sync_parent(path).map_err(Error::file("sync the directory of", path))
 }
 
 /// Reads a text file.

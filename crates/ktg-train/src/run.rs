@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::PRETRAINED;
 use crate::files::read_text;
-use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
+use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS, SKIPPED, SPLIT};
 use crate::session::{Run, run_settings};
 use crate::{EpochReport, Error, Experiment, Measures, Observer, Settings, checkpoint};
 
@@ -63,11 +63,11 @@ pub fn start(
         let reason = "there is a run in it already; continue it with --resume, or choose another directory";
         return Err(Error::run(directory, reason));
     }
-    let own = [GRAPH, DATA, PRETRAINED, LOCK, "graph.toml.tmp", "data.json.tmp", "settings.toml.tmp"];
+    let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
     for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
         let name = entry.map_err(Error::file("read", directory))?.file_name();
         let name = name.to_string_lossy();
-        if !own.contains(&&*name) {
+        if !own.contains(&name.trim_end_matches(".tmp")) && name != "settings.toml.tmp" {
             let reason = format!("it is not empty (there is `{name}`); choose another directory");
             return Err(Error::run(directory, reason));
         }
@@ -115,7 +115,7 @@ pub fn epochs(experiment: &Experiment, directory: &Path) -> Result<Vec<EpochRepo
 /// Makes sure that the run in `directory` is that of `experiment`.
 fn check_same(experiment: &Experiment, directory: &Path) -> Result<(), Error> {
     let settings = &experiment.settings;
-    let data = DataFile::of(&experiment.train, settings.data.root.as_deref());
+    let data = DataFile::of(&experiment.train);
     let same = Document::read(&directory.join(GRAPH))?.graph == experiment.graph
         && Settings::read(&directory.join(SETTINGS))?.decisive() == run_settings(settings).decisive()
         && DataFile::read(directory)? == data;

@@ -18,6 +18,10 @@ use crate::{Error, Measures, Settings};
 pub(crate) const SETTINGS: &str = "settings.toml";
 pub(crate) const GRAPH: &str = "graph.toml";
 pub(crate) const DATA: &str = "data.json";
+/// Images that the run leaves out.
+pub(crate) const SKIPPED: &str = "skipped.txt";
+/// The search split, where it came from a file.
+pub(crate) const SPLIT: &str = "split.json";
 pub(crate) const RESULT: &str = "result.json";
 
 /// What a run remembers of its data.
@@ -37,13 +41,9 @@ impl DataFile {
         serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
     }
 
-    /// Of a training set whose files lie under `root`, which is left out of their names.
-    pub fn of(train: &Dataset, root: Option<&Path>) -> Self {
-        let line = |i: usize| {
-            let name = PathBuf::from(train.name_of(i));
-            let name = root.and_then(|root| name.strip_prefix(root).ok()).unwrap_or(&name);
-            format!("{}\t{}\n", name.display(), train.label(i))
-        };
+    /// Of a training set.
+    pub fn of(train: &Dataset) -> Self {
+        let line = |i: usize| format!("{}\t{}\n", train.short_name(i), train.label(i));
         let names: String = (0..train.len()).map(line).collect();
         Self {
             classes: train.class_names().to_vec(),

@@ -18,7 +18,7 @@ use crate::files::{sync_parent, write_atomically};
 use crate::metrics::{EpochReport, MetricsFile, StepReport};
 use crate::record::Recorder;
 use crate::run::{Outcome, RunResult};
-use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS};
+use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS, SKIPPED, SPLIT};
 use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::{Moment, Trainer};
@@ -49,7 +49,7 @@ impl Run {
             settings.train.sgd(),
             &device,
         )?;
-        let data = DataFile::of(&experiment.train, settings.data.root.as_deref());
+        let data = DataFile::of(&experiment.train);
         let decisive = [
             run_settings(settings).decisive().to_toml()?,
             experiment.graph.to_toml(),
@@ -68,6 +68,13 @@ impl Run {
         let directory = &self.directory;
         let json = serde_json::to_vec_pretty(&self.data).map_err(|e| Error::run(directory, e.to_string()))?;
         write_atomically(&directory.join(DATA), &json)?;
+        let Experiment { skipped, split, .. } = &self.experiment;
+        if !skipped.is_empty() {
+            write_atomically(&directory.join(SKIPPED), (skipped.join("\n") + "\n").as_bytes())?;
+        }
+        if let Some(split) = split {
+            split.write(&directory.join(SPLIT))?;
+        }
         for (node, path) in self.experiment.graph.nodes().iter().zip(&self.experiment.pretrained) {
             if let (Some(name), Some(path)) = (&node.pretrained, path) {
                 let folder = directory.join(PRETRAINED);
@@ -108,7 +115,12 @@ impl Run {
         while self.state.epoch < train.epochs {
             let started = Instant::now();
             let first_batch = self.state.batch;
-            for batch in self.loader()? {
+            let mut loader = self.loader()?;
+            let mut waited = 0.0;
+            loop {
+                let asked = Instant::now();
+                let Some(batch) = loader.next() else { break };
+                waited += asked.elapsed().as_secs_f64();
                 let batch = batch?;
                 let images = batch.labels.len();
                 let at = self.moment(steps, all_steps);
@@ -129,7 +141,7 @@ impl Run {
                 if (stopping || due) && self.state.batch < steps {
                     self.checkpoint(&mut metrics, observer)?;
                     if stopping {
-                        self.time(started, started.elapsed().as_secs_f64(), self.state.batch - first_batch)?;
+                        self.time(started, (started.elapsed().as_secs_f64(), waited), self.state.batch - first_batch)?;
                         return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
                     }
                 }
@@ -138,10 +150,10 @@ impl Run {
             let Some(report) = self.finish_epoch(stop, observer)? else {
                 // Stopped while judging: the epoch's steps are done, and judging starts anew when the run goes on.
                 self.checkpoint(&mut metrics, observer)?;
-                self.time(started, seconds, steps - first_batch)?;
+                self.time(started, (seconds, waited), steps - first_batch)?;
                 return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
             };
-            self.time(started, seconds, steps - first_batch)?;
+            self.time(started, (seconds, waited), steps - first_batch)?;
             events.scalars(report.train.step, &epoch_scalars(&report))?;
             metrics.epoch(&report)?;
             self.checkpoint(&mut metrics, observer)?;
@@ -278,13 +290,15 @@ impl Run {
         )
     }
 
-    /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, everything since `started` more.
-    fn time(&self, started: Instant, training: f64, batches: usize) -> Result<(), Error> {
+    /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, of which `waited` for images, and
+    /// everything since `started` more.
+    fn time(&self, started: Instant, (training, waited): (f64, f64), batches: usize) -> Result<(), Error> {
         let path = self.directory.join("timing.jsonl");
         let images = batches * self.experiment.settings.train.batch_size;
         let line = Timing {
             step: self.state.step,
             training_seconds: training,
+            data_seconds: waited,
             seconds: started.elapsed().as_secs_f64(),
             images_per_second: images as f64 / training.max(1e-9),
         };
@@ -318,6 +332,9 @@ impl Run {
 struct Timing {
     step: u64,
     training_seconds: f64,
+    /// Of these, spent waiting for images.
+    #[serde(default)]
+    data_seconds: f64,
     seconds: f64,
     images_per_second: f64,
 }

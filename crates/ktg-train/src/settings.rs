@@ -112,6 +112,9 @@ pub struct SplitSettings {
     /// With `evaluate_on = "search-split"`: share of each class that is trained on. Default: 0.5, the paper's for
     /// fine-grained sets (0.8 for CIFAR).
     pub search_share: f64,
+    /// With `evaluate_on = "search-split"`: a split that `ktg data split` wrote, instead of `search_share` and `seed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
     /// Share of the training images that is used at all, stratified by class. Default: 1.
     pub train_share: f64,
     /// Seed of the splits, apart from the run's, so that runs with several seeds share a split. Default: 0.
@@ -120,7 +123,7 @@ pub struct SplitSettings {
 
 impl Default for SplitSettings {
     fn default() -> Self {
-        Self { evaluate_on: EvaluateOn::Test, search_share: 0.5, train_share: 1.0, seed: 0 }
+        Self { evaluate_on: EvaluateOn::Test, search_share: 0.5, file: None, train_share: 1.0, seed: 0 }
     }
 }
 
@@ -281,7 +284,7 @@ impl Settings {
         let (train, split, loss) = (&self.train, &self.split, &self.loss);
         let finite = |v: f64| v.is_finite() && v >= 0.0;
         let share = |v: f64| v > 0.0 && v <= 1.0;
-        let rules: [(bool, &str); 17] = [
+        let rules: [(bool, &str); 18] = [
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
@@ -297,6 +300,10 @@ impl Settings {
             (train.loader_threads <= 1024, "`train.loader_threads` is at most 1024"),
             (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
             (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),
+            (
+                split.file.is_none() || split.train_share == 1.0,
+                "`split.file` names all training images, so it cannot go with a `split.train_share` below 1",
+            ),
             (loss.temperature > 0.0 && loss.temperature.is_finite(), "`loss.temperature` is above 0"),
             (
                 !loss.crop_sizes.is_empty() && loss.crop_sizes.iter().all(|&s| s >= 1),

@@ -1,6 +1,7 @@
 //! `ktg`: ensembles of deep networks that teach each other. See `ktg --help`.
 
 mod args;
+mod data;
 mod demo;
 mod error;
 mod eval;
@@ -48,6 +49,7 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Data(command) => data::run(&command),
         Command::Search(args) => search::run(&args),
         Command::Study(command) => study::run(&command),
         Command::Eval(args) => eval::run(&args),

@@ -10,7 +10,7 @@ use indicatif::MultiProgress;
 use ktg_nn::Architecture;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
-use ktg_train::{EvaluateOn, Experiment, Settings};
+use ktg_train::{EvaluateOn, Settings};
 use serde_json::{Value as Json, json};
 
 use crate::args::SearchArgs;
@@ -20,7 +20,7 @@ use crate::names::file_name;
 use crate::output::{note, print};
 use crate::progress::{Progress, seconds};
 use crate::signals;
-use crate::train::{check_images, read_settings};
+use crate::train::{self, Check, read_settings};
 use crate::trials::Trials;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
@@ -53,13 +53,12 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     for name in &search.architectures {
         name.parse::<Architecture>().map_err(|e| CliError::Other(format!("`search.architectures`: {e}")))?;
     }
-    let template = Experiment::open(settings, &base)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
     let notice = notices(&bars);
-    if !args.no_check {
-        check_images(&template, &Progress::among(&bars, "search"))?;
-    }
+    let progress = Progress::among(&bars, "search");
+    let template = train::open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
+    drop(progress);
     let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
     let worker = WorkerSettings {
         heartbeat,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ktg_data::BadImage;
 use ktg_train::{Experiment, Outcome, RunResult, Settings, run};
 
 use crate::args::{SettingFlags, TrainArgs};
@@ -36,11 +37,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
 
 fn start(args: &TrainArgs, directory: &Path) -> Result<Outcome, CliError> {
     let (settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
-    let experiment = Experiment::open(settings, &base)?;
     let mut progress = Progress::new("train");
-    if !args.no_check {
-        check_images(&experiment, &progress)?;
-    }
+    let experiment = open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
     // From here on a signal means "stop after a checkpoint"; before, there is nothing to save.
     Ok(run::start(experiment, directory, &*signals::stop_flag()?, &mut progress)?)
 }
@@ -55,16 +53,54 @@ pub fn read_settings(experiment: Option<&Path>, flags: &SettingFlags) -> Result<
     Ok((flags.apply(settings)?, base))
 }
 
-/// Decodes all images, and says so where it takes a while.
-pub fn check_images(experiment: &Experiment, progress: &Progress) -> Result<(), CliError> {
-    let all = experiment.train.len() + experiment.evaluation.len();
-    let started = std::time::Instant::now();
-    experiment.check_images(&|_, _| {})?;
-    let elapsed = started.elapsed();
-    if elapsed.as_secs() >= 1 {
-        progress.line(&format!("all {all} images can be read ({})", seconds(elapsed)));
+/// What happens to images that cannot be used before training starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Nobody looks.
+    No,
+    /// They are an error.
+    Stop,
+    /// They are listed and left out.
+    Skip,
+}
+
+impl Check {
+    pub fn of(no_check: bool, skip_bad: bool) -> Self {
+        match (no_check, skip_bad) {
+            (true, _) => Self::No,
+            (false, true) => Self::Skip,
+            (false, false) => Self::Stop,
+        }
     }
-    Ok(())
+}
+
+/// Opens an experiment and decodes all its images; says so where that takes a while.
+pub fn open(settings: Settings, base: &Path, check: Check, progress: &Progress) -> Result<Experiment, CliError> {
+    let started = std::time::Instant::now();
+    if check == Check::Skip {
+        let (experiment, bad) = Experiment::open_usable(settings, base, &|_, _| {})?;
+        left_out(&bad, |text| progress.line(text));
+        return Ok(experiment);
+    }
+    let experiment = Experiment::open(settings, base)?;
+    if check == Check::Stop {
+        experiment.check_images(&|_, _| {})?;
+        let (all, elapsed) = (experiment.train.len() + experiment.evaluation.len(), started.elapsed());
+        if elapsed.as_secs() >= 1 {
+            progress.line(&format!("all {all} images can be read ({})", seconds(elapsed)));
+        }
+    }
+    Ok(experiment)
+}
+
+/// Lists images that are left out.
+pub fn left_out(bad: &[BadImage], mut line: impl FnMut(&str)) {
+    for image in bad {
+        line(&format!("left out: {}", image.problem));
+    }
+    if !bad.is_empty() {
+        line(&format!("{} images are left out", bad.len()));
+    }
 }
 
 impl SettingFlags {

@@ -1,0 +1,269 @@
+//! `ktg data`
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ktg_data::{BadImage, DataSource, Dataset, SOURCES, SplitFile, Splits, write_atomically};
+use ktg_train::Settings;
+use serde::Serialize;
+
+use crate::args::{DataArgs, DataCommand};
+use crate::error::CliError;
+use crate::output::{note, print, print_json, table};
+use crate::progress::seconds;
+use crate::train::{left_out, read_settings};
+
+pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
+    match command {
+        DataCommand::Info { data, json } => {
+            let opened = open(data)?;
+            let summary = Summary::of(&opened.settings.data, &opened.splits, None);
+            if *json {
+                print_json(&summary)?
+            } else {
+                print(&summary.text())?
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        DataCommand::Check { data, skip_list, json } => check(&open(data)?, skip_list.as_deref(), *json),
+        DataCommand::Split { data, out, read, share, split_seed } => {
+            let Opened { settings, splits } = open(data)?;
+            let file = match (out, read) {
+                (Some(out), _) => {
+                    let share = share.unwrap_or(settings.split.search_share);
+                    if !(share > 0.0 && share < 1.0) {
+                        return Err(CliError::Other(format!("--share {share}: it must be above 0 and below 1")));
+                    }
+                    let split = SplitFile::new(&splits.train, share, split_seed.unwrap_or(settings.split.seed));
+                    split.write(out)?;
+                    out
+                }
+                (None, Some(read)) => read,
+                (None, None) => return Err(CliError::Other("give a file with --out or --read".to_owned())),
+            };
+            print(&describe_split(&SplitFile::read(file)?, &splits.train, file)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        DataCommand::Pack { data, out, short_side, skip_bad } => {
+            let Opened { settings, mut splits } = open(data)?;
+            if *skip_bad {
+                let bad = bad_images(&splits);
+                left_out(&bad, note);
+                splits = splits.without(&names(&bad))?;
+            }
+            pack(&settings.data.source, &splits, out, short_side.map(usize::from))
+        }
+    }
+}
+
+struct Opened {
+    settings: Settings,
+    splits: Splits,
+}
+
+fn open(args: &DataArgs) -> Result<Opened, CliError> {
+    let (mut settings, base) = read_settings(args.experiment.as_deref(), &Default::default())?;
+    if let Some(source) = &args.source {
+        settings.data.source = source.clone();
+    }
+    if let Some(root) = &args.root {
+        // A path on the command line starts where the user is, not where the experiment file is.
+        let here = std::path::absolute(root).map_err(|e| CliError::Other(format!("--root {}: {e}", root.display())))?;
+        settings.data.root = Some(here);
+    }
+    for pair in &args.set {
+        let Some((key, value)) = pair.split_once('=') else {
+            return Err(CliError::Other(format!("`--set {pair}` is not of the form KEY=VALUE")));
+        };
+        settings = settings.with(key.trim(), value.trim())?;
+    }
+    let splits = settings.data.open(&base)?;
+    for warning in &splits.warnings {
+        note(&format!("warning: {warning}"));
+    }
+    if !splits.skipped.is_empty() {
+        note(&format!("{} images are left out, as `data.skip` says", splits.skipped.len()));
+    }
+    Ok(Opened { settings, splits })
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn bar(what: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length().with_prefix(what.to_owned());
+    // The template is a constant; a wrong one would only cost the looks.
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} images · {eta} left") {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar
+}
+
+fn bad_images(splits: &Splits) -> Vec<BadImage> {
+    // What is decoded here is not looked at again.
+    splits.train.set_cache_limit(0);
+    let bar = bar("check");
+    let bad = splits.bad_images(0, &|done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    bad
+}
+
+fn names(bad: &[BadImage]) -> Vec<String> {
+    bad.iter().map(|image| image.name.clone()).collect()
+}
+
+fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: bool) -> Result<ExitCode, CliError> {
+    let started = Instant::now();
+    let bad = bad_images(splits);
+    let summary = Summary::of(&settings.data, splits, Some(&bad));
+    if json {
+        print_json(&summary)?;
+    } else {
+        print(&summary.per_class())?;
+        print("")?;
+        print(&summary.text())?;
+        for image in &bad {
+            print(&format!("bad: {}", image.problem))?;
+        }
+        let all: usize = splits.named().map(|(_, part)| part.len()).sum();
+        let time = seconds(started.elapsed());
+        print(&match bad.len() {
+            0 => format!("all {all} images can be used ({time})"),
+            n => format!("{n} of {all} images cannot be used ({time}); repair or remove them, or see --skip-list"),
+        })?;
+    }
+    if let Some(path) = skip_list {
+        let text: String = names(&bad).into_iter().map(|name| name + "\n").collect();
+        write_atomically(path, text.as_bytes())
+            .map_err(|e| CliError::Other(format!("cannot write {}: {e}", path.display())))?;
+    }
+    Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn describe_split(split: &SplitFile, train: &Dataset, file: &Path) -> Result<String, CliError> {
+    let (first, second) = split.apply(train, file)?;
+    let least = |part: &Dataset| counts(part).into_iter().min().unwrap_or(0);
+    Ok(format!(
+        "{}: of {} training images, {} to train on (at least {} a class), {} to judge by (at least {} a class); share \
+         {}, seed {}",
+        file.display(),
+        train.len(),
+        first.len(),
+        least(&first),
+        second.len(),
+        least(&second),
+        split.share,
+        split.seed
+    ))
+}
+
+fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) -> Result<ExitCode, CliError> {
+    splits.train.set_cache_limit(0);
+    let started = Instant::now();
+    let bar = bar("pack");
+    let written = ktg_data::pack(splits, source, short_side, out, 0, &|done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let written = written?;
+    print(&format!(
+        "{} images in {} ({:.1} MB, {}); use it with [data] source = \"pack\", file = \"{}\"",
+        written.images,
+        out.display(),
+        written.bytes as f64 / 1e6,
+        seconds(started.elapsed()),
+        out.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `info` and `check` say of some data.
+#[derive(Serialize)]
+struct Summary {
+    source: String,
+    classes: usize,
+    channels: usize,
+    splits: Vec<Part>,
+    warnings: Vec<String>,
+    #[serde(skip)]
+    class_names: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    name: &'static str,
+    images: usize,
+    /// Images of each class, by its name; the same order everywhere.
+    per_class: serde_json::Map<String, serde_json::Value>,
+    /// Images that cannot be used; only where somebody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bad: Option<Vec<Bad>>,
+    #[serde(skip)]
+    counts: Vec<usize>,
+}
+
+#[derive(Serialize)]
+struct Bad {
+    name: String,
+    problem: String,
+}
+
+impl Summary {
+    fn of(source: &DataSource, splits: &Splits, bad: Option<&[BadImage]>) -> Self {
+        let class_names = splits.train.class_names().to_vec();
+        let part = |(name, dataset): (&'static str, &Dataset)| {
+            let counts = counts(dataset);
+            let names: std::collections::HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
+            let bad = bad.map(|bad| bad.iter().filter(|image| names.contains(&image.name)));
+            let bad = bad
+                .map(|bad| bad.map(|image| Bad { name: image.name.clone(), problem: image.problem.clone() }).collect());
+            let per_class = class_names.iter().cloned().zip(counts.iter().map(|&n| n.into())).collect();
+            Part { name, images: dataset.len(), per_class, bad, counts }
+        };
+        Self {
+            source: source.source.clone(),
+            classes: class_names.len(),
+            channels: splits.train.channels(),
+            splits: splits.named().map(part).collect(),
+            warnings: splits.warnings.clone(),
+            class_names,
+        }
+    }
+
+    fn text(&self) -> String {
+        let help = SOURCES.iter().find(|source| source.name == self.source).map_or("", |source| source.help);
+        let colours = if self.channels == 1 { "grey" } else { "colour" };
+        let mut text = format!("{} ({help})\n{} classes, {colours}", self.source, self.classes);
+        for Part { name, images, counts, .. } in &self.splits {
+            let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+            text += &format!("\n{name:<6}{images:>7} images, {least} to {most} a class");
+        }
+        text
+    }
+
+    fn per_class(&self) -> String {
+        let mut rows = vec![vec!["class".to_owned()]];
+        rows[0].extend(self.splits.iter().map(|part| part.name.to_owned()));
+        for (i, name) in self.class_names.iter().enumerate() {
+            let mut row = vec![name.clone()];
+            row.extend(self.splits.iter().map(|part| part.counts[i].to_string()));
+            rows.push(row);
+        }
+        table(&rows)
+    }
+}
+
+/// Images of each class.
+fn counts(dataset: &Dataset) -> Vec<usize> {
+    let mut counts = vec![0; dataset.classes()];
+    dataset.labels().iter().for_each(|&label| counts[label as usize] += 1);
+    counts
+}
