@@ -119,6 +119,7 @@ impl Case {
             channels: 3,
             height: side,
             width: side,
+            mixed: None,
         };
         Ok(Self { trainer, batch, step: 0, members: None })
     }
@@ -131,12 +132,7 @@ impl Case {
 
     /// Milliseconds of a whole training step, its batch excluded, and the sum of all losses.
     fn train(&mut self) -> Result<(f64, f64), ktg_train::Error> {
-        let batch = Batch {
-            indices: self.batch.indices.clone(),
-            images: self.batch.images.clone(),
-            labels: self.batch.labels.clone(),
-            ..self.batch
-        };
+        let batch = self.batch.clone();
         self.step += 1;
         // The step number only matters to the linear gate, which stays at one half.
         let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };

@@ -1,7 +1,7 @@
 //! Augmentation settings, and the pipelines that they become for a given image side.
 
 use crate::step::{default_flip, default_ratio, default_scale};
-use crate::{Error, Pipeline, Step};
+use crate::{Error, Pipeline, Step, mixup};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -50,6 +50,9 @@ pub struct Augment {
     /// The standard deviation that goes with `mean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<Vec<f32>>,
+    /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), above 0 and at most 4. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<f64>,
     /// Own steps for training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<Vec<Step>>,
@@ -67,7 +70,7 @@ impl Default for Augment {
 impl Augment {
     /// A preset as it is.
     pub fn preset(preset: Preset) -> Self {
-        Self { preset, flip: true, mean: None, std: None, train: None, eval: None }
+        Self { preset, flip: true, mean: None, std: None, mixup: None, train: None, eval: None }
     }
 
     fn train_steps(&self) -> Vec<Step> {
@@ -114,6 +117,8 @@ pub struct Transform {
     pub train: Pipeline,
     /// For evaluation; draws no random numbers unless its own steps say so.
     pub eval: Pipeline,
+    /// Parameter of mixup while training; see [`LoaderConfig::mixup`](crate::LoaderConfig::mixup).
+    pub mixup: Option<f64>,
 }
 
 impl Transform {
@@ -124,6 +129,7 @@ impl Transform {
     /// that size (see [`Pipeline::new`]).
     pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
         let normalise = augment.normalise()?;
+        augment.mixup.map_or(Ok(()), mixup::check)?;
         let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
             let mut steps = own.clone().unwrap_or(preset);
             steps.extend(normalise.clone());
@@ -133,6 +139,7 @@ impl Transform {
             size,
             train: pipeline(&augment.train, augment.train_steps())?,
             eval: pipeline(&augment.eval, augment.eval_steps(size))?,
+            mixup: augment.mixup,
         })
     }
 }
@@ -150,6 +157,7 @@ impl<'de> Deserialize<'de> for Augment {
             flip: bool,
             mean: Option<Vec<f32>>,
             std: Option<Vec<f32>>,
+            mixup: Option<f64>,
             train: Option<Vec<Step>>,
             eval: Option<Vec<Step>>,
         }
@@ -167,9 +175,9 @@ impl<'de> Deserialize<'de> for Augment {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augment, A::Error> {
-                let Table { preset, flip, mean, std, train, eval } =
+                let Table { preset, flip, mean, std, mixup, train, eval } =
                     Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Augment { preset, flip, mean, std, train, eval })
+                Ok(Augment { preset, flip, mean, std, mixup, train, eval })
             }
         }
         deserializer.deserialize_any(NameOrTable)

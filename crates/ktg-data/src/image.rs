@@ -3,7 +3,7 @@
 use crate::Error;
 use ::bytes::Bytes;
 use ::image::metadata::Orientation;
-use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use ::image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -111,6 +111,7 @@ impl Image {
         let mut image = DynamicImage::from_decoder(decoder).map_err(explain)?;
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
+        let image = eight_bits(image);
         let is_colour = image.color().has_color();
         let pixels = match (channels, is_colour) {
             (1, false) => image.into_luma8().into_raw(),
@@ -134,6 +135,23 @@ fn explain(error: ImageError) -> String {
         ImageError::Unsupported(what) => format!("a kind of image that is not supported ({what})"),
         other => format!("damaged or cut off ({other})"),
     }
+}
+
+/// Drops the lower half of 16-bit values, as Pillow does (but for grey alone, which Pillow 13 makes almost white).
+fn eight_bits(image: DynamicImage) -> DynamicImage {
+    let high = |channels: usize, has_colour: bool, values: &[u16]| {
+        let kept = if has_colour { 3 } else { 1 };
+        values.chunks_exact(channels).flat_map(|pixel| &pixel[..kept]).map(|value| (value >> 8) as u8).collect()
+    };
+    let (width, height) = (image.width(), image.height());
+    let converted = match &image {
+        DynamicImage::ImageLuma16(p) => GrayImage::from_raw(width, height, high(1, false, p)).map(DynamicImage::from),
+        DynamicImage::ImageLumaA16(p) => GrayImage::from_raw(width, height, high(2, false, p)).map(DynamicImage::from),
+        DynamicImage::ImageRgb16(p) => RgbImage::from_raw(width, height, high(3, true, p)).map(DynamicImage::from),
+        DynamicImage::ImageRgba16(p) => RgbImage::from_raw(width, height, high(4, true, p)).map(DynamicImage::from),
+        _ => None,
+    };
+    converted.unwrap_or(image)
 }
 
 /// Grey from colour with the weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L".

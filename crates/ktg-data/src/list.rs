@@ -238,21 +238,21 @@ fn fields(line: &str) -> Option<Vec<String>> {
 
 fn split(line: &str, separator: char) -> Option<Vec<String>> {
     // Tabs that separate are no blanks: an empty column counts.
-    let trim = |text: &'_ str| text.trim_matches(|c: char| c.is_whitespace() && c != separator);
-    let (mut fields, mut rest) = (Vec::new(), trim(line));
+    let blank = |c: char| c.is_whitespace() && c != separator;
+    let (mut fields, mut rest) = (Vec::new(), line.trim_matches(blank));
     loop {
         if let Some(quoted) = rest.strip_prefix('"') {
             let (field, after) = unquote(quoted)?;
             fields.push(field);
-            match trim(after).strip_prefix(separator) {
-                Some(next) => rest = trim(next),
+            match after.trim_start_matches(blank).strip_prefix(separator) {
+                Some(next) => rest = next.trim_matches(blank),
                 None => return Some(fields),
             }
         } else {
             match rest.split_once(separator) {
                 Some((field, next)) => {
                     fields.push(field.trim().to_string());
-                    rest = trim(next);
+                    rest = next.trim_matches(blank);
                 }
                 None => {
                     fields.push(rest.to_string());

@@ -1,6 +1,6 @@
 //! Batches, decoded and augmented ahead of their use.
 
-use crate::{Dataset, Error, Pipeline, Purpose, rng};
+use crate::{Dataset, Error, Mixed, Pipeline, Purpose, mixup, rng};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -20,6 +20,8 @@ pub struct Batch {
     pub height: usize,
     /// Columns of each image.
     pub width: usize,
+    /// How the samples were blended with each other, if they were.
+    pub mixed: Option<Mixed>,
 }
 
 impl Batch {
@@ -51,6 +53,8 @@ pub struct LoaderConfig {
     pub seed: u64,
     /// Epoch, which the augmentation depends on.
     pub epoch: u64,
+    /// Parameter of mixup, above 0 and at most 4: samples are blended in shares from Beta(alpha, alpha). Default: no mixup.
+    pub mixup: Option<f64>,
     /// Number of the first batch to yield (to go on in the middle of an epoch).
     pub start_batch: usize,
 }
@@ -58,7 +62,17 @@ pub struct LoaderConfig {
 impl LoaderConfig {
     /// Batches of 64, two worker threads, the last batch kept, everything else 0.
     pub fn new(pipeline: Pipeline) -> Self {
-        Self { batch_size: 64, threads: 2, prefetch: 2, drop_last: false, pipeline, seed: 0, epoch: 0, start_batch: 0 }
+        Self {
+            batch_size: 64,
+            threads: 2,
+            prefetch: 2,
+            drop_last: false,
+            pipeline,
+            seed: 0,
+            epoch: 0,
+            mixup: None,
+            start_batch: 0,
+        }
     }
 }
 
@@ -103,6 +117,9 @@ impl Loader {
     pub fn new(dataset: &Dataset, config: LoaderConfig, order: Vec<usize>) -> Result<Self, Error> {
         if config.batch_size == 0 {
             return Err(Error::Setting("a batch size of 0; it must be at least 1".into()));
+        }
+        if let Some(alpha) = config.mixup {
+            mixup::check(alpha)?;
         }
         if config.pipeline.channels() != dataset.channels() {
             let (wanted, found) = (config.pipeline.channels(), dataset.channels());
@@ -168,7 +185,11 @@ impl Plan {
         }
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let (channels, size) = (pipeline.channels(), pipeline.size());
-        Ok(Batch { indices, images, labels, channels, height: size, width: size })
+        let mut batch = Batch { indices, images, labels, channels, height: size, width: size, mixed: None };
+        if let Some(alpha) = self.config.mixup {
+            mixup::mix(&mut batch, alpha, &mut rng(*seed, Purpose::Mixup, *epoch, number as u64));
+        }
+        Ok(batch)
     }
 }
 

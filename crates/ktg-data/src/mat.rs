@@ -13,8 +13,8 @@ pub(crate) enum Value {
     Numbers(Vec<f64>),
     Text(String),
     Cells(Vec<Value>),
-    /// One map from field to value for each element.
-    Structs(Vec<BTreeMap<String, Value>>),
+    /// The values of each field, one for each element.
+    Structs(BTreeMap<String, Vec<Value>>),
     /// Something that no data set of ours has: sparse arrays, objects, functions, text of several rows.
     Other,
 }
@@ -24,8 +24,8 @@ const HEAD: usize = 128;
 const MAX_DEPTH: usize = 16;
 /// More than any list in use; a compressed variable can claim to unpack to anything.
 const MAX_UNPACKED: u64 = 32 << 20;
-/// Of a field of a struct; MATLAB's have 63 letters.
-const MAX_NAME: usize = 256;
+/// Of one array of structs; each costs memory even where there are no elements.
+const MAX_FIELDS: usize = 1000;
 
 // Data types of elements.
 const INT8: u32 = 1;
@@ -187,17 +187,21 @@ impl<'a> Reader<'a> {
         if length == 0 || names.is_empty() {
             return Ok(Value::Other);
         }
-        // Every element will hold a copy of each.
-        if length > MAX_NAME {
-            return Err("damaged: a field name of impossible length".into());
+        if names.len() / length > MAX_FIELDS {
+            return Err(format!("damaged: an array of structs with more than {MAX_FIELDS} fields"));
         }
         let name = |field: &[u8]| {
             let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
             String::from_utf8_lossy(&field[..end]).into_owned()
         };
         let names: Vec<String> = names.chunks(length).map(name).collect();
-        let mut element = || names.iter().map(|name| Ok((name.clone(), self.value(depth)?))).collect();
-        Ok(Value::Structs((0..count).map(|_| element()).collect::<Result<_, String>>()?))
+        let mut columns = vec![Vec::new(); names.len()];
+        for _ in 0..count {
+            for column in &mut columns {
+                column.push(self.value(depth)?);
+            }
+        }
+        Ok(Value::Structs(names.into_iter().zip(columns).collect()))
     }
 
     fn text(&self, kind: u32, data: &[u8]) -> Result<String, String> {

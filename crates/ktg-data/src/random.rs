@@ -17,6 +17,8 @@ pub enum Purpose {
     Split = 4,
     /// Shares of a data set (a = class).
     Subset = 5,
+    /// Mixup of one batch (a = epoch, b = number of the batch).
+    Mixup = 6,
 }
 
 /// The generator for one decision: ChaCha8 keyed with `seed`, `purpose`, `a`, `b` as four

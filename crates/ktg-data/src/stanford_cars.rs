@@ -64,7 +64,10 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
 pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<Photo>, Vec<String>), String> {
     let mut variables = mat::parse(bytes)?;
     let photos = match variables.remove("annotations") {
-        Some(Value::Structs(photos)) => photos.iter().enumerate().map(photo).collect::<Result<_, _>>()?,
+        Some(Value::Structs(fields)) => {
+            let count = fields.values().map(Vec::len).max().unwrap_or(0);
+            (0..count).map(|i| photo(i, &fields)).collect::<Result<_, _>>()?
+        }
         Some(_) => return Err("`annotations` is no array of structs".into()),
         None => Vec::new(),
     };
@@ -84,13 +87,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<Photo>, Vec<String>), String> {
     Ok((photos, names))
 }
 
-fn photo((i, fields): (usize, &BTreeMap<String, Value>)) -> Result<Photo, String> {
-    let file = ["relative_im_path", "fname"].iter().find_map(|field| fields.get(*field)?.text());
+fn photo(i: usize, fields: &BTreeMap<String, Vec<Value>>) -> Result<Photo, String> {
+    let field = |name: &str| fields.get(name)?.get(i);
+    let file = ["relative_im_path", "fname"].iter().find_map(|name| field(name)?.text());
     let file = file.ok_or_else(|| format!("annotation {i} names no file (`relative_im_path` or `fname`)"))?;
-    let class = fields.get("class").and_then(Value::index);
+    let class = field("class").and_then(Value::index);
     let class = class.ok_or_else(|| format!("annotation {i} ({file}) has no whole number as its `class`"))?;
     // The lists of the development kit are of one split each and have no such field.
-    let is_test = match fields.get("test").map(Value::index) {
+    let is_test = match field("test").map(Value::index) {
         Some(Some(test @ (0 | 1))) => test == 1,
         None if fields.contains_key("fname") => false,
         _ => return Err(format!("annotation {i} ({file}) has no `test` that is 0 or 1")),

@@ -132,3 +132,39 @@ fn wrong_settings_are_refused() {
     let colour = Pipeline::new(28, 3, vec![]).unwrap();
     assert!(error(LoaderConfig { pipeline: colour, ..good() }, vec![0]).contains("3 channel(s), data of 1"));
 }
+
+#[test]
+fn mixup_blends_samples_and_says_how() {
+    let splits = DataSource::default().open(std::path::Path::new(".")).unwrap();
+    let train = splits.train.take_per_class(4);
+    let pipeline = Transform::new(&Augment::preset(Preset::None), 28, 1).unwrap().train;
+    let batches = |mixup, threads| {
+        let config = LoaderConfig { mixup, threads, batch_size: 16, seed: 3, ..LoaderConfig::new(pipeline.clone()) };
+        Loader::new(&train, config, epoch_order(train.len(), 3, 0, true))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect::<Vec<_>>()
+    };
+    let (plain, mixed) = (batches(None, 0), batches(Some(0.4), 0));
+    assert_eq!(mixed, batches(Some(0.4), 3));
+    for (plain, mixed) in plain.iter().zip(&mixed) {
+        assert_eq!((&plain.indices, &plain.labels), (&mixed.indices, &mixed.labels));
+        let Mixed { labels, share } = mixed.mixed.as_ref().unwrap();
+        assert!((0.5..=1.0).contains(share) && plain.mixed.is_none());
+        for (i, blend) in mixed.images.chunks_exact(28 * 28).enumerate() {
+            let sample = |j: usize| &plain.images[j * 28 * 28..][..28 * 28];
+            let is_partner = |&j: &usize| {
+                let mut pairs = sample(i).iter().zip(sample(j)).zip(blend);
+                plain.labels[j] == labels[i]
+                    && pairs.all(|((a, b), c)| (share * a + (1.0 - share) * b - c).abs() < 1e-6)
+            };
+            assert!((0..plain.len()).any(|j| is_partner(&j)), "sample {i} is no blend with one of its partner's class");
+        }
+    }
+    let shares: Vec<f32> = mixed.iter().filter_map(|batch| batch.mixed.as_ref()).map(|mixed| mixed.share).collect();
+    assert!(shares.windows(2).any(|pair| pair[0] != pair[1]), "every batch has a share of its own: {shares:?}");
+    for wrong in [0.0, -1.0, 4.1, f64::NAN] {
+        let augment = Augment { mixup: Some(wrong), ..Augment::preset(Preset::Cifar) };
+        assert!(Transform::new(&augment, 28, 1).unwrap_err().to_string().contains("mixup"));
+    }
+}

@@ -219,6 +219,7 @@ impl Run {
             drop_last: true,
             seed: *seed,
             epoch,
+            mixup: self.experiment.transform.mixup,
             start_batch: self.state.batch,
             ..LoaderConfig::new(self.experiment.transform.train.clone())
         };

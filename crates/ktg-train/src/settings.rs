@@ -284,7 +284,7 @@ impl Settings {
         let (train, split, loss) = (&self.train, &self.split, &self.loss);
         let finite = |v: f64| v.is_finite() && v >= 0.0;
         let share = |v: f64| v > 0.0 && v <= 1.0;
-        let rules: [(bool, &str); 18] = [
+        let rules: [(bool, &str); 19] = [
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
@@ -300,6 +300,10 @@ impl Settings {
             (train.loader_threads <= 1024, "`train.loader_threads` is at most 1024"),
             (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
             (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),
+            (
+                train.record_steps == 0 || self.augment.mixup.is_none(),
+                "`train.record_steps` knows no `augment.mixup`; leave one of them out",
+            ),
             (
                 split.file.is_none() || split.train_share == 1.0,
                 "`split.file` names all training images, so it cannot go with a `split.train_share` below 1",

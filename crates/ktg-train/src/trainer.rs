@@ -122,13 +122,13 @@ impl Trainer {
     /// [`Error::Diverged`] if a loss is not finite; the weights are then those before the step.
     pub fn step(&mut self, mut batch: Batch, at: Moment) -> Result<StepReport, Error> {
         let n = batch.labels.len();
-        let labels: Vec<i64> = batch.labels.iter().map(|&l| i64::from(l)).collect();
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [n]), &self.device);
+        let labels = self.label_tensor(&batch.labels);
+        let mixed = batch.mixed.as_ref().map(|mixed| (self.label_tensor(&mixed.labels), mixed.share));
         let images = image_tensor(&mut batch, &self.device);
 
         let (outputs, statistics) = self.forward(&images);
         let correct = self.correct(&outputs, &labels);
-        let edges = self.edges(&outputs, &correct, &labels, at.step as f64 / at.steps as f64);
+        let edges = self.edges(&outputs, &correct, (&labels, mixed), at.step as f64 / at.steps as f64);
         let report = self.report(&edges, &correct, n, at)?;
 
         for (node, statistics) in self.nodes.iter_mut().zip(statistics) {
@@ -149,6 +149,11 @@ impl Trainer {
             self.nodes = nodes.collect();
         }
         Ok(report)
+    }
+
+    fn label_tensor(&self, labels: &[u32]) -> Tensor<1, Int> {
+        let values: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+        Tensor::from_data(TensorData::new(values, [labels.len()]), &self.device)
     }
 
     /// Outputs of the nodes that somebody needs, and what their batch norms saw. Nodes that are not trained run in
@@ -182,18 +187,22 @@ impl Trainer {
         outputs.iter().map(node).collect()
     }
 
+    /// Losses of all edges. With mixup there are the labels of the partners too, and the share of the sample's own.
     fn edges(
         &self,
         outputs: &[Option<Outputs>],
         correct: &[Option<Tensor<1>>],
-        labels: &Tensor<1, Int>,
+        (labels, mixed): (&Tensor<1, Int>, Option<(Tensor<1, Int>, f32)>),
         progress: f64,
     ) -> Vec<EdgeLoss> {
         let mut edges = Vec::new();
         for (target, own) in outputs.iter().enumerate() {
             let gate = self.graph.label_gate(target);
             if let (Some(own), false) = (own, gate.is_cut() || !self.nodes[target].plan.trained) {
-                let losses = loss::label(own, labels.clone());
+                let mut losses = loss::label(own, labels.clone());
+                if let Some((partners, share)) = &mixed {
+                    losses = losses * *share + loss::label(own, partners.clone()) * (1.0 - share);
+                }
                 // The label is always right, so the gate `correct` lets everything through (SPEC 5).
                 let loss = loss::gated_mean(gate, losses, progress, None);
                 edges.push(EdgeLoss {

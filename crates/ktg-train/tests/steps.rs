@@ -1,6 +1,6 @@
 //! Three optimiser steps of a three-node graph, learning rates and measures against PyTorch (fixtures/README.md).
 
-use ktg_data::Batch;
+use ktg_data::{Batch, Mixed};
 use ktg_graph::{Graph, Node, Transfer};
 use ktg_nn::burn::tensor::Device;
 use ktg_nn::loss::LossSettings;
@@ -44,6 +44,7 @@ fn batch(data: &StateDict, labels: &Value, k: usize) -> Batch {
         channels: images.shape[1],
         height: images.shape[2],
         width: images.shape[3],
+        mixed: None,
     }
 }
 
@@ -198,4 +199,32 @@ fn measures_are_pytorchs() {
         close("probability", pair.probability_cosine, &fixture["probability_cosine"]["pairs"][i]["value"]);
         close("map", pair.attention_cosine.unwrap(), &fixture["map_cosine"]["pairs"][i]["value"]);
     }
+}
+
+#[test]
+fn label_losses_of_mixed_samples_are_those_of_both_labels() {
+    let mut graph = Graph::new(vec![Node::new("abn-resnet-cifar-20")]);
+    graph.set_label_gate(0, "through".parse().unwrap());
+    let configs = [NetworkConfig { architecture: "abn-resnet-cifar-20".parse().unwrap(), classes: 5, channels: 3 }];
+    let loss = |labels: [u32; 4], mixed: Option<Mixed>| {
+        let batch = Batch {
+            indices: (0..4).collect(),
+            images: (0..4 * 3 * 16 * 16).map(|i| ((i * 37 % 101) as f32) / 101.0).collect(),
+            labels: labels.to_vec(),
+            channels: 3,
+            height: 16,
+            width: 16,
+            mixed,
+        };
+        let settings = SgdSettings { momentum: 0.9, weight_decay: 0.0 };
+        let mut trainer =
+            Trainer::new(&graph, &configs, &[None], 1, LossSettings::default(), settings, &Device::flex()).unwrap();
+        let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
+        trainer.step(batch, at).unwrap().nodes[0].loss.unwrap()
+    };
+    let (own, partners) = ([0, 1, 2, 3], [3, 1, 4, 0]);
+    let mixed = loss(own, Some(Mixed { labels: partners.to_vec(), share: 0.7 }));
+    let expected = 0.7 * loss(own, None) + 0.3 * loss(partners, None);
+    assert!((mixed - expected).abs() < 1e-5 * expected, "{mixed}, not {expected}");
+    assert!((loss(own, None) - loss(partners, None)).abs() > 1e-3, "the labels must matter");
 }
