@@ -175,13 +175,15 @@ impl Plan {
         let start = number * batch_size;
         let end = (start + batch_size).min(self.order.len());
         let indices = self.order[start..end].to_vec();
-        let mut images = vec![0.0; indices.len() * pipeline.values()];
-        for (&index, out) in indices.iter().zip(images.chunks_exact_mut(pipeline.values())) {
+        let mut images = Vec::with_capacity(indices.len() * pipeline.values());
+        for &index in &indices {
             let mut rng = rng(*seed, Purpose::Augment, *epoch, index as u64);
-            pipeline.apply(self.dataset.image(index)?.as_ref(), &mut rng, out).map_err(|error| match error {
-                Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),
-                other => other,
-            })?;
+            pipeline.append(self.dataset.image(index)?.as_ref(), &mut rng, &mut images).map_err(
+                |error| match error {
+                    Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),
+                    other => other,
+                },
+            )?;
         }
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let (channels, size) = (pipeline.channels(), pipeline.size());

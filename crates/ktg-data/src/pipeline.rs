@@ -4,6 +4,7 @@ use crate::crop::{CropBox, random_resized_crop_box};
 use crate::policy::{AugmentationSpace, color_jitter};
 use crate::random::{below, uniform};
 use crate::{Error, Image, Step};
+use ktg_kernels::{ChannelScale, Kernels};
 use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
 
@@ -17,8 +18,8 @@ pub struct Pipeline {
     size: usize,
     channels: usize,
     steps: Vec<Step>,
-    /// For each channel, what each 8-bit value becomes.
-    values: Vec<[f32; 256]>,
+    /// What becomes of the 8-bit values of each channel at the end.
+    scales: Vec<ChannelScale>,
 }
 
 impl Pipeline {
@@ -64,9 +65,8 @@ impl Pipeline {
                 }
             }
         }
-        let value = |v: usize, m: f32, s: f32| (v as f32 / 255.0 - m) / s;
-        let values = mean.iter().zip(&std).map(|(&m, &s)| std::array::from_fn(|v| value(v, m, s))).collect();
-        Ok(Self { size, channels, steps, values })
+        let scales = mean.into_iter().zip(std).map(|(mean, std)| ChannelScale { mean, std }).collect();
+        Ok(Self { size, channels, steps, scales })
     }
 
     /// Side of the result in pixels.
@@ -91,13 +91,25 @@ impl Pipeline {
     /// If the image has other channels, does not come out at the size, or `out` is not
     /// [`values`](Self::values) long.
     pub fn apply(&self, image: &Image, rng: &mut ChaCha8Rng, out: &mut [f32]) -> Result<(), Error> {
-        if image.channels != self.channels || out.len() != self.values() {
+        if out.len() != self.values() {
+            let (wanted, found) = (self.values(), out.len());
+            return Err(Error::Setting(format!("augmentation gives {wanted} values, but {found} were asked for")));
+        }
+        let mut values = Vec::with_capacity(self.values());
+        self.append(image, rng, &mut values)?;
+        out.copy_from_slice(&values);
+        Ok(())
+    }
+
+    /// As [`apply`](Self::apply), but appends the values to `out`.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn append(&self, image: &Image, rng: &mut ChaCha8Rng, out: &mut Vec<f32>) -> Result<(), Error> {
+        if image.channels != self.channels {
+            let (wanted, found) = (self.channels, image.channels);
             return Err(Error::Setting(format!(
-                "augmentation for {} channel(s) and {} values was given an image of {} channel(s) and {} values",
-                self.channels,
-                self.values(),
-                image.channels,
-                out.len()
+                "augmentation for {wanted} channel(s) was given an image of {found} channel(s)"
             )));
         }
         let mut image = Cow::Borrowed(image);
@@ -115,32 +127,9 @@ impl Pipeline {
                 image.width, image.height, self.size, self.size
             )));
         }
-        match &self.values[..] {
-            [grey] => write_planes([grey], &image.pixels, self.size, mirrored, out),
-            [red, green, blue] => write_planes([red, green, blue], &image.pixels, self.size, mirrored, out),
-            _ => unreachable!("`new` allows 1 and 3 channels"),
-        }
-        Ok(())
-    }
-}
-
-/// Writes interleaved 8-bit values as one plane a channel, through a table each. In one pass over the pixels, because
-/// one pass a channel takes three times as long.
-fn write_planes<const N: usize>(tables: [&[f32; 256]; N], pixels: &[u8], side: usize, mirrored: bool, out: &mut [f32]) {
-    let (pixels, _) = pixels.as_chunks::<N>();
-    let mut planes = out.chunks_exact_mut(side * side);
-    let mut planes: [&mut [f32]; N] = std::array::from_fn(|_| planes.next().unwrap_or_default());
-    for (y, row) in pixels.chunks_exact(side).enumerate() {
-        let mut rows = planes.each_mut().map(|plane| &mut plane[y * side..][..side]);
-        let mut write = |x: usize, pixel: &[u8; N]| {
-            for c in 0..N {
-                rows[c][x] = tables[c][usize::from(pixel[c])];
-            }
-        };
-        match mirrored {
-            false => row.iter().enumerate().for_each(|(x, pixel)| write(x, pixel)),
-            true => row.iter().rev().enumerate().for_each(|(x, pixel)| write(x, pixel)),
-        }
+        let pixels = &image.pixels;
+        let appended = Kernels::new().append_planes(pixels, self.size, &self.scales, mirrored, out);
+        appended.map_err(|error| Error::Setting(format!("augmentation: {error}")))
     }
 }
 

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use walkdir::WalkDir;
 
+type SetNumbers = (&'static str, &'static str, &'static str, [usize; 3], [usize; 3]);
+
 /// Name of the source, its miniature, the folder that the official archive makes (if any), and the
 /// official and the miniature's numbers of classes, training images and test images.
-const SETS: [(&str, &str, &str, [usize; 3], [usize; 3]); 6] = [
+const SETS: [SetNumbers; 6] = [
     ("stanford-dogs", "stanford-dogs", "", [120, 12_000, 8_580], [8, 16, 8]),
     ("stanford-cars", "stanford-cars", "", [196, 8_144, 8_041], [4, 8, 4]),
     ("stanford-cars", "stanford-cars-devkit", "stanford_cars", [196, 8_144, 8_041], [4, 8, 4]),

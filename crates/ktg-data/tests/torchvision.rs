@@ -300,16 +300,13 @@ fn files_of_all_kinds_are_decoded_as_by_pillow() {
         if is_wrong {
             wrong.push(name.clone());
         }
-        match DIFFERENT.iter().find(|(other, _)| *other == name).map(|(_, how)| *how) {
-            Some(LAST_COLUMN_AND_ROW) => {
-                let inside = |image: &Image| {
-                    let rows = image.pixels.chunks_exact(image.width * 3).take(image.height - 1);
-                    rows.flat_map(|row| row[..(image.width - 1) * 3].to_vec()).collect::<Vec<u8>>()
-                };
-                let (mean, max) = difference(&inside(&image), &inside(&rgb));
-                assert!(mean <= mean_limit && max <= max_limit, "{name}, inside: mean {mean}/255, max {max}/255");
-            }
-            _ => {}
+        if DIFFERENT.contains(&(name, LAST_COLUMN_AND_ROW)) {
+            let inside = |image: &Image| {
+                let rows = image.pixels.chunks_exact(image.width * 3).take(image.height - 1);
+                rows.flat_map(|row| row[..(image.width - 1) * 3].to_vec()).collect::<Vec<u8>>()
+            };
+            let (mean, max) = difference(&inside(&image), &inside(&rgb));
+            assert!(mean <= mean_limit && max <= max_limit, "{name}, inside: mean {mean}/255, max {max}/255");
         }
     }
     let mut expected = DIFFERENT.map(|(name, _)| name);

@@ -4,7 +4,7 @@ use crate::norm::{self, Affine, BackwardPass, Fused, NormGradients, Normalised, 
 use crate::sgd::{SgdStep, sgd};
 use crate::shape::{Conv2d, Features, Pool, ShapeError, check_length};
 use crate::simd::{Level, at_level};
-use crate::{direct, pool, winograd};
+use crate::{ChannelScale, bytes, direct, pool, winograd};
 
 /// All operations, at one dispatch level.
 ///
@@ -36,6 +36,23 @@ impl Kernels {
     /// The level in use.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Appends an 8-bit image of `scales.len()` channels to `out`, as one plane a channel. `pixels` are row by row, the
+    /// channels of a pixel together; `mirrored` swaps left and right. Equal, bit for bit, at all levels.
+    ///
+    /// # Errors
+    ///
+    /// If `pixels` are no whole rows of `width` pixels, or there are no channels.
+    pub fn append_planes(
+        &self,
+        pixels: &[u8],
+        width: usize,
+        scales: &[ChannelScale],
+        mirrored: bool,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ShapeError> {
+        bytes::append_planes(self.level, pixels, width, scales, mirrored, out)
     }
 
     /// Convolution of `images` with `weights`; shapes see [`Conv2d`].

@@ -14,6 +14,7 @@
 //!   implicit GEMM for all others ([`Conv2d::is_winograd`]). The largest error is below 1e-4 (Winograd) and 1e-5
 //!   (others) of the largest result, which the tests check.
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
+//! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
 //! * Max-pool, global average pool, one-pass SGD.
 //!
 //! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, or what every machine has. Work is shared by
@@ -27,6 +28,7 @@
 
 #[cfg(feature = "burn")]
 pub mod burn;
+mod bytes;
 mod direct;
 mod gemm;
 mod helpers;
@@ -45,6 +47,7 @@ mod simd;
 mod winograd;
 mod workspace;
 
+pub use bytes::ChannelScale;
 pub use kernels::Kernels;
 pub use map::{MappedFile, map_file};
 pub use memory::keep_freed_memory;
