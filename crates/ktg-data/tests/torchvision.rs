@@ -300,7 +300,7 @@ fn files_of_all_kinds_are_decoded_as_by_pillow() {
         if is_wrong {
             wrong.push(name.clone());
         }
-        if DIFFERENT.contains(&(name, LAST_COLUMN_AND_ROW)) {
+        if DIFFERENT.contains(&(name.as_str(), LAST_COLUMN_AND_ROW)) {
             let inside = |image: &Image| {
                 let rows = image.pixels.chunks_exact(image.width * 3).take(image.height - 1);
                 rows.flat_map(|row| row[..(image.width - 1) * 3].to_vec()).collect::<Vec<u8>>()

@@ -244,6 +244,7 @@ impl Settings {
         let standard = TrainSettings::default();
         settings.search = toml::Table::new();
         settings.data.root = None;
+        settings.data.file = None;
         settings.data.cache_mib = None;
         settings.train.loader_threads = standard.loader_threads;
         settings.train.checkpoint_minutes = standard.checkpoint_minutes;
