@@ -50,7 +50,7 @@ pub struct Augment {
     /// The standard deviation that goes with `mean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<Vec<f32>>,
-    /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), above 0 and at most 4. Default: none.
+    /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), 0.001 to 4. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<f64>,
     /// Own steps for training.

@@ -1,6 +1,6 @@
 //! CIFAR-10 and CIFAR-100 in their binary versions: records of label bytes and 32 x 32 pixels, plane by plane.
 
-use crate::list::read_class_names;
+use crate::list::parse_class_names;
 use crate::official::Official;
 use crate::{DataSource, Dataset, Error, Image, Splits};
 use std::path::Path;
@@ -57,8 +57,7 @@ fn open(
 ) -> Result<Splits, Error> {
     let root = official.root(settings, base, &[&parts[0][0]])?;
     let names_file = root.join(names);
-    official.read(&names_file)?;
-    let names = read_class_names(&names_file, 1)?;
+    let names = parse_class_names(&official.read(&names_file)?, &names_file, 1)?;
     let mut datasets = Vec::new();
     for (split, files) in ["train", "test"].into_iter().zip(parts) {
         let (mut all, mut classes) = (Vec::new(), Vec::new());

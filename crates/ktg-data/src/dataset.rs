@@ -5,7 +5,7 @@ use crate::pack::Pack;
 use crate::random::Purpose;
 use crate::source::Files;
 use crate::{Error, Image, order, parallel};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,9 +49,6 @@ enum Images {
     },
     Memory(Vec<Arc<Image>>),
 }
-
-/// The most bad images that [`Dataset::check`] names.
-const NAMED_BAD_IMAGES: usize = 10;
 
 impl Dataset {
     /// A data set of images that are in memory already.
@@ -171,7 +168,7 @@ impl Dataset {
         match &self.store.images {
             Images::Files { paths, root, .. } => {
                 let path = &paths[self.positions[i]];
-                path.strip_prefix(root).unwrap_or(path).display().to_string()
+                plain_name(path.strip_prefix(root).unwrap_or(path))
             }
             _ => self.name_of(i),
         }
@@ -197,6 +194,31 @@ impl Dataset {
                 cache.offer(position, &image);
                 Ok(image)
             }
+        }
+    }
+
+    /// Image `i`; one of a pack only if its pixels match their checksum.
+    pub(crate) fn checked_image(&self, i: usize) -> Result<Arc<Image>, Error> {
+        if let Images::Packed { pack, first } = &self.store.images {
+            pack.check(first + self.positions[i])?;
+        }
+        self.image(i)
+    }
+
+    /// Whether photos are turned and mirrored as EXIF says.
+    pub fn is_upright(&self) -> bool {
+        match &self.store.images {
+            Images::Files { upright, .. } => *upright,
+            Images::Memory(_) => false,
+            Images::Packed { pack, .. } => pack.is_upright(),
+        }
+    }
+
+    /// For a pack, a checksum that changes whenever any pixel of it does.
+    pub fn pack_checksum(&self) -> Option<u32> {
+        match &self.store.images {
+            Images::Packed { pack, .. } => Some(pack.checksum()),
+            _ => None,
         }
     }
 
@@ -265,10 +287,7 @@ impl Dataset {
     pub fn bad_images(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<BadImage> {
         let done = AtomicUsize::new(0);
         let look = |i: usize| {
-            let problem = match &self.store.images {
-                Images::Packed { pack, first } => pack.check(first + self.positions[i]).err(),
-                _ => self.image(i).err(),
-            };
+            let problem = self.checked_image(i).err();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, self.len());
             problem.map(|error| BadImage { index: i, name: self.short_name(i), problem: error.to_string() })
         };
@@ -284,9 +303,25 @@ impl Dataset {
         if bad.is_empty() {
             return Ok(());
         }
-        let first = bad.iter().take(NAMED_BAD_IMAGES).map(|image| image.problem.clone()).collect();
-        Err(Error::BadImages { bad: bad.len(), total: self.len(), first })
+        let problems: Vec<String> = bad.into_iter().map(|image| image.problem).collect();
+        Err(Error::bad_images(&problems, self.len()))
     }
+}
+
+/// A path as a line of text: as it is, but for one that is not UTF-8 or that a list would not give back, which is
+/// escaped as a byte string of Rust.
+fn plain_name(path: &Path) -> String {
+    if let Some(text) = path.to_str().filter(|text| !text.contains(char::is_control) && text.trim() == *text)
+        && !text.starts_with('#')
+    {
+        return text.to_string();
+    }
+    let escaped = path.as_os_str().as_encoded_bytes().escape_ascii().to_string();
+    let escaped = match escaped.strip_prefix(['#', ' ']) {
+        Some(rest) => format!("\\x{:02x}{rest}", escaped.as_bytes()[0]),
+        None => escaped,
+    };
+    escaped.strip_suffix(' ').map(|rest| format!("{rest}\\x20")).unwrap_or(escaped)
 }
 
 /// An image that cannot be used.

@@ -99,6 +99,11 @@ impl Error {
         Self::File { path: path.to_path_buf(), problem: problem.into() }
     }
 
+    pub(crate) fn bad_images(problems: &[String], total: usize) -> Self {
+        const NAMED: usize = 10;
+        Self::BadImages { bad: problems.len(), total, first: problems.iter().take(NAMED).cloned().collect() }
+    }
+
     pub(crate) fn image(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Image { name: name.into(), problem: problem.into() }
     }

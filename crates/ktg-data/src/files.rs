@@ -21,6 +21,7 @@ impl NewFile {
         let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
+        let mut tries = 0;
         let file = loop {
             let file = File::options().read(true).write(true).create(true).truncate(false).open(&temporary)?;
             match file.try_lock() {
@@ -31,7 +32,9 @@ impl NewFile {
                 }
             }
             // Between opening and locking, another writer may have given this very file its name.
-            if is_at(&file, &temporary)? {
+            // (File systems that cannot tell files apart are not asked forever.)
+            tries += 1;
+            if is_at(&file, &temporary)? || tries == 100 {
                 break file;
             }
         };

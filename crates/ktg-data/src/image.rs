@@ -14,6 +14,9 @@ pub const MAX_PIXELS: u64 = 64 * 1024 * 1024;
 /// Larger files are refused before they are read; pixels of 16-bit RGBA, as many as there may be, take half a GiB.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
+/// Narrower images would become enormous when their shorter side is enlarged.
+const MAX_RATIO: u32 = 200;
+
 /// An 8-bit image of 1 (grey) or 3 (red, green, blue) channels.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
@@ -106,6 +109,10 @@ impl Image {
         if pixels == 0 || pixels > MAX_PIXELS {
             let limit = MAX_PIXELS / 1_000_000;
             return Err(format!("{width} x {height} pixels, between 1 pixel and {limit} megapixels are possible"));
+        }
+        let (shorter, longer) = (width.min(height), width.max(height));
+        if longer / shorter > MAX_RATIO {
+            return Err(format!("{width} x {height} pixels; one side can be at most {MAX_RATIO} times the other"));
         }
         let orientation = if upright { decoder.orientation().map_err(explain)? } else { Orientation::NoTransforms };
         let mut image = DynamicImage::from_decoder(decoder).map_err(explain)?;

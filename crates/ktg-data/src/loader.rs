@@ -53,7 +53,7 @@ pub struct LoaderConfig {
     pub seed: u64,
     /// Epoch, which the augmentation depends on.
     pub epoch: u64,
-    /// Parameter of mixup, above 0 and at most 4: samples are blended in shares from Beta(alpha, alpha). Default: no mixup.
+    /// Parameter of mixup, 0.001 to 4: samples are blended in shares from Beta(alpha, alpha). Default: no mixup.
     pub mixup: Option<f64>,
     /// Number of the first batch to yield (to go on in the middle of an epoch).
     pub start_batch: usize,

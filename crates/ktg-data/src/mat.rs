@@ -236,7 +236,7 @@ impl<'a> Reader<'a> {
 }
 
 impl Value {
-    /// The text of a char array. An empty one counts, whatever its class.
+    /// The text of a char array.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

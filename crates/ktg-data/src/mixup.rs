@@ -17,12 +17,15 @@ pub struct Mixed {
 /// The largest parameter: beyond it the shares are close to one half, and drawing them takes long.
 pub(crate) const MAX_ALPHA: f64 = 4.0;
 
+/// Below it nearly every share is 1.
+pub(crate) const MIN_ALPHA: f64 = 1e-3;
+
 /// Checks the parameter of the distribution of shares.
 pub(crate) fn check(alpha: f64) -> Result<(), Error> {
-    match alpha > 0.0 && alpha <= MAX_ALPHA {
+    match (MIN_ALPHA..=MAX_ALPHA).contains(&alpha) {
         true => Ok(()),
         false => Err(Error::Setting(format!(
-            "augmentation: mixup = {alpha}; it must be above 0 and at most {MAX_ALPHA} (leave it out for no mixup)"
+            "augmentation: mixup = {alpha}; it must be {MIN_ALPHA} to {MAX_ALPHA} (leave it out for no mixup)"
         ))),
     }
 }

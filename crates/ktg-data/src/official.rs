@@ -33,7 +33,7 @@ pub(crate) fn label(number: usize, classes: usize) -> Result<u32, String> {
 pub(crate) type Labelled = Vec<(PathBuf, u32)>;
 
 impl Official {
-    /// The folder that holds the layout. `mark` is a file or folder that must be in it.
+    /// The folder that holds the layout. One of `marks`, files or folders, must be in it.
     pub fn root(&self, settings: &DataSource, base: &Path, marks: &[&str]) -> Result<PathBuf, Error> {
         let root = settings.root_path(base)?;
         if root.is_file() {

@@ -16,7 +16,7 @@ use crate::{CropBox, DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, para
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(crate) struct Description {
     source: String,
     /// The shorter side that larger images were reduced to.
     short_side: Option<usize>,
+    /// Whether photos were turned as EXIF says.
+    upright: bool,
     classes: Vec<String>,
     channels: usize,
     /// Names and numbers of images of the splits, in the order of the index.
@@ -76,7 +78,8 @@ pub struct PackSummary {
 /// `threads` threads (0: one a processor); a few images a thread are in memory at a time.
 ///
 /// # Errors
-/// The first image that cannot be used; a file that cannot be written. Then there is no new file, and an old one stays.
+/// [`Error::BadImages`] names the images that cannot be used; a file that cannot be written, or one of that name that is no
+/// pack. Then there is no new file, and an old one stays.
 pub fn pack(
     splits: &Splits,
     source: &str,
@@ -89,15 +92,33 @@ pub fn pack(
     let all: Vec<(&Dataset, usize)> =
         parts.iter().flat_map(|(_, part)| (0..part.len()).map(move |i| (*part, i))).collect();
     let write = |source: io::Error| Error::write(path, source);
+    let mut start = Vec::new();
+    if let Ok(old) = File::open(path)
+        && !path.is_dir()
+        && old.take(MAGIC.len() as u64).read_to_end(&mut start).is_ok()
+        && !start.is_empty()
+        && start != MAGIC
+    {
+        return Err(Error::file(path, "is there already and no pack; choose another name"));
+    }
     let mut new = NewFile::create(path).map_err(write)?;
     let mut out = BufWriter::new(new.file());
     out.write_all(&[0; HEAD]).map_err(write)?;
-    let (mut place, mut entries, mut names) = (HEAD as u64, Vec::new(), Vec::new());
+    let (mut place, mut done, mut entries, mut names) = (HEAD as u64, 0, Vec::new(), Vec::new());
     let at_once = 4 * if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
+    let mut bad = Vec::new();
     for chunk in all.chunks(at_once) {
         let decoded = parallel::map(chunk.len(), threads, |i| reduced(chunk[i].0, chunk[i].1, short_side));
         for ((dataset, i), image) in chunk.iter().zip(decoded) {
-            let image = image?;
+            // After a bad image nothing is written any more, but all others are named, too.
+            let image = match image {
+                Ok(image) if bad.is_empty() => image,
+                Ok(_) => continue,
+                Err(error) => {
+                    bad.push(error.to_string());
+                    continue;
+                }
+            };
             let checksum = crc32fast::hash(&image.pixels);
             let (width, height) = (image.width as u32, image.height as u32);
             entries.push(Entry { place, width, height, label: dataset.label(*i), checksum });
@@ -108,11 +129,16 @@ pub fn pack(
             out.write_all(&[0; ALIGNMENT as usize][..padding as usize]).map_err(write)?;
             place += padding;
         }
-        progress(entries.len(), all.len());
+        done += chunk.len();
+        progress(done, all.len());
+    }
+    if !bad.is_empty() {
+        return Err(Error::bad_images(&bad, all.len()));
     }
     let description = Description {
         source: source.into(),
         short_side,
+        upright: splits.train.is_upright(),
         classes: splits.train.class_names().to_vec(),
         channels: splits.train.channels(),
         splits: parts.iter().map(|(name, part)| (name.to_string(), part.len())).collect(),
@@ -131,7 +157,7 @@ pub fn pack(
 }
 
 fn reduced(dataset: &Dataset, i: usize, short_side: Option<usize>) -> Result<Arc<Image>, Error> {
-    let image = dataset.image(i)?;
+    let image = dataset.checked_image(i)?;
     let (width, height) = (image.width, image.height);
     let Some(side) = short_side.filter(|&side| side < width.min(height)) else { return Ok(image) };
     let longer = side * width.max(height) / width.min(height);
@@ -159,6 +185,10 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         return Err(Error::Setting("the data source \"pack\" needs `file`, which `ktg data pack` wrote".into()));
     };
     let path = base.join(file);
+    // Opening a pipe would wait for a writer.
+    if !std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?.is_file() {
+        return Err(Error::file(&path, "not a regular file"));
+    }
     let opened = File::open(&path).map_err(|source| Error::read(&path, source))?;
     let mapped = ktg_kernels::map_file(&opened).map_err(|source| Error::read(&path, source))?;
     let bytes = Bytes::from_owner(mapped);
@@ -174,7 +204,10 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let mut take = |wanted: &str| datasets.iter().position(|(split, _)| *split == wanted).map(|i| datasets.remove(i).1);
     match (take("train"), take("test"), take("val")) {
         (Some(train), Some(test), val) if !train.is_empty() && !test.is_empty() => {
-            Splits::from_parts([train, test].into_iter().chain(val).collect(), Vec::new())
+            let splits = Splits::from_parts([train, test].into_iter().chain(val).collect(), Vec::new())?;
+            let Description { source, short_side, .. } = &pack.description;
+            let side = short_side.map(|side| format!(", shorter side {side} px at most")).unwrap_or_default();
+            Ok(Splits { origin: Some(format!("packed from {source}{side}")), ..splits })
         }
         _ => Err(Error::file(&pack.path, "has no training or no test images; make it anew with `ktg data pack`")),
     }
@@ -241,6 +274,15 @@ impl Pack {
 
     pub fn channels(&self) -> usize {
         self.description.channels
+    }
+
+    pub fn is_upright(&self) -> bool {
+        self.description.upright
+    }
+
+    /// Of the index, which has the checksums of all pixels, and the description.
+    pub fn checksum(&self) -> u32 {
+        u32_at(&self.bytes, 12)
     }
 
     pub fn name(&self, i: usize) -> &str {

@@ -50,20 +50,32 @@ impl SplitFile {
         Ok(split)
     }
 
+    /// The content of its file.
+    ///
+    /// # Errors
+    /// If it cannot be put into JSON, which no name prevents.
+    pub fn to_json(&self) -> Result<String, Error> {
+        let text = serde_json::to_string_pretty(self);
+        Ok(text.map_err(|error| Error::Setting(format!("the split: {error}")))? + "\n")
+    }
+
     /// Writes the split, or nothing.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or there is one of that name that is no split.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let text = serde_json::to_string_pretty(self).map_err(|error| Error::file(path, error.to_string()))?;
-        write_atomically(path, (text + "\n").as_bytes()).map_err(|source| Error::write(path, source))
+        if path.exists() && Self::read(path).is_err() {
+            return Err(Error::file(path, "is there already and no split; choose another name"));
+        }
+        write_atomically(path, self.to_json()?.as_bytes()).map_err(|source| Error::write(path, source))
     }
 
-    /// The two parts of a data set: to train on, and to judge by. `path` is where the split was read from.
+    /// The two parts of a data set: to train on, and to judge by. `path` is where the split was read from; the images
+    /// `skipped` may be missing in the data set.
     ///
     /// # Errors
     /// If an image of the data set is in neither part or in both, or the split names images that are not there.
-    pub fn apply(&self, train: &Dataset, path: &Path) -> Result<(Dataset, Dataset), Error> {
+    pub fn apply(&self, train: &Dataset, path: &Path, skipped: &[String]) -> Result<(Dataset, Dataset), Error> {
         // A list may name an image several times.
         let mut places = HashMap::<String, Vec<usize>>::new();
         for i in (0..train.len()).rev() {
@@ -73,6 +85,9 @@ impl SplitFile {
             let mut indices = Vec::new();
             for name in names {
                 let Some(i) = places.get_mut(name).and_then(Vec::pop) else {
+                    if skipped.contains(name) {
+                        continue;
+                    }
                     let problem = "is in it twice, or is no training image; make the split anew with `ktg data split`";
                     return Err(Error::file(path, format!("{name} {problem}")));
                 };

@@ -16,8 +16,8 @@ pub struct MappedFile(memmap2::Mmap);
 /// # Errors
 /// If the file cannot be mapped, for example because it is a directory.
 pub fn map_file(file: &File) -> io::Result<MappedFile> {
-    // SAFETY: the mapping is read-only and private to this handle. What the compiler may not see is bytes that change
-    // under it; the files that are mapped here come into being by a rename of a complete file and are never written
+    // SAFETY: the mapping is read-only and lives as long as the handle. What the compiler may not see is bytes that
+    // change under it; the files that are mapped here come into being by a rename of a complete file and are never written
     // again, which the documentation demands of callers. No process can prevent another from breaking that.
     let map = unsafe { memmap2::Mmap::map(file)? };
     Ok(MappedFile(map))

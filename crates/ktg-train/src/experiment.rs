@@ -7,12 +7,12 @@ use ktg_graph::{Document, Graph, Node, presets};
 use ktg_nn::{Architecture, NetworkConfig};
 
 use crate::checkpoint;
-use crate::saved::{SKIPPED, SPLIT};
+use crate::saved::{DataFile, SKIPPED, SPLIT};
 use crate::{Error, EvaluateOn, GraphSettings, Settings};
 
 /// A run that can start: what `Settings` stand for.
 pub struct Experiment {
-    /// The settings, with paths that hold from anywhere.
+    /// The settings, with paths that hold from anywhere; those of `skip` and `split.file` start at the run directory.
     pub settings: Settings,
     /// The graph. Pretrained weights have names made of their content (`pretrained/SHA256.safetensors`), so that equal graphs have equal
     /// hashes wherever their weights lie.
@@ -137,6 +137,14 @@ impl Experiment {
         })
     }
 
+    /// A text that differs where the images differ that are trained on or judged by.
+    pub fn data_fingerprint(&self) -> String {
+        let DataFile { train_fingerprint, evaluation_fingerprint, pack, .. } =
+            DataFile::of(&self.train, &self.evaluation);
+        let pack = pack.map(|checksum| format!(" pack {checksum:08x}")).unwrap_or_default();
+        format!("{train_fingerprint} {evaluation_fingerprint}{pack}")
+    }
+
     /// Whether a graph's networks exist and its attention edges join maps of the same size.
     pub fn fits(&self, graph: &Graph) -> bool {
         network_configs(graph, None, self.settings.side, self.train.classes(), self.train.channels()).is_ok()
@@ -178,24 +186,22 @@ pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error>
 fn split_data(settings: &Settings, base: &Path, splits: Splits) -> Result<Data, Error> {
     let warnings = splits.warnings.clone();
     let split = &settings.split;
-    let (mut train, mut split_file) = (splits.train, None);
+    let mut train = splits.train;
+    let split_path = base.join(split.file.as_deref().unwrap_or(Path::new("")));
+    let split_file = split.file.as_ref().map(|_| SplitFile::read(&split_path)).transpose()?;
     if split.train_share < 1.0 {
         train = train.fraction(split.train_share, split.seed)?;
     }
-    let evaluation = match split.evaluate_on {
-        EvaluateOn::Test => splits.test,
-        EvaluateOn::Val => splits.val.ok_or_else(|| {
+    let evaluation = match (split.evaluate_on, &split_file) {
+        (EvaluateOn::Test, _) => splits.test,
+        (EvaluateOn::Val, _) => splits.val.ok_or_else(|| {
             Error::Setting("`split.evaluate_on` is `val`, but the data has no validation images".to_owned())
         })?,
-        EvaluateOn::SearchSplit if split.file.is_some() => {
-            let path = base.join(split.file.as_deref().unwrap_or(Path::new("")));
-            let file = SplitFile::read(&path)?;
-            let (first, second) = file.apply(&train, &path)?;
-            (train, split_file) = (first, Some(file));
-            second
-        }
-        EvaluateOn::SearchSplit => {
-            let (first, second) = train.split(split.search_share, split.seed);
+        (EvaluateOn::SearchSplit, file) => {
+            let (first, second) = match file {
+                Some(file) => file.apply(&train, &split_path, &splits.skipped)?,
+                None => train.split(split.search_share, split.seed),
+            };
             train = first;
             second
         }

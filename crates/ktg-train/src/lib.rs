@@ -6,6 +6,7 @@
 //! | file | content |
 //! | --- | --- |
 //! | `settings.toml`, `graph.toml` | the effective settings and the graph |
+//! | `skipped.txt`, `split.json` | images that are left out, and the search split, where there are such files |
 //! | `data.json` | class names, and a fingerprint of the training images |
 //! | `pretrained/` | copies of the nodes' pretrained weights, if any |
 //! | `metrics.jsonl` | losses of nodes and edges per logged step, training and evaluation measures per epoch |

@@ -115,7 +115,7 @@ pub fn epochs(experiment: &Experiment, directory: &Path) -> Result<Vec<EpochRepo
 /// Makes sure that the run in `directory` is that of `experiment`.
 fn check_same(experiment: &Experiment, directory: &Path) -> Result<(), Error> {
     let settings = &experiment.settings;
-    let data = DataFile::of(&experiment.train);
+    let data = DataFile::of(&experiment.train, &experiment.evaluation);
     let same = Document::read(&directory.join(GRAPH))?.graph == experiment.graph
         && Settings::read(&directory.join(SETTINGS))?.decisive() == run_settings(settings).decisive()
         && DataFile::read(directory)? == data;
@@ -148,7 +148,7 @@ pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) 
     }
     let run = Run::new(Experiment::open(Settings::read(&settings)?, directory)?, directory)?;
     if run.data != DataFile::read(directory)? {
-        let reason = "its training images are not those it was started with; put them back, or train anew elsewhere";
+        let reason = "its images are not those it was started with; put them back, or train anew elsewhere";
         return Err(Error::run(directory, reason));
     }
     run.train(stop, observer)

@@ -32,6 +32,15 @@ pub(crate) struct DataFile {
     pub train_images: usize,
     /// SHA-256 over the names and labels of all training images, in order.
     pub train_fingerprint: String,
+    /// The same of the images that the run is judged by.
+    #[serde(default)]
+    pub evaluation_fingerprint: String,
+    /// For a pack, its checksum: other pixels are other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<u32>,
+    /// Whether photos are turned as EXIF says.
+    #[serde(default)]
+    pub upright: bool,
 }
 
 impl DataFile {
@@ -41,15 +50,20 @@ impl DataFile {
         serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
     }
 
-    /// Of a training set.
-    pub fn of(train: &Dataset) -> Self {
-        let line = |i: usize| format!("{}\t{}\n", train.short_name(i), train.label(i));
-        let names: String = (0..train.len()).map(line).collect();
+    /// Of the images that a run trains on and is judged by.
+    pub fn of(train: &Dataset, evaluation: &Dataset) -> Self {
+        let fingerprint = |data: &Dataset| {
+            let line = |i: usize| format!("{}\t{}\n", data.short_name(i), data.label(i));
+            checkpoint::checksum((0..data.len()).map(line).collect::<String>().as_bytes())
+        };
         Self {
             classes: train.class_names().to_vec(),
             channels: train.channels(),
             train_images: train.len(),
-            train_fingerprint: checkpoint::checksum(names.as_bytes()),
+            train_fingerprint: fingerprint(train),
+            evaluation_fingerprint: fingerprint(evaluation),
+            pack: train.pack_checksum(),
+            upright: train.is_upright(),
         }
     }
 }
@@ -66,6 +80,8 @@ pub struct SavedRun {
     pub classes: Vec<String>,
     /// Channels of the networks' input.
     pub channels: usize,
+    /// Whether photos are turned as EXIF says.
+    pub upright: bool,
     /// What happens to images.
     pub transform: Transform,
     /// The checkpoint that the weights come from.
@@ -129,6 +145,7 @@ impl SavedRun {
             graph: document.graph,
             classes: data.classes,
             channels: data.channels,
+            upright: data.upright,
             transform,
             checkpoint,
             warnings,
@@ -165,7 +182,8 @@ impl SavedRun {
 
     /// What the networks see in an image file.
     pub fn predict(&self, path: &Path) -> Result<Prediction, Error> {
-        self.predict_image(&Image::open(path, self.channels)?)
+        let open = if self.upright { Image::open_upright } else { Image::open };
+        self.predict_image(&open(path, self.channels)?)
     }
 
     /// What the networks see in an image, which must have the run's number of channels.

@@ -49,7 +49,7 @@ impl Run {
             settings.train.sgd(),
             &device,
         )?;
-        let data = DataFile::of(&experiment.train);
+        let data = DataFile::of(&experiment.train, &experiment.evaluation);
         let decisive = [
             run_settings(settings).decisive().to_toml()?,
             experiment.graph.to_toml(),
@@ -73,7 +73,7 @@ impl Run {
             write_atomically(&directory.join(SKIPPED), (skipped.join("\n") + "\n").as_bytes())?;
         }
         if let Some(split) = split {
-            split.write(&directory.join(SPLIT))?;
+            write_atomically(&directory.join(SPLIT), split.to_json()?.as_bytes())?;
         }
         for (node, path) in self.experiment.graph.nodes().iter().zip(&self.experiment.pretrained) {
             if let (Some(name), Some(path)) = (&node.pretrained, path) {

@@ -238,13 +238,19 @@ impl Settings {
     }
 
     /// The same settings without those that change no result (and may be changed between two parts of a run): where the
-    /// data lies, loader threads, checkpoints, cache, what is searched.
+    /// data lies, loader threads, checkpoints, cache, what is searched. Which images are used is told by their fingerprints.
     pub fn decisive(&self) -> Self {
         let mut settings = self.clone();
         let standard = TrainSettings::default();
         settings.search = toml::Table::new();
         settings.data.root = None;
         settings.data.file = None;
+        // What is left out and how the rest is split is in the fingerprints of the images.
+        settings.data.skip = None;
+        if settings.split.file.take().is_some() {
+            let standard = SplitSettings::default();
+            (settings.split.search_share, settings.split.seed) = (standard.search_share, standard.seed);
+        }
         settings.data.cache_mib = None;
         settings.train.loader_threads = standard.loader_threads;
         settings.train.checkpoint_minutes = standard.checkpoint_minutes;

@@ -208,7 +208,7 @@ fn a_run_whose_settings_or_graph_were_changed_is_not_continued() {
         assert!(message.contains("it belongs to other settings, another graph or other data"), "{message}");
     }
     let message = refused("settings.toml", "train_share = 0.02", "train_share = 0.04");
-    assert!(message.contains("its training images are not those it was started with"), "{message}");
+    assert!(message.contains("its images are not those it was started with"), "{message}");
     // Settings that change no result may be changed.
     let path = directory.join("settings.toml");
     let text = fs::read_to_string(&path).unwrap();

@@ -321,7 +321,7 @@ pub struct EvalArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum DataCommand {
-    /// Say what the data is: classes, images, their sizes; decodes nothing
+    /// Say what the data is: classes and images of each part; decodes nothing
     Info {
         #[command(flatten)]
         data: DataArgs,
@@ -362,6 +362,8 @@ Examples:
         split_seed: Option<u64>,
     },
     /// Write decoded images to one file that is mapped into memory, so that epochs do not decode them again
+    ///
+    /// A pack in use must not be written over (cp, rsync --inplace): replace it by `ktg data pack`, or by mv.
     #[command(after_help = "\
 Example:
   ktg data pack photos.toml --short-side 256 --out photos.pack
@@ -397,7 +399,8 @@ pub struct DataArgs {
     /// Folder that the data lies in, instead of the experiment file's
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Any setting by its name in the experiment file, such as data.classes=names.txt; may be repeated
+    /// Any setting by its name in the experiment file, such as data.classes=names.txt (paths start at the experiment file);
+    /// may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

@@ -1,16 +1,17 @@
 //! `ktg data`
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ktg_data::{BadImage, DataSource, Dataset, SOURCES, SplitFile, Splits, write_atomically};
-use ktg_train::Settings;
+use ktg_data::{BadImage, DataSource, Dataset, SOURCES, SplitFile, Splits};
+use ktg_train::{Settings, write_atomically};
 use serde::Serialize;
 
-use crate::args::{DataArgs, DataCommand};
+use crate::args::{DataArgs, DataCommand, SettingFlags};
 use crate::error::CliError;
 use crate::output::{note, print, print_json, table};
 use crate::progress::seconds;
@@ -44,7 +45,7 @@ pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
                 (None, Some(read)) => read,
                 (None, None) => return Err(CliError::Other("give a file with --out or --read".to_owned())),
             };
-            print(&describe_split(&SplitFile::read(file)?, &splits.train, file)?)?;
+            print(&describe_split(&SplitFile::read(file)?, &splits, file)?)?;
             Ok(ExitCode::SUCCESS)
         }
         DataCommand::Pack { data, out, short_side, skip_bad } => {
@@ -65,7 +66,8 @@ struct Opened {
 }
 
 fn open(args: &DataArgs) -> Result<Opened, CliError> {
-    let (mut settings, base) = read_settings(args.experiment.as_deref(), &Default::default())?;
+    let flags = SettingFlags { set: args.set.clone(), ..SettingFlags::default() };
+    let (mut settings, base) = read_settings(args.experiment.as_deref(), &flags)?;
     if let Some(source) = &args.source {
         settings.data.source = source.clone();
     }
@@ -73,12 +75,6 @@ fn open(args: &DataArgs) -> Result<Opened, CliError> {
         // A path on the command line starts where the user is, not where the experiment file is.
         let here = std::path::absolute(root).map_err(|e| CliError::Other(format!("--root {}: {e}", root.display())))?;
         settings.data.root = Some(here);
-    }
-    for pair in &args.set {
-        let Some((key, value)) = pair.split_once('=') else {
-            return Err(CliError::Other(format!("`--set {pair}` is not of the form KEY=VALUE")));
-        };
-        settings = settings.with(key.trim(), value.trim())?;
     }
     let splits = settings.data.open(&base)?;
     for warning in &splits.warnings {
@@ -122,6 +118,11 @@ fn names(bad: &[BadImage]) -> Vec<String> {
 fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: bool) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let bad = bad_images(splits);
+    if let Some(path) = skip_list {
+        // With those that are left out already, so that a list can be brought up to date.
+        let text: String = splits.skipped.iter().cloned().chain(names(&bad)).map(|name| name + "\n").collect();
+        write_atomically(path, text.as_bytes())?;
+    }
     let summary = Summary::of(&settings.data, splits, Some(&bad));
     if json {
         print_json(&summary)?;
@@ -134,27 +135,26 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
         }
         let all: usize = splits.named().map(|(_, part)| part.len()).sum();
         let time = seconds(started.elapsed());
+        let advice = match skip_list {
+            Some(path) => format!("their names are in {}, for `skip` in the table [data]", path.display()),
+            None => "repair or remove them, or see --skip-list".to_owned(),
+        };
         print(&match bad.len() {
             0 => format!("all {all} images can be used ({time})"),
-            n => format!("{n} of {all} images cannot be used ({time}); repair or remove them, or see --skip-list"),
+            n => format!("{n} of {all} images cannot be used ({time}); {advice}"),
         })?;
-    }
-    if let Some(path) = skip_list {
-        let text: String = names(&bad).into_iter().map(|name| name + "\n").collect();
-        write_atomically(path, text.as_bytes())
-            .map_err(|e| CliError::Other(format!("cannot write {}: {e}", path.display())))?;
     }
     Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn describe_split(split: &SplitFile, train: &Dataset, file: &Path) -> Result<String, CliError> {
-    let (first, second) = split.apply(train, file)?;
+fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<String, CliError> {
+    let (first, second) = split.apply(&splits.train, file, &splits.skipped)?;
     let least = |part: &Dataset| counts(part).into_iter().min().unwrap_or(0);
     Ok(format!(
         "{}: of {} training images, {} to train on (at least {} a class), {} to judge by (at least {} a class); share \
          {}, seed {}",
         file.display(),
-        train.len(),
+        splits.train.len(),
         first.len(),
         least(&first),
         second.len(),
@@ -174,13 +174,14 @@ fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) ->
     });
     bar.finish_and_clear();
     let written = written?;
+    let file = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
     print(&format!(
         "{} images in {} ({:.1} MB, {}); use it with [data] source = \"pack\", file = \"{}\"",
         written.images,
         out.display(),
         written.bytes as f64 / 1e6,
         seconds(started.elapsed()),
-        out.display()
+        file.display()
     ))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -193,6 +194,11 @@ struct Summary {
     channels: usize,
     splits: Vec<Part>,
     warnings: Vec<String>,
+    /// Names of the images that are left out.
+    skipped: Vec<String>,
+    /// What a pack was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
     #[serde(skip)]
     class_names: Vec<String>,
 }
@@ -221,10 +227,11 @@ impl Summary {
         let class_names = splits.train.class_names().to_vec();
         let part = |(name, dataset): (&'static str, &Dataset)| {
             let counts = counts(dataset);
-            let names: std::collections::HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
-            let bad = bad.map(|bad| bad.iter().filter(|image| names.contains(&image.name)));
-            let bad = bad
-                .map(|bad| bad.map(|image| Bad { name: image.name.clone(), problem: image.problem.clone() }).collect());
+            let bad = bad.map(|bad| {
+                let names: HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
+                let own = bad.iter().filter(|image| names.contains(&image.name));
+                own.map(|image| Bad { name: image.name.clone(), problem: image.problem.clone() }).collect()
+            });
             let per_class = class_names.iter().cloned().zip(counts.iter().map(|&n| n.into())).collect();
             Part { name, images: dataset.len(), per_class, bad, counts }
         };
@@ -234,6 +241,8 @@ impl Summary {
             channels: splits.train.channels(),
             splits: splits.named().map(part).collect(),
             warnings: splits.warnings.clone(),
+            skipped: splits.skipped.clone(),
+            origin: splits.origin.clone(),
             class_names,
         }
     }
@@ -241,6 +250,7 @@ impl Summary {
     fn text(&self) -> String {
         let help = SOURCES.iter().find(|source| source.name == self.source).map_or("", |source| source.help);
         let colours = if self.channels == 1 { "grey" } else { "colour" };
+        let help = self.origin.as_deref().unwrap_or(help);
         let mut text = format!("{} ({help})\n{} classes, {colours}", self.source, self.classes);
         for Part { name, images, counts, .. } in &self.splits {
             let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));

@@ -10,7 +10,7 @@ use indicatif::MultiProgress;
 use ktg_nn::Architecture;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
-use ktg_train::{EvaluateOn, Settings};
+use ktg_train::{EvaluateOn, Experiment};
 use serde_json::{Value as Json, json};
 
 use crate::args::SearchArgs;
@@ -59,6 +59,9 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     let progress = Progress::among(&bars, "search");
     let template = train::open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
     drop(progress);
+    for warning in &template.warnings {
+        notice(&format!("warning: {warning}"));
+    }
     let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
     let worker = WorkerSettings {
         heartbeat,
@@ -124,7 +127,7 @@ impl Search {
     pub fn run(&self, mut objective: Trials, stop: &AtomicBool, say: &mut dyn FnMut(&str)) -> Result<bool, CliError> {
         let space = Space::new(objective.template.written_graph(), &self.settings)?;
         let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
-        let setup = setup(&objective.template.settings, &self.settings)?;
+        let setup = setup(&objective.template, &self.settings)?;
         let mut log = Log { started: Instant::now(), best: None, trials: self.worker.trials, say };
         let mut tell = |event: Event| log.event(&event);
         let mut worker = Worker::new(
@@ -152,8 +155,8 @@ impl Search {
 }
 
 /// What must be the same for all workers of a study, as its attributes.
-fn setup(settings: &Settings, search: &SearchSettings) -> Result<[(&'static str, Json); 2], CliError> {
-    let mut decisive = settings.decisive();
+fn setup(template: &Experiment, search: &SearchSettings) -> Result<[(&'static str, Json); 3], CliError> {
+    let mut decisive = template.settings.decisive();
     // The nodes are in the search space.
     decisive.graph = ktg_train::GraphSettings::default();
     let SearchSettings { pruner, min_resource, reduction_factor, min_early_stopping_rate, .. } = search;
@@ -164,7 +167,8 @@ fn setup(settings: &Settings, search: &SearchSettings) -> Result<[(&'static str,
              min_early_stopping_rate {min_early_stopping_rate}"
         ),
     };
-    Ok([("experiment", json!(decisive.to_toml()?)), ("pruner", json!(pruner))])
+    let images = json!(template.data_fingerprint());
+    Ok([("experiment", json!(decisive.to_toml()?)), ("images", images), ("pruner", json!(pruner))])
 }
 
 /// Tells a person what a worker does, a line for every trial.

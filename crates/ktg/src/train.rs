@@ -99,7 +99,8 @@ pub fn left_out(bad: &[BadImage], mut line: impl FnMut(&str)) {
         line(&format!("left out: {}", image.problem));
     }
     if !bad.is_empty() {
-        line(&format!("{} images are left out", bad.len()));
+        let count = if bad.len() == 1 { "1 image is".to_owned() } else { format!("{} images are", bad.len()) };
+        line(&format!("{count} left out"));
     }
 }
 

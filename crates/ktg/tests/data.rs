@@ -98,7 +98,7 @@ fn bad_images_stop_training_unless_they_are_skipped() {
 
     let output = ktg(here, &["train", "photos.toml", "--out", "run", "--skip-bad"]);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && text.contains("left out: ") && text.contains("1 images are left out"), "{text}");
+    assert!(output.status.success() && text.contains("left out: ") && text.contains("1 image is left out"), "{text}");
     assert_eq!(fs::read_to_string(here.join("run/skipped.txt")).unwrap(), "train/cat/03.bmp\n");
     // The run knows what it left out, also when it goes on and when it is judged.
     let result = fs::read(here.join("run/result.json")).unwrap();
@@ -183,4 +183,99 @@ fn mixup_and_policies_train() {
     assert_eq!(metrics(here, "a"), metrics(here, "b"));
     let text = bad(here, &["train", "photos.toml", "--out", "c", "--record-steps", "1"]);
     assert!(text.contains("augment.mixup"), "{text}");
+}
+
+#[test]
+fn what_is_left_out_stays_left_out() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(here);
+    let broken = here.join("photos/train/cat/03.bmp");
+    fs::write(&broken, "").unwrap();
+    let check = ["data", "check", "photos.toml", "--skip-list", "skip.txt"];
+    assert_eq!(ktg(here, &check).status.code(), Some(1));
+    // Brought up to date: what was left out before is still in the list.
+    fs::write(here.join("photos/train/cat/04.bmp"), "").unwrap();
+    let again = [&check[..], &["--set", "data.skip=skip.txt"]].concat();
+    let said = String::from_utf8(ktg(here, &again).stdout).unwrap();
+    assert!(said.contains("their names are in skip.txt"), "{said}");
+    assert_eq!(fs::read_to_string(here.join("skip.txt")).unwrap(), "train/cat/03.bmp\ntrain/cat/04.bmp\n");
+
+    // An interrupted run goes on when the files that it left out have been deleted meanwhile.
+    let flags = ["--skip-bad", "--set", "train.epochs=400", "--set", "train.evaluate_every=0"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
+    command.current_dir(here).args(["train", "photos.toml", "--out", "run"]).args(flags);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    while !fs::read_dir(here.join("run/checkpoints")).is_ok_and(|mut entries| entries.next().is_some()) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before its first checkpoint");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!here.join("run/result.json").exists(), "it was to be interrupted");
+    fs::remove_file(&broken).unwrap();
+    good(here, &["train", "--resume", "run"]);
+    // Without an image that the run was trained on, it is another run.
+    fs::remove_file(here.join("run/result.json")).unwrap();
+    fs::remove_file(here.join("photos/test/dog/00.bmp")).unwrap();
+    let text = bad(here, &["train", "--resume", "run"]);
+    assert!(text.contains("its images are not those it was started with"), "{text}");
+}
+
+#[test]
+fn a_pack_of_other_pixels_is_other_data() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(here);
+    let pack = ["data", "pack", "photos.toml", "--out", "photos.pack"];
+    good(here, &pack);
+    let train = ["train", "photos.toml", "--out", "run", "--set", "data.source=pack", "--set", "data.file=photos.pack"];
+    let text = fs::read_to_string(here.join("photos.toml")).unwrap().replace("root = \"photos\"\n", "");
+    fs::write(here.join("packed.toml"), text).unwrap();
+    good(here, &train.map(|argument| if argument == "photos.toml" { "packed.toml" } else { argument }));
+    fs::remove_file(here.join("run/result.json")).unwrap();
+    good(here, &["train", "--resume", "run"]);
+    good(here, &[&pack[..], &["--short-side", "9"]].concat());
+    assert!(
+        good(here, &["data", "info", "packed.toml", "--set", "data.source=pack", "--set", "data.file=photos.pack"])
+            .contains("packed from folder, shorter side 9 px at most")
+    );
+    fs::remove_file(here.join("run/result.json")).unwrap();
+    assert!(bad(here, &["train", "--resume", "run"]).contains("its images are not those"));
+    // Nothing but a pack is replaced by a pack, nothing but a split by a split.
+    assert!(bad(here, &["data", "pack", "photos.toml", "--out", "packed.toml"]).contains("no pack"));
+    assert!(bad(here, &["data", "split", "photos.toml", "--out", "photos.toml"]).contains("no split"));
+    // A damaged pack does not become a sound one by packing it again.
+    let mut bytes = fs::read(here.join("photos.pack")).unwrap();
+    bytes[100] ^= 1;
+    fs::write(here.join("photos.pack"), &bytes).unwrap();
+    let from_pack = ["data", "pack", "--source", "pack", "--set", "data.file=photos.pack", "--out", "second.pack"];
+    assert!(bad(here, &from_pack).contains("its pixels are damaged"));
+}
+
+#[test]
+fn workers_of_a_study_have_the_same_images() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(here);
+    fs::write(here.join("photos/train/cat/03.bmp"), "").unwrap();
+    good(here, &["data", "split", "photos.toml", "--out", "split.json"]);
+    let search = |split: &str, trials: &str| {
+        let file = format!("split.file={split}");
+        let flags = ["--sampler", "random", "--pruner", "none", "--skip-bad", "--no-wait", "--set"];
+        let start = ["search", "photos.toml", "--study", "s", "--trials", trials];
+        ktg(here, &[&start[..], &flags[..], &[file.as_str()]].concat())
+    };
+    // The split has an image that is left out.
+    let output = search("split.json", "2");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && text.contains("1 image is left out"), "{text}");
+    let runs: Vec<_> = fs::read_dir(here.join("s.runs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(runs.iter().any(|run| run.join("split.json").exists() && run.join("skipped.txt").exists()), "{runs:?}");
+    // Another split is another study.
+    assert!(search("split.json", "3").status.success());
+    good(here, &["data", "split", "photos.toml", "--out", "other.json", "--split-seed", "1"]);
+    let output = search("other.json", "4");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("images"), "{text}");
 }

@@ -1,0 +1,106 @@
+//! The parts of a data set, and leaving images out of them.
+
+use crate::list::text_of;
+use crate::source::{missing_classes, some};
+use crate::{BadImage, Dataset, Error};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// The parts of an opened data set. All have the same classes and channels.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    /// For training (and, split again, for the search).
+    pub train: Dataset,
+    /// For choosing settings, if the data has such a part.
+    pub val: Option<Dataset>,
+    /// For the final measurement only.
+    pub test: Dataset,
+    /// What a person should know although it is no error, one sentence each.
+    pub warnings: Vec<String>,
+    /// Short names of images that were left out.
+    pub skipped: Vec<String>,
+    /// For a pack: what it was made of, for people.
+    pub origin: Option<String>,
+}
+
+impl Splits {
+    /// From the data sets in the order of [`DataSource::parts`].
+    pub(crate) fn from_parts(datasets: Vec<Dataset>, mut warnings: Vec<String>) -> Result<Self, Error> {
+        let mut datasets = datasets.into_iter();
+        let (Some(train), Some(test)) = (datasets.next(), datasets.next()) else {
+            return Err(Error::Setting("a data source must have a training and a test part".into()));
+        };
+        let missing = missing_classes(&test);
+        if !missing.is_empty() {
+            warnings.push(format!("no test image of {}: the accuracy says nothing about them", some(&missing)));
+        }
+        Ok(Self { train, test, val: datasets.next(), warnings, skipped: Vec::new(), origin: None })
+    }
+
+    /// The parts with their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
+        [("train", &self.train), ("test", &self.test)].into_iter().chain(self.val.as_ref().map(|val| ("val", val)))
+    }
+
+    /// The images that cannot be used, of all parts; see [`Dataset::bad_images`].
+    pub fn bad_images(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Vec<BadImage> {
+        let all = self.named().map(|(_, part)| part.len()).sum();
+        let mut before = 0;
+        let mut bad = Vec::new();
+        for (_, part) in self.named() {
+            bad.extend(part.bad_images(threads, &|done, _| progress(before + done, all)));
+            before += part.len();
+        }
+        bad
+    }
+
+    /// The same without the images of the given [short names](Dataset::short_name).
+    ///
+    /// # Errors
+    /// If a class loses all its training images, or a part all its images.
+    pub fn without(mut self, names: &[String]) -> Result<Self, Error> {
+        let out: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let before = missing_classes(&self.test);
+        let mut skipped = Vec::new();
+        let keep = |dataset: &Dataset, skipped: &mut Vec<String>| {
+            let names = (0..dataset.len()).map(|i| (i, dataset.short_name(i)));
+            let (left_out, kept): (Vec<_>, Vec<_>) = names.partition(|(_, name)| out.contains(name.as_str()));
+            skipped.extend(left_out.into_iter().map(|(_, name)| name));
+            dataset.subset(&kept.into_iter().map(|(i, _)| i).collect::<Vec<_>>())
+        };
+        let (train, test) = (keep(&self.train, &mut skipped), keep(&self.test, &mut skipped));
+        let val = self.val.as_ref().map(|val| keep(val, &mut skipped));
+        let missing = missing_classes(&train);
+        if !missing.is_empty() {
+            let what = some(&missing);
+            return Err(Error::Setting(format!(
+                "without the images to leave out, no training image of {what} is left"
+            )));
+        }
+        if test.is_empty() || val.as_ref().is_some_and(Dataset::is_empty) {
+            let part = if test.is_empty() { "test" } else { "val" };
+            return Err(Error::Setting(format!("without the images to leave out, no {part} image is left")));
+        }
+        self.skipped.extend(skipped);
+        let emptied: Vec<String> = missing_classes(&test).into_iter().filter(|c| !before.contains(c)).collect();
+        if !emptied.is_empty() {
+            self.warnings.push(format!("without the images to leave out, no test image of {} is left", some(&emptied)));
+        }
+        Ok(Self { train, test, val, ..self })
+    }
+
+    /// The same without the images that a file lists.
+    pub(crate) fn without_listed(self, file: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
+        let text = text_of(&bytes).map_err(|(line, problem)| Error::line(file, line, problem))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let names: Vec<String> = lines.map(str::to_string).collect();
+        let mut splits = self.without(&names)?;
+        let skipped: HashSet<&String> = splits.skipped.iter().collect();
+        let unknown = names.iter().filter(|name| !skipped.contains(name)).count();
+        if unknown > 0 {
+            splits.warnings.push(format!("{unknown} of the images that {} lists are not in the data", file.display()));
+        }
+        Ok(splits)
+    }
+}
