@@ -147,6 +147,16 @@ fn mixup_blends_samples_and_says_how() {
     };
     let (plain, mixed) = (batches(None, 0), batches(Some(0.4), 0));
     assert_eq!(mixed, batches(Some(0.4), 3));
+    // Going on in the middle of an epoch.
+    let config = LoaderConfig {
+        mixup: Some(0.4),
+        start_batch: 1,
+        batch_size: 16,
+        seed: 3,
+        ..LoaderConfig::new(pipeline.clone())
+    };
+    let rest = Loader::new(&train, config, epoch_order(train.len(), 3, 0, true)).unwrap();
+    assert_eq!(mixed[1..], rest.map(Result::unwrap).collect::<Vec<_>>());
     for (plain, mixed) in plain.iter().zip(&mixed) {
         assert_eq!((&plain.indices, &plain.labels), (&mixed.indices, &mixed.labels));
         let Mixed { labels, share } = mixed.mixed.as_ref().unwrap();
@@ -163,7 +173,7 @@ fn mixup_blends_samples_and_says_how() {
     }
     let shares: Vec<f32> = mixed.iter().filter_map(|batch| batch.mixed.as_ref()).map(|mixed| mixed.share).collect();
     assert!(shares.windows(2).any(|pair| pair[0] != pair[1]), "every batch has a share of its own: {shares:?}");
-    for wrong in [0.0, -1.0, 4.1, f64::NAN] {
+    for wrong in [0.0, -1.0, 4.1, 1e-310, f64::NAN] {
         let augment = Augment { mixup: Some(wrong), ..Augment::preset(Preset::Cifar) };
         assert!(Transform::new(&augment, 28, 1).unwrap_err().to_string().contains("mixup"));
     }
