@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// Several images cannot be used (from [`Dataset::check`](crate::Dataset::check)).
     #[error(
-        "{bad} of {total} images cannot be used; repair them or take them out of the data set:\n  {}{}",
+        "{bad} of {total} images cannot be used; repair them, take them out of the data set, or use --skip-bad:\n  {}{}",
         first.join("\n  "),
         if *bad > first.len() { "\n  ..." } else { "" }
     )]

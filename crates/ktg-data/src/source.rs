@@ -240,7 +240,9 @@ impl DataSource {
 
     /// Where the root folder should be.
     pub(crate) fn root_path(&self, base: &Path) -> Result<PathBuf, Error> {
-        self.root.as_ref().map(|root| base.join(root)).ok_or_else(|| {
+        // Without a `.` in the middle, which `.` as root would put into every name.
+        let place = |root| base.join(root).components().collect();
+        self.root.as_ref().map(place).ok_or_else(|| {
             Error::Setting(format!(
                 "the data source \"{}\" needs `root`, the folder that the data lies in",
                 self.source
