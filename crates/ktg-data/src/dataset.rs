@@ -309,11 +309,14 @@ impl Dataset {
 }
 
 /// A path as a line of text: as it is, but for one that is not UTF-8 or that a list would not give back, which is
-/// escaped as a byte string of Rust.
+/// escaped as a byte string of Rust; and so is one with a backslash, lest it be taken for an escaped one (on Windows it
+/// separates folders).
 fn plain_name(path: &Path) -> String {
-    if let Some(text) = path.to_str().filter(|text| !text.contains(char::is_control) && text.trim() == *text)
-        && !text.starts_with('#')
-    {
+    let is_plain = |text: &&str| {
+        let escapes = |c: char| c.is_control() || (c == '\\' && !cfg!(windows));
+        !text.contains(escapes) && text.trim() == *text && !text.starts_with(['#', '\u{FEFF}'])
+    };
+    if let Some(text) = path.to_str().filter(is_plain) {
         return text.to_string();
     }
     let escaped = path.as_os_str().as_encoded_bytes().escape_ascii().to_string();

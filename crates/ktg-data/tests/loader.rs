@@ -148,15 +148,20 @@ fn mixup_blends_samples_and_says_how() {
     let (plain, mixed) = (batches(None, 0), batches(Some(0.4), 0));
     assert_eq!(mixed, batches(Some(0.4), 3));
     // Going on in the middle of an epoch.
-    let config = LoaderConfig {
-        mixup: Some(0.4),
-        start_batch: 1,
-        batch_size: 16,
-        seed: 3,
-        ..LoaderConfig::new(pipeline.clone())
-    };
-    let rest = Loader::new(&train, config, epoch_order(train.len(), 3, 0, true)).unwrap();
-    assert_eq!(mixed[1..], rest.map(Result::unwrap).collect::<Vec<_>>());
+    for (start_batch, threads) in (0..=mixed.len() + 1).flat_map(|start| [(start, 0), (start, 3)]) {
+        let mixup = Some(0.4);
+        let config = LoaderConfig {
+            mixup,
+            threads,
+            start_batch,
+            batch_size: 16,
+            seed: 3,
+            ..LoaderConfig::new(pipeline.clone())
+        };
+        let rest = Loader::new(&train, config, epoch_order(train.len(), 3, 0, true)).unwrap();
+        let rest: Vec<_> = rest.map(Result::unwrap).collect();
+        assert_eq!(rest, mixed[start_batch.min(mixed.len())..], "{threads} threads from batch {start_batch}");
+    }
     for (plain, mixed) in plain.iter().zip(&mixed) {
         assert_eq!((&plain.indices, &plain.labels), (&mixed.indices, &mixed.labels));
         let Mixed { labels, share } = mixed.mixed.as_ref().unwrap();

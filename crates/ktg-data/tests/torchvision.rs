@@ -253,11 +253,11 @@ fn formats() -> Vec<Format> {
     formats
 }
 
-/// Files that become something else than in Pillow, why, and the largest mean and difference in 1/255 that they have. All
-/// others keep to the limits.
+/// Files that become something else than in Pillow, why, and the largest mean and difference in 1/255 that they have.
+/// All others keep to the limits.
 const DIFFERENT: [(&str, &str, (f64, u8)); 11] = [
-    // Both enlarge colour planes with a triangle filter. At an edge that fills no block, libjpeg repeats the last value,
-    // while zune-jpeg goes on with the block's rest, which is whatever the encoder put there.
+    // Both enlarge colour planes with a triangle filter. At an edge that fills no block, libjpeg repeats the last
+    // value, while zune-jpeg goes on with the block's rest, which is whatever the encoder put there.
     ("4:2:2 24 x 18.jpg", LAST_COLUMN_AND_ROW, (0.5, 32)),
     ("4:2:0 24 x 18.jpg", LAST_COLUMN_AND_ROW, (0.6, 13)),
     ("4:4:0 34 x 28.jpg", LAST_COLUMN_AND_ROW, (0.4, 27)),

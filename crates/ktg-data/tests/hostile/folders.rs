@@ -113,28 +113,3 @@ fn what_may_not_be_read_is_named() {
     fs::set_permissions(folder.path("train/dog"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_has(&error, &["cannot read", "train/dog", "denied"]);
 }
-
-#[test]
-fn a_list_of_images_to_leave_out_gives_all_names_back() {
-    let folder = Folder::with_classes();
-    let names: [&[u8]; 6] =
-        [b"line\nend.png", b"#1.png", b" blank.png", b"tail.png ", b"same-\xFF.png", b"\xC3\xA9.png"];
-    for name in names {
-        fs::write(folder.path("train/cat").join(not_utf8(name)), "").unwrap();
-    }
-    // Looks like one of them, and is sound.
-    let sound = fs::read_dir(folder.path("train/cat")).unwrap().map(|entry| entry.unwrap().path());
-    let sound = sound.into_iter().find(|path| fs::metadata(path).unwrap().len() > 0).unwrap();
-    fs::copy(sound, folder.path("train/cat").join(not_utf8(b"same-\xFE.png"))).unwrap();
-
-    let splits = folder.open(&folders()).unwrap();
-    let bad: Vec<String> = splits.bad_images(1, &|_, _| {}).into_iter().map(|image| image.name).collect();
-    // A file without a known ending is no image of a folder.
-    assert_eq!(bad.len(), 5, "{bad:?}");
-    folder.write("skip.txt", bad.join("\n"));
-    let skipping = DataSource { skip: Some("skip.txt".into()), ..folders() };
-    let rest = folder.open(&skipping).unwrap();
-    assert_eq!(rest.skipped.len(), 5, "{:?}", rest.skipped);
-    assert_eq!(rest.train.len(), splits.train.len() - 5);
-    assert!(rest.bad_images(1, &|_, _| {}).is_empty());
-}

@@ -18,6 +18,7 @@ mod files;
 mod folders;
 mod images;
 mod lists;
+mod names;
 mod packs;
 mod splits;
 
