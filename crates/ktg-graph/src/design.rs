@@ -89,6 +89,18 @@ impl Design {
         !matches!(self, Design::ProbabilityCloser | Design::ProbabilityApart)
     }
 
+    /// The same knowledge in the other direction.
+    pub fn flipped(self) -> Design {
+        match self {
+            Design::ProbabilityCloser => Design::ProbabilityApart,
+            Design::ProbabilityApart => Design::ProbabilityCloser,
+            Design::AttentionCloser => Design::AttentionApart,
+            Design::AttentionApart => Design::AttentionCloser,
+            Design::BothCloser => Design::BothApart,
+            Design::BothApart => Design::BothCloser,
+        }
+    }
+
     /// Whether the loss brings closer or pushes apart.
     pub fn direction(self) -> Direction {
         match self {

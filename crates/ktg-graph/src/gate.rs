@@ -29,7 +29,6 @@ struct Row {
     name: &'static str,
     /// Its number in the hashed encoding of graphs; never reuse or change one.
     code: u8,
-    colour: &'static str,
     depends_on_correctness: bool,
     is_cut: bool,
     weight: fn(progress: f64, source_correct: bool) -> f64,
@@ -39,31 +38,19 @@ impl Gate {
     /// All gates, in the order in which they are listed for people.
     pub const ALL: [Gate; 4] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct];
 
-    /// A new gate is a variant, its row here and its place in [`Gate::ALL`]; nothing else in the
-    /// crate matches on gates. The colours are apart for colour-blind readers too and dark enough
-    /// for text on white.
+    /// A new gate is a variant, its row here, its place in [`Gate::ALL`] and its colour in
+    /// `draw/palette.rs`; nothing else in the crate matches on gates.
     fn row(self) -> Row {
         match self {
-            Gate::Through => Row {
-                name: "through",
-                code: 1,
-                colour: "#0060a8",
-                depends_on_correctness: false,
-                is_cut: false,
-                weight: |_, _| 1.0,
-            },
-            Gate::Cutoff => Row {
-                name: "cutoff",
-                code: 2,
-                colour: "#9a9a9a",
-                depends_on_correctness: false,
-                is_cut: true,
-                weight: |_, _| 0.0,
-            },
+            Gate::Through => {
+                Row { name: "through", code: 1, depends_on_correctness: false, is_cut: false, weight: |_, _| 1.0 }
+            }
+            Gate::Cutoff => {
+                Row { name: "cutoff", code: 2, depends_on_correctness: false, is_cut: true, weight: |_, _| 0.0 }
+            }
             Gate::Linear => Row {
                 name: "linear",
                 code: 3,
-                colour: "#c25e00",
                 depends_on_correctness: false,
                 is_cut: false,
                 weight: |progress, _| progress,
@@ -71,7 +58,6 @@ impl Gate {
             Gate::Correct => Row {
                 name: "correct",
                 code: 4,
-                colour: "#00805a",
                 depends_on_correctness: true,
                 is_cut: false,
                 weight: |_, source_correct| f64::from(u8::from(source_correct)),
@@ -101,11 +87,6 @@ impl Gate {
     /// Whether the weight is always 0, so that the edge might as well not exist.
     pub fn is_cut(self) -> bool {
         self.row().is_cut
-    }
-
-    /// The colour of edges with this gate in pictures, as `#rrggbb`.
-    pub fn colour(self) -> &'static str {
-        self.row().colour
     }
 
     /// The gate that a label edge with this gate amounts to: the label is always correct, so a gate

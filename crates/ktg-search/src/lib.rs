@@ -6,6 +6,7 @@
 //!
 //! This crate never trains: the objective is a trait.
 
+pub mod analysis;
 mod error;
 mod history;
 mod objective;
@@ -21,4 +22,5 @@ pub use error::Error;
 pub use objective::{Ended, Objective, Task};
 pub use settings::{EdgeChoice, EdgeSettings, PrunerKind, SamplerKind, SearchSettings};
 pub use space::{Genes, Parameter, Space};
-pub use worker::{Event, Origin, Outcome, REASON, RUN, SPACE, Worker, WorkerSettings};
+pub use storage::WORKER;
+pub use worker::{Event, Origin, Outcome, REASON, RUN, SEED, SPACE, TARGET, Worker, WorkerSettings};

@@ -13,6 +13,8 @@ pub struct Task<'a> {
     pub number: i64,
     /// The graph to judge.
     pub graph: &'a Graph,
+    /// The seed to train it with, if whoever enqueued it asked for one (user attribute `seed`).
+    pub seed: Option<u64>,
     /// Where its run is kept. If there is one already, of this or of another worker, the trial goes on with it.
     pub directory: &'a Path,
     /// The last step that was reported, 0 if none was: later ones are reported, even if they were computed before.

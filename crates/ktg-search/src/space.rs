@@ -198,6 +198,36 @@ impl Space {
         Ok(genes)
     }
 
+    /// The choices by name that make a graph. The design of an edge that the graph does not have is its first choice.
+    ///
+    /// # Errors
+    /// If the space does not hold the graph.
+    pub fn choices(&self, graph: &Graph) -> Result<serde_json::Map<String, Json>, Error> {
+        let chosen = |slot: &Slot, parameter: &Parameter| match *slot {
+            Slot::LabelGate(target) => graph.label_gate(target).name().to_owned(),
+            Slot::Architecture(node) => graph.nodes()[node].architecture.clone(),
+            Slot::Gate(source, target) => {
+                graph.transfer(source, target).map_or(Gate::Cutoff, |t| t.gate).name().to_owned()
+            }
+            Slot::Design(source, target) => match graph.transfer(source, target) {
+                Some(transfer) => transfer.design.name().to_owned(),
+                None => parameter.choices[0].clone(),
+            },
+        };
+        let foreign = || Error::Setting("the graph is not one of the search space".to_owned());
+        if graph.len() != self.nodes() {
+            return Err(foreign());
+        }
+        let choices =
+            self.slots.iter().zip(&self.parameters).map(|(slot, p)| (p.name.clone(), Json::from(chosen(slot, p))));
+        let choices: serde_json::Map<String, Json> = choices.collect();
+        let genes = self.genes(&choices)?.into_iter().collect::<Option<Genes>>().ok_or_else(foreign)?;
+        if self.graph(&genes).hash() != graph.hash() {
+            return Err(foreign());
+        }
+        Ok(choices)
+    }
+
     /// The genes without what does not matter: the design of a cut edge is `None`, and `correct` on a label edge is
     /// `through`, if that can be chosen.
     pub fn relevant(&self, genes: &[usize]) -> Vec<Option<usize>> {

@@ -17,7 +17,9 @@
 //! | `run.lock` | held by the process that works on the run |
 //! | `result.json` | the final measures; it exists when the run is finished |
 
+mod answers;
 mod checkpoint;
+mod directory;
 mod error;
 mod evaluate;
 mod experiment;
@@ -37,13 +39,15 @@ mod sgd;
 mod tensorboard;
 pub mod trainer;
 
+pub use answers::Answer;
+pub use directory::RunDirectory;
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use experiment::Experiment;
 pub use files::write_atomically;
 pub use measures::Measures;
 pub use metrics::{EdgeReport, EpochReport, NodeReport, StepReport};
-pub use overlay::overlay;
+pub use overlay::{overlay, picture};
 pub use progress::{Observer, Silent};
 pub use run::{Outcome, RunResult};
 pub use saved::{NodePrediction, Prediction, SavedRun};

@@ -226,7 +226,7 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
 }
 
 /// Cosine of two vectors; 0 if one of them is zero.
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     let length = (dot(a, a) * dot(b, b)).sqrt();
     if length > 0.0 { dot(a, b) / length } else { 0.0 }

@@ -12,11 +12,8 @@ const SMALLEST_SIDE: usize = 224;
 ///
 /// Panics if lengths do not match.
 pub fn overlay(input: &[f32], side: usize, map: &[f32], map_width: usize) -> RgbImage {
-    let channels = input.len() / (side * side);
-    assert!(matches!(channels, 1 | 3) && map.len().is_multiple_of(map_width), "an image and its map");
-    let (low, high) = range(input);
-    // Pixels in [0, 1] are shown as they are, normalised ones are stretched to it.
-    let (offset, scale) = if low >= 0.0 && high <= 1.0 { (0.0, 1.0) } else { (low, 1.0 / (high - low)) };
+    assert!(map.len().is_multiple_of(map_width), "an image and its map");
+    let pixel = pixels(input, side);
     let (map_low, map_high) = range(map);
     let map_scale = if map_high > map_low { 1.0 / (map_high - map_low) } else { 0.0 };
     let map_height = map.len() / map_width;
@@ -26,12 +23,38 @@ pub fn overlay(input: &[f32], side: usize, map: &[f32], map_width: usize) -> Rgb
         let at = |v: u32, cells: usize| (v as f32 + 0.5) / size as f32 * cells as f32 - 0.5;
         let value = bilinear(map, map_width, map_height, at(x, map_width), at(y, map_height));
         let heat = colour((value - map_low) * map_scale);
-        let pixel = (y as usize / zoom) * side + x as usize / zoom;
-        Rgb([0, 1, 2].map(|c| {
-            let grey = (input[if channels == 3 { c * side * side + pixel } else { pixel }] - offset) * scale;
-            ((0.55 * grey + 0.45 * heat[c]) * 255.0).round().clamp(0.0, 255.0) as u8
-        }))
+        let below = pixel(x as usize / zoom, y as usize / zoom);
+        Rgb([0, 1, 2].map(|c| byte(0.55 * below[c] + 0.45 * heat[c])))
     })
+}
+
+/// The input `[channels, side, side]` (1 or 3 channels) itself, magnified as in [`overlay`].
+///
+/// # Panics
+///
+/// Panics if lengths do not match.
+pub fn picture(input: &[f32], side: usize) -> RgbImage {
+    let pixel = pixels(input, side);
+    let zoom = SMALLEST_SIDE.div_ceil(side);
+    let size = (side * zoom) as u32;
+    RgbImage::from_fn(size, size, |x, y| Rgb(pixel(x as usize / zoom, y as usize / zoom).map(byte)))
+}
+
+fn byte(value: f32) -> u8 {
+    (value * 255.0).round().clamp(0.0, 255.0) as u8
+}
+
+/// Red, green and blue at a place of the input, 0 to 1.
+fn pixels(input: &[f32], side: usize) -> impl Fn(usize, usize) -> [f32; 3] {
+    let channels = input.len() / (side * side);
+    assert!(matches!(channels, 1 | 3), "an image");
+    let (low, high) = range(input);
+    // Pixels in [0, 1] are shown as they are, normalised ones are stretched to it.
+    let (offset, scale) = if low >= 0.0 && high <= 1.0 { (0.0, 1.0) } else { (low, 1.0 / (high - low)) };
+    move |x, y| {
+        let at = y * side + x;
+        [0, 1, 2].map(|c| (input[if channels == 3 { c * side * side + at } else { at }] - offset) * scale)
+    }
 }
 
 fn range(values: &[f32]) -> (f32, f32) {
@@ -67,6 +90,16 @@ mod tests {
         assert!(r > b, "{r} {b}");
         let [r, _, b] = picture.get_pixel(220, 220).0;
         assert!(b > r, "{r} {b}");
+    }
+
+    #[test]
+    fn the_input_is_shown_as_it_is() {
+        let shown = picture(&[0.0, 1.0, 0.2, 0.4], 2);
+        assert_eq!(shown.dimensions(), (224, 224));
+        assert_eq!([shown.get_pixel(111, 0).0, shown.get_pixel(112, 0).0], [[0; 3], [255; 3]]);
+        assert_eq!([shown.get_pixel(0, 223).0, shown.get_pixel(223, 223).0], [[51; 3], [102; 3]]);
+        // Normalised values are stretched.
+        assert_eq!(picture(&[-1.0, 3.0, 1.0, 1.0], 2).get_pixel(0, 223).0, [128; 3]);
     }
 
     #[test]

@@ -128,7 +128,8 @@ pub fn delete_checkpoints(directory: &Path, keep: usize) -> Result<(), Error> {
     checkpoint::delete_older(&directory.join("checkpoints"), keep)
 }
 
-fn result(directory: &Path) -> Result<Option<RunResult>, Error> {
+/// The result of the run in `directory`, if it is finished.
+pub(crate) fn result(directory: &Path) -> Result<Option<RunResult>, Error> {
     let path = directory.join(RESULT);
     if !path.exists() {
         return Ok(None);

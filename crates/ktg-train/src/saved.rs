@@ -88,8 +88,8 @@ pub struct SavedRun {
     pub checkpoint: PathBuf,
     /// A sentence about each newer checkpoint that cannot be used.
     pub warnings: Vec<String>,
-    networks: Vec<Network>,
-    device: Device,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) device: Device,
 }
 
 /// What one node sees in one image.
@@ -161,14 +161,7 @@ impl SavedRun {
 
     /// Measures on `dataset`, which must have the run's classes.
     pub fn evaluate(&self, dataset: &Dataset, progress: impl FnMut(usize, usize)) -> Result<Measures, Error> {
-        if dataset.class_names() != self.classes {
-            let reason = format!(
-                "its networks know {} classes, and the data has {} or others; judge it on data with the same classes",
-                self.classes.len(),
-                dataset.classes()
-            );
-            return Err(Error::run(&self.directory, reason));
-        }
+        self.check_classes(dataset)?;
         let train = &self.settings.train;
         let (batch, threads) = (train.evaluate_batch_size, train.loader_threads);
         let mut progress = progress;
@@ -178,6 +171,18 @@ impl SavedRun {
         };
         let measures = evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, always)?;
         measures.ok_or_else(|| Error::run(&self.directory, "judging was interrupted"))
+    }
+
+    pub(crate) fn check_classes(&self, dataset: &Dataset) -> Result<(), Error> {
+        if dataset.class_names() == self.classes {
+            return Ok(());
+        }
+        let reason = format!(
+            "its networks know {} classes, and the data has {} or others; judge it on data with the same classes",
+            self.classes.len(),
+            dataset.classes()
+        );
+        Err(Error::run(&self.directory, reason))
     }
 
     /// What the networks see in an image file.

@@ -329,15 +329,17 @@ impl Run {
     }
 }
 
+/// A line of `timing.jsonl`.
 #[derive(Serialize, Deserialize)]
-struct Timing {
+pub(crate) struct Timing {
     step: u64,
     training_seconds: f64,
     /// Of these, spent waiting for images.
     #[serde(default)]
     data_seconds: f64,
-    seconds: f64,
-    images_per_second: f64,
+    /// Of training, judging and saving.
+    pub seconds: f64,
+    pub images_per_second: f64,
 }
 
 /// The settings as the run directory has them: the graph is in a file of its own.

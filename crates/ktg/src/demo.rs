@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ktg_data::{Augment, DataSource, Image, Preset};
 use ktg_graph::{Graph, draw, presets};
+use ktg_report::compare::{Index, IndexedGroup, IndexedMethod};
+use ktg_report::report::{Options, Subject, page};
+use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, StorageUrl};
 use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings};
 use ktg_train::{EvaluateOn, Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, run};
@@ -17,10 +19,10 @@ use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::error::CliError;
-use crate::found::{Found, edges};
 use crate::methods::{Method, tables};
-use crate::names::storage_option;
+use crate::names::{shell_word, storage_option};
 use crate::output::{note, print, print_json};
+use crate::parallel::{in_parallel, pool};
 use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
 use crate::search::{Search, notices, say};
@@ -77,6 +79,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     let graphs = write_graphs(&args.out, &methods)?;
     let Some(results) = train_all(args, &methods, &stop, &bars)? else { return interrupted() };
     let overlays = draw_overlays(&args.out, &methods)?;
+    let report = write_report(args, &methods)?;
     let training: f64 = results.iter().flatten().map(|result| result.seconds).sum();
     let measures = |results: &[RunResult]| results.iter().map(|r| r.measures.clone()).collect();
     let summed: Vec<Method> =
@@ -100,6 +103,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
             },
             "graphs": graphs.display().to_string(),
             "overlays": overlays.display().to_string(),
+            "report": report.display().to_string(),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -114,6 +118,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
          ({} epochs of training in all; ensemble {:.2} % there): {}",
         found.trials, found.epochs, found.value, found.edges
     ))?;
+    print(&format!("report              {} (open it in a browser)", report.display()))?;
     print(&format!("study               ktg study show {STUDY}{}", storage_option(&storage(&args.out))))?;
     print(&format!("graph pictures      {}", graphs.display()))?;
     print(&format!("attention overlays  {}", overlays.display()))?;
@@ -170,7 +175,7 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
     let worker = || -> Result<bool, CliError> {
         let template = template.with_graph(template.written_graph().clone())?;
         let objective = Trials { template, bars: bars.clone(), notice: Arc::clone(&notice), patience: limit };
-        single_thread()?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
+        pool(1)?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
     };
     let done = in_parallel(rayon::current_num_threads(), stop, worker);
     let done = done.map_err(|error| match error {
@@ -180,10 +185,8 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
     if done.contains(&false) {
         return Ok(None);
     }
-    let found = Found::open(&search.url, STUDY)?;
-    let best = found.ranked().first().copied().cloned();
-    let best = best.ok_or_else(|| CliError::Other("no trial of the search is complete".to_owned()))?;
-    let graph = found.graph(&best)?;
+    let found = StudyRecord::read(&search.url, STUDY)?;
+    let (best, graph) = found.graph_of(None)?;
     Ok(Some(Best {
         edges: edges(&graph),
         graph,
@@ -197,29 +200,6 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
 fn elsewhere(error: &dyn std::fmt::Display, args: &DemoArgs) -> CliError {
     let out = args.out.display();
     CliError::Other(format!("{error} (for another demo than the one in {out}, give another --out, or remove {out})"))
-}
-
-/// A thread pool of its own for a run that shall not use more than one core.
-fn single_thread() -> Result<rayon::ThreadPool, CliError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    pool.map_err(|e| CliError::Other(format!("cannot start a thread: {e}")))
-}
-
-/// Runs `work` on so many threads at the same time. One failure stops all.
-fn in_parallel<T: Send>(
-    threads: usize,
-    stop: &AtomicBool,
-    work: impl Fn() -> Result<T, CliError> + Sync,
-) -> Result<Vec<T>, CliError> {
-    let careful = || work().inspect_err(|_| stop.store(true, Ordering::Relaxed));
-    std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(careful)).collect();
-        let joined = |handle: ScopedJoinHandle<_>| match handle.join() {
-            Ok(result) => result,
-            Err(_) => Err(CliError::Other("a thread broke down".to_owned())),
-        };
-        handles.into_iter().map(joined).collect()
-    })
 }
 
 /// Trains all methods with all seeds: as many runs at a time as there are threads, each on one thread, which keeps the
@@ -236,7 +216,7 @@ fn train_all(
         (1..=args.repeats).flat_map(|seed| (0..methods.len()).map(move |m| (seed, m))).collect();
     let next = AtomicUsize::new(0);
     let worker = || -> Result<Vec<(usize, RunResult)>, CliError> {
-        let pool = single_thread()?;
+        let pool = pool(1)?;
         let mut results = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let Some(&(seed, m)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
@@ -313,4 +293,38 @@ fn draw_overlays(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliEr
         }
     }
     Ok(directory)
+}
+
+/// Notes what was compared, so that `ktg report` and `ktg watch` know it, and writes the report.
+fn write_report(args: &DemoArgs, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
+    let out = &args.out;
+    let relative = |path: PathBuf| path.strip_prefix(out).map(Path::to_owned).unwrap_or(path);
+    let seeds: Vec<u64> = (1..=args.repeats).collect();
+    let group = |(name, _): &(&str, Graph)| IndexedGroup {
+        method: (*name).to_owned(),
+        data: "Fashion-MNIST".to_owned(),
+        nodes: NODES,
+        origin: match *name {
+            "Found" => format!("the best graph of the study \"{STUDY}\" in {}", storage(out)),
+            preset => format!("the preset {}", preset.to_lowercase()),
+        },
+        graph: relative(graph_file(out, name, "toml")),
+        runs: seeds.iter().map(|seed| relative(run_directory(out, name, *seed))).collect(),
+    };
+    let index = Index {
+        command: format!("ktg demo --out {}", shell_word(&out.display().to_string())),
+        plan: String::new(),
+        baseline: methods[0].0.to_owned(),
+        methods: methods.iter().map(|(name, _)| IndexedMethod { name: (*name).to_owned(), thesis: None }).collect(),
+        data_sets: vec!["Fashion-MNIST".to_owned()],
+        nodes: vec![NODES],
+        groups: methods.iter().map(group).collect(),
+        seeds,
+    };
+    index.write(out)?;
+    let subjects = [Subject::Comparison(out.clone()), Subject::Study(storage(out), STUDY.to_owned())];
+    let options = Options { images: OVERLAY_IMAGES, judge: true, top: 6, progress: &|_| {} };
+    let report = out.join("report.html");
+    crate::report::write(&page(&subjects, Some("The demo: three networks that teach each other"), &options)?, &report)?;
+    Ok(report)
 }

@@ -14,6 +14,12 @@ pub enum CliError {
     /// From a graph file.
     #[error(transparent)]
     Graph(#[from] ktg_graph::Error),
+    /// From tables, figures and reports.
+    #[error(transparent)]
+    Report(#[from] ktg_report::Error),
+    /// From drawing.
+    #[error(transparent)]
+    Figure(#[from] ktg_figures::Error),
     /// From data.
     #[error(transparent)]
     Data(#[from] ktg_data::Error),

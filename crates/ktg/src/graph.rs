@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use ktg_figures::png::png;
 use ktg_graph::{Document, Graph, draw, import_authors_config, presets};
 use ktg_nn::Architecture;
 use ktg_train::write_atomically;
@@ -10,6 +11,9 @@ use ktg_train::write_atomically;
 use crate::args::{GraphCommand, OutputArgs};
 use crate::error::CliError;
 use crate::output::{print, table};
+
+/// Pixels of a PNG for each of the SVG's.
+const PIXELS: f32 = 2.0;
 
 pub fn run(command: &GraphCommand) -> Result<ExitCode, CliError> {
     match command {
@@ -33,14 +37,15 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode, CliError> {
                 None => print(draw::svg(&graph).trim_end())?,
                 Some(path) => {
                     let picture = match extension(path) {
-                        "svg" => draw::svg(&graph),
-                        "dot" | "gv" => draw::dot(&graph),
+                        "svg" => draw::svg(&graph).into_bytes(),
+                        "png" => png(&draw::svg(&graph), PIXELS)?,
+                        "dot" | "gv" => draw::dot(&graph).into_bytes(),
                         _ => {
                             let path = path.display();
-                            return Err(CliError::Other(format!("{path}: the name must end in .svg or .dot")));
+                            return Err(CliError::Other(format!("{path}: the name must end in .svg, .png or .dot")));
                         }
                     };
-                    write_atomically(path, picture.as_bytes())?;
+                    write_atomically(path, &picture)?;
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! `ktg`: ensembles of deep networks that teach each other. See `ktg --help`.
 
+mod analyse;
 mod args;
+mod compare;
 mod data;
 mod demo;
 mod error;
@@ -10,13 +12,16 @@ mod graph;
 mod methods;
 mod names;
 mod output;
+mod parallel;
 mod predict;
 mod progress;
+mod report;
 mod search;
 mod signals;
 mod study;
 mod train;
 mod trials;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -52,6 +57,10 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Data(command) => data::run(&command),
         Command::Search(args) => search::run(&args),
         Command::Study(command) => study::run(&command),
+        Command::Compare(args) => compare::run(&args),
+        Command::Analyse(args) => analyse::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Graph(command) => graph::run(&command),

@@ -13,27 +13,19 @@ use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worke
 use ktg_train::{EvaluateOn, Experiment};
 use serde_json::{Value as Json, json};
 
-use crate::args::SearchArgs;
+use crate::args::{SearchArgs, WorkerArgs};
 use crate::error::CliError;
-use crate::found::Found;
+use crate::found;
 use crate::names::file_name;
 use crate::output::{note, print};
 use crate::progress::{Progress, seconds};
 use crate::signals;
 use crate::train::{self, Check, read_settings};
 use crate::trials::Trials;
+use ktg_report::StudyRecord;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
-    let duration = |value: f64, name: &str| {
-        let valid = Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero());
-        valid.ok_or_else(|| CliError::Other(format!("`--{name} {value}` is not a time above 0")))
-    };
-    let limit = duration(args.patience, "patience")?.saturating_mul(60);
-    let (heartbeat, silence) = (duration(args.heartbeat, "heartbeat")?, duration(args.silence, "silence")?);
-    if heartbeat.checked_mul(3).is_none_or(|least| silence < least) {
-        let reason = "`--silence` must be at least three times `--heartbeat`, or a late sign of life costs a trial";
-        return Err(CliError::Other(reason.to_owned()));
-    }
+    let (worker, limit) = worker_settings(&args.worker)?;
     if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
         let reason =
             "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
@@ -64,13 +56,11 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     }
     let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
     let worker = WorkerSettings {
-        heartbeat,
-        silence,
-        retries: args.retries,
+        trials: args.trials,
+        runs: args.runs.clone().unwrap_or_else(|| default_runs(&args.study)),
         seed: args.sampler_seed,
-        wait: !args.no_wait,
         most_paused: args.max_paused,
-        ..WorkerSettings::new(args.trials, args.runs.clone().unwrap_or_else(|| default_runs(&args.study)))
+        ..worker
     };
     let search = Search { url, study: args.study.clone(), settings: search, worker, patience };
     let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
@@ -82,6 +72,22 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     }
     print(&search.conclusion()?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a worker works, but for what a study says, and how long it waits for what is away.
+pub fn worker_settings(args: &WorkerArgs) -> Result<(WorkerSettings, Duration), CliError> {
+    let duration = |value: f64, name: &str| {
+        let valid = Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero());
+        valid.ok_or_else(|| CliError::Other(format!("`--{name} {value}` is not a time above 0")))
+    };
+    let limit = duration(args.patience, "patience")?.saturating_mul(60);
+    let (heartbeat, silence) = (duration(args.heartbeat, "heartbeat")?, duration(args.silence, "silence")?);
+    if heartbeat.checked_mul(3).is_none_or(|least| silence < least) {
+        let reason = "`--silence` must be at least three times `--heartbeat`, or a late sign of life costs a trial";
+        return Err(CliError::Other(reason.to_owned()));
+    }
+    let (retries, wait) = (args.retries, !args.no_wait);
+    Ok((WorkerSettings { heartbeat, silence, retries, wait, ..WorkerSettings::new(0, "") }, limit))
 }
 
 /// The `[search]` table of the experiment file.
@@ -150,7 +156,7 @@ impl Search {
 
     /// What came of it, in words.
     pub fn conclusion(&self) -> Result<String, CliError> {
-        Ok(Found::open(&self.url, &self.study)?.in_words(&self.url))
+        Ok(found::in_words(&StudyRecord::read(&self.url, &self.study)?))
     }
 }
 

@@ -4,23 +4,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ktg_graph::draw;
-use ktg_search::storage::{Patience, State, Storage, StorageUrl, StudySummary, Trial};
+use ktg_report::{StudyRecord, edges};
+use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
 use ktg_train::write_atomically;
 use serde_json::{Value as Json, json};
 
 use crate::args::{StorageArg, StudyCommand};
 use crate::error::CliError;
-use crate::found::{Found, edges};
+use crate::found;
 use crate::names::file_name;
 use crate::output::{print, print_json, table};
 
 pub fn run(command: &StudyCommand) -> Result<ExitCode, CliError> {
     match command {
         StudyCommand::List { storage, json } => list(&storage.url()?, *json)?,
-        StudyCommand::Show { study, storage, top, json } => show(&storage.open(study)?, &storage.url()?, *top, *json)?,
+        StudyCommand::Show { study, storage, top, json } => show(&storage.open(study)?, *top, *json)?,
         StudyCommand::Best { study, storage, top, out } => best(storage.open(study)?, *top, out.as_deref())?,
         StudyCommand::Export { study, storage, out } => export(storage.open(study)?, out.as_deref())?,
-        StudyCommand::Close { study, storage } => close(storage.open(study)?)?,
+        StudyCommand::Close { study, storage } => close(Study::open(&storage.url()?, study, false, Patience::none())?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -31,8 +32,8 @@ impl StorageArg {
         Ok(self.storage.parse()?)
     }
 
-    fn open(&self, study: &str) -> Result<Found, CliError> {
-        Found::open(&self.url()?, study)
+    fn open(&self, study: &str) -> Result<StudyRecord, CliError> {
+        Ok(StudyRecord::read(&self.url()?, study)?)
     }
 }
 
@@ -57,7 +58,7 @@ fn list(url: &StorageUrl, json: bool) -> Result<(), CliError> {
     print(&table(&rows))
 }
 
-fn show(found: &Found, url: &StorageUrl, top: usize, json: bool) -> Result<(), CliError> {
+fn show(found: &StudyRecord, top: usize, json: bool) -> Result<(), CliError> {
     if json {
         let graph =
             |trial: &&Trial| json!({"trial": trial.number, "value": trial.value, "graph": found.graph(trial).ok()});
@@ -66,13 +67,13 @@ fn show(found: &Found, url: &StorageUrl, top: usize, json: bool) -> Result<(), C
             states.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
         let best: Vec<Json> = found.ranked().iter().take(top).map(graph).collect();
         return print_json(&json!({
-            "study": found.study.name(),
+            "study": &found.name,
             "trials": found.trials.len(),
             "states": states,
             "best": best,
         }));
     }
-    print(&found.in_words(url))?;
+    print(&found::in_words(found))?;
     if let Some(space) = &found.space {
         let (parameters, combinations) = (space.parameters().len(), space.combinations());
         print(&format!(
@@ -80,16 +81,16 @@ fn show(found: &Found, url: &StorageUrl, top: usize, json: bool) -> Result<(), C
             space.nodes()
         ))?;
     }
-    if let Some(rungs) = found.rung_table() {
+    if let Some(rungs) = found::rung_table(found) {
         print(&format!("\n{rungs}"))?;
     }
-    print(&format!("\n{}", found.best_table(top)))
+    print(&format!("\n{}", found::best_table(found, top)))
 }
 
-fn best(found: Found, top: usize, out: Option<&Path>) -> Result<(), CliError> {
+fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<(), CliError> {
     let ranked = found.ranked();
     if ranked.is_empty() {
-        let name = found.study.name();
+        let name = &found.name;
         return Err(CliError::Other(format!("no trial of the study \"{name}\" is complete yet")));
     }
     let Some(directory) = out else {
@@ -98,7 +99,7 @@ fn best(found: Found, top: usize, out: Option<&Path>) -> Result<(), CliError> {
     std::fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
     for (place, trial) in ranked.into_iter().take(top).enumerate() {
         let graph = found.graph(trial)?;
-        let stem = format!("{}-{}", file_name(found.study.name()), place + 1);
+        let stem = format!("{}-{}", file_name(&found.name), place + 1);
         let path = directory.join(format!("{stem}.toml"));
         write_atomically(&path, graph.to_toml().as_bytes())?;
         write_atomically(&directory.join(format!("{stem}.svg")), draw::svg(&graph).as_bytes())?;
@@ -113,7 +114,7 @@ fn best(found: Found, top: usize, out: Option<&Path>) -> Result<(), CliError> {
     Ok(())
 }
 
-fn export(found: Found, out: Option<&Path>) -> Result<(), CliError> {
+fn export(found: StudyRecord, out: Option<&Path>) -> Result<(), CliError> {
     let format = out.map_or("csv", |path| path.extension().and_then(|e| e.to_str()).unwrap_or(""));
     let bytes = match format {
         "json" => serde_json::to_vec_pretty(&found.trials).map_err(|e| CliError::Other(e.to_string()))?,
@@ -165,10 +166,10 @@ fn csv(trials: &[Trial]) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|e| e.into_error().into())
 }
 
-fn close(mut found: Found) -> Result<(), CliError> {
+fn close(mut study: Study) -> Result<(), CliError> {
     let mut pruned = 0;
-    for trial in found.study.paused()? {
-        pruned += usize::from(found.study.prune_paused(trial.id)?);
+    for trial in study.paused()? {
+        pruned += usize::from(study.prune_paused(trial.id)?);
     }
     print(&format!("{pruned} paused trials are pruned; their checkpoints lie where their `run` attribute says"))
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 use ktg_graph::Graph;
 use ktg_search::{Ended, Objective, Task};
+use ktg_train::measures::PairMeasures;
 use ktg_train::{EpochReport, Error, Experiment, Observer, Outcome, RunResult, StepReport, run};
 use serde_json::{Value as Json, json};
 
@@ -101,7 +102,8 @@ impl Objective for Trials {
 
 impl Trials {
     fn train(&self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, Error> {
-        let experiment = self.template.with_graph(task.graph.clone())?;
+        let mut experiment = self.template.with_graph(task.graph.clone())?;
+        experiment.settings.seed = task.seed.unwrap_or(experiment.settings.seed);
         // What was computed before a worker died, but not reported.
         for epoch in run::epochs(&experiment, task.directory)? {
             let step = epoch.train.epoch as i64;
@@ -149,6 +151,16 @@ fn attributes(result: &RunResult) -> Vec<(String, Json)> {
         ("ensemble NLL".to_owned(), json!(measures.ensemble.nll)),
         ("seconds".to_owned(), json!(result.seconds)),
     ];
+    let mean = |value: fn(&PairMeasures) -> Option<f64>| {
+        let values: Option<Vec<f64>> = measures.pairs.iter().map(value).collect();
+        values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let diversity = [
+        ("disagreement", mean(|pair| Some(pair.disagreement))),
+        ("probability cosine", mean(|pair| Some(pair.probability_cosine))),
+        ("attention cosine", mean(|pair| pair.attention_cosine)),
+    ];
+    attributes.extend(diversity.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
     for (m, node) in measures.nodes.iter().enumerate() {
         attributes.push((format!("node {}", m + 1), json!(node.top1)));
     }

@@ -87,7 +87,9 @@ fn mistakes_are_one_sentence_with_file_and_line() {
     assert!(bad(here, &["train", "--out", "run", "--set", "data.source=folder"]).contains("root"));
     assert!(bad(here, &["train", "--resume", "nowhere"]).contains("there is no run in it"));
     assert!(bad(here, &["eval", "nowhere"]).contains("there is no run in it"));
-    assert!(bad(here, &["graph", "draw", "dml:3", "-o", "x.png"]).contains(".svg or .dot"));
+    assert!(bad(here, &["graph", "draw", "dml:3", "-o", "x.jpg"]).contains(".svg, .png or .dot"));
+    good(here, &["graph", "draw", "dml:3", "-o", "x.png"]);
+    assert!(std::fs::read(here.join("x.png")).unwrap().starts_with(b"\x89PNG"));
     assert!(!here.join("run").exists() && !here.join("nowhere").exists());
 }
 

@@ -1,23 +1,28 @@
 //! Graphs in the language of Graphviz.
 
-use super::{ENSEMBLE_COLOUR, MEAN_COLOUR, NODE_COLOUR, remark};
+use super::palette::{self, BACKGROUND, ENSEMBLE, LABEL, MEAN, NODE, TEXT};
+use super::remark;
+use crate::design::{Design, Direction};
 use crate::gate::Gate;
 use crate::graph::Graph;
 
+const FONT: &str = "fontname=\"DejaVu Sans,Helvetica\"";
+
 /// The graph in DOT, for Graphviz and whatever else reads it.
 ///
-/// The gate of an edge is its colour and also its tooltip.
+/// The gate of an edge is its colour and also its tooltip; a loss that pushes apart is a dashed line with a hollow
+/// head.
 pub fn dot(graph: &Graph) -> String {
     let name = quoted(graph.name.as_deref().unwrap_or_default());
     let mut lines = vec![
-        format!("graph [label={name}, labelloc=t, bgcolor=white, fontname=\"Helvetica\"];"),
+        format!("graph [label={name}, labelloc=t, bgcolor=\"{BACKGROUND}\", fontcolor=\"{TEXT}\", {FONT}];"),
         "graph [nodesep=0.8, ranksep=1.2];".to_owned(),
-        "node [fontname=\"Helvetica\", shape=ellipse, style=filled];".to_owned(),
-        "edge [fontname=\"Helvetica\", fontsize=11];".to_owned(),
-        format!("ensemble [label=\"Ensemble\", fillcolor=\"{ENSEMBLE_COLOUR}\"];"),
+        format!("node [{FONT}, shape=ellipse, style=filled];"),
+        format!("edge [{FONT}, fontsize=11];"),
+        format!("ensemble [label=\"Ensemble\", fillcolor=\"{ENSEMBLE}\"];"),
     ];
     if (0..graph.len()).any(|node| !graph.label_gate(node).is_cut()) {
-        lines.push("label [label=\"Label\", shape=box, fillcolor=white];".to_owned());
+        lines.push(format!("label [label=\"Label\", shape=box, fillcolor=\"{LABEL}\"];"));
     }
     for (i, node) in graph.nodes().iter().enumerate() {
         let mut text = format!("{}\n{}", i + 1, node.architecture);
@@ -25,27 +30,29 @@ pub fn dot(graph: &Graph) -> String {
             text += &format!("\n({remark})");
         }
         let style = if node.frozen { "filled,dashed" } else { "filled" };
-        lines.push(format!("{} [label={}, style=\"{style}\", fillcolor=\"{NODE_COLOUR}\"];", i + 1, quoted(&text)));
+        lines.push(format!("{} [label={}, style=\"{style}\", fillcolor=\"{NODE}\"];", i + 1, quoted(&text)));
     }
     for target in 0..graph.len() {
         let gate = graph.label_gate(target);
         if !gate.is_cut() {
-            lines.push(edge("label", target + 1, gate, ""));
+            lines.push(edge("label", target + 1, gate, None));
         }
     }
     for (source, target, transfer) in graph.active_transfers() {
-        let label = format!("label=\"{}\", ", transfer.design.label());
-        lines.push(edge(&(source + 1).to_string(), target + 1, transfer.gate, &label));
+        lines.push(edge(&(source + 1).to_string(), target + 1, transfer.gate, Some(transfer.design)));
     }
     for node in 1..=graph.len() {
-        lines.push(format!("{node} -> ensemble [color=\"{MEAN_COLOUR}\", penwidth=0.6, arrowsize=0.6];"));
+        lines.push(format!("{node} -> ensemble [color=\"{MEAN}\", penwidth=0.6, arrowsize=0.6];"));
     }
     format!("digraph {name} {{\n  {}\n}}\n", lines.join("\n  "))
 }
 
-fn edge(source: &str, target: usize, gate: Gate, label: &str) -> String {
-    let colour = gate.colour();
-    format!("{source} -> {target} [{label}color=\"{colour}\", fontcolor=\"{colour}\", tooltip=\"{gate}\"];")
+fn edge(source: &str, target: usize, gate: Gate, design: Option<Design>) -> String {
+    let colour = palette::gate(gate);
+    let label = design.map(|design| format!("label=\"{}\", ", design.label())).unwrap_or_default();
+    let apart = design.is_some_and(|design| design.direction() == Direction::Apart);
+    let style = if apart { "style=dashed, arrowhead=empty, " } else { "" };
+    format!("{source} -> {target} [{label}{style}color=\"{colour}\", fontcolor=\"{colour}\", tooltip=\"{gate}\"];")
 }
 
 /// A DOT string with its quotes.

@@ -2,22 +2,29 @@
 //!
 //! The ensemble node is red and network nodes are grey, each with its number and architecture and,
 //! where it applies, "frozen", "not trained" or "pretrained". The colour of an edge is its gate, the
-//! text on it the design. Cut edges are left out.
+//! text on it the design; a loss that pushes apart is a dashed line with a hollow head. Cut edges are
+//! left out.
 
 mod curve;
 mod dot;
 mod layout;
+mod legend;
+mod lettering;
+mod palette;
+mod place;
+mod ports;
+mod shapes;
+mod sheet;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 pub use dot::dot;
+pub use palette::PALETTE;
+pub use sheet::sheet;
 pub use svg::svg;
 
 use crate::graph::Graph;
-
-const ENSEMBLE_COLOUR: &str = "#e8837e";
-const NODE_COLOUR: &str = "#dcdcdc";
-/// Of the thin edges into the ensemble node.
-const MEAN_COLOUR: &str = "#b4b4b4";
 
 /// What is special about a node, if anything.
 fn remark(graph: &Graph, index: usize) -> Option<&'static str> {

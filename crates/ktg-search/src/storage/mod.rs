@@ -5,6 +5,7 @@
 
 mod connection;
 mod encoding;
+mod enqueue;
 mod paused;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -26,12 +27,14 @@ use std::time::{Duration, Instant};
 use connection::{Connection, Trouble};
 
 pub use encoding::State;
+pub use enqueue::Enqueued;
+pub(crate) use enqueue::FIXED_PARAMS;
 pub use paused::PausedTrial;
 pub use read::{StudySummary, Trial};
 pub use retry::Reaped;
 pub use rungs::RungValue;
 pub(crate) use study::GRAPH;
-pub use study::Study;
+pub use study::{Study, WORKER};
 pub use trials::{Claimed, Inserted, NewTrial};
 pub use url::StorageUrl;
 

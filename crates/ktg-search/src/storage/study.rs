@@ -11,7 +11,7 @@ use crate::Error;
 /// User attribute of a trial: the canonical hash of its graph.
 pub(crate) const GRAPH: &str = "graph";
 /// User attribute of a trial: who works on it, and which of its pieces of work that is.
-pub(crate) const WORKER: &str = "worker";
+pub const WORKER: &str = "worker";
 /// User attribute of a trial that waits for its continuation: the rung at which it was stopped.
 pub(crate) const PAUSED: &str = "paused";
 /// System attribute of a retry: the number of the trial it repeats. Optuna's name.
@@ -104,6 +104,15 @@ impl Study {
                       ON CONFLICT (study_id, \"key\") DO NOTHING";
         self.storage.run(|c| c.query(insert, &[id.into(), key.into(), value.as_str().into()]))?;
         Ok(self.attribute(key)?.unwrap_or(Json::Null))
+    }
+
+    /// Sets a user attribute of the study, whatever it was.
+    pub fn put_attribute(&mut self, key: &str, value: &Json) -> Result<(), Error> {
+        let id = self.id;
+        let value = value.to_string();
+        let upsert = "INSERT INTO study_user_attributes (study_id, \"key\", value_json) VALUES ($1, $2, $3) \
+                      ON CONFLICT (study_id, \"key\") DO UPDATE SET value_json = excluded.value_json";
+        self.storage.run(|c| c.query(upsert, &[id.into(), key.into(), value.as_str().into()])).map(drop)
     }
 
     /// A user attribute of the study.

@@ -8,16 +8,14 @@ use std::sync::atomic::Ordering;
 use ktg_graph::Graph;
 use serde_json::{Value as Json, json};
 
-use super::{Event, Origin, Outcome, REASON, RUN, Worker, new_trial};
+use super::{Event, Origin, Outcome, REASON, RUN, SEED, Worker, new_trial};
 use crate::Error;
 use crate::objective::{Ended, Task};
 use crate::pruner::{Pruner, Reported, Verdict};
 use crate::sampler::{Random, Sampler};
 use crate::space::Genes;
-use crate::storage::{Claimed, GRAPH, State, Trial};
+use crate::storage::{Claimed, FIXED_PARAMS, GRAPH, State, Trial};
 
-/// System attribute of an enqueued trial: choices by name. Optuna's name.
-const FIXED_PARAMS: &str = "fixed_params";
 /// Trials of more steps are reported at every so-many-th step, and where the pruner decides: dashboards and Optuna read
 /// all reports of all trials.
 const REPORTS: i64 = 20;
@@ -112,7 +110,8 @@ impl Worker<'_> {
         reports: &mut BTreeMap<i64, f64>,
     ) -> (Result<Ended, String>, Option<Stopped>) {
         let reported = reports.last_key_value().map_or(0, |(step, _)| *step);
-        let task = Task { number: trial.number, graph, directory, reported, stop: self.stop };
+        let seed = trial.attributes.get(SEED).and_then(Json::as_u64);
+        let task = Task { number: trial.number, graph, seed, directory, reported, stop: self.stop };
         let steps = i64::from(self.objective.steps());
         let (study, pruner, pulse) = (&mut self.study, &*self.pruner, &self.pulse);
         // Pruners know a retry by the trial that it repeats.

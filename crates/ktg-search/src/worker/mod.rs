@@ -27,8 +27,12 @@ use crate::storage::{Claimed, Inserted, NewTrial, PausedTrial, Study};
 
 /// User attribute of a study: its search space, see [`Space::from_json`].
 pub const SPACE: &str = "search space";
+/// User attribute of a study: the trials that it shall have, as the last worker to start was told.
+pub const TARGET: &str = "trials";
 /// User attribute of a trial: where its run is kept.
 pub const RUN: &str = "run";
+/// User attribute of an enqueued trial: the seed to train it with, where it shall not be the experiment's.
+pub const SEED: &str = "seed";
 /// User attribute of a trial: why it failed.
 pub const REASON: &str = "reason";
 
@@ -73,6 +77,7 @@ impl<'a> Worker<'a> {
         for (key, value) in setup {
             agree(&mut study, key, value)?;
         }
+        study.put_attribute(TARGET, &Json::from(settings.trials))?;
         let pulse = Pulse::start(&study, settings.heartbeat, settings.silence)?;
         let random = RandomState::new().hash_one(std::process::id());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();

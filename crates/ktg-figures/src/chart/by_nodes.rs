@@ -1,0 +1,114 @@
+//! Accuracy against the number of nodes.
+
+use super::axis::Axis;
+use super::plot::{Mark, empty_plot, plot, ticks_height, ticks_width};
+use super::sheet::{MARGIN, Sheet, WIDTH};
+use super::style::{Area, Key, Stroke};
+use super::text::{counted, number};
+use super::{Role, drawable};
+use crate::Error;
+use crate::palette::colour;
+
+/// Methods compared at several numbers of nodes.
+#[derive(Debug, Clone, Default)]
+pub struct ByNodes {
+    /// Above the chart, may be empty.
+    pub title: String,
+    /// The measure and its unit, such as "ensemble accuracy in %".
+    pub y_title: String,
+    /// In the order of the legend.
+    pub methods: Vec<Method>,
+}
+
+/// One line of [`ByNodes`].
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// In the legend.
+    pub name: String,
+    /// Decides the colour: a method and its reference share one.
+    pub role: Role,
+    /// Whether the values are not ours but those to compare with: dashed, with hollow points.
+    pub reference: bool,
+    /// In ascending order of nodes.
+    pub levels: Vec<Level>,
+}
+
+/// A method at one number of nodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Level {
+    /// The number of nodes.
+    pub nodes: u32,
+    /// Mean over the runs.
+    pub mean: f64,
+    /// Standard deviation over the runs, from two runs on.
+    pub deviation: Option<f64>,
+    /// How many runs.
+    pub runs: usize,
+}
+
+/// Draws a line for each method with its mean and, as a bar, one standard deviation to both sides.
+pub fn by_nodes(figure: &ByNodes) -> Result<String, Error> {
+    let mut sheet = Sheet::new(WIDTH, &figure.title, "Accuracy against the number of nodes");
+    let levels = || figure.methods.iter().flat_map(|method| &method.levels).filter(|level| drawable(level.mean));
+    let keys: Vec<(Key, String)> =
+        figure.methods.iter().map(|method| (Key::Line(stroke(method)), method.name.clone())).collect();
+    sheet.legend(&keys, MARGIN);
+    let ends = levels().flat_map(|level| {
+        let deviation = deviation(level).unwrap_or(0.0);
+        [level.mean - deviation, level.mean + deviation]
+    });
+    let y = Axis::rounded(ends, &figure.y_title, 5);
+    let counts = levels().map(|level| f64::from(level.nodes));
+    let mut x = Axis::whole(counts, "number of nodes", 8);
+    let left = MARGIN + ticks_width(&y);
+    let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 6.0 - left, height: 280.0 };
+    sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
+    if levels().next().is_none() {
+        empty_plot(&mut sheet, area, "No run is finished yet.");
+        return Ok(sheet.finish());
+    }
+    // Room at both sides, as the points are moved apart a little so that their bars do not hide each other.
+    let room = 0.08 * x.span();
+    let apart = 9.0 * (x.span() + 2.0 * room) / area.width;
+    let shift = |i: usize| (i as f64 - (figure.methods.len().max(1) - 1) as f64 / 2.0) * apart;
+    let room = room.max(shift(figure.methods.len()));
+    (x.from, x.to) = (x.from - room, x.to + room);
+    let marks: Vec<Mark> =
+        figure.methods.iter().enumerate().flat_map(|(i, method)| one(method, shift(i), &x, apart)).collect();
+    plot(&mut sheet, area, &x, &y, &marks)?;
+    Ok(sheet.finish())
+}
+
+fn deviation(level: &Level) -> Option<f64> {
+    level.deviation.filter(|deviation| drawable(*deviation) && *deviation > 0.0)
+}
+
+fn stroke(method: &Method) -> Stroke {
+    let width = if method.role == Role::Ensemble { 2.6 } else { 1.8 };
+    Stroke::new(colour(method.role), width).dashed(method.reference)
+}
+
+fn one(method: &Method, shift: f64, x: &Axis, apart: f64) -> Vec<Mark> {
+    let levels: Vec<&Level> = method.levels.iter().filter(|level| drawable(level.mean)).collect();
+    let at = |level: &Level| x.clamped(f64::from(level.nodes) + shift);
+    let line = levels.iter().map(|level| (at(level), level.mean)).collect();
+    let mut marks = vec![Mark::line(line, stroke(method))];
+    let thin = Stroke::new(colour(method.role), 1.3);
+    for level in levels {
+        let (x, mean) = (at(level), level.mean);
+        let mut tip = format!("{}, {}: {}", method.name, counted(level.nodes as usize, "node"), number(mean, 2));
+        if let Some(deviation) = deviation(level) {
+            let (low, high) = (mean - deviation, mean + deviation);
+            let cap = |y: f64| Mark::line(vec![(x - 0.4 * apart, y), (x + 0.4 * apart, y)], thin);
+            marks.extend([Mark::line(vec![(x, low), (x, high)], thin), cap(low), cap(high)]);
+            tip += &format!(" ± {}", number(deviation, 2));
+        }
+        if level.runs > 0 {
+            tip += &format!(", {}", counted(level.runs, "run"));
+        }
+        let colour = colour(method.role);
+        let key = if method.reference { Key::Ring(colour) } else { Key::Dot(colour) };
+        marks.push(Mark::sign((x, mean), key, 4.3, tip));
+    }
+    marks
+}

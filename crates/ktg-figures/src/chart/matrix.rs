@@ -1,0 +1,113 @@
+//! Measures between all pairs of nodes.
+
+use super::drawable;
+use super::sheet::{MARGIN, SMALL, Sheet, TEXT};
+use super::style::{Anchor, Area, Stroke, Type};
+use super::text::{number, shortened, width};
+use crate::Error;
+use crate::palette::{GRID, HEAT, INK, SOFT_INK, heat};
+
+/// A measure for each pair, such as how often two nodes disagree.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// Above the chart, may be empty.
+    pub title: String,
+    /// Of the nodes, for both sides.
+    pub names: Vec<String>,
+    /// Row by row; cells without a value stay empty.
+    pub values: Vec<Vec<Option<f64>>>,
+    /// The values of the lightest and the darkest colour: the same for matrices that are compared.
+    pub range: (f64, f64),
+    /// Of the values in the cells.
+    pub decimals: usize,
+    /// The measure and its unit, below the chart.
+    pub measure: String,
+}
+
+/// Draws a heat map with the value in each cell. It is narrow enough to stand beside another.
+pub fn matrix(figure: &Matrix) -> Result<String, Error> {
+    const WIDTH: f64 = 340.0;
+    let nodes = figure.names.len();
+    let mut sheet = Sheet::new(WIDTH, &figure.title, "A measure between pairs of nodes");
+    let widest = figure.names.iter().map(|name| width(name, SMALL, false)).fold(0.0, f64::max);
+    let names_width = widest.min(110.0);
+    let left = MARGIN + names_width + 8.0;
+    let side = ((WIDTH - MARGIN - left) / nodes.max(1) as f64).min(92.0);
+    let upright = widest > side - 4.0;
+    let top = sheet.top + if upright { names_width + 8.0 } else { SMALL + 10.0 };
+    let name_style = Type::new(SMALL, INK);
+    for (i, name) in figure.names.iter().enumerate() {
+        let short = shortened(name, SMALL, false, names_width);
+        let middle = (i as f64 + 0.5) * side;
+        sheet.text(left - 8.0, top + middle, name_style.anchored(Anchor::End), &short);
+        if upright {
+            sheet.upright_text(left + middle, top - 7.0, name_style, &short);
+        } else {
+            sheet.text(left + middle, top - 11.0, name_style.anchored(Anchor::Middle), &short);
+        }
+    }
+    for row in 0..nodes {
+        for column in 0..nodes {
+            let value = figure.values.get(row).and_then(|values| values.get(column).copied().flatten());
+            let value = value.filter(|value| drawable(*value));
+            let (x, y) = (left + column as f64 * side, top + row as f64 * side);
+            let area = Area { left: x + 0.75, top: y + 0.75, width: side - 1.5, height: side - 1.5 };
+            cell(&mut sheet, area, value, figure, &format!("{}, {}", figure.names[row], figure.names[column]));
+        }
+    }
+    sheet.top = top + nodes as f64 * side + 12.0;
+    if nodes == 0 {
+        sheet.note("No nodes to compare.");
+    } else {
+        scale(&mut sheet, left, figure);
+    }
+    sheet.height = sheet.top + MARGIN;
+    Ok(sheet.finish())
+}
+
+fn cell(sheet: &mut Sheet, area: Area, value: Option<f64>, figure: &Matrix, pair: &str) {
+    let middle = (area.left + area.width / 2.0, area.top + area.height / 2.0);
+    let Some(value) = value else {
+        sheet.frame(area, Stroke::new(GRID, 1.0));
+        sheet.text(middle.0, middle.1, Type::new(SMALL, SOFT_INK).anchored(Anchor::Middle), "–");
+        return;
+    };
+    let (low, high) = figure.range;
+    let share = if high > low { (value - low) / (high - low) } else { 0.5 };
+    let (fill, ink) = heat(share);
+    let text = number(value, figure.decimals.min(6));
+    sheet.rectangle(area, fill, 1.0, &format!("{pair}: {text}"));
+    // As large as fits; in tiny cells the colour must do.
+    let size = (SMALL * (area.width - 4.0) / width(&text, SMALL, false)).min(TEXT);
+    if size >= 6.0 {
+        sheet.text(middle.0, middle.1, Type::new(size, ink).anchored(Anchor::Middle), &text);
+    }
+}
+
+/// The colours with their ends' values and the measure.
+fn scale(sheet: &mut Sheet, left: f64, figure: &Matrix) {
+    const STEP: f64 = 14.0;
+    let (low, high) = figure.range;
+    let text = |value: f64| {
+        let value = drawable(value).then(|| number(value, figure.decimals.min(6)));
+        shortened(&value.unwrap_or_default(), SMALL, false, 60.0)
+    };
+    let (low, high) = (text(low), text(high));
+    let style = Type::new(SMALL, SOFT_INK);
+    let y = sheet.top + 5.0;
+    let needed = width(&low, SMALL, false) + HEAT.len() as f64 * STEP + width(&high, SMALL, false) + 12.0;
+    let left = left.min(sheet.width - MARGIN - needed);
+    let start = left + width(&low, SMALL, false) + 6.0;
+    sheet.text(left, y, style, &low);
+    for (i, colour) in HEAT.into_iter().enumerate() {
+        sheet.rectangle(
+            Area { left: start + i as f64 * STEP, top: y - 5.0, width: STEP, height: 10.0 },
+            colour,
+            1.0,
+            "",
+        );
+    }
+    sheet.text(start + HEAT.len() as f64 * STEP + 6.0, y, style, &high);
+    sheet.top += 18.0;
+    sheet.note(&figure.measure);
+}

@@ -1,0 +1,141 @@
+//! Grids of pictures.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::sheet::{MARGIN, SMALL, Sheet, short};
+use super::style::{Anchor, Area, Stroke, Type};
+use super::text::{shortened, width, wrapped};
+use crate::Error;
+use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK};
+
+/// Pictures in rows and columns, such as attention maps: rows are images, columns are nodes.
+#[derive(Debug, Clone, Default)]
+pub struct Pictures {
+    /// Above the grid, may be empty.
+    pub title: String,
+    /// Above the columns.
+    pub columns: Vec<String>,
+    /// From top to bottom.
+    pub rows: Vec<PictureRow>,
+}
+
+/// One row of [`Pictures`].
+#[derive(Debug, Clone, Default)]
+pub struct PictureRow {
+    /// Left of the row, in up to three lines.
+    pub name: String,
+    /// One for each column; a missing one leaves its place free.
+    pub cells: Vec<Option<Picture>>,
+}
+
+/// One picture with its caption.
+#[derive(Debug, Clone, Default)]
+pub struct Picture {
+    /// The bytes of a PNG file.
+    pub png: Vec<u8>,
+    /// Below it, may be empty.
+    pub caption: String,
+    /// Whether the caption says something right or wrong.
+    pub verdict: Verdict,
+}
+
+/// Whether a caption says something right or wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verdict {
+    /// Neither.
+    #[default]
+    Neutral,
+    /// A right answer: marked ✓.
+    Right,
+    /// A wrong answer: marked ✗.
+    Wrong,
+}
+
+const GAP: f64 = 8.0;
+const CAPTION: f64 = 17.0;
+
+/// Draws a grid of pictures, which the SVG contains whole.
+pub fn pictures(figure: &Pictures) -> Result<String, Error> {
+    const WIDTH: f64 = 640.0;
+    let columns = figure.rows.iter().map(|row| row.cells.len()).fold(figure.columns.len(), usize::max);
+    let names = figure.rows.iter().map(|row| width(&row.name, SMALL, false)).fold(0.0, f64::max);
+    let names = if names > 0.0 { names.clamp(40.0, 110.0) + GAP } else { 0.0 };
+    let room = WIDTH - 2.0 * MARGIN - names;
+    let side = (room / columns.max(1) as f64 - GAP).clamp(56.0, 150.0);
+    let used = 2.0 * MARGIN + names + columns as f64 * (side + GAP) - GAP;
+    let mut sheet = Sheet::new(used.max(320.0), &figure.title, "Pictures");
+    let left = MARGIN + names;
+    let x = |column: usize| left + column as f64 * (side + GAP);
+    for (column, name) in figure.columns.iter().enumerate() {
+        let name = shortened(name, SMALL, true, side + GAP - 2.0);
+        let style = Type::new(SMALL, INK).bold().anchored(Anchor::Middle);
+        sheet.text(x(column) + side / 2.0, sheet.top + 8.0, style, &name);
+    }
+    if !figure.columns.is_empty() {
+        sheet.top += 22.0;
+    }
+    for (i, row) in figure.rows.iter().enumerate() {
+        let lines = wrapped(&row.name, SMALL, false, names - GAP, 3);
+        let first = sheet.top + side / 2.0 - (lines.len().max(1) - 1) as f64 * 8.0;
+        for (line, text) in lines.iter().enumerate() {
+            sheet.text(MARGIN, first + line as f64 * 16.0, Type::new(SMALL, INK), text);
+        }
+        for (column, picture) in row.cells.iter().enumerate() {
+            let area = Area { left: x(column), top: sheet.top, width: side, height: side };
+            match picture {
+                Some(picture) => cell(&mut sheet, area, picture, (i, column))?,
+                None => sheet.frame(area, Stroke::new(GRID, 1.0)),
+            }
+        }
+        let captioned = row.cells.iter().flatten().any(|picture| !picture.caption.is_empty());
+        sheet.top += side + GAP + if captioned { CAPTION } else { 0.0 };
+    }
+    if figure.rows.is_empty() {
+        sheet.note("No pictures yet.");
+    }
+    sheet.height = sheet.top + MARGIN - if figure.rows.is_empty() { 0.0 } else { GAP };
+    Ok(sheet.finish())
+}
+
+fn cell(sheet: &mut Sheet, area: Area, picture: &Picture, (row, column): (usize, usize)) -> Result<(), Error> {
+    let Some((wide, high)) = png_size(&picture.png) else {
+        let figure = sheet.title().to_owned();
+        let reason = format!("the picture in row {}, column {} is no PNG", row + 1, column + 1);
+        return Err(Error::Figure { figure, reason });
+    };
+    // Each pixel of an image smaller than its place shows as a square instead of a blur.
+    let sharp = if f64::from(wide.max(high)) < area.width { " style=\"image-rendering:pixelated\"" } else { "" };
+    sheet.tipped(
+        &picture.caption,
+        format!(
+            "image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"xMidYMid meet\"{sharp} \
+             href=\"data:image/png;base64,{}\"",
+            short(area.left),
+            short(area.top),
+            short(area.width),
+            short(area.height),
+            STANDARD.encode(&picture.png)
+        ),
+    );
+    sheet.frame(area, Stroke::new(AXIS, 0.6));
+    let (mark, colour) = match picture.verdict {
+        Verdict::Neutral => ("", SOFT_INK),
+        Verdict::Right => ("✓ ", GOOD),
+        Verdict::Wrong => ("✗ ", BAD),
+    };
+    let caption = shortened(&format!("{mark}{}", picture.caption), SMALL - 0.5, false, area.width + GAP - 2.0);
+    let style = Type::new(SMALL - 0.5, colour).anchored(Anchor::Middle);
+    if !picture.caption.is_empty() {
+        sheet.text(area.left + area.width / 2.0, area.bottom() + CAPTION / 2.0 + 2.0, style, &caption);
+    }
+    Ok(())
+}
+
+/// Width and height from the header of a PNG.
+fn png_size(png: &[u8]) -> Option<(u32, u32)> {
+    let header = png.strip_prefix(b"\x89PNG\r\n\x1a\n")?.get(4..16)?.strip_prefix(b"IHDR")?;
+    let number = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.try_into().ok()?));
+    let (wide, high) = (number(header.get(..4)?)?, number(header.get(4..8)?)?);
+    (wide > 0 && high > 0).then_some((wide, high))
+}

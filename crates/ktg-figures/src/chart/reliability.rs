@@ -1,0 +1,113 @@
+//! Whether a network's confidence can be trusted.
+
+use super::axis::Axis;
+use super::drawable;
+use super::plot::{Mark, empty_plot, plot, ticks_height, ticks_width};
+use super::sheet::{MARGIN, Sheet, TEXT};
+use super::style::{Anchor, Area, Key, Stroke, Type};
+use super::text::{counted, number};
+use crate::Error;
+use crate::palette::{BAD, INK, SERIES, SOFT_INK};
+
+/// A reliability diagram.
+#[derive(Debug, Clone, Default)]
+pub struct Reliability {
+    /// Above the chart, may be empty.
+    pub title: String,
+    /// In any order; empty ones may be left out.
+    pub bins: Vec<Bin>,
+    /// Expected calibration error, as a share of 1.
+    pub ece: Option<f64>,
+}
+
+/// The images whose highest probability lies in one interval. All values are shares of 1.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bin {
+    /// Where the interval starts.
+    pub from: f64,
+    /// Where it ends.
+    pub to: f64,
+    /// The number of images.
+    pub count: u64,
+    /// Their mean confidence.
+    pub confidence: f64,
+    /// The share of them that is classified correctly.
+    pub accuracy: f64,
+}
+
+const SIDE: f64 = 300.0;
+/// Opacity of the bars.
+const BAR: f64 = 0.55;
+/// Opacity of the gaps.
+const GAP: f64 = 0.45;
+
+/// Draws accuracy against confidence, the gap between them, and how many images there are of each confidence.
+pub fn reliability(figure: &Reliability) -> Result<String, Error> {
+    let mut sheet = Sheet::new(400.0, &figure.title, "Reliability of confidence");
+    let bins: Vec<Bin> = figure.bins.iter().copied().filter(usable).collect();
+    let total: u64 = bins.iter().map(|bin| bin.count).fold(0, u64::saturating_add);
+    sheet.legend(
+        &[(Key::Square(SERIES[4], BAR), "accuracy".into()), (Key::Square(BAD, GAP), "gap to the confidence".into())],
+        MARGIN,
+    );
+    let percent = |title: &str| Axis { grid: true, ..Axis::around([0.0, 100.0], title, 5) };
+    let (x, y) = (percent(""), percent("accuracy in %"));
+    let counts = bins.iter().map(|bin| 100.0 * bin.count as f64 / total.max(1) as f64);
+    let below_y = Axis::from_zero(counts, "images in %", 2);
+    let left = MARGIN + ticks_width(&y).max(ticks_width(&below_y));
+    let area = Area { left, top: sheet.top + 34.0, width: SIDE, height: SIDE };
+    let below_x = percent("confidence in %");
+    let below = Area { left, top: area.bottom() + ticks_height(&x) + 34.0, width: SIDE, height: 70.0 };
+    sheet.height = below.bottom() + ticks_height(&below_x) + MARGIN;
+    if total == 0 {
+        empty_plot(&mut sheet, area, "No images yet.");
+        empty_plot(&mut sheet, below, "");
+        return Ok(sheet.finish());
+    }
+    let mut marks: Vec<Mark> = bins.iter().flat_map(bars).collect();
+    marks.push(Mark::line(vec![(0.0, 0.0), (100.0, 100.0)], Stroke::new(SOFT_INK, 1.2).dashed(true)));
+    if let Some(ece) = figure.ece.filter(|ece| drawable(*ece)) {
+        let style = Type::new(TEXT, INK).bold().halo();
+        marks.push(Mark::text((0.0, 100.0), (10.0, 16.0), style, format!("ECE {} %", number(100.0 * ece, 1))));
+    }
+    plot(&mut sheet, area, &x, &y, &marks)?;
+    let marks: Vec<Mark> = bins.iter().map(|bin| histogram(bin, total)).collect();
+    plot(&mut sheet, below, &below_x, &below_y, &marks)?;
+    let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::End);
+    sheet.text(below.right(), below.top - 21.0, style, &counted(usize::try_from(total).unwrap_or(usize::MAX), "image"));
+    Ok(sheet.finish())
+}
+
+fn usable(bin: &Bin) -> bool {
+    let shares = [bin.from, bin.to, bin.confidence, bin.accuracy];
+    bin.count > 0 && bin.from < bin.to && shares.iter().all(|share| (0.0..=1.0).contains(share))
+}
+
+/// The accuracy, and from there to the confidence.
+fn bars(bin: &Bin) -> [Mark; 3] {
+    let inset = 0.06 * (bin.to - bin.from);
+    let (from, to) = (100.0 * (bin.from + inset), 100.0 * (bin.to - inset));
+    let (accuracy, confidence) = (100.0 * bin.accuracy, 100.0 * bin.confidence);
+    let tip = format!(
+        "confidence {} to {} %: mean {} %, accuracy {} %, {}",
+        number(100.0 * bin.from, 0),
+        number(100.0 * bin.to, 0),
+        number(confidence, 1),
+        number(accuracy, 1),
+        counted(usize::try_from(bin.count).unwrap_or(usize::MAX), "image")
+    );
+    let edge = Stroke::new(INK, 1.6);
+    [
+        Mark::bar((from, 0.0), (to, accuracy), SERIES[4], BAR, tip.clone()),
+        Mark::bar((from, accuracy), (to, confidence), BAD, GAP, tip),
+        Mark::line(vec![(from, accuracy), (to, accuracy)], edge),
+    ]
+}
+
+fn histogram(bin: &Bin, total: u64) -> Mark {
+    let inset = 0.06 * (bin.to - bin.from);
+    let (from, to) = (100.0 * (bin.from + inset), 100.0 * (bin.to - inset));
+    let share = 100.0 * bin.count as f64 / total.max(1) as f64;
+    let tip = counted(usize::try_from(bin.count).unwrap_or(usize::MAX), "image");
+    Mark::bar((from, 0.0), (to, share), SOFT_INK, 0.6, tip)
+}

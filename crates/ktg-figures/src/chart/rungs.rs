@@ -1,0 +1,137 @@
+//! What successive halving kept and stopped.
+
+use super::axis::Axis;
+use super::drawable;
+use super::plot::{Mark, empty_plot, note_style, plot, ticks_height, ticks_width};
+use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
+use super::style::{Anchor, Area, Key, Stroke, Type};
+use super::text::{counted, number};
+use crate::Error;
+use crate::palette::{COMPLETE, INK, PRUNED, SOFT_INK};
+
+/// The rungs of a study.
+#[derive(Debug, Clone, Default)]
+pub struct Rungs {
+    /// Above the chart, may be empty.
+    pub title: String,
+    /// The objective and its unit, such as "ensemble accuracy in %".
+    pub y_title: String,
+    /// From the first to the last.
+    pub rungs: Vec<Rung>,
+}
+
+/// The trials that reached one rung, by their values there.
+#[derive(Debug, Clone, Default)]
+pub struct Rung {
+    /// Epochs at which trials are compared.
+    pub epochs: u64,
+    /// Of those that went on from here, or finished.
+    pub kept: Vec<f64>,
+    /// Of those that were stopped here.
+    pub stopped: Vec<f64>,
+}
+
+/// So many dots of a kind at most; of more, an even choice is shown.
+const MOST_DOTS: usize = 200;
+
+/// Draws the values at each rung, and below how many trials reached it.
+pub fn rungs(figure: &Rungs) -> Result<String, Error> {
+    let mut sheet = Sheet::new(WIDTH, &figure.title, "Rungs of a search");
+    let rungs: Vec<Rung> = figure.rungs.iter().map(cleaned).collect();
+    let all = || rungs.iter().flat_map(|rung| rung.kept.iter().chain(&rung.stopped)).copied();
+    let names = rungs.iter().map(|rung| number(rung.epochs as f64, 0)).collect();
+    // Room for the number above the highest bar.
+    let counts = rungs.iter().map(|rung| 1.2 * (rung.kept.len() + rung.stopped.len()) as f64);
+    let (x, below_x) = (Axis::named(Vec::new(), ""), Axis::named(names, "epochs trained when compared"));
+    let x = Axis { to: below_x.to, ..x };
+    let y = Axis::rounded(all(), &figure.y_title, 5);
+    let below_y = Axis::from_zero(counts, "trials that got there", 2);
+    let keys = [
+        (Key::Dot(COMPLETE), "went on or finished".to_owned()),
+        (Key::Dot(PRUNED), "stopped here".to_owned()),
+        (Key::Line(Stroke::new(INK, 2.4)), "median".to_owned()),
+        (Key::Frame(SOFT_INK), "middle half".to_owned()),
+    ];
+    sheet.legend(&keys, MARGIN);
+    let left = MARGIN + ticks_width(&y).max(ticks_width(&below_y));
+    let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 6.0 - left, height: 230.0 };
+    let below = Area { top: area.bottom() + 52.0, height: 80.0, ..area };
+    sheet.height = below.bottom() + ticks_height(&below_x) + MARGIN;
+    if all().next().is_none() {
+        empty_plot(&mut sheet, area, "No trial has reached a rung yet.");
+        empty_plot(&mut sheet, below, "");
+        return Ok(sheet.finish());
+    }
+    if rungs.iter().any(|rung| rung.kept.len().max(rung.stopped.len()) > MOST_DOTS) {
+        let text = format!("of many, {MOST_DOTS} evenly chosen dots");
+        sheet.text(area.right(), area.top - 21.0, note_style().anchored(Anchor::End), &text);
+    }
+    // Points in a column are spread over this share of it.
+    let wide = (60.0 * x.span() / area.width).min(0.62);
+    let marks: Vec<Mark> = rungs.iter().enumerate().flat_map(|(i, rung)| column(i as f64, rung, wide)).collect();
+    plot(&mut sheet, area, &x, &y, &marks)?;
+    let marks: Vec<Mark> = rungs.iter().enumerate().flat_map(|(i, rung)| count(i as f64, rung, wide)).collect();
+    plot(&mut sheet, below, &below_x, &below_y, &marks)?;
+    Ok(sheet.finish())
+}
+
+/// Values that can be drawn, in ascending order.
+fn cleaned(rung: &Rung) -> Rung {
+    let sorted = |values: &[f64]| {
+        let mut values: Vec<f64> = values.iter().copied().filter(|value| drawable(*value)).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    Rung { epochs: rung.epochs, kept: sorted(&rung.kept), stopped: sorted(&rung.stopped) }
+}
+
+fn column(at: f64, rung: &Rung, wide: f64) -> Vec<Mark> {
+    let (half, mut marks) = (wide / 2.0, Vec::new());
+    for (values, colour, side) in [(&rung.stopped, PRUNED, -0.5), (&rung.kept, COMPLETE, 0.5)] {
+        let opacity = if values.len() > 60 { 0.6 } else { 0.85 };
+        // The fractional parts of multiples of the golden ratio never crowd.
+        let aside = |i: usize| (side + ((i as f64 * 0.618_034).fract() - 0.5) * 0.8) * half;
+        let dots = chosen(values).into_iter().enumerate().map(|(i, value)| (at + aside(i), value));
+        marks.push(Mark::dots(dots.collect(), 2.1, colour, opacity));
+    }
+    let mut all: Vec<f64> = rung.kept.iter().chain(&rung.stopped).copied().collect();
+    all.sort_by(f64::total_cmp);
+    if let (Some(low), Some(median), Some(high)) = (quantile(&all, 0.25), quantile(&all, 0.5), quantile(&all, 0.75)) {
+        if all.len() > 3 {
+            marks.push(Mark::frame((at - half, low), (at + half, high), Stroke::new(SOFT_INK, 1.2)));
+        }
+        marks.push(Mark::line(vec![(at - half, median), (at + half, median)], Stroke::new(INK, 2.4)));
+    }
+    marks
+}
+
+/// All values, or an even choice with the least and the largest.
+fn chosen(sorted: &[f64]) -> Vec<f64> {
+    if sorted.len() <= MOST_DOTS {
+        return sorted.to_vec();
+    }
+    (0..MOST_DOTS).map(|i| sorted[i * (sorted.len() - 1) / (MOST_DOTS - 1)]).collect()
+}
+
+/// Interpolated between the two values next to it.
+fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let at = share * sorted.len().checked_sub(1)? as f64;
+    let (low, high) = (sorted.get(at.floor() as usize)?, sorted.get(at.ceil() as usize)?);
+    Some(low + (high - low) * at.fract())
+}
+
+fn count(at: f64, rung: &Rung, wide: f64) -> Vec<Mark> {
+    let (kept, stopped) = (rung.kept.len(), rung.stopped.len());
+    let (half, total) = (wide / 2.0, (kept + stopped) as f64);
+    let style = Type::new(SMALL, INK).anchored(Anchor::Middle);
+    let tip = |count: usize, what: &str| format!("{} {what}", counted(count, "trial"));
+    let mut marks = Vec::new();
+    if kept > 0 {
+        marks.push(Mark::bar((at - half, 0.0), (at + half, kept as f64), COMPLETE, 0.9, tip(kept, "kept")));
+    }
+    if stopped > 0 {
+        marks.push(Mark::bar((at - half, kept as f64), (at + half, total), PRUNED, 0.8, tip(stopped, "stopped")));
+    }
+    marks.push(Mark::text((at, total), (0.0, -10.0), style, number(total, 0)));
+    marks
+}

@@ -1,0 +1,19 @@
+//! What can go wrong.
+
+use thiserror::Error;
+
+/// Why there is no figure, table or page.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The chart library could not draw.
+    #[error("cannot draw the figure \"{figure}\": {reason}")]
+    Figure {
+        /// Its title.
+        figure: String,
+        /// The library's words.
+        reason: String,
+    },
+    /// An SVG could not be turned into pixels.
+    #[error("cannot turn the figure into a picture of pixels: {0}")]
+    Pixels(String),
+}

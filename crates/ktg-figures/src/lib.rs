@@ -1,0 +1,18 @@
+//! Statistics, tables, charts and pages from plain numbers.
+//!
+//! This crate knows graphs ([`ktg_graph`]), but no runs, studies or tensors: whoever reads those hands the numbers
+//! over. It compiles in seconds.
+//!
+//! Every figure is an SVG text in the light colours of [`palette`]. [`png`] turns it into pixels with a font of its own,
+//! so that it looks the same on every machine; [`palette::themed`] makes its colours follow the page that it stands in,
+//! light or dark.
+
+pub mod chart;
+mod error;
+pub mod page;
+pub mod palette;
+pub mod png;
+pub mod stats;
+pub mod table;
+
+pub use error::Error;

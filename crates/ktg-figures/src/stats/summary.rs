@@ -1,0 +1,102 @@
+//! Mean, deviation and the interval of a mean.
+
+use serde::Serialize;
+
+use super::{finite, student};
+
+/// Several values in short, in their own unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// How many values.
+    pub n: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// The sample standard deviation, sqrt(sum (x - mean)^2 / (n - 1)); a single value has none.
+    pub deviation: Option<f64>,
+}
+
+/// An interval with both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+impl Interval {
+    /// `centre` minus and plus `half`, if both ends are numbers.
+    pub(super) fn around(centre: f64, half: f64) -> Option<Self> {
+        let interval = Self { low: centre - half, high: centre + half };
+        (interval.low.is_finite() && interval.high.is_finite()).then_some(interval)
+    }
+}
+
+/// The values in short; `None` without values, or if they (or their squares) are not finite.
+///
+/// ```
+/// let accuracy = ktg_figures::stats::summary(&[71.0, 72.0, 73.0]).unwrap();
+/// assert_eq!((accuracy.n, accuracy.mean, accuracy.deviation), (3, 72.0, Some(1.0)));
+/// ```
+pub fn summary(values: &[f64]) -> Option<Summary> {
+    let first = *values.first()?;
+    if !finite(values) {
+        return None;
+    }
+    let n = values.len();
+    // Counted from the first value, so that equal values have exactly the deviation 0.
+    let mean = first + values.iter().map(|value| value - first).sum::<f64>() / n as f64;
+    let deviation = (n > 1).then(|| {
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        (squares / (n - 1) as f64).sqrt()
+    });
+    (mean.is_finite() && deviation.is_none_or(f64::is_finite)).then_some(Summary { n, mean, deviation })
+}
+
+/// Student's confidence interval of the mean that the values are drawn around: mean +- t s / sqrt(n), with the quantile
+/// t of n - 1 degrees of freedom. `level` is the share of such intervals that contain that mean, such as 0.95.
+///
+/// Assumes independent values from a normal distribution; runs that differ by their seed only come close to that. It
+/// tells nothing about other data sets or settings. `None` for fewer than two values or a level outside 0 to 1.
+///
+/// Source: Student, "The probable error of a mean", Biometrika 1908.
+pub fn mean_interval(values: &[f64], level: f64) -> Option<Interval> {
+    let Summary { n, mean, deviation } = summary(values)?;
+    let error = deviation? / (n as f64).sqrt();
+    Interval::around(mean, student::half_width(error, (n - 1) as f64, level)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_values() {
+        assert_eq!(summary(&[]), None);
+        assert_eq!(summary(&[3.0]), Some(Summary { n: 1, mean: 3.0, deviation: None }));
+        assert_eq!(mean_interval(&[3.0], 0.95), None);
+        assert_eq!(summary(&[0.1; 3]), Some(Summary { n: 3, mean: 0.1, deviation: Some(0.0) }));
+        assert_eq!(mean_interval(&[0.1; 3], 0.95), Some(Interval { low: 0.1, high: 0.1 }));
+    }
+
+    #[test]
+    fn two_values_by_hand() {
+        // With one degree of freedom t is tan(pi (p - 1/2)): 12.706... for p = 0.975.
+        let t = (std::f64::consts::PI * 0.475).tan();
+        let Interval { low, high } = mean_interval(&[1.0, 3.0], 0.95).unwrap();
+        assert!((high - (2.0 + t)).abs() < 1e-9 && (low - (2.0 - t)).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn what_is_no_number() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(summary(&[1.0, bad]), None);
+            assert_eq!(mean_interval(&[1.0, 2.0, bad], 0.95), None);
+            assert_eq!(mean_interval(&[1.0, 2.0], bad), None);
+        }
+        assert_eq!(summary(&[f64::MAX, -f64::MAX]), None);
+        for level in [0.0, 1.0, -0.5, 95.0] {
+            assert_eq!(mean_interval(&[1.0, 2.0], level), None);
+        }
+    }
+}

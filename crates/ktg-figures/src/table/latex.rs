@@ -1,0 +1,147 @@
+//! Tables for papers.
+
+use super::cell::Content;
+use super::{Align, Cell, Row, Table, clean, letter};
+
+impl Table {
+    /// The table for LaTeX with the package `booktabs`.
+    pub fn to_latex(&self) -> String {
+        let footnotes = self.footnotes();
+        let mut lines: Vec<String> = Vec::new();
+        let mut say = |line: &str| lines.push(line.to_owned());
+        say("% Needs \\usepackage{booktabs}.");
+        say("\\begin{table}");
+        say("  \\centering");
+        say(&format!("  \\caption{{{}}}", escaped(&self.title)));
+        let aligns = self.columns.iter().map(|column| if column.align == Align::Left { 'l' } else { 'r' });
+        // A tabular without any column does not compile.
+        let aligns = if self.columns.is_empty() { "l".to_owned() } else { aligns.collect() };
+        say(&format!("  \\begin{{tabular}}{{{aligns}}}"));
+        say("    \\toprule");
+        if self.has_groups_of_columns() {
+            self.headings_of_groups().iter().for_each(|line| say(line));
+        }
+        say(&line(self.columns.iter().map(|column| escaped(&column.heading))));
+        say("    \\midrule");
+        let widest: Vec<Option<String>> = (0..self.columns.len()).map(|i| self.widest_sd(i)).collect();
+        for (i, row) in self.rows.iter().enumerate() {
+            match row {
+                Row::Rule => say("    \\midrule"),
+                Row::Group(heading) => {
+                    if i > 0 && self.rows[i - 1] != Row::Rule {
+                        say("    \\addlinespace");
+                    }
+                    let columns = self.columns.len().max(1);
+                    say(&format!("    \\multicolumn{{{columns}}}{{l}}{{\\textit{{{}}}}} \\\\", escaped(heading)));
+                }
+                Row::Cells(cells) => {
+                    let cells = cells.iter().zip(&self.columns).zip(&widest);
+                    let cells = cells.map(|((cell, column), sd)| latex(cell, column.align, sd.as_deref(), &footnotes));
+                    say(&line(cells));
+                }
+            }
+        }
+        say("    \\bottomrule");
+        say("  \\end{tabular}");
+        let mut notes = Vec::new();
+        if self.has_emphasis() {
+            notes.push(format!("Bold: {}.", escaped(&self.emphasis)));
+        }
+        let footnotes = footnotes.iter().enumerate();
+        notes.extend(footnotes.map(|(i, note)| format!("\\textsuperscript{{{}}} {}", letter(i), escaped(note))));
+        notes.extend(self.notes.iter().map(|note| escaped(note)));
+        if !notes.is_empty() {
+            say("  \\par\\medskip");
+            let notes = notes.join("\\par\n   ");
+            say(&format!("  {{\\footnotesize\\raggedright\n   {notes}\\par}}"));
+        }
+        say("\\end{table}");
+        lines.join("\n") + "\n"
+    }
+
+    /// The headings over groups of columns, and the rules below them.
+    fn headings_of_groups(&self) -> [String; 2] {
+        let spans = self.spans();
+        let headings = spans.iter().flat_map(|(group, _, length)| match group {
+            Some(group) => vec![format!("\\multicolumn{{{length}}}{{c}}{{{}}}", escaped(group))],
+            None => vec![String::new(); *length],
+        });
+        let ruled = spans.iter().filter(|(group, ..)| group.is_some());
+        let rules = ruled.map(|(_, first, length)| format!("\\cmidrule(lr){{{}-{}}}", first + 1, first + length));
+        [line(headings), format!("    {}", rules.collect::<Vec<_>>().join(" "))]
+    }
+
+    /// The longest standard deviation of a column: means without one leave its place free.
+    fn widest_sd(&self, column: usize) -> Option<String> {
+        self.cells().filter_map(|cells| cells[column].words().1).max_by_key(String::len)
+    }
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    format!("    {} \\\\", cells.collect::<Vec<_>>().join(" & "))
+}
+
+fn latex(cell: &Cell, align: Align, widest_sd: Option<&str>, footnotes: &[&str]) -> String {
+    let (words, sd) = cell.words();
+    let mut text = match &cell.content {
+        Content::Text(_) => escaped(&words),
+        Content::Missing(_) => format!("\\emph{{{}}}", escaped(&words)),
+        Content::Number { .. } | Content::Mean { .. } => {
+            let mut formula = mathematics(&words);
+            if cell.emphasised {
+                formula = format!("\\mathbf{{{formula}}}");
+            }
+            match (sd, widest_sd) {
+                (Some(sd), _) => formula += &format!(" \\pm {}", mathematics(&sd)),
+                (None, Some(sd)) => formula += &format!("\\phantom{{{{}}\\pm {}}}", mathematics(sd)),
+                (None, None) => (),
+            }
+            format!("${formula}$")
+        }
+    };
+    if cell.emphasised && !cell.is_number() {
+        text = format!("\\textbf{{{text}}}");
+    }
+    match Table::letter(cell, footnotes) {
+        // Takes no room, so that the numbers above and below stay in line.
+        Some(letter) if align == Align::Right => format!("{text}\\rlap{{\\textsuperscript{{{letter}}}}}"),
+        Some(letter) => format!("{text}\\textsuperscript{{{letter}}}"),
+        None => text,
+    }
+}
+
+/// A number inside a formula.
+fn mathematics(number: &str) -> String {
+    number.replace('∞', "\\infty").replace("NaN", "\\mathrm{NaN}")
+}
+
+/// Text in which nothing is a sign of LaTeX.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in clean(text).chars() {
+        match c {
+            '{' | '}' | '$' | '&' | '#' | '%' | '_' => escaped.extend(['\\', c]),
+            '\\' => escaped += "\\textbackslash{}",
+            '^' => escaped += "\\textasciicircum{}",
+            '~' => escaped += "\\textasciitilde{}",
+            '`' => escaped += "\\textasciigrave{}",
+            '<' => escaped += "\\textless{}",
+            '>' => escaped += "\\textgreater{}",
+            '|' => escaped += "\\textbar{}",
+            // After the end of a row these would be an option of `\\`.
+            '[' | ']' | '*' => escaped.extend(['{', c, '}']),
+            // Two of them would become a dash or a quotation mark.
+            '-' | '\'' | ',' | '!' | '?' if escaped.ends_with(c) => escaped.extend(['{', '}', c]),
+            '±' => escaped += "$\\pm$",
+            '×' => escaped += "$\\times$",
+            '−' => escaped += "$-$",
+            '→' => escaped += "$\\rightarrow$",
+            '≤' => escaped += "$\\leq$",
+            '≥' => escaped += "$\\geq$",
+            '≈' => escaped += "$\\approx$",
+            '\u{fffd}' => escaped.push('?'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

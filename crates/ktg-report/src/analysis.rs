@@ -1,0 +1,378 @@
+//! What good graphs have in common, and what each edge of one is good for. The thesis leaves both open.
+
+use std::collections::BTreeMap;
+
+use ktg_figures::chart::{self, Effect, Forest};
+use ktg_figures::stats::{self, Enrichment, Importance, Paired};
+use ktg_figures::table::{Cell, Column, Table};
+use ktg_graph::{Design, Direction, Gate, Graph};
+use ktg_search::analysis::Judged;
+use ktg_search::storage::{State, Trial};
+
+use crate::{Error, StudyRecord};
+
+/// Shuffles of a permutation test.
+const ROUNDS: usize = 2000;
+/// Level of confidence intervals.
+const LEVEL: f64 = 0.95;
+
+/// What is counted in a graph.
+pub fn feature_names() -> Vec<String> {
+    let mut names =
+        vec!["transfer edges".to_owned(), "edges that bring closer".to_owned(), "edges that push apart".to_owned()];
+    names.extend(Design::ALL.map(|design| design.name().to_owned()));
+    names.extend(transfer_gates().map(|gate| format!("transfer gate {gate}")));
+    names.extend([Gate::Through, Gate::Linear, Gate::Cutoff].map(|gate| format!("label gate {gate}")));
+    names
+}
+
+fn transfer_gates() -> impl Iterator<Item = Gate> {
+    Gate::ALL.into_iter().filter(|gate| !gate.is_cut())
+}
+
+/// The counts of a graph, in the order of [`feature_names`]. The numbering of the nodes does not matter.
+pub fn features(graph: &Graph) -> Vec<f64> {
+    let transfers: Vec<_> = graph.active_transfers().map(|(_, _, transfer)| transfer).collect();
+    let count = |wanted: &dyn Fn(&ktg_graph::Transfer) -> bool| transfers.iter().filter(|t| wanted(t)).count() as f64;
+    let towards = |direction: Direction| count(&|transfer| transfer.design.direction() == direction);
+    let mut counts = vec![transfers.len() as f64, towards(Direction::Closer), towards(Direction::Apart)];
+    counts.extend(Design::ALL.map(|design| count(&|transfer| transfer.design == design)));
+    counts.extend(transfer_gates().map(|gate| count(&|transfer| transfer.gate == gate)));
+    // `correct` on a label edge is `through`.
+    let labels = |gate: Gate| (0..graph.len()).filter(|m| graph.label_gate(*m).on_label() == gate).count() as f64;
+    counts.extend([Gate::Through, Gate::Linear, Gate::Cutoff].map(labels));
+    counts
+}
+
+/// What the best graphs of a study have more or less of than all its graphs.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Graphs that were judged.
+    pub graphs: usize,
+    /// How many of them count as the best.
+    pub top: usize,
+    /// One entry a feature.
+    pub features: Vec<(String, Enrichment)>,
+}
+
+/// A parameter of a study and what its choice explains.
+#[derive(Clone, Debug)]
+pub struct ParameterImportance {
+    /// As the study has it, such as `2->1 gate`.
+    pub name: String,
+    /// `None` if there is too little to compare.
+    pub found: Option<Importance>,
+    /// The names of the choices.
+    pub choices: Vec<String>,
+    /// p-value of [`Importance`], adjusted for the number of parameters (Holm).
+    pub adjusted: Option<f64>,
+    /// PED-ANOVA for reaching the best quarter, as a share of all parameters.
+    pub ped_anova: Option<f64>,
+}
+
+/// The trials that were judged to an end, with their places from 0 (the worst) to 1 (the best).
+fn placed(study: &StudyRecord) -> (Vec<&Trial>, Vec<f64>) {
+    let judged = study.judged();
+    // A paused trial was judged at its rung, and waits only for those that come after it.
+    let over = |trial: &Trial| matches!(trial.state, State::Complete | State::Pruned) || trial.is_paused();
+    let over: Vec<_> = judged.into_iter().filter(|(trial, ..)| over(trial)).collect();
+    let steps: Vec<(u64, f64)> =
+        over.iter().map(|(_, step, value)| (u64::try_from(*step).unwrap_or(0), *value)).collect();
+    (over.into_iter().map(|(trial, ..)| trial).collect(), stats::ordering(&steps))
+}
+
+/// Compares the best `share` (0 to 1) of a study's graphs with all. `None` with fewer than ten graphs.
+pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
+    let (trials, places) = placed(study);
+    let graphs: Vec<(Graph, f64)> =
+        trials.iter().zip(&places).filter_map(|(trial, place)| Some((study.graph(trial).ok()?, *place))).collect();
+    if graphs.len() < 10 {
+        return None;
+    }
+    let top = ((graphs.len() as f64 * share).round() as usize).clamp(3, graphs.len());
+    let counts: Vec<Vec<f64>> = graphs.iter().map(|(graph, _)| features(graph)).collect();
+    let scores: Vec<f64> = graphs.iter().map(|(_, place)| *place).collect();
+    let found = stats::enrichment(&scores, &counts, top, ROUNDS, 0)?;
+    Some(Common { graphs: graphs.len(), top, features: feature_names().into_iter().zip(found).collect() })
+}
+
+impl Common {
+    /// As a table.
+    pub fn table(&self) -> Table {
+        let columns = [
+            Column::left("number of"),
+            Column::right(format!("best {}", self.top)).under("mean per graph"),
+            Column::right(format!("all {}", self.graphs)).under("mean per graph"),
+            Column::right("difference"),
+            Column::right("p"),
+            Column::right("p, adjusted"),
+        ];
+        let mut table = Table::new("What the best graphs have more or less of", columns);
+        for (name, found) in &self.features {
+            let cells = [
+                Cell::text(&**name),
+                Cell::number(found.top, 2),
+                Cell::number(found.all, 2),
+                Cell::number(found.difference, 2),
+                Cell::number(found.p, 3),
+                Cell::number(found.adjusted, 3),
+            ];
+            table.row(match found.adjusted < 0.05 {
+                true => cells.map(Cell::emphasised),
+                false => cells,
+            });
+        }
+        table.emphasis("adjusted p below 0.05");
+        table.note("p: how often as many graphs, drawn at random from all, differ as much (permutation test, the graph is the unit); adjusted for the number of rows (Benjamini and Hochberg).");
+        table
+    }
+}
+
+/// What the choice of each parameter explains of the places of a study's graphs.
+pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
+    let Some(space) = &study.space else { return Vec::new() };
+    let (trials, places) = placed(study);
+    let genes: Vec<Option<Vec<Option<usize>>>> = trials
+        .iter()
+        .map(|trial| {
+            let genes = space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<Vec<usize>>>()?;
+            // The design of a cut edge means nothing.
+            Some(space.relevant(&genes))
+        })
+        .collect();
+    let mut all: Vec<ParameterImportance> = Vec::new();
+    for (p, parameter) in space.parameters().iter().enumerate() {
+        let chosen: Vec<Option<usize>> = genes.iter().map(|genes| genes.as_ref()?[p]).collect();
+        let (scores, groups): (Vec<f64>, Vec<usize>) =
+            places.iter().zip(&chosen).filter_map(|(place, choice)| Some((*place, (*choice)?))).unzip();
+        let ped_anova = match trials.len() {
+            0..20 => None,
+            _ => stats::ped_anova(&places, &chosen, parameter.choices.len(), 0.25),
+        };
+        all.push(ParameterImportance {
+            name: parameter.name.clone(),
+            found: if scores.len() < 10 { None } else { stats::importance(&scores, &groups, ROUNDS, 0) },
+            choices: parameter.choices.clone(),
+            adjusted: None,
+            ped_anova,
+        });
+    }
+    let known: Vec<f64> = all.iter().filter_map(|parameter| Some(parameter.found.as_ref()?.p)).collect();
+    let mut adjusted = stats::holm(&known).unwrap_or_default().into_iter();
+    let sum: f64 = all.iter().filter_map(|parameter| parameter.ped_anova).sum();
+    for parameter in &mut all {
+        parameter.adjusted = parameter.found.as_ref().and_then(|_| adjusted.next());
+        parameter.ped_anova = parameter.ped_anova.filter(|_| sum > 0.0).map(|value| value / sum);
+    }
+    all
+}
+
+/// The importances as a table.
+pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
+    let columns = [
+        Column::left("parameter"),
+        Column::right("explains"),
+        Column::right("by chance"),
+        Column::right("p, adjusted"),
+        Column::right("PED-ANOVA [%]"),
+        Column::left("best choice"),
+        Column::left("worst choice"),
+    ];
+    let mut table = Table::new("What the choice for each edge explains", columns);
+    for parameter in parameters {
+        let ped = parameter.ped_anova.map_or_else(|| Cell::text("-"), |share| Cell::number(100.0 * share, 1));
+        let Some(found) = &parameter.found else {
+            let missing = Cell::missing("too few graphs");
+            table.row([
+                Cell::text(&*parameter.name),
+                missing,
+                Cell::text("-"),
+                Cell::text("-"),
+                ped,
+                Cell::text("-"),
+                Cell::text("-"),
+            ]);
+            continue;
+        };
+        let mut groups: Vec<_> = found.groups.iter().collect();
+        groups.sort_by(|a, b| b.mean_rank.total_cmp(&a.mean_rank));
+        let words = |group: Option<&&stats::CategoryRank>| match group {
+            Some(group) => {
+                format!("{} ({:.2}, {} graphs)", parameter.choices[group.category], group.mean_rank, group.n)
+            }
+            None => "-".to_owned(),
+        };
+        let cells = [
+            Cell::text(&*parameter.name),
+            Cell::number(found.effect, 3),
+            Cell::number(found.chance, 3),
+            parameter.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)),
+            ped,
+            Cell::text(words(groups.first())),
+            Cell::text(words(groups.last())),
+        ];
+        let clear = parameter.adjusted.is_some_and(|p| p < 0.05);
+        table.row(if clear { cells.map(Cell::emphasised) } else { cells });
+    }
+    table.emphasis("adjusted p below 0.05");
+    table.note("Explains: epsilon squared of Kruskal's and Wallis' test on the places of the graphs; by chance: its mean if the choice did not matter; p from shuffled choices, adjusted for the number of rows (Holm). In brackets: mean place of the graphs with that choice, from 0 (the worst) to 1 (the best).");
+    table
+}
+
+/// What a change to a graph costs: the graph as found minus the changed one, over equal seeds.
+#[derive(Clone, Debug)]
+pub struct Contribution {
+    /// The change, such as `1 -> 2 cut`.
+    pub variant: String,
+    /// Seeds that both were trained with.
+    pub pairs: usize,
+    /// By the name of the measure: `None` with fewer than two pairs.
+    pub measures: Vec<(&'static str, Option<Paired>)>,
+    /// p-value of the ensemble's difference, adjusted for the number of changes (Holm).
+    pub adjusted: Option<f64>,
+}
+
+/// What is compared: the name in tables and the names of what is added and subtracted in the trials.
+const MEASURES: [(&str, &[&str], &[&str]); 5] = [
+    ("ensemble", &["ensemble"], &[]),
+    ("node average", &["node average"], &[]),
+    ("gain", &["ensemble"], &["node average"]),
+    ("disagreement", &["disagreement"], &[]),
+    ("attention cosine", &["attention cosine"], &[]),
+];
+
+/// What each change of an analysis costs.
+pub fn contributions(judged: &[Judged]) -> Vec<Contribution> {
+    let value = |judged: &Judged, name: &str| judged.measures.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+    let sum = |judged: &Judged, names: &[&str]| names.iter().map(|name| value(judged, name)).sum::<Option<f64>>();
+    let as_found: BTreeMap<u64, &Judged> =
+        judged.iter().filter(|j| j.variant == "as found").map(|j| (j.seed, j)).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for trial in judged.iter().filter(|j| j.variant != "as found") {
+        if !names.contains(&&*trial.variant) {
+            names.push(&trial.variant);
+        }
+    }
+    let mut all: Vec<Contribution> = names
+        .iter()
+        .map(|name| {
+            let trials: Vec<&Judged> =
+                judged.iter().filter(|j| j.variant == *name && as_found.contains_key(&j.seed)).collect();
+            let compared = |plus: &[&str], minus: &[&str]| {
+                let measure = |judged: &Judged| Some(sum(judged, plus)? - sum(judged, minus)?);
+                let pairs = trials.iter().map(|trial| Some((measure(as_found[&trial.seed])?, measure(trial)?)));
+                let (found, changed): (Vec<f64>, Vec<f64>) = pairs.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+                stats::paired(&found, &changed, LEVEL, 0)
+            };
+            let measures = MEASURES.iter().map(|(measure, plus, minus)| (*measure, compared(plus, minus))).collect();
+            Contribution { variant: (*name).to_owned(), pairs: trials.len(), measures, adjusted: None }
+        })
+        .collect();
+    let p = |contribution: &Contribution| contribution.measures[0].1.as_ref()?.p;
+    let known: Vec<f64> = all.iter().filter_map(p).collect();
+    let mut adjusted = stats::holm(&known).unwrap_or_default().into_iter();
+    for contribution in &mut all {
+        contribution.adjusted = p(contribution).and_then(|_| adjusted.next());
+    }
+    all
+}
+
+/// The contributions as a table.
+pub fn contribution_table(contributions: &[Contribution]) -> Table {
+    let mut columns = vec![Column::left("change")];
+    let unit = |name: &str| if matches!(name, "disagreement" | "attention cosine") { "of 1" } else { "points" };
+    columns.extend(MEASURES.iter().map(|(name, ..)| Column::right(format!("{name} [{}]", unit(name)))));
+    columns.extend([Column::right("95 % interval, ensemble"), Column::right("p, adjusted"), Column::right("pairs")]);
+    let mut table = Table::new("What each edge contributes: as found minus changed", columns);
+    for contribution in contributions {
+        let mut cells = vec![Cell::text(&*contribution.variant)];
+        for (name, paired) in &contribution.measures {
+            let decimals = if unit(name) == "of 1" { 3 } else { 2 };
+            cells.push(match paired {
+                Some(paired) => Cell::mean(paired.mean, Some(paired.deviation), paired.n, decimals),
+                None => Cell::missing("not measured"),
+            });
+        }
+        let ensemble = contribution.measures[0].1.as_ref();
+        cells.push(ensemble.map_or_else(
+            || Cell::text("-"),
+            |paired| Cell::text(format!("{:+.2} to {:+.2}", paired.interval.low, paired.interval.high)),
+        ));
+        cells.push(contribution.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)));
+        cells.push(Cell::text(contribution.pairs.to_string()));
+        let clear = contribution.adjusted.is_some_and(|p| p < 0.05);
+        table.row(if clear { cells.into_iter().map(Cell::emphasised).collect::<Vec<_>>() } else { cells });
+    }
+    table.emphasis("adjusted p below 0.05");
+    table.note("Differences over equal seeds, mean ± standard deviation: above 0, the graph as found has more. Interval and p: paired t-test of the ensemble's accuracy; p adjusted for the number of changes (Holm).");
+    table
+}
+
+/// What each change costs the ensemble, as a picture.
+///
+/// # Errors
+/// If the chart cannot be drawn.
+pub fn contribution_figure(contributions: &[Contribution]) -> Result<String, Error> {
+    let row = |contribution: &Contribution| {
+        let ensemble = contribution.measures[0].1.as_ref();
+        let text = match (ensemble, contribution.adjusted) {
+            (Some(paired), Some(p)) => format!("{:+.2} (p = {p:.2})", paired.mean),
+            (Some(paired), None) => format!("{:+.2}", paired.mean),
+            (None, _) => "too few runs".to_owned(),
+        };
+        Effect {
+            name: contribution.variant.clone(),
+            estimate: ensemble.map_or(f64::NAN, |paired| paired.mean),
+            interval: ensemble.map(|paired| (paired.interval.low, paired.interval.high)),
+            text,
+        }
+    };
+    Ok(chart::forest(&Forest {
+        title: "What each edge contributes to the ensemble".to_owned(),
+        x_title: "accuracy as found minus accuracy changed, in points".to_owned(),
+        sides: ["better without".to_owned(), "better as found".to_owned()],
+        heading: "points (p adjusted)".to_owned(),
+        rows: contributions.iter().map(row).collect(),
+    })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use ktg_graph::{Transfer, presets};
+
+    use super::*;
+
+    #[test]
+    fn a_graph_is_counted_whatever_its_numbering() {
+        let mut graph = presets::dml(3, "a");
+        graph.set_label_gate(2, Gate::Cutoff);
+        graph.set_transfer(0, 1, Some(Transfer { design: Design::AttentionApart, gate: Gate::Linear }));
+        let counts: BTreeMap<String, f64> = feature_names().into_iter().zip(features(&graph)).collect();
+        let of = |name: &str| counts[name];
+        assert_eq!((of("transfer edges"), of("edges that push apart"), of("probability closer")), (6.0, 1.0, 5.0));
+        assert_eq!((of("transfer gate linear"), of("label gate through"), of("label gate cutoff")), (1.0, 2.0, 1.0));
+        assert_eq!(features(&graph), features(&graph.canonical()));
+    }
+
+    fn judged(variant: &str, seed: u64, ensemble: f64, average: f64) -> Judged {
+        let measures = vec![("ensemble".to_owned(), ensemble), ("node average".to_owned(), average)];
+        Judged { variant: variant.to_owned(), seed, measures }
+    }
+
+    #[test]
+    fn contributions_are_paired_by_seed() {
+        let mut all = Vec::new();
+        for (seed, base) in [(1, 70.0), (2, 74.0), (3, 78.0)] {
+            all.push(judged("as found", seed, base, base - 2.0));
+            all.push(judged("1 -> 2 cut", seed, base - 1.0 - 0.01 * seed as f64, base - 2.5));
+        }
+        // A seed that was not trained as found cannot be compared.
+        all.push(judged("1 -> 2 cut", 4, 10.0, 10.0));
+        let found = contributions(&all);
+        assert_eq!((found.len(), found[0].pairs), (1, 3));
+        let mean = |i: usize| found[0].measures[i].1.as_ref().unwrap().mean;
+        assert!((mean(0) - 1.02).abs() < 1e-9 && (mean(1) - 0.5).abs() < 1e-9 && (mean(2) - 0.52).abs() < 1e-9);
+        assert!(found[0].measures[3].1.is_none(), "it was not measured");
+        assert!(found[0].adjusted.unwrap() < 0.001);
+    }
+}

@@ -1,0 +1,11 @@
+//! Comparisons of methods: planned ([`Plan`]), trained by `ktg compare`, and read again ([`Comparison`]).
+
+mod plan;
+mod results;
+mod tables;
+pub mod thesis;
+
+pub use plan::{DataSet, FoundOn, Plan, PlannedMethod, Source, slug};
+pub use results::{Comparison, Group, Index, IndexedGroup, IndexedMethod, RunState};
+pub(crate) use tables::network;
+pub use tables::{accuracy_figure, differences, table_1, table_2};

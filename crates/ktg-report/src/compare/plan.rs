@@ -1,0 +1,336 @@
+//! The plan of a comparison: which methods, on which data, with how many nodes, how often.
+
+use std::path::{Path, PathBuf};
+
+use ktg_search::storage::StorageUrl;
+use ktg_train::Settings;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// A plan file. Relative paths in it start at the file.
+///
+/// ```toml
+/// experiment = "photos.toml"     # settings of all runs
+/// nodes = [2, 3]
+/// repeats = 5                    # seeds 1 to 5
+///
+/// [[method]]
+/// name = "Independent"
+/// preset = "independent"
+///
+/// [[method]]
+/// name = "Found"
+/// study = "photos-m{nodes}"      # its best graph
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Experiment file of the data sets that name none.
+    pub experiment: Option<PathBuf>,
+    /// Numbers of network nodes.
+    pub nodes: Vec<usize>,
+    /// Runs of each method, data set and number of nodes; their seeds are 1, 2, ... Default: 5.
+    #[serde(default = "five")]
+    pub repeats: u64,
+    /// Other seeds, instead of `repeats`.
+    pub seeds: Option<Vec<u64>>,
+    /// Architecture of all nodes, instead of the experiment's or the graph's.
+    pub architecture: Option<String>,
+    /// Directory of the comparison. Default: the plan's name without its ending, beside it.
+    pub out: Option<PathBuf>,
+    /// The method that the others are compared with, seed by seed. Default: the first.
+    pub baseline: Option<String>,
+    /// Changed settings of all runs, such as `train.epochs`.
+    #[serde(default)]
+    pub set: toml::Table,
+    /// Data sets. Default: the experiment's.
+    #[serde(default, rename = "data")]
+    pub data_sets: Vec<DataSet>,
+    /// Methods.
+    #[serde(default, rename = "method")]
+    pub methods: Vec<PlannedMethod>,
+}
+
+/// A data set of a plan.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSet {
+    /// What tables call it.
+    pub name: String,
+    /// Its experiment file.
+    pub experiment: Option<PathBuf>,
+    /// Changed settings of its runs.
+    #[serde(default)]
+    pub set: toml::Table,
+}
+
+/// A method of a plan: where its graphs come from. In `graph` and `study`, `{nodes}` and `{data}` stand for the number of
+/// nodes and the data set's name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedMethod {
+    /// What tables call it.
+    pub name: String,
+    /// A ready-made graph: independent, dml or diverse.
+    pub preset: Option<String>,
+    /// A graph file.
+    pub graph: Option<String>,
+    /// A study, whose best graph it is.
+    pub study: Option<String>,
+    /// Where the study is. Default: sqlite:///ktg.db beside the plan.
+    pub storage: Option<String>,
+    /// Another trial's graph than the best.
+    pub trial: Option<i64>,
+    /// Only with these numbers of nodes.
+    pub nodes: Option<Vec<usize>>,
+    /// Only on these data sets.
+    pub data: Option<Vec<String>>,
+    /// The data set that the thesis found its graph of the same name on (dogs, cub or cars), to put its figures beside.
+    pub thesis: Option<FoundOn>,
+}
+
+/// A data set that the thesis searched on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FoundOn {
+    /// Stanford Dogs.
+    Dogs,
+    /// CUB-200-2011.
+    Cub,
+    /// Stanford Cars.
+    Cars,
+}
+
+fn five() -> u64 {
+    5
+}
+
+/// Where a method's graph comes from, for one data set and number of nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A ready-made graph.
+    Preset(String),
+    /// A file.
+    File(PathBuf),
+    /// A trial of a study; `None`: its best.
+    Study {
+        /// Where the study is.
+        storage: StorageUrl,
+        /// Its name.
+        name: String,
+        /// The trial's number.
+        trial: Option<i64>,
+    },
+}
+
+impl Plan {
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// Names file and line of what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
+        let mut plan: Self = toml::from_str(&text).map_err(|e| {
+            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let place = line.map_or(String::new(), |line| format!(":{line}"));
+            Error::Plan(format!("{}{place}: {}", path.display(), e.message().replace('\n', " ")))
+        })?;
+        if plan.data_sets.is_empty() {
+            plan.data_sets = vec![DataSet { name: "data".to_owned(), experiment: None, set: toml::Table::new() }];
+        }
+        plan.check().map_err(|problem| Error::Plan(format!("{}: {problem}", path.display())))?;
+        Ok(plan)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let twice = |what: &str, names: Vec<&str>| {
+            let mut seen: Vec<String> = Vec::new();
+            for name in names {
+                // Directories of runs are named after them, on some systems whatever their case.
+                let slug = slug(name);
+                if seen.contains(&slug) {
+                    return Err(format!("two {what} are called \"{name}\", or nearly so"));
+                }
+                seen.push(slug);
+            }
+            Ok(())
+        };
+        if self.methods.is_empty() {
+            return Err("there is no method; add a table [[method]]".to_owned());
+        }
+        if self.nodes.is_empty() || self.nodes.contains(&0) {
+            return Err("`nodes` lists numbers of network nodes from 1 up".to_owned());
+        }
+        let seeds = self.seeds();
+        if seeds.is_empty() || seeds.iter().enumerate().any(|(i, seed)| seeds[..i].contains(seed)) {
+            return Err("there must be at least one seed, and none twice".to_owned());
+        }
+        twice("methods", self.methods.iter().map(|m| &*m.name).collect())?;
+        twice("data sets", self.data_sets.iter().map(|d| &*d.name).collect())?;
+        if let Some(baseline) = &self.baseline
+            && !self.methods.iter().any(|method| method.name == *baseline)
+        {
+            return Err(format!("`baseline` is \"{baseline}\", which is no method of the plan"));
+        }
+        for method in &self.methods {
+            let sources = [&method.preset, &method.graph, &method.study];
+            if sources.iter().filter(|source| source.is_some()).count() != 1 {
+                return Err(format!("the method \"{}\" needs one of `preset`, `graph` and `study`", method.name));
+            }
+            if method.study.is_none() && (method.storage.is_some() || method.trial.is_some()) {
+                return Err(format!("`storage` and `trial` of the method \"{}\" belong to a `study`", method.name));
+            }
+            for name in method.data.iter().flatten() {
+                if !self.data_sets.iter().any(|data| data.name == *name) {
+                    return Err(format!(
+                        "the method \"{}\" names a data set \"{name}\" that is not there",
+                        method.name
+                    ));
+                }
+            }
+            if let Some(nodes) = method.nodes.iter().flatten().find(|nodes| !self.nodes.contains(nodes)) {
+                return Err(format!(
+                    "the method \"{}\" is for {nodes} nodes, which `nodes` does not list",
+                    method.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The seeds of the runs.
+    pub fn seeds(&self) -> Vec<u64> {
+        self.seeds.clone().unwrap_or_else(|| (1..=self.repeats).collect())
+    }
+
+    /// Whether a method is to be tried on a data set with so many nodes.
+    pub fn wants(&self, method: &PlannedMethod, data: &DataSet, nodes: usize) -> bool {
+        method.nodes.as_ref().is_none_or(|all| all.contains(&nodes))
+            && method.data.as_ref().is_none_or(|all| all.contains(&data.name))
+    }
+
+    /// The settings of a data set's runs, but for graph and seed, and the directory where their paths start.
+    ///
+    /// # Errors
+    /// If its experiment file or a changed setting is wrong.
+    pub fn settings(&self, data: &DataSet, base: &Path) -> Result<(Settings, PathBuf), Error> {
+        let file = data.experiment.as_ref().or(self.experiment.as_ref()).map(|file| base.join(file));
+        let (mut settings, base) = match file {
+            Some(file) => (Settings::read(&file)?, file.parent().map(Path::to_owned).unwrap_or_default()),
+            None => (Settings::default(), base.to_owned()),
+        };
+        for (key, value) in flat(&self.set).into_iter().chain(flat(&data.set)) {
+            settings = settings.with(&key, &value)?;
+        }
+        let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
+        Ok((settings, base))
+    }
+
+    /// Where the graph of a method comes from; the plan's paths start at `base`.
+    ///
+    /// # Errors
+    /// If its storage cannot be understood.
+    pub fn source(&self, method: &PlannedMethod, data: &DataSet, nodes: usize, base: &Path) -> Result<Source, Error> {
+        let filled = |text: &str| text.replace("{nodes}", &nodes.to_string()).replace("{data}", &data.name);
+        if let Some(file) = &method.graph {
+            return Ok(Source::File(base.join(filled(file))));
+        }
+        let Some(study) = &method.study else {
+            return Ok(Source::Preset(method.preset.clone().unwrap_or_default()));
+        };
+        let storage = match &method.storage {
+            Some(url) => url.parse()?,
+            None => StorageUrl::file(base.join("ktg.db")),
+        };
+        // A relative SQLite file is one beside the plan, whoever reads it from wherever.
+        let storage = match storage {
+            StorageUrl::Sqlite(path) => StorageUrl::file(base.join(path)),
+            other => other,
+        };
+        Ok(Source::Study { storage, name: filled(study), trial: method.trial })
+    }
+}
+
+/// Dotted keys and values in TOML.
+fn flat(table: &toml::Table) -> Vec<(String, String)> {
+    table
+        .iter()
+        .flat_map(|(key, value)| match value {
+            // An inline table may be a value, as that of `train.schedule`.
+            toml::Value::Table(inner) if !inner.contains_key("kind") && !inner.contains_key("preset") => {
+                flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)).collect()
+            }
+            value => vec![(key.clone(), value.to_string())],
+        })
+        .collect()
+}
+
+/// A name as a part of a file's name.
+pub fn slug(name: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() { c } else { '-' };
+    let text: String = name.to_lowercase().chars().take(64).map(plain).collect();
+    match text.trim_matches('-') {
+        "" => "unnamed".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Plan, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.toml");
+        std::fs::write(&path, text).unwrap();
+        Plan::read(&path).map_err(|e| e.to_string().replace(&path.display().to_string(), "plan.toml"))
+    }
+
+    const METHOD: &str = "nodes = [2, 3]\n[[method]]\nname = \"A\"\npreset = \"dml\"\n";
+
+    #[test]
+    fn a_short_plan_has_defaults() {
+        let plan = read(METHOD).unwrap();
+        assert_eq!((plan.seeds(), plan.data_sets.len()), (vec![1, 2, 3, 4, 5], 1));
+        assert!(plan.wants(&plan.methods[0], &plan.data_sets[0], 3));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let cases = [
+            ("nodes = [2]\n", "there is no method"),
+            (&format!("{METHOD}graph = \"x\"\n"), "the method \"A\" needs one of"),
+            (&format!("{METHOD}[[method]]\nname = \"a\"\npreset = \"dml\"\n"), "two methods are called \"a\""),
+            (&format!("{METHOD}nodes = [4]\n"), "is for 4 nodes"),
+            (&format!("{METHOD}data = [\"dogs\"]\n"), "names a data set \"dogs\" that is not there"),
+            (&format!("baseline = \"B\"\n{METHOD}"), "which is no method"),
+            (&format!("seeds = [1, 1]\n{METHOD}"), "none twice"),
+            (&format!("{METHOD}prest = \"dml\"\n"), "plan.toml:5: unknown field `prest`"),
+        ];
+        for (text, expected) in cases {
+            let message = read(text).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn settings_are_changed_by_dotted_keys_and_tables() {
+        let plan = read(&format!(
+            "set = {{ train.epochs = 7, train.schedule = {{ kind = \"cosine\" }}, side = 14 }}\n{METHOD}"
+        ));
+        let plan = plan.unwrap();
+        let (settings, _) = plan.settings(&plan.data_sets[0], Path::new(".")).unwrap();
+        assert_eq!((settings.train.epochs, settings.side), (7, 14));
+        assert_eq!(settings.train.schedule, ktg_train::Schedule::Cosine {});
+    }
+
+    #[test]
+    fn names_of_studies_and_files_are_filled_in() {
+        let text = "nodes = [3]\n[[data]]\nname = \"dogs\"\n[[method]]\nname = \"F\"\nstudy = \"{data}-{nodes}\"\nstorage = \"sqlite:///s.db\"\n";
+        let plan = read(text).unwrap();
+        let source = plan.source(&plan.methods[0], &plan.data_sets[0], 3, Path::new("/p")).unwrap();
+        let storage = StorageUrl::file("/p/s.db");
+        assert_eq!(source, Source::Study { storage, name: "dogs-3".to_owned(), trial: None });
+    }
+}

@@ -1,0 +1,224 @@
+//! A comparison as its directory tells it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ktg_graph::{Document, Graph};
+use ktg_train::{RunDirectory, RunResult, Settings, write_atomically};
+use serde::{Deserialize, Serialize};
+
+use super::plan::FoundOn;
+use super::thesis;
+use crate::Error;
+
+/// Name of the file that says what belongs to a comparison.
+const INDEX: &str = "comparison.json";
+/// Name of the file beside a run that says why it failed.
+const FAILURE: &str = "failure.txt";
+
+/// `comparison.json`: what a comparison consists of. Paths start at its directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// The command that works on it.
+    pub command: String,
+    /// The plan's text.
+    pub plan: String,
+    /// The method that the others are compared with.
+    pub baseline: String,
+    /// Methods, in the order of the tables.
+    pub methods: Vec<IndexedMethod>,
+    /// Data sets, in the order of the tables.
+    pub data_sets: Vec<String>,
+    /// Numbers of nodes.
+    pub nodes: Vec<usize>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// What is compared.
+    pub groups: Vec<IndexedGroup>,
+}
+
+/// A method of a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexedMethod {
+    /// Its name.
+    pub name: String,
+    /// The data set that the thesis found its graph on, if that is to stand beside it.
+    pub thesis: Option<FoundOn>,
+}
+
+/// Runs that differ in nothing but the seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexedGroup {
+    /// The method's name.
+    pub method: String,
+    /// The data set's name.
+    pub data: String,
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Where the graph comes from, in words.
+    pub origin: String,
+    /// The graph file.
+    pub graph: PathBuf,
+    /// Run directories, one a seed.
+    pub runs: Vec<PathBuf>,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunState {
+    /// Nobody has begun it.
+    Missing,
+    /// It has been begun, and so many of all epochs are done.
+    Unfinished {
+        /// Epochs done.
+        done: usize,
+        /// All epochs.
+        epochs: usize,
+    },
+    /// It cannot be finished, for this reason.
+    Failed(String),
+    /// It is finished.
+    Finished(Box<RunResult>),
+}
+
+/// Runs that differ in nothing but the seed, as they are.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The method's name.
+    pub method: String,
+    /// The data set's name.
+    pub data: String,
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Where the graph comes from, in words.
+    pub origin: String,
+    /// The graph.
+    pub graph: Graph,
+    /// Settings of the first run that was begun.
+    pub settings: Option<Settings>,
+    /// Seed, directory and state of every run.
+    pub runs: Vec<(u64, PathBuf, RunState)>,
+    /// The thesis' figures for this setting, if it has it.
+    pub thesis: Option<thesis::Row>,
+}
+
+impl Group {
+    /// Seeds and results of the finished runs.
+    pub fn finished(&self) -> Vec<(u64, &RunResult)> {
+        let finished = |(seed, _, state): &'_ (u64, PathBuf, RunState)| match state {
+            RunState::Finished(_) => Some(*seed),
+            _ => None,
+        };
+        let results = self.runs.iter().filter_map(|run| match &run.2 {
+            RunState::Finished(result) => Some(&**result),
+            _ => None,
+        });
+        self.runs.iter().filter_map(finished).zip(results).collect()
+    }
+
+    /// What is missing, in words; `None` if nothing is.
+    pub fn missing(&self) -> Option<String> {
+        let all = self.runs.len();
+        let failed = self.runs.iter().filter(|run| matches!(run.2, RunState::Failed(_))).count();
+        let open = all - failed - self.finished().len();
+        let words = [(failed, "failed"), (open, "not finished")];
+        let words = words.iter().filter(|(count, _)| *count > 0);
+        let words = words.map(|(count, word)| format!("{count} of {all} runs {word}")).collect::<Vec<_>>().join(", ");
+        (!words.is_empty()).then_some(words)
+    }
+}
+
+/// A comparison with the state of all its runs.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// What belongs to it.
+    pub index: Index,
+    /// In the order of data sets, nodes and methods.
+    pub groups: Vec<Group>,
+}
+
+impl Index {
+    /// Writes it into the comparison's directory.
+    ///
+    /// # Errors
+    /// If the disk does not take it.
+    pub fn write(&self, directory: &Path) -> Result<(), Error> {
+        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
+        Ok(write_atomically(&directory.join(INDEX), &json)?)
+    }
+}
+
+impl Comparison {
+    /// Whether there is a comparison in a directory.
+    pub fn is_one(directory: &Path) -> bool {
+        directory.join(INDEX).is_file()
+    }
+
+    /// Reads a comparison, which others may be working on.
+    ///
+    /// # Errors
+    /// If there is none, or one of its files is damaged.
+    pub fn read(directory: &Path) -> Result<Self, Error> {
+        let path = directory.join(INDEX);
+        let text = fs::read_to_string(&path).map_err(|e| Error::file("read", &path, e))?;
+        let index: Index = serde_json::from_str(&text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+        let mut groups = Vec::new();
+        for indexed in &index.groups {
+            let document = Document::read(&directory.join(&indexed.graph))?;
+            let found_on = index.methods.iter().find(|method| method.name == indexed.method).and_then(|m| m.thesis);
+            let (mut settings, mut runs) = (None, Vec::new());
+            for (seed, run) in index.seeds.iter().zip(&indexed.runs) {
+                let run = directory.join(run);
+                let (state, own) = state(&run)?;
+                settings = settings.or(own);
+                runs.push((*seed, run, state));
+            }
+            let thesis = settings.as_ref().and_then(|s| thesis::row_for(s, &document.graph, found_on));
+            groups.push(Group {
+                method: indexed.method.clone(),
+                data: indexed.data.clone(),
+                nodes: indexed.nodes,
+                origin: indexed.origin.clone(),
+                graph: document.graph,
+                settings,
+                runs,
+                thesis,
+            });
+        }
+        Ok(Self { directory: directory.to_owned(), index, groups })
+    }
+
+    /// The runs of a method on a data set with so many nodes.
+    pub fn group(&self, method: &str, data: &str, nodes: usize) -> Option<&Group> {
+        self.groups.iter().find(|group| group.method == method && group.data == data && group.nodes == nodes)
+    }
+
+    /// Where the reason of a failed run is kept.
+    pub fn failure_file(run: &Path) -> PathBuf {
+        let mut name = run.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        name.push(FAILURE);
+        run.with_file_name(name)
+    }
+}
+
+/// How far the run in a directory is, and its settings if it was begun.
+fn state(run: &Path) -> Result<(RunState, Option<Settings>), Error> {
+    let failure = Comparison::failure_file(run);
+    let failed = fs::read_to_string(&failure).ok().map(|reason| RunState::Failed(reason.trim().to_owned()));
+    if !RunDirectory::is_one(run) {
+        return Ok((failed.unwrap_or(RunState::Missing), None));
+    }
+    let read = RunDirectory::read(run)?;
+    let state = match (read.result, failed) {
+        (Some(result), _) => RunState::Finished(Box::new(result)),
+        (None, Some(failed)) => failed,
+        (None, None) => RunState::Unfinished {
+            done: read.epochs.last().map_or(0, |epoch| epoch.train.epoch),
+            epochs: read.settings.train.epochs,
+        },
+    };
+    Ok((state, Some(read.settings)))
+}

@@ -1,0 +1,203 @@
+//! Figures of one run and of one study, as SVG.
+
+use ktg_figures::chart::{self, Bar, BarRow, Bars, Bin, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
+use ktg_figures::stats;
+use ktg_graph::draw;
+use ktg_search::storage;
+use ktg_train::measures::PairMeasures;
+use ktg_train::{Answer, EpochReport, Measures, RunDirectory};
+
+use crate::analysis::ParameterImportance;
+use crate::{Error, StudyRecord};
+
+/// Accuracy of every node and the ensemble after every judged epoch, and of the nodes on the training images.
+///
+/// # Errors
+/// As all figures: if the chart cannot be drawn.
+pub fn training_curves(run: &RunDirectory) -> Result<String, Error> {
+    let epoch = |report: &EpochReport| report.train.epoch as f64;
+    let judged = |value: &dyn Fn(&Measures) -> Option<f64>| -> Vec<(f64, f64)> {
+        let point = |report: &EpochReport| Some((epoch(report), value(report.evaluation.as_ref()?)?));
+        run.epochs.iter().filter_map(point).collect()
+    };
+    let mut lines = Vec::new();
+    for m in 0..run.graph.len() {
+        let trained = |report: &EpochReport| Some((epoch(report), report.train.nodes.get(m)?.accuracy?));
+        let line = |points, dashed| Curve { name: format!("node {}", m + 1), points, role: Role::Series(m), dashed };
+        lines.push(line(run.epochs.iter().filter_map(trained).collect(), true));
+        lines.push(line(judged(&|measures| Some(measures.nodes.get(m)?.top1)), false));
+    }
+    let points = judged(&|measures| Some(measures.ensemble.accuracy.top1));
+    lines.push(Curve { name: "ensemble".to_owned(), points, role: Role::Ensemble, dashed: false });
+    lines.retain(|line| !line.points.is_empty());
+    let kinds = ["judged images".to_owned(), "training images, augmented".to_owned()];
+    let title = "Accuracy while training".to_owned();
+    Ok(chart::curves(&Curves { title, y_title: "accuracy in %".to_owned(), lines, kinds })?)
+}
+
+/// Loss of every edge, after its gate, over the epochs.
+///
+/// # Errors
+/// As all figures.
+pub fn edge_losses(run: &RunDirectory) -> Result<String, Error> {
+    let mut lines: Vec<Curve> = Vec::new();
+    for report in &run.epochs {
+        for edge in &report.train.edges {
+            let (name, point) = (edge.to_string(), (report.train.epoch as f64, edge.loss));
+            match lines.iter_mut().find(|line| line.name == name) {
+                Some(line) => line.points.push(point),
+                None => {
+                    let role = Role::Series(edge.to - 1);
+                    lines.push(Curve { name, points: vec![point], role, dashed: false });
+                }
+            }
+        }
+    }
+    let kinds = [String::new(), String::new()];
+    let (title, y_title) = ("Loss of every edge".to_owned(), "mean loss after the gate".to_owned());
+    Ok(chart::curves(&Curves { title, y_title, lines, kinds })?)
+}
+
+/// How much the nodes differ, pair by pair: disagreement, cosine of the probabilities and, where maps can be compared,
+/// of the attention maps.
+///
+/// # Errors
+/// As all figures.
+pub fn diversity(measures: &Measures) -> Result<Vec<String>, Error> {
+    type Value = fn(&PairMeasures) -> Option<f64>;
+    let kinds: [(&str, &str, Value); 3] = [
+        ("Disagreement", "share of images answered differently", |pair| Some(pair.disagreement)),
+        ("Class probabilities", "mean cosine", |pair| Some(pair.probability_cosine)),
+        ("Attention maps", "mean cosine", |pair| pair.attention_cosine),
+    ];
+    let nodes = measures.nodes.len();
+    let mut figures = Vec::new();
+    for (title, measure, value) in kinds {
+        let mut values = vec![vec![None; nodes]; nodes];
+        for pair in &measures.pairs {
+            let [a, b] = pair.nodes.map(|node| node - 1);
+            values[a][b] = value(pair);
+            values[b][a] = value(pair);
+        }
+        if values.iter().flatten().any(Option::is_some) {
+            let names = (1..=nodes).map(|m| format!("node {m}")).collect();
+            let (title, measure) = (title.to_owned(), measure.to_owned());
+            figures.push(chart::matrix(&Matrix { title, names, values, range: (0.0, 1.0), decimals: 2, measure })?);
+        }
+    }
+    Ok(figures)
+}
+
+/// Whether the ensemble is as sure as it is right.
+///
+/// # Errors
+/// As all figures.
+pub fn reliability(answers: &[Answer]) -> Result<String, Error> {
+    let confidence: Vec<f64> = answers.iter().map(|answer| answer.confidence.clamp(0.0, 1.0)).collect();
+    let correct: Vec<bool> = answers.iter().map(|answer| answer.ensemble == answer.label).collect();
+    let found = stats::reliability(&confidence, &correct, stats::CALIBRATION_BINS);
+    let bins = found.iter().flat_map(|found| &found.bins).filter_map(|bin| {
+        let (confidence, accuracy) = bin.confidence.zip(bin.accuracy)?;
+        Some(Bin { from: bin.low, to: bin.high, count: bin.n as u64, confidence, accuracy })
+    });
+    let title = "Confidence of the ensemble".to_owned();
+    Ok(chart::reliability(&Reliability { title, bins: bins.collect(), ece: found.as_ref().map(|f| f.ece) })?)
+}
+
+/// Every trial's last value against the epochs spent, and the best so far.
+///
+/// # Errors
+/// As all figures.
+pub fn history(study: &StudyRecord) -> Result<String, Error> {
+    let mut trials: Vec<&storage::Trial> = study.trials.iter().collect();
+    // Those that are not over come last; texts of times sort as times.
+    trials.sort_by_key(|trial| (trial.completed.is_none(), trial.completed.clone(), trial.number));
+    let trial = |trial: &&storage::Trial| {
+        let last = trial.last_report();
+        chart::Trial {
+            number: u64::try_from(trial.number).unwrap_or(0),
+            value: last.map(|(_, value)| value).or(trial.value),
+            epochs: last.map_or(0, |(step, _)| u64::try_from(step).unwrap_or(0)),
+            state: match trial.state {
+                storage::State::Complete => chart::State::Complete,
+                storage::State::Pruned => chart::State::Pruned,
+                storage::State::Fail => chart::State::Failed,
+                storage::State::Running | storage::State::Waiting => chart::State::Running,
+            },
+        }
+    };
+    let trials = trials.iter().map(trial).collect();
+    let (title, y_title) = (format!("Search of the study {}", study.name), "ensemble accuracy in %".to_owned());
+    Ok(chart::history(&History { title, y_title, trials, minimise: false })?)
+}
+
+/// How many trials reached each rung, and their values there. `None` for a study without rungs.
+///
+/// # Errors
+/// As all figures.
+pub fn rungs(study: &StudyRecord) -> Result<Option<String>, Error> {
+    let rungs = study.rungs().into_iter().map(|rung| chart::Rung {
+        epochs: rung.epoch.map_or(rung.number as u64 + 1, |epoch| u64::try_from(epoch).unwrap_or(0)),
+        kept: rung.kept,
+        stopped: rung.stopped,
+    });
+    let rungs: Vec<chart::Rung> = rungs.collect();
+    if rungs.is_empty() {
+        return Ok(None);
+    }
+    let (title, y_title) = ("Rungs".to_owned(), "ensemble accuracy in %".to_owned());
+    Ok(Some(chart::rungs(&Rungs { title, y_title, rungs })?))
+}
+
+/// How much the design and the gate of every edge have to do with a graph's place in the search.
+///
+/// # Errors
+/// As all figures.
+pub fn importance(parameters: &[ParameterImportance]) -> Result<String, Error> {
+    let mut rows: Vec<BarRow> = Vec::new();
+    const KINDS: [&str; 3] = ["gate", "design", "architecture"];
+    for parameter in parameters {
+        let (edge, kind) = parameter.name.rsplit_once(' ').unwrap_or((&parameter.name, "gate"));
+        let kind = KINDS.iter().position(|known| *known == kind).unwrap_or(0);
+        let index = rows.iter().position(|row| row.name == edge).unwrap_or_else(|| {
+            rows.push(BarRow { name: edge.to_owned(), bars: vec![None; KINDS.len()] });
+            rows.len() - 1
+        });
+        let Some(found) = &parameter.found else { continue };
+        let stars = match parameter.adjusted {
+            Some(p) if p < 0.01 => " **",
+            Some(p) if p < 0.05 => " *",
+            _ => "",
+        };
+        let note = format!("{:.2}{stars}", found.effect);
+        rows[index].bars[kind] = Some(Bar { value: found.effect, interval: None, note });
+    }
+    let used = KINDS.iter().enumerate().filter(|(kind, _)| rows.iter().any(|row| row.bars[*kind].is_some()));
+    let used: Vec<(usize, String)> = used.map(|(kind, name)| (kind, (*name).to_owned())).collect();
+    for row in &mut rows {
+        row.bars = used.iter().map(|(kind, _)| row.bars[*kind].clone()).collect();
+    }
+    let title = "What the choice for each edge explains".to_owned();
+    let x_title = "share of the variance of the places (epsilon squared)".to_owned();
+    Ok(chart::bars(&Bars { title, x_title, kinds: used.into_iter().map(|(_, name)| name).collect(), rows })?)
+}
+
+/// The best graphs of a study side by side.
+///
+/// # Errors
+/// If a graph cannot be read.
+pub fn best_graphs(study: &StudyRecord, top: usize) -> Result<Option<String>, Error> {
+    let mut graphs = Vec::new();
+    for (place, trial) in study.ranked().into_iter().take(top).enumerate() {
+        let value = trial.value.unwrap_or(f64::NAN);
+        graphs.push((study.graph(trial)?, format!("{}. trial {}, {value:.2} %", place + 1, trial.number)));
+    }
+    let pairs: Vec<(&ktg_graph::Graph, &str)> = graphs.iter().map(|(graph, text)| (graph, &**text)).collect();
+    let columns = graphs.first().map_or(1, |(graph, _)| columns(graph.len()));
+    Ok((!pairs.is_empty()).then(|| draw::sheet(&pairs, columns.min(pairs.len()))))
+}
+
+/// How many graphs of so many nodes stand side by side: those of two nodes are wide, those of many have small texts.
+pub fn columns(nodes: usize) -> usize {
+    if nodes == 3 { 3 } else { 2 }
+}

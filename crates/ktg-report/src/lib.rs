@@ -1,0 +1,16 @@
+//! Tables, figures and one self-contained report, from run directories, comparisons and studies.
+//!
+//! Nothing here trains, and nothing is written into what is read. [`compare`] plans and sums up comparisons (the thesis'
+//! tables 1 and 2), [`StudyRecord`] reads a study, [`analysis`] asks what its graphs have in common and what each edge of
+//! one is good for, and [`report`] puts all of it on one page.
+
+pub mod analysis;
+pub mod attention;
+pub mod compare;
+mod error;
+pub mod figures;
+pub mod report;
+mod study;
+
+pub use error::Error;
+pub use study::{Rung, StudyRecord, edges};

@@ -1,0 +1,160 @@
+//! The section about a comparison.
+
+use ktg_figures::page::{Block, Figure, Page};
+use ktg_graph::{Graph, draw};
+use ktg_train::RunDirectory;
+
+use super::run::{judged_blocks, result_blocks};
+use super::{Judged, Options};
+use crate::attention::attention_figure;
+use crate::compare::{self, Comparison, Group, RunState};
+use crate::{Error, edges, figures};
+
+/// Adds the sections about a comparison: tables and graphs, what the nodes look at, and a run of each method.
+pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
+    let index = &comparison.index;
+    let name = comparison.directory.file_name().map(|name| name.to_string_lossy().into_owned());
+    let section = page.section(format!("Comparison {}", name.unwrap_or_default()));
+    let seeds = index.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    section.push(Block::text(format!(
+        "{} methods, each trained with the seeds {seeds}. {}",
+        index.methods.len(),
+        about(comparison)
+    )));
+    let missing: Vec<String> =
+        comparison.groups.iter().filter_map(|g| Some(format!("{}: {}", heading(g), g.missing()?))).collect();
+    if !missing.is_empty() {
+        section.push(Block::warning(format!("Runs are missing. {}.", missing.join("; "))));
+    }
+    for data in &index.data_sets {
+        section.push(compare::table_1(comparison, data));
+    }
+    if index.data_sets.len() > 1 || index.nodes.len() > 1 {
+        section.push(compare::table_2(comparison));
+    }
+    if index.methods.len() > 1 {
+        section.push(compare::differences(comparison));
+    }
+    if index.nodes.len() > 1 {
+        for data in &index.data_sets {
+            let caption = "Mean of the runs; bars are the standard deviation over the seeds.";
+            section.push(Figure::new(compare::accuracy_figure(comparison, data)?, caption));
+        }
+    }
+    let failures =
+        comparison.groups.iter().flat_map(|group| &group.runs).filter_map(|(_, directory, state)| match state {
+            RunState::Failed(reason) => Some((directory.display().to_string(), reason.clone())),
+            _ => None,
+        });
+    let failures: Vec<(String, String)> = failures.collect();
+    if !failures.is_empty() {
+        section.push(Block::Settings(failures));
+    }
+    graphs(page, comparison);
+    looks(page, comparison, options)?;
+    let section = page.section("Settings and commands of the comparison");
+    let mut commands = index.command.clone();
+    commands += &format!("\nktg report {}", comparison.directory.display());
+    section.push(Block::code("To do it again", commands));
+    if !index.plan.is_empty() {
+        section.push(Block::code("Plan", index.plan.trim_end()));
+    }
+    if let Some(settings) = comparison.groups.iter().find_map(|group| group.settings.as_ref()) {
+        section.push(Block::details("Settings of the first run", [Block::code("", settings.to_toml()?)]));
+    }
+    Ok(())
+}
+
+/// What all runs share, in a sentence.
+fn about(comparison: &Comparison) -> String {
+    let Some(settings) = comparison.groups.iter().find_map(|group| group.settings.as_ref()) else {
+        return "No run has been begun.".to_owned();
+    };
+    let train = &settings.train;
+    format!(
+        "{} px, {} epochs of batches of {}, learning rate {}.",
+        settings.side, train.epochs, train.batch_size, train.learning_rate
+    )
+}
+
+fn heading(group: &Group) -> String {
+    format!("{} x{} on {}", group.method, group.nodes, group.data)
+}
+
+/// The graphs side by side, those of one number of nodes in one figure.
+fn graphs(page: &mut Page, comparison: &Comparison) {
+    let section = page.section("Graphs");
+    for nodes in &comparison.index.nodes {
+        let groups: Vec<&Group> = comparison.groups.iter().filter(|group| group.nodes == *nodes).collect();
+        let mut shown: Vec<(&Graph, String)> = Vec::new();
+        for group in &groups {
+            // Presets are the same on every data set.
+            match shown.iter_mut().find(|(graph, _)| graph.hash() == group.graph.hash()) {
+                Some((_, caption)) if caption.split(" on ").next() == Some(&*group.method) => {}
+                _ => shown.push((&group.graph, format!("{} on {}", group.method, group.data))),
+            }
+        }
+        if comparison.index.data_sets.len() == 1 {
+            for ((_, caption), group) in shown.iter_mut().zip(&groups) {
+                caption.clone_from(&group.method);
+            }
+        }
+        let pairs: Vec<(&Graph, &str)> = shown.iter().map(|(graph, caption)| (*graph, &**caption)).collect();
+        if pairs.is_empty() {
+            continue;
+        }
+        let columns = figures::columns(*nodes);
+        let caption =
+            format!("The graphs of {nodes} nodes. Colour: gate. Text: what is transferred, and in which direction.");
+        section.push(Figure::new(draw::sheet(&pairs, columns.min(pairs.len())), caption).wide());
+    }
+    let lines =
+        comparison.groups.iter().map(|group| (heading(group), format!("{}. {}", group.origin, edges(&group.graph))));
+    section.push(Block::details("Where the graphs come from", [Block::Settings(lines.collect())]));
+}
+
+/// For each data set: the same images through the first finished run of every method, then each of these runs.
+fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
+    let most = comparison.index.nodes.iter().max().copied().unwrap_or(0);
+    for data in &comparison.index.data_sets {
+        let chosen = comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most);
+        let chosen: Vec<(&Group, Judgement)> =
+            chosen.filter_map(|group| Some((group, judge(group, options)?))).collect();
+        if chosen.is_empty() {
+            continue;
+        }
+        let section = page.section(format!("What the nodes look at on {data}"));
+        let mut pictures = Vec::new();
+        for (group, judged) in &chosen {
+            let Ok(judged) = &judged.judged else { continue };
+            let figure = attention_figure(&judged.run, &judged.data, &judged.spread(options), &heading(group))?;
+            figures.push(Figure::new(
+                figure,
+                format!("Attention maps of {}, seed {}.", heading(group), judged.run.settings.seed),
+            ));
+        }
+        section.push(match pictures.is_empty() {
+            true => Block::note("No attention maps: see the runs below."),
+            false => Block::Figures(pictures),
+        });
+        for (group, judged) in &chosen {
+            let mut blocks = vec![Block::text(format!("Run {}.", judged.directory.path.display()))];
+            blocks.extend(result_blocks(&judged.directory)?);
+            blocks.extend(judged_blocks(judged.judged.as_ref(), options)?);
+            section.push(Block::details(format!("One run of {}", heading(group)), blocks));
+        }
+    }
+    Ok(())
+}
+
+struct Judgement {
+    directory: RunDirectory,
+    judged: Result<Judged, Block>,
+}
+
+/// The first finished run of a group.
+fn judge(group: &Group, options: &Options) -> Option<Judgement> {
+    let (_, path, _) = group.runs.iter().find(|run| matches!(run.2, RunState::Finished(_)))?;
+    let directory = RunDirectory::read(path).ok()?;
+    Some(Judgement { judged: Judged::open(path, options), directory })
+}

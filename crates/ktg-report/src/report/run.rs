@@ -1,0 +1,132 @@
+//! The section about one run, and its parts that others use.
+
+use std::path::Path;
+
+use ktg_figures::page::{Block, Figure, Page};
+use ktg_graph::draw;
+use ktg_train::RunDirectory;
+
+use super::{Judged, Options};
+use crate::attention::{attention_figure, most_disagreed};
+use crate::{Error, edges, figures};
+
+/// Adds the section about a run.
+pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> Result<(), Error> {
+    let run = RunDirectory::read(directory)?;
+    let name = run.graph.name.clone().unwrap_or_else(|| "unnamed graph".to_owned());
+    let place = directory.display().to_string();
+    let section = page
+        .section(format!("Run {}", directory.file_name().map_or(place.clone(), |n| n.to_string_lossy().into_owned())));
+    section.push(Block::text(format!(
+        "{name}: {}, seed {}, {} training images. {}",
+        crate::compare::network(&run.graph),
+        run.settings.seed,
+        run.train_images,
+        state(&run)
+    )));
+    section.push(Figure::new(draw::svg(&run.graph), format!("The graph: {}.", edges(&run.graph))));
+    for block in result_blocks(&run)? {
+        section.push(block);
+    }
+    let judged = Judged::open(directory, options);
+    for block in judged_blocks(judged.as_ref(), options)? {
+        section.push(block);
+    }
+    let settings = run.settings.to_toml()?;
+    section.push(Block::details(
+        "Settings and commands",
+        [
+            Block::code("Settings", settings),
+            Block::code("Graph", run.graph.to_toml()),
+            Block::code(
+                "To train it again and to judge it",
+                format!("ktg train {place}/settings.toml --out again\nktg eval {place}\ntensorboard --logdir {place}"),
+            ),
+        ],
+    ));
+    Ok(())
+}
+
+/// How far a run is and how well it does.
+fn state(run: &RunDirectory) -> String {
+    match &run.result {
+        Some(result) => {
+            let measures = &result.measures;
+            format!(
+                "After {} epochs, on {} images: node average {:.2} %, ensemble {:.2} % (top-5 {:.2} %), NLL {:.3}, ECE {:.3}.",
+                result.epochs,
+                measures.images,
+                measures.node_average.top1,
+                measures.ensemble.accuracy.top1,
+                measures.ensemble.accuracy.top5,
+                measures.ensemble.nll,
+                measures.ensemble.ece
+            )
+        }
+        None => {
+            let done = run.epochs.last().map_or(0, |epoch| epoch.train.epoch);
+            format!("Not finished: {done} of {} epochs are done.", run.settings.train.epochs)
+        }
+    }
+}
+
+/// Training curves and diversity.
+pub(super) fn result_blocks(run: &RunDirectory) -> Result<Vec<Block>, Error> {
+    let mut blocks = vec![Figure::new(
+        figures::training_curves(run)?,
+        "Top-1 accuracy of every node and of the ensemble on the images that the run is judged on, and of the nodes on \
+         the augmented training images.",
+    )
+    .into()];
+    let measures = run.result.as_ref().map(|result| &result.measures);
+    let last = run.epochs.iter().rev().find_map(|epoch| epoch.evaluation.as_ref());
+    if let Some(measures) = measures.or(last) {
+        let caption = |i: usize| {
+            if i == 0 { "How much the nodes differ, pair by pair; 0 for the same answers." } else { "1 for the same." }
+        };
+        let matrices = figures::diversity(measures)?.into_iter().enumerate();
+        let matrices: Vec<Figure> = matrices.map(|(i, svg)| Figure::new(svg, caption(i))).collect();
+        if !matrices.is_empty() {
+            blocks.push(Block::Figures(matrices));
+        }
+    }
+    blocks.push(Block::details(
+        "Losses of the edges",
+        [Figure::new(
+            figures::edge_losses(run)?,
+            "Mean loss of every edge in every epoch, after its gate. Colours are the targets'.",
+        )
+        .into()],
+    ));
+    Ok(blocks)
+}
+
+/// Calibration and attention maps.
+pub(super) fn judged_blocks(judged: Result<&Judged, &Block>, options: &Options) -> Result<Vec<Block>, Error> {
+    let judged = match judged {
+        Ok(judged) => judged,
+        Err(block) => return Ok(vec![block.clone()]),
+    };
+    let mut blocks = vec![Figure::new(
+        figures::reliability(&judged.answers)?,
+        format!(
+            "How sure the ensemble is of its answer, against how often it is right, in bins of equal width; {} images.",
+            judged.answers.len()
+        ),
+    )
+    .into()];
+    if options.images > 0 && judged.run.graph.len() > 0 {
+        let spread = attention_figure(&judged.run, &judged.data, &judged.spread(options), "Attention maps")?;
+        let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \
+                       and the class that each node answers.";
+        blocks.push(Figure::new(spread, caption).wide().into());
+        if judged.run.graph.len() > 1 {
+            let images = most_disagreed(&judged.answers, options.images);
+            let figure = attention_figure(&judged.run, &judged.data, &images, "Attention maps that differ most")?;
+            let caption = "The images whose attention maps differ most between the nodes (mean cosine of all pairs), the \
+                           first most of all.";
+            blocks.push(Figure::new(figure, caption).wide().into());
+        }
+    }
+    Ok(blocks)
+}

@@ -1,0 +1,141 @@
+//! The section about a study.
+
+use ktg_figures::page::{Block, Figure, Page};
+use ktg_figures::table::{Cell, Column, Table};
+use ktg_search::analysis::{BASE, judged};
+use ktg_search::storage::{Patience, State, Study, Trial};
+
+use super::Options;
+use crate::analysis::{common, contribution_figure, contribution_table, contributions, importance, importance_table};
+use crate::{Error, StudyRecord, edges, figures};
+
+/// The part of a study's graphs that counts as the best.
+const BEST: f64 = 0.1;
+
+/// Adds the section about a study, and about the analysis of a graph if it is one.
+pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<(), Error> {
+    let mut connection = Study::open(&study.storage, &study.name, false, Patience::none())?;
+    if connection.attribute(BASE)?.is_some() {
+        return analysis(page, study);
+    }
+    let section = page.section(format!("Study {}", study.name));
+    section.push(Block::text(summary(study)));
+    section.push(Figure::new(
+        figures::history(study)?,
+        "Every trial's last value, against the epochs of training that it and all before it took, and the best so far.",
+    ));
+    if let Some(rungs) = figures::rungs(study)? {
+        section.push(Figure::new(
+            rungs,
+            "Where trials are compared, and which of them went on. How many got there is below.",
+        ));
+    }
+    if let Some(sheet) = figures::best_graphs(study, options.top)? {
+        section.push(Figure::new(sheet, "The best graphs, judged on the held-out part of the training images.").wide());
+        section.push(best_table(study, options.top));
+    }
+    let section = page.section(format!("What makes graphs good, in {}", study.name));
+    section.push(Block::text(
+        "A trial's place is how far it came, then its last value. Edges are named by the numbers of the nodes; where nodes \
+         are alike, their numbers are arbitrary, and the counts of the first table, which know no numbers, say more than \
+         the single edges of the second. The tests assume graphs that were chosen without looking at the others, as in \
+         random search; samplers that learn repeat what was good, so that p-values are too small.",
+    ));
+    match common(study, BEST) {
+        Some(common) => section.push(common.table()),
+        None => section.push(Block::note("Fewer than ten graphs have been judged: too few to compare.")),
+    };
+    let parameters = importance(study);
+    if parameters.iter().any(|parameter| parameter.found.is_some()) {
+        section.push(Figure::new(
+            figures::importance(&parameters)?,
+            "How much of a graph's place the choice for each edge explains, one choice at a time. * adjusted p below 0.05, ** below 0.01.",
+        ));
+        section.push(Block::details("All parameters", [importance_table(&parameters).into()]));
+    }
+    let mut blocks = vec![Block::code("To see it, and to go on", commands(study))];
+    if let Some(pruner) = &study.pruner {
+        blocks.push(Block::settings([("pruner", pruner.clone())]));
+    }
+    if let Some(experiment) = &study.experiment {
+        blocks.push(Block::code("Settings of all trials", experiment.clone()));
+    }
+    section.push(Block::details("Settings and commands", blocks));
+    Ok(())
+}
+
+fn summary(study: &StudyRecord) -> String {
+    let states = [State::Complete, State::Pruned, State::Fail, State::Running, State::Waiting];
+    let counts = states.map(|state| (study.count(state), state.name().to_lowercase()));
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+    let mut text = format!(
+        "{} trials in {} ({}), {} epochs of training.",
+        study.trials.len(),
+        study.storage,
+        counts.collect::<Vec<_>>().join(", "),
+        study.epochs()
+    );
+    if let Some(space) = &study.space {
+        text += &format!(
+            " The search space has {} nodes, {} parameters and {:.1e} combinations.",
+            space.nodes(),
+            space.parameters().len(),
+            space.combinations()
+        );
+    }
+    if let Some(best) = study.ranked().first() {
+        let value = best.value.unwrap_or(f64::NAN);
+        text += &format!(" The best graph is that of trial {} with {value:.2} %.", best.number);
+    }
+    text
+}
+
+fn best_table(study: &StudyRecord, top: usize) -> Table {
+    let columns =
+        [Column::right("trial"), Column::right("value [%]"), Column::right("node average [%]"), Column::left("edges")];
+    let mut table = Table::new("The best graphs", columns);
+    for trial in study.ranked().into_iter().take(top) {
+        let number = |value: Option<f64>| value.map_or_else(|| Cell::text("-"), |value| Cell::number(value, 2));
+        let average = trial.attributes.get("node average").and_then(serde_json::Value::as_f64);
+        let graph = study.graph(trial).map_or_else(|_| "-".to_owned(), |graph| edges(&graph));
+        table.row([Cell::text(trial.number.to_string()), number(trial.value), number(average), Cell::text(graph)]);
+    }
+    table.note("The best of many is better on the images it was chosen by than on others: only other images tell how good it is.");
+    table
+}
+
+fn commands(study: &StudyRecord) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let (name, storage) = (quoted(&study.name), study.storage.to_string());
+    format!(
+        "ktg study show {name} --storage {0}\nktg study best {name} --storage {0} -o best\nktg watch {name} --storage {0}\n\
+         optuna-dashboard {0}",
+        quoted(&storage)
+    )
+}
+
+/// The section about an analysis of a graph's edges.
+fn analysis(page: &mut Page, study: &StudyRecord) -> Result<(), Error> {
+    let (judged, open) = judged(&study.trials);
+    let section = page.section(format!("What each edge is good for: {}", study.name));
+    let seeds = judged.iter().map(|trial| trial.seed).collect::<std::collections::BTreeSet<_>>().len();
+    section.push(Block::text(format!(
+        "The graph was trained again as it was found, without each edge, and with each transfer edge's direction flipped: \
+         {} trainings with {seeds} seeds. Differences are over equal seeds.",
+        judged.len()
+    )));
+    if open > 0 {
+        section.push(Block::warning(format!("{open} trainings are not complete and are left out.")));
+    }
+    let contributions = contributions(&judged);
+    section.push(Figure::new(
+        contribution_figure(&contributions)?,
+        "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.",
+    ));
+    section.push(contribution_table(&contributions));
+    let failed: Vec<&Trial> = study.trials.iter().filter(|trial| trial.state == State::Fail).collect();
+    if !failed.is_empty() {
+        section.push(Block::note(format!("{} trainings failed or were repeated.", failed.len())));
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! What each edge of a graph is good for: the graph is trained again without the edge, and with the edge's direction
+//! flipped, several times each, as trials of a study of their own, so that any number of workers share the work.
+
+use ktg_graph::{Gate, Graph, Transfer, edge_name};
+use serde_json::{Value as Json, json};
+
+use crate::storage::{Enqueued, State, Study, Trial};
+use crate::{Error, SEED, SearchSettings, Space};
+
+/// User attribute of a trial: what was changed in the graph, as [`Variant::name`] says it.
+pub const VARIANT: &str = "variant";
+/// User attribute of a study: the graph that its trials change.
+pub const BASE: &str = "base graph";
+
+/// What is done to an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is cut off.
+    Cut,
+    /// It pulls where it pushed, and the other way round.
+    Flip,
+}
+
+/// A graph that differs from another in at most one edge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// The change, its edge's source (`None`: the label) and its target; nodes count from 0. `None`: the graph itself.
+    pub change: Option<(Change, Option<usize>, usize)>,
+    /// The changed graph.
+    pub graph: Graph,
+}
+
+impl Variant {
+    /// Such as `1 -> 2 cut`, `label -> 1 cut`, `2 -> 1 flipped`; the graph itself is `as found`.
+    pub fn name(&self) -> String {
+        match self.change {
+            None => "as found".to_owned(),
+            Some((change, source, target)) => {
+                let word = if change == Change::Cut { "cut" } else { "flipped" };
+                format!("{} {word}", edge_name(source, target))
+            }
+        }
+    }
+}
+
+/// The graph itself, then each of its edges cut off, then each transfer edge flipped. A variant in which a node that has
+/// no pretrained weights learns nothing is left out: it would only show that an untrained network is bad.
+pub fn variants(graph: &Graph) -> Vec<Variant> {
+    let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut()).map(|m| (None, m));
+    let transfers: Vec<_> = graph.active_transfers().collect();
+    let edges = labels.chain(transfers.iter().map(|(s, t, _)| (Some(*s), *t)));
+    let cut = edges.map(|(source, target)| {
+        let mut graph = graph.clone();
+        match source {
+            None => graph.set_label_gate(target, Gate::Cutoff),
+            Some(source) => graph.set_transfer(source, target, None),
+        }
+        Variant { change: Some((Change::Cut, source, target)), graph }
+    });
+    let flipped = transfers.iter().map(|&(source, target, transfer)| {
+        let mut graph = graph.clone();
+        let design = transfer.design.flipped();
+        graph.set_transfer(source, target, Some(Transfer { design, ..transfer }));
+        Variant { change: Some((Change::Flip, Some(source), target)), graph }
+    });
+    let useful = |variant: &Variant| {
+        let Variant { graph, .. } = variant;
+        (0..graph.len()).all(|m| graph.is_trained(m) || graph.nodes()[m].pretrained.is_some())
+    };
+    let itself = Variant { change: None, graph: graph.clone() };
+    std::iter::once(itself).chain(cut.chain(flipped).filter(useful)).collect()
+}
+
+/// The space that holds every variant of a graph.
+///
+/// # Errors
+/// If the graph's nodes are all frozen.
+pub fn space(graph: &Graph) -> Result<Space, Error> {
+    Space::new(graph, &SearchSettings::default())
+}
+
+/// The trials of an analysis: every variant with every seed, seed by seed, so that an unfinished analysis can be read.
+///
+/// # Errors
+/// If a variant is not in the space.
+pub fn trials(space: &Space, variants: &[Variant], seeds: &[u64]) -> Result<Vec<Enqueued>, Error> {
+    let trial = |seed: u64, variant: &Variant| {
+        let parameters = space.choices(&variant.graph)?;
+        let attributes = vec![(VARIANT.to_owned(), json!(variant.name())), (SEED.to_owned(), json!(seed))];
+        Ok(Enqueued { parameters, graph: variant.graph.hash().to_string(), attributes })
+    };
+    seeds
+        .iter()
+        .flat_map(|seed| variants.iter().map(move |variant| (*seed, variant)))
+        .map(|(s, v)| trial(s, v))
+        .collect()
+}
+
+/// Prepares the study of an analysis, or makes sure that it is this one.
+///
+/// # Errors
+/// If the study analyses another graph, or the storage fails.
+pub fn prepare(study: &mut Study, graph: &Graph, trials: &[Enqueued]) -> Result<(), Error> {
+    let base = serde_json::to_value(graph).unwrap_or_default();
+    if study.attribute_or(BASE, &base)? != base {
+        return Err(study.error("it analyses another graph; give another --name, or delete it"));
+    }
+    study.enqueue_first(trials).map(drop)
+}
+
+/// A finished trial of an analysis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The variant's name.
+    pub variant: String,
+    /// The seed it was trained with.
+    pub seed: u64,
+    /// What was measured, by name: `ensemble`, and what the objective adds.
+    pub measures: Vec<(String, f64)>,
+}
+
+/// The complete trials of an analysis, and how many of all are not complete.
+pub fn judged(trials: &[Trial]) -> (Vec<Judged>, usize) {
+    // One that died was repeated by a later trial.
+    let counted = trials.iter().filter(|trial| trial.state != State::Fail || !repeated(trial, trials));
+    let mut open = 0;
+    let mut all = Vec::new();
+    for trial in counted {
+        let variant = trial.attributes.get(VARIANT).and_then(Json::as_str);
+        let seed = trial.attributes.get(SEED).and_then(Json::as_u64);
+        match (variant, seed, trial.value, trial.state) {
+            (Some(variant), Some(seed), Some(value), State::Complete) => {
+                let numbers = trial.attributes.iter().filter(|(name, _)| *name != SEED);
+                let numbers = numbers.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
+                let measures = std::iter::once(("ensemble".to_owned(), value)).chain(numbers).collect();
+                all.push(Judged { variant: variant.to_owned(), seed, measures });
+            }
+            _ => open += 1,
+        }
+    }
+    (all, open)
+}
+
+fn repeated(trial: &Trial, trials: &[Trial]) -> bool {
+    let first = trial.repeats().unwrap_or(trial.number);
+    trials.iter().any(|other| other.number > trial.number && other.repeats() == Some(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use ktg_graph::{Design, Node, presets};
+
+    use super::*;
+
+    fn found() -> Graph {
+        let mut graph = presets::independent(2, "abn-resnet-18");
+        graph.set_label_gate(1, Gate::Cutoff);
+        graph.set_transfer(0, 1, Some(Transfer { design: Design::BothCloser, gate: Gate::Linear }));
+        graph.set_transfer(1, 0, Some(Transfer { design: Design::AttentionApart, gate: Gate::Correct }));
+        graph
+    }
+
+    #[test]
+    fn every_edge_is_cut_and_flipped_once() {
+        let variants = variants(&found());
+        let names: Vec<String> = variants.iter().map(Variant::name).collect();
+        // Without the edge 1 -> 2, node 2 would learn nothing.
+        assert_eq!(names, ["as found", "label -> 1 cut", "2 -> 1 cut", "1 -> 2 flipped", "2 -> 1 flipped"]);
+        assert_eq!(variants[0].graph, found());
+        assert!(variants[2].graph.transfer(1, 0).is_none());
+        let flipped = variants[3].graph.transfer(0, 1).unwrap();
+        assert_eq!((flipped.design, flipped.gate), (Design::BothApart, Gate::Linear));
+    }
+
+    #[test]
+    fn every_variant_comes_back_out_of_its_parameters() {
+        let graph = found();
+        let (space, variants) = (space(&graph).unwrap(), variants(&graph));
+        let trials = trials(&space, &variants, &[1, 2]).unwrap();
+        assert_eq!(trials.len(), 2 * variants.len());
+        for (trial, variant) in trials.iter().zip(variants.iter().cycle()) {
+            let genes: Vec<usize> = space.genes(&trial.parameters).unwrap().into_iter().map(Option::unwrap).collect();
+            assert_eq!(space.graph(&genes).hash(), variant.graph.hash(), "{}", variant.name());
+        }
+        assert_eq!(trials[variants.len()].attributes[1], (SEED.to_owned(), json!(2)));
+    }
+
+    #[test]
+    fn a_frozen_teacher_stays_one() {
+        let teacher = Node::new("resnet-18").with_pretrained("t.safetensors").frozen();
+        let graph = presets::kd(2, "resnet-18", teacher);
+        let names: Vec<String> = variants(&graph).iter().map(Variant::name).collect();
+        assert_eq!(names, ["as found", "label -> 2 cut", "1 -> 2 cut", "1 -> 2 flipped"]);
+        let trials = trials(&space(&graph).unwrap(), &variants(&graph), &[1]).unwrap();
+        assert_eq!(trials.len(), 4);
+    }
+}

@@ -1,0 +1,174 @@
+//! `ktg analyse`: what good graphs have in common, and what each edge of one is good for.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use indicatif::MultiProgress;
+use ktg_report::{StudyRecord, analysis, edges};
+use ktg_search::analysis as changes;
+use ktg_search::storage::{Patience, StorageUrl, Study};
+use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings};
+use ktg_train::EvaluateOn;
+use serde_json::json;
+
+use crate::args::AnalyseArgs;
+use crate::error::CliError;
+use crate::names::{file_name, shell_word, storage_option};
+use crate::output::{note, print, print_json};
+use crate::progress::Progress;
+use crate::search::{Search, notices, say, worker_settings};
+use crate::signals;
+use crate::train::{self, Check, read_settings};
+use crate::trials::Trials;
+
+pub fn run(args: &AnalyseArgs) -> Result<ExitCode, CliError> {
+    if !(args.best > 0.0 && args.best <= 1.0) {
+        return Err(CliError::Other(format!("`--best {}` is not a share above 0 and at most 1", args.best)));
+    }
+    let url = args.storage.url()?;
+    match args.edges {
+        false => statistics(args, &url).map(|()| ExitCode::SUCCESS),
+        true => train_changes(args, &url),
+    }
+}
+
+fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<(), CliError> {
+    if args.experiment.is_some() {
+        return Err(CliError::Other(
+            "an experiment file is only for `--edges`; add it, or leave the file out".to_owned(),
+        ));
+    }
+    let study = StudyRecord::read(url, &args.study)?;
+    let common = analysis::common(&study, args.best);
+    let parameters = analysis::importance(&study);
+    if args.json {
+        let features = common.iter().flat_map(|common| &common.features).map(|(name, found)| {
+            json!({"feature": name, "top": found.top, "all": found.all, "p": found.p, "p_adjusted": found.adjusted})
+        });
+        let parameters = parameters.iter().map(|parameter| {
+            let found = parameter.found.as_ref();
+            json!({
+                "parameter": parameter.name,
+                "effect": found.map(|found| found.effect),
+                "by_chance": found.map(|found| found.chance),
+                "p_adjusted": parameter.adjusted,
+                "ped_anova": parameter.ped_anova,
+            })
+        });
+        return print_json(&json!({
+            "study": study.name,
+            "graphs": common.as_ref().map(|common| common.graphs),
+            "top": common.as_ref().map(|common| common.top),
+            "features": features.collect::<Vec<_>>(),
+            "parameters": parameters.collect::<Vec<_>>(),
+        }));
+    }
+    match &common {
+        Some(common) => print(&format!("{}\n", common.table().to_text()))?,
+        None => print("fewer than ten graphs have been judged: too few to compare the best with all\n")?,
+    }
+    print(&analysis::importance_table(&parameters).to_text())?;
+    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
+    let mut report = shell_word(&args.study);
+    if Study::open(url, &name, false, Patience::none()).is_ok() {
+        report += &format!(" {}", shell_word(&name));
+        edge_tables(&StudyRecord::read(url, &name)?)?;
+    }
+    print(&format!("\nreport  ktg report {report}{}", storage_option(url)))
+}
+
+fn default_name(study: &str) -> String {
+    format!("{study} edges")
+}
+
+fn edge_tables(study: &StudyRecord) -> Result<(), CliError> {
+    let (judged, open) = changes::judged(&study.trials);
+    print(&format!("\n{}", analysis::contribution_table(&analysis::contributions(&judged)).to_text()))?;
+    match open {
+        0 => Ok(()),
+        open => print(&format!("{open} trainings are not complete and are left out")),
+    }
+}
+
+/// Works on the study of the changed graphs until it is done.
+fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliError> {
+    let (trial, mut graph) = {
+        let study = StudyRecord::read(url, &args.study)?;
+        let (trial, graph) = study.graph_of(args.trial)?;
+        (trial.number, graph)
+    };
+    graph.name = Some(format!("{}, trial {trial}", args.study));
+    let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
+    if settings.split.evaluate_on == EvaluateOn::Test {
+        // Which edges matter is found out without the test images, like the graph itself.
+        settings.split.evaluate_on = EvaluateOn::SearchSplit;
+    }
+    settings.train.evaluate_every = 0;
+    let (worker, limit) = worker_settings(&args.worker)?;
+    let stop = signals::stop_flag()?;
+    let bars = MultiProgress::new();
+    let notice = notices(&bars);
+    let progress = Progress::among(&bars, "analyse");
+    let template = train::open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
+    drop(progress);
+    let template = template.with_graph(graph.clone())?;
+    let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
+    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
+    let variants = changes::variants(&graph);
+    let space = changes::space(&graph)?;
+    let seeds: Vec<u64> = (1..=args.seeds).collect();
+    let trials = changes::trials(&space, &variants, &seeds)?;
+    let mut study = Study::open(url, &name, true, patience.clone())?;
+    changes::prepare(&mut study, &graph, &trials)?;
+    drop(study);
+    if !args.json {
+        let count = trials.len();
+        say(&bars, &format!("trial {trial}: {}", edges(&graph)));
+        say(
+            &bars,
+            &format!("{} graphs, {} seeds: {count} trainings in the study \"{name}\"", variants.len(), args.seeds),
+        );
+    }
+    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", file_name(&name))));
+    let search = Search {
+        url: url.clone(),
+        study: name.clone(),
+        settings: SearchSettings {
+            sampler: SamplerKind::Random,
+            pruner: PrunerKind::None,
+            ..SearchSettings::default()
+        },
+        worker: WorkerSettings { trials: trials.len() as i64, runs, seed: Some(0), ..worker },
+        patience,
+    };
+    let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
+    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
+    if !done {
+        note("stopped; start the same command again to go on");
+        return Ok(ExitCode::from(signals::INTERRUPTED));
+    }
+    let record = StudyRecord::read(url, &name)?;
+    if args.json {
+        let (judged, open) = changes::judged(&record.trials);
+        let contributions = analysis::contributions(&judged);
+        let contributions = contributions.iter().map(|contribution| {
+            let measures = contribution.measures.iter().map(|(name, paired)| {
+                let value = paired.as_ref().map(|paired| {
+                    json!({"mean": paired.mean, "std": paired.deviation, "low": paired.interval.low, "high": paired.interval.high, "p": paired.p})
+                });
+                ((*name).to_owned(), json!(value))
+            });
+            let measures: serde_json::Map<String, serde_json::Value> = measures.collect();
+            json!({"change": contribution.variant, "pairs": contribution.pairs, "measures": measures, "p_adjusted": contribution.adjusted})
+        });
+        print_json(
+            &json!({"study": name, "trial": trial, "missing": open, "changes": contributions.collect::<Vec<_>>()}),
+        )?;
+    } else {
+        edge_tables(&record)?;
+        let names = format!("{} {}", shell_word(&args.study), shell_word(&name));
+        print(&format!("\nreport  ktg report {names}{}", storage_option(url)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

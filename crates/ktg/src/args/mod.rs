@@ -1,0 +1,248 @@
+//! Commands and their arguments; the help texts are here.
+
+mod data;
+mod graph;
+mod report;
+mod search;
+mod study;
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use ktg_train::EvaluateOn;
+
+pub use data::{DataArgs, DataCommand};
+pub use graph::{GraphCommand, OutputArgs};
+pub use report::{AnalyseArgs, CompareArgs, ReportArgs, WatchArgs};
+pub use search::{SearchArgs, WorkerArgs};
+pub use study::{DEFAULT_STORAGE, StorageArg, StudyCommand};
+
+/// Train ensembles of image classifiers that teach each other.
+///
+/// M networks learn the same images together. A knowledge transfer graph says who pulls whom closer or pushes whom
+/// apart, in class probabilities or attention maps, through which gate. The ensemble, the mean of their logits, gains
+/// most when its members are good but differ.
+///
+/// Start with `ktg demo`; then `ktg train` on images of your own.
+#[derive(Parser, Debug)]
+#[command(name = "ktg", version, max_term_width = 100)]
+pub struct Args {
+    /// Threads for computing [default: one per core]. Results are the same, bit for bit, only for equal numbers; `demo`
+    /// trains so many runs at a time, each on one thread
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Which code computes the networks on the CPU: auto (the fastest this processor can run), avx512, avx2, portable,
+    /// or reference (the slow operations of the Burn framework, to compare with)
+    #[arg(long, global = true, value_name = "NAME", env = ktg_nn::kernels::VARIABLE, default_value = "auto", hide_env_values = true)]
+    pub kernels: ktg_nn::kernels::Choice,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Search for a graph and compare it with two others, on data that comes with the program, in under ten minutes
+    Demo(DemoArgs),
+    /// Train the networks of one graph, or go on with an interrupted run
+    Train(Box<TrainArgs>),
+    /// Look at data, check it, split it for the search, pack it for speed
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Search for the graph: work on a study, alone or together with as many workers as you start
+    Search(Box<SearchArgs>),
+    /// Look at studies, take their best graphs, export their trials
+    #[command(subcommand)]
+    Study(StudyCommand),
+    /// Train the methods of a plan, several times each, and put them into tables
+    Compare(CompareArgs),
+    /// Ask what good graphs have in common, and train one again without each of its edges
+    Analyse(Box<AnalyseArgs>),
+    /// Write one HTML file about runs, comparisons and studies, with every table and figure
+    Report(ReportArgs),
+    /// Watch a run or a study that others work on
+    Watch(WatchArgs),
+    /// Judge the networks of finished or unfinished runs; runs of the same graph are summed up
+    Eval(EvalArgs),
+    /// Classify images, and show what each network looks at
+    Predict(PredictArgs),
+    /// Look at, check, make, import and draw knowledge transfer graphs
+    #[command(subcommand)]
+    Graph(GraphCommand),
+    /// Print a script that completes `ktg` commands in your shell
+    #[command(after_help = "Example: ktg completions bash > ~/.local/share/bash-completion/completions/ktg")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Searches for a graph on a part of the built-in Fashion-MNIST subset's training images, then trains Independent (no
+/// teaching), DML (mutual learning) and the found graph on all of them, several times each, and prints a table in the
+/// form of the thesis' table 1. Interrupted, it goes on where it was when started again.
+#[derive(ClapArgs, Debug)]
+pub struct DemoArgs {
+    /// Directory for runs, graph pictures and attention overlays
+    #[arg(long, default_value = "ktg-demo", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Runs per method, with seeds 1, 2, ...
+    #[arg(long, default_value_t = crate::demo::REPEATS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub repeats: u64,
+    /// Graphs that the search tries
+    #[arg(long, default_value_t = crate::demo::TRIALS, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    pub trials: i64,
+    /// Passes over the training images; fewer are faster and show less
+    #[arg(long, default_value_t = crate::demo::EPOCHS, value_name = "N")]
+    pub epochs: usize,
+    /// End with one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Settings come from an experiment file; every flag below replaces one of its settings. The effective settings are
+/// saved in the run directory, together with graph, metrics, checkpoints and result.
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  ktg train --preset dml --nodes 2 --epochs 20 --out runs/dml       # on the built-in data
+  ktg train photos.toml --graph found.toml --seed 2 --out runs/found-2
+  ktg train --resume runs/found-2
+Watch it: tensorboard --logdir runs
+
+An experiment file for your own photos, one folder per class in photos/train and photos/test:
+  side = 64
+  augment = \"fine-grained\"
+  [graph]
+  preset = \"dml\"
+  nodes = 2
+  architecture = \"abn-resnet-cifar-20\"
+  [data]
+  source = \"folder\"
+  root = \"photos\"
+  [train]
+  epochs = 60")]
+pub struct TrainArgs {
+    /// Experiment file (TOML) [default: every setting at its default, on the built-in data]
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: Option<PathBuf>,
+    /// Run directory; must be new or empty
+    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in this directory, exactly as if it had not been interrupted
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "settings"])]
+    pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Do not decode every image before training (a broken file then stops the run when its turn comes)
+    #[arg(long)]
+    pub no_check: bool,
+    /// List the images that cannot be used and train without them, instead of stopping
+    #[arg(long, conflicts_with_all = ["no_check", "resume"])]
+    pub skip_bad: bool,
+    /// End with the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ClapArgs, Debug, Default)]
+#[group(id = "settings", multiple = true)]
+pub struct SettingFlags {
+    /// Graph file
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub graph: Option<PathBuf>,
+    /// Graph preset: independent, dml, kd or diverse
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Network nodes of the preset
+    #[arg(long, value_name = "M")]
+    pub nodes: Option<usize>,
+    /// Architecture of all nodes, such as abn-resnet-18 or abn-resnet-cifar-20
+    #[arg(long, value_name = "NAME")]
+    pub architecture: Option<String>,
+    /// Seed of weights, order and augmentation
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Side of the networks' input in pixels
+    #[arg(long, value_name = "PX")]
+    pub side: Option<usize>,
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Images a step
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Learning rate before the schedule's factor
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Write the losses of all nodes and edges every N steps (1: every step, 0: never)
+    #[arg(long, value_name = "N")]
+    pub log_every: Option<u64>,
+    /// Write initial weights and the first N batches, to be checked against PyTorch (fixtures/verify_run.py)
+    #[arg(long, value_name = "N")]
+    pub record_steps: Option<u64>,
+    /// Any setting by its name in the experiment file, such as train.momentum=0.8 (paths start at the experiment file);
+    /// may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Judges the newest checkpoint of each run on its evaluation images.
+#[derive(ClapArgs, Debug)]
+pub struct EvalArgs {
+    /// Run directories
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Other images than the run's settings say
+    #[arg(long, value_name = "WHICH")]
+    pub on: Option<On>,
+    /// Print one line of JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum On {
+    Test,
+    Val,
+    SearchSplit,
+}
+
+impl From<On> for EvaluateOn {
+    fn from(on: On) -> Self {
+        match on {
+            On::Test => EvaluateOn::Test,
+            On::Val => EvaluateOn::Val,
+            On::SearchSplit => EvaluateOn::SearchSplit,
+        }
+    }
+}
+
+/// Shows the likeliest classes per node and for the ensemble.
+#[derive(ClapArgs, Debug)]
+pub struct PredictArgs {
+    /// Run directory with the trained networks
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// Image files
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// Classes to show
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub top: usize,
+    /// Write each node's attention over each image to this directory, as PNG
+    #[arg(long, value_name = "DIR")]
+    pub overlays: Option<PathBuf>,
+    /// Print one line of JSON per image
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

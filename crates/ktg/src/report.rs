@@ -1,0 +1,85 @@
+//! `ktg report`: one file about everything.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use ktg_figures::page::{Block, Page};
+use ktg_figures::png::png;
+use ktg_figures::table::Table;
+use ktg_report::compare::slug;
+use ktg_report::report::{Options, Subject, page};
+use ktg_train::write_atomically;
+
+use crate::args::ReportArgs;
+use crate::error::CliError;
+use crate::output::{note, print};
+
+/// PNG figures have so many pixels for each of the SVG's.
+const SCALE: f32 = 2.0;
+
+pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
+    let storage = args.storage.url()?;
+    let subjects = args.subjects.iter().map(|word| Subject::of(word, &storage)).collect::<Result<Vec<_>, _>>()?;
+    let options = Options { images: args.images, judge: !args.no_judging, top: args.top, progress: &|text| note(text) };
+    let page = page(&subjects, args.title.as_deref(), &options)?;
+    write(&page, &args.out)?;
+    print(&format!("report   {}", args.out.display()))?;
+    if let Some(directory) = &args.figures {
+        let count = write_figures(&page, directory)?;
+        print(&format!("figures  {} ({count} files)", directory.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a report.
+pub fn write(page: &Page, path: &Path) -> Result<(), CliError> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|e| CliError::file("create", parent, &e))?;
+    }
+    Ok(write_atomically(path, page.to_html().as_bytes())?)
+}
+
+/// Writes all figures and tables of a report as files; returns how many.
+fn write_figures(page: &Page, directory: &Path) -> Result<usize, CliError> {
+    fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
+    let mut written = 0;
+    for (s, section) in page.sections.iter().enumerate() {
+        let (mut svgs, mut tables) = (Vec::new(), Vec::new());
+        collect(&section.blocks, &mut svgs, &mut tables);
+        let stem =
+            |kind: &str, i: usize| directory.join(format!("{:02}-{}-{kind}{}", s + 1, slug(&section.heading), i + 1));
+        let mut write = |path: &Path, ending: &str, bytes: &[u8]| -> Result<(), CliError> {
+            let mut name = path.as_os_str().to_owned();
+            name.push(".");
+            name.push(ending);
+            written += 1;
+            Ok(write_atomically(Path::new(&name), bytes)?)
+        };
+        for (i, svg) in svgs.into_iter().enumerate() {
+            let stem = stem("figure", i);
+            write(&stem, "svg", svg.as_bytes())?;
+            write(&stem, "png", &png(svg, SCALE)?)?;
+        }
+        for (i, table) in tables.into_iter().enumerate() {
+            let stem = stem("table", i);
+            write(&stem, "txt", table.to_text().as_bytes())?;
+            write(&stem, "md", table.to_markdown().as_bytes())?;
+            write(&stem, "csv", table.to_csv().as_bytes())?;
+            write(&stem, "tex", table.to_latex().as_bytes())?;
+        }
+    }
+    Ok(written)
+}
+
+fn collect<'a>(blocks: &'a [Block], svgs: &mut Vec<&'a str>, tables: &mut Vec<&'a Table>) {
+    for block in blocks {
+        match block {
+            Block::Figure(figure) => svgs.push(&figure.svg),
+            Block::Figures(figures) => svgs.extend(figures.iter().map(|figure| &*figure.svg)),
+            Block::Table(table) => tables.push(table),
+            Block::Details { blocks, .. } => collect(blocks, svgs, tables),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Comparisons, analyses, reports and watching, as a user runs them, with trainings of seconds.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value as Json;
+
+const EXPERIMENT: &str = r#"
+side = 8
+seed = 3
+augment = "none"
+[graph]
+nodes = 2
+architecture = "abn-resnet-cifar-8"
+[split]
+train_share = 0.02
+evaluate_on = "search-split"
+[train]
+epochs = 2
+batch_size = 5
+learning_rate = 0.05
+loader_threads = 0
+"#;
+
+const PLAN: &str = r#"
+experiment = "e.toml"
+nodes = [1, 2]
+repeats = 2
+architecture = "abn-resnet-cifar-8"
+[[method]]
+name = "Independent"
+preset = "independent"
+[[method]]
+name = "DML"
+preset = "dml"
+nodes = [2]
+"#;
+
+fn ktg(here: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
+    command.current_dir(here).args(["--threads", "1"]).args(arguments).stdin(Stdio::null());
+    command.env_remove("KTG_STORAGE").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn run(here: &Path, arguments: &[&str]) -> Output {
+    ktg(here, arguments).output().unwrap()
+}
+
+fn good(here: &Path, arguments: &[&str]) -> String {
+    let output = run(here, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one sentence on standard error.
+fn bad(here: &Path, arguments: &[&str]) -> String {
+    let output = run(here, arguments);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+    assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "{text}");
+    text
+}
+
+fn here() -> tempfile::TempDir {
+    let temporary = tempfile::tempdir().unwrap();
+    fs::write(temporary.path().join("e.toml"), EXPERIMENT).unwrap();
+    fs::write(temporary.path().join("plan.toml"), PLAN).unwrap();
+    temporary
+}
+
+#[test]
+fn a_comparison_is_shared_resumed_and_honest_about_what_is_missing() {
+    let temporary = here();
+    let here = temporary.path();
+    // Two processes share the work; neither does it alone.
+    let other = ktg(here, &["compare", "plan.toml", "--no-check"]).spawn().unwrap();
+    let mine = good(here, &["compare", "plan.toml", "--no-check"]);
+    let other = other.wait_with_output().unwrap();
+    assert!(other.status.success(), "{}", text(&other));
+    assert!(mine.contains("Methods on data, 50 held-out training images"), "{mine}");
+    assert_eq!(String::from_utf8(other.stdout).unwrap(), mine, "both print the same tables");
+    let runs: Vec<_> = fs::read_dir(here.join("plan/runs")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(runs.len(), 6, "{runs:?}");
+    for name in ["table1", "table2", "differences"] {
+        for ending in ["txt", "md", "csv", "tex"] {
+            assert!(here.join(format!("plan/tables/{name}.{ending}")).is_file(), "{name}.{ending}");
+        }
+    }
+    let json: Json = serde_json::from_str(&good(here, &["compare", "plan.toml", "--json"])).unwrap();
+    assert_eq!(json["groups"].as_array().unwrap().len(), 3);
+    let results: Vec<f64> = json["groups"][2]["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["measures"]["ensemble"]["top1"].as_f64().unwrap())
+        .collect();
+    let mean = format!("{:.2}", (results[0] + results[1]) / 2.0);
+    let line = mine.lines().find(|line| line.starts_with("DML")).unwrap();
+    assert!(line.contains(&mean), "{line} shows the mean {mean} of {results:?}");
+
+    // What is not there is called missing, and the mean is of what is there.
+    fs::remove_dir_all(here.join("plan/runs/data-dml-m2-seed2")).unwrap();
+    let left = good(here, &["compare", "plan.toml", "--read-only"]);
+    let line = left.lines().find(|line| line.starts_with("DML")).unwrap();
+    assert!(line.contains("1 of 2") && line.contains(&format!("{:.2}", results[0])), "{line}");
+    assert!(left.contains("1 of 2 runs not finished") && left.contains("missing: 1 pairs of runs"), "{left}");
+    assert!(good(here, &["watch", "plan", "--once"]).contains("5 of 6 runs are over"));
+    // Trained again, it is what it was.
+    assert_eq!(good(here, &["compare", "plan.toml", "--no-check"]), mine);
+
+    // Another plan for the same directory is refused.
+    fs::write(here.join("plan.toml"), PLAN.replace("repeats = 2", "repeats = 2\nset = { train.epochs = 3 }")).unwrap();
+    let error = bad(here, &["compare", "plan.toml", "--no-check"]);
+    assert!(error.contains("holds a run of other settings"), "{error}");
+}
+
+#[test]
+fn runs_that_diverge_are_missing_and_stop_no_others() {
+    let temporary = here();
+    let here = temporary.path();
+    let plan = PLAN
+        .replace("nodes = [1, 2]", "nodes = [2]\nset = { train.learning_rate = 1e30 }")
+        .replace("repeats = 2", "repeats = 1");
+    fs::write(here.join("plan.toml"), plan).unwrap();
+    let output = run(here, &["compare", "plan.toml", "--no-check"]);
+    assert_eq!(output.status.code(), Some(1), "a table with holes is not what was asked for: {}", text(&output));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown.matches("missing: 1 of 1 runs failed").count(), 6, "{shown}");
+    assert!(shown.contains("failed: ") && !shown.contains("NaN"), "{shown}");
+}
+
+#[test]
+fn a_study_is_analysed_and_reported() {
+    let temporary = here();
+    let here = temporary.path();
+    good(
+        here,
+        &[
+            "search",
+            "e.toml",
+            "--study",
+            "s 1",
+            "--trials",
+            "12",
+            "--sampler-seed",
+            "1",
+            "--pruner",
+            "none",
+            "--no-check",
+        ],
+    );
+    let shown = good(here, &["analyse", "s 1"]);
+    assert!(shown.contains("What the best graphs have more or less of") && shown.contains("2->1 design"), "{shown}");
+    let edges =
+        ["analyse", "s 1", "e.toml", "--edges", "--seeds", "2", "--no-check", "--heartbeat", "0.3", "--silence", "1"];
+    let shown = good(here, &edges);
+    assert!(shown.contains("What each edge contributes") && shown.contains(" cut "), "{shown}");
+    assert_eq!(good(here, &edges), shown, "what is trained stays trained");
+    let json: Json = serde_json::from_str(&good(here, &["analyse", "s 1", "--json"])).unwrap();
+    assert_eq!(json["graphs"], 12);
+
+    good(here, &["train", "e.toml", "--no-check", "--preset", "dml", "--out", "runs/a"]);
+    let out = ["report", "runs/a", "s 1", "s 1 edges", "-o", "page/r.html", "--figures", "figures", "--images", "2"];
+    good(here, &out);
+    let page = fs::read_to_string(here.join("page/r.html")).unwrap();
+    assert!(page.contains("Study s 1") && page.contains("What each edge is good for") && page.contains("Run a"));
+    for outside in ["src=\"http", "href=\"http", "url(http", "<script", "@import", "NaN"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    // Attention maps: two rows spread over the classes and two that disagree, with the input and two nodes each.
+    assert!(page.matches("data:image/png;base64,").count() >= 12, "{}", page.matches("data:image/png").count());
+    let figures: Vec<String> =
+        fs::read_dir(here.join("figures")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    for ending in ["svg", "png", "csv", "tex"] {
+        assert!(figures.iter().any(|name| name.ends_with(ending)), "{figures:?}");
+    }
+
+    let study = good(here, &["watch", "s 1", "--once"]);
+    assert!(study.contains("12 of 12 trials are judged") && study.contains("nobody works on it"), "{study}");
+    assert!(study.contains("best graph, trial"), "{study}");
+    let run = good(here, &["watch", "runs/a", "--once"]);
+    assert!(run.contains("epoch 2 of 2 · finished") && run.contains("ensemble"), "{run}");
+}
+
+#[test]
+fn what_cannot_be_reported_is_said() {
+    let temporary = here();
+    let here = temporary.path();
+    let cases: [(&[&str], &str); 6] = [
+        (&["report", "."], "holds neither a run (settings.toml) nor a comparison"),
+        (&["report", "nothing"], "ktg.db"),
+        (&["watch", "nothing"], "ktg.db"),
+        (&["analyse", "nothing"], "ktg.db"),
+        (&["compare", "missing.toml"], "cannot read missing.toml"),
+        (&["compare", "e.toml"], "e.toml:2: unknown field `side`"),
+    ];
+    for (arguments, expected) in cases {
+        let error = bad(here, arguments);
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(!here.join("report.html").exists() && !here.join("ktg.db").exists());
+}
