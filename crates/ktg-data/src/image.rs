@@ -1,6 +1,7 @@
 //! A decoded image and how it comes out of a file.
 
 use crate::Error;
+use crate::jpeg::{self, Jpeg};
 use ::bytes::Bytes;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
@@ -100,22 +101,24 @@ impl Image {
             return Err("not an image in a known format (JPEG, PNG, BMP, GIF, WebP)".into());
         };
         // The JPEG decoder fills a missing rest with grey and reports success.
-        if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
             return Err("the file is cut off (a JPEG without its end marker)".into());
         }
-        let mut decoder = reader.into_decoder().map_err(explain)?;
-        let (width, height) = decoder.dimensions();
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels == 0 || pixels > MAX_PIXELS {
-            let limit = MAX_PIXELS / 1_000_000;
-            return Err(format!("{width} x {height} pixels, between 1 pixel and {limit} megapixels are possible"));
-        }
-        let (shorter, longer) = (width.min(height), width.max(height));
-        if longer / shorter > MAX_RATIO {
-            return Err(format!("{width} x {height} pixels; one side can be at most {MAX_RATIO} times the other"));
-        }
-        let orientation = if upright { decoder.orientation().map_err(explain)? } else { Orientation::NoTransforms };
-        let mut image = DynamicImage::from_decoder(decoder).map_err(explain)?;
+        let jpeg = if format == ImageFormat::Jpeg { Jpeg::new(bytes) } else { None };
+        let orientation;
+        let mut image = if let Some(jpeg) = jpeg {
+            let (width, height) = (jpeg.width as u32, jpeg.height as u32);
+            check_size(width, height)?;
+            orientation = if upright { jpeg.orientation() } else { Orientation::NoTransforms };
+            let pixels = jpeg.decode().map_err(explain)?;
+            RgbImage::from_raw(width, height, pixels).map(DynamicImage::from).unwrap_or_default()
+        } else {
+            let mut decoder = reader.into_decoder().map_err(explain)?;
+            let (width, height) = decoder.dimensions();
+            check_size(width, height)?;
+            orientation = if upright { decoder.orientation().map_err(explain)? } else { Orientation::NoTransforms };
+            DynamicImage::from_decoder(decoder).map_err(explain)?
+        };
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
         let image = eight_bits(image);
@@ -134,6 +137,20 @@ impl Image {
         let pixels = if self.channels == 1 { self.pixels.clone() } else { luma(&self.pixels).into() };
         Self { channels: 1, pixels, ..*self }
     }
+}
+
+/// Refuses images that are too large or too narrow.
+fn check_size(width: u32, height: u32) -> Result<(), String> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 || pixels > MAX_PIXELS {
+        let limit = MAX_PIXELS / 1_000_000;
+        return Err(format!("{width} x {height} pixels, between 1 pixel and {limit} megapixels are possible"));
+    }
+    let (shorter, longer) = (width.min(height), width.max(height));
+    if longer / shorter > MAX_RATIO {
+        return Err(format!("{width} x {height} pixels; one side can be at most {MAX_RATIO} times the other"));
+    }
+    Ok(())
 }
 
 fn explain(error: ImageError) -> String {
@@ -165,23 +182,4 @@ fn eight_bits(image: DynamicImage) -> DynamicImage {
 pub(crate) fn luma(rgb: &[u8]) -> Vec<u8> {
     let grey = |p: &[u8]| (u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16;
     rgb.chunks_exact(3).map(|p| grey(p) as u8).collect()
-}
-
-/// Whether an end marker follows the start of the (first) scan. Inside a scan, FF D9 is always the
-/// marker; before it, the segments are skipped by their length, because a thumbnail has an end
-/// marker of its own.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xDA;
-    let mut at = 2;
-    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
-        if marker == 0xFF {
-            at += 1; // a fill byte
-            continue;
-        }
-        if marker == START_OF_SCAN {
-            return bytes[at..].windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
-        }
-        at += 2 + usize::from(u16::from_be_bytes([high, low]));
-    }
-    false
 }

@@ -44,6 +44,7 @@ pub mod fuzzing;
 mod geometry;
 mod idx;
 mod image;
+mod jpeg;
 mod list;
 mod loader;
 mod mat;

@@ -1,0 +1,455 @@
+//! JPEGs whose colour is stored at half resolution, with the edges that libjpeg gives them.
+//!
+//! The decoder and libjpeg enlarge colour planes with the same triangle filter. At the right and the bottom edge libjpeg
+//! repeats the last sample of the image. The decoder goes on with the rest of the block, which is whatever the encoder
+//! put there. And libjpeg does not filter planes of one or two columns at all. So such images are decoded without the
+//! conversion to RGB, their edges are made anew from samples that the filter can be undone for, and then they are
+//! converted, which takes a fifth longer than to let the decoder convert them.
+
+use image::error::{DecodingError, UnsupportedError, UnsupportedErrorKind};
+use image::metadata::Orientation;
+use image::{ImageError, ImageFormat};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+const START_OF_SCAN: u8 = 0xDA;
+
+/// Channels of a decoded image, before and after the conversion.
+const CHANNELS: usize = 3;
+
+/// Whether an end marker follows the start of the (first) scan. Inside a scan, FF D9 is always the marker; before it, the
+/// segments are skipped by their length, because a thumbnail has an end marker of its own.
+pub(crate) fn is_complete(bytes: &[u8]) -> bool {
+    let scan = Segments { rest: bytes.get(2..).unwrap_or_default() }.find(|(marker, _)| *marker == START_OF_SCAN);
+    scan.is_some_and(|(_, from)| from.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]))
+}
+
+/// The segments of a file: their markers, and the bytes from their length on. What follows a scan's head is not told
+/// apart from it, so take none after the first [`START_OF_SCAN`].
+struct Segments<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let [0xFF, 0xFF, _, _, ..] = self.rest {
+            self.rest = &self.rest[1..]; // a fill byte
+        }
+        let [0xFF, marker, from @ ..] = self.rest else { return None };
+        let [high, low, ..] = from else { return None };
+        self.rest = from.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default();
+        Some((*marker, from))
+    }
+}
+
+/// What to make anew in the enlarged plane of one component.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Repair {
+    /// Whether it was enlarged across.
+    across: bool,
+    /// Whether it was enlarged downwards.
+    down: bool,
+    /// Everything: the plane has so few columns that it should not have been filtered.
+    narrow: bool,
+    /// The last column.
+    right: bool,
+    /// The last row.
+    bottom: bool,
+}
+
+impl Repair {
+    /// For a component whose plane has one column for `across` of the image, and one row for `down`; `mcu` are the width
+    /// and height of the groups of blocks that the file consists of.
+    fn new([width, height]: [usize; 2], [across, down]: [usize; 2], mcu: [usize; 2]) -> Self {
+        if !matches!([across, down], [1 | 2, 1 | 2]) {
+            return Self::default(); // both repeat samples for other ratios
+        }
+        let [across, down] = [across == 2, down == 2];
+        // In an image with an odd side, the outermost sample gives but one pixel, on its inner side.
+        let is_cut = |size: usize, mcu: usize| size.is_multiple_of(2) && !size.is_multiple_of(mcu);
+        let narrow = across && width <= 4;
+        Self {
+            across,
+            down,
+            narrow,
+            right: across && !narrow && is_cut(width, mcu[0]),
+            bottom: down && !narrow && is_cut(height, mcu[1]),
+        }
+    }
+
+    fn is_needed(self) -> bool {
+        self.narrow || self.right || self.bottom
+    }
+}
+
+/// Size, and what to repair in each of the three components, from the file's frame header. `None` for other headers.
+fn frame(bytes: &[u8]) -> Option<([usize; 2], [Repair; CHANNELS])> {
+    let before_scan = Segments { rest: bytes.get(2..)? }.take_while(|(marker, _)| *marker != START_OF_SCAN);
+    let (_, header) = before_scan.filter(|(marker, _)| matches!(marker, 0xC0..=0xC2)).last()?;
+    let &[_, 17, _, h1, h0, w1, w0, 3, ref components @ ..] = header else { return None };
+    let size = [[w1, w0], [h1, h0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
+    let [_, first, _, _, second, _, _, third, _, ..] = *components else { return None };
+    let sampling = [first, second, third].map(|both| [usize::from(both >> 4), usize::from(both & 15)]);
+    let most = [0, 1].map(|side| sampling.iter().map(|factors| factors[side]).max().unwrap_or(0));
+    if sampling.iter().flatten().any(|factor| !matches!(factor, 1 | 2 | 4)) {
+        return None;
+    }
+    let mcu = most.map(|factor| factor * 8);
+    Some((size, sampling.map(|[h, v]| Repair::new(size, [most[0] / h, most[1] / v], mcu))))
+}
+
+/// A JPEG with edges to repair.
+pub(crate) struct Jpeg<'a> {
+    decoder: JpegDecoder<ZCursor<&'a [u8]>>,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    repairs: [Repair; CHANNELS],
+}
+
+impl<'a> Jpeg<'a> {
+    /// `None` if there is nothing to repair, or not known how.
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let ([width, height], repairs) = frame(bytes)?;
+        if !repairs.iter().any(|repair| repair.is_needed()) {
+            return None;
+        }
+        let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX);
+        let options = options.set_max_height(usize::MAX).jpeg_set_out_colorspace(ColorSpace::YCbCr);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+        decoder.decode_headers().ok()?;
+        let is_known = decoder.dimensions()? == (width, height) && decoder.input_colorspace()? == ColorSpace::YCbCr;
+        is_known.then_some(Self { decoder, width, height, repairs })
+    }
+
+    /// What EXIF says about the camera.
+    pub(crate) fn orientation(&self) -> Orientation {
+        let exif = self.decoder.exif();
+        exif.and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms)
+    }
+
+    /// Red, green and blue.
+    pub(crate) fn decode(mut self) -> Result<Vec<u8>, ImageError> {
+        let mut pixels = vec![0; self.width * self.height * CHANNELS];
+        self.decoder.decode_into(&mut pixels).map_err(explained)?;
+        for (channel, repair) in self.repairs.into_iter().enumerate() {
+            Plane { pixels: &mut pixels, width: self.width, height: self.height, channel }.repair(repair);
+        }
+        pulp::Arch::new().dispatch(ToRgb { pixels: &mut pixels });
+        Ok(pixels)
+    }
+}
+
+/// As `image` does for its own decoder.
+fn explained(error: DecodeErrors) -> ImageError {
+    let format = ImageFormat::Jpeg;
+    match error {
+        DecodeErrors::Unsupported(what) => {
+            let kind = UnsupportedErrorKind::GenericFeature(format!("{what:?}"));
+            ImageError::Unsupported(UnsupportedError::from_format_and_kind(format.into(), kind))
+        }
+        other => ImageError::Decoding(DecodingError::new(format.into(), other)),
+    }
+}
+
+/// One channel of an image.
+struct Plane<'a> {
+    pixels: &'a mut [u8],
+    width: usize,
+    height: usize,
+    channel: usize,
+}
+
+impl Plane<'_> {
+    /// The values of a row.
+    fn row(&self, y: usize) -> impl Fn(usize) -> i32 {
+        let row = &self.pixels[y * self.width * CHANNELS..][..self.width * CHANNELS];
+        move |x| i32::from(row[x * CHANNELS + self.channel])
+    }
+
+    fn set(&mut self, x: usize, y: usize, value: i32) {
+        self.pixels[(y * self.width + x) * CHANNELS + self.channel] = value.clamp(0, 255) as u8;
+    }
+
+    fn repair(&mut self, repair: Repair) {
+        if repair.narrow {
+            self.repeat_all(repair.down);
+        }
+        if repair.bottom {
+            self.repair_bottom(repair.across);
+        }
+        if repair.right {
+            let last = self.width / 2 - 1;
+            for y in 0..self.height - usize::from(repair.bottom) {
+                let value = sample(last, self.width, &self.row(y));
+                self.set(2 * last + 1, y, value);
+            }
+        }
+    }
+
+    /// The last row becomes the last row of samples, enlarged only across.
+    fn repair_bottom(&mut self, across: bool) {
+        let (width, height) = (self.width, self.height);
+        let columns = if across { width.div_ceil(2) } else { width };
+        let first = height.saturating_sub(5); // the last sample is found in the four rows before the last
+        let mut rows = Vec::with_capacity(4 * columns);
+        for row in (first..height - 1).map(|y| self.row(y)) {
+            rows.extend((0..columns).map(|i| if across { sample(i, width, &row) } else { row(i) }));
+        }
+        let column = |i: usize| sample((height - 1) / 2, height, &|y| rows[(y - first) * columns + i]);
+        let samples: Vec<i32> = (0..columns).map(column).collect();
+        for x in 0..width {
+            let value = match (across, x % 2) {
+                (false, _) => samples[x],
+                (true, 0) => (3 * samples[x / 2] + samples[(x / 2).saturating_sub(1)] + 2) >> 2,
+                (true, _) => (3 * samples[x / 2] + samples[(x / 2 + 1).min(columns - 1)] + 1) >> 2,
+            };
+            self.set(x, height - 1, value);
+        }
+    }
+
+    /// Every pixel becomes the sample it lies in. From right to left, as the values left of a sample are needed for it.
+    fn repeat_all(&mut self, down: bool) {
+        let (width, height) = (self.width, self.height);
+        for i in (0..width.div_ceil(2)).rev() {
+            let line: Vec<i32> = (0..height).map(|y| sample(i, width, &self.row(y))).collect();
+            for y in 0..height {
+                let value = if down { sample(y / 2, height, &|y| line[y]) } else { line[y] };
+                for x in 2 * i..width.min(2 * i + 2) {
+                    self.set(x, y, value);
+                }
+            }
+        }
+    }
+}
+
+/// Sample `i` of a line, from the line enlarged to twice its length and cut to `length`.
+///
+/// For samples a, b, c, ... its values are a, (3a + b + 2) / 4, (3b + a + 2) / 4, (3b + c + 2) / 4, ..., rounded down. So
+/// three times the third less the second is 2b or, by the rounding, one more or less; the next two give 2b as well.
+fn sample(i: usize, length: usize, value: &impl Fn(usize) -> i32) -> i32 {
+    if i == 0 {
+        return value(0);
+    }
+    let [further, nearer] = [value(2 * i - 1), value(2 * i)];
+    let before = 3 * nearer - further;
+    if 2 * i + 2 < length {
+        let after = 3 * value(2 * i + 1) - value(2 * i + 2);
+        return ((before + after + 1) >> 2).clamp(0, 255);
+    }
+    // The last one has no next. Of two that come into question, one may not fit the sample before it.
+    let previous = sample(i - 1, length, value);
+    let fits = |sample| (3 * sample + previous + 2) >> 2 == nearer && (3 * previous + sample + 2) >> 2 == further;
+    let low = before >> 1;
+    let is_higher = before % 2 != 0 && !fits(low) && fits(low + 1);
+    (low + i32::from(is_higher)).clamp(0, 255)
+}
+
+/// Y, Cb, Cr to red, green, blue, in place: compiled for each set of instructions that there may be. Without AVX2 it takes
+/// four times as long.
+struct ToRgb<'a> {
+    pixels: &'a mut [u8],
+}
+
+impl pulp::NullaryFnOnce for ToRgb<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        to_rgb(self.pixels);
+    }
+}
+
+#[inline(always)]
+fn to_rgb(pixels: &mut [u8]) {
+    /// Pixels at a time, so many that a compiler makes vectors of them.
+    const STEP: usize = 32 * CHANNELS;
+    let (blocks, rest) = pixels.as_chunks_mut::<STEP>();
+    for block in blocks {
+        let copy = *block; // so that what is written cannot be what is read next
+        for (to, from) in block.as_chunks_mut().0.iter_mut().zip(copy.as_chunks().0) {
+            set_rgb(to, from);
+        }
+    }
+    for pixel in rest.as_chunks_mut().0 {
+        let copy = *pixel;
+        set_rgb(pixel, &copy);
+    }
+}
+
+/// ITU-R BT.601 as in JFIF, with six binary places. Values one by one: whole pixels would be no vectors.
+#[inline(always)]
+fn set_rgb(to: &mut [u8; CHANNELS], from: &[u8; CHANNELS]) {
+    let y = (i16::from(from[0]) << 6) + 33; // a half, and half of what products lose
+    let cb = (i16::from(from[1]) - 128) << 8;
+    let cr = (i16::from(from[2]) - 128) << 8;
+    let product = |a: i16, b: i16| ((i32::from(a) * i32::from(b)) >> 16) as i16;
+    to[0] = ((y + product(cr, 22970)) >> 6).clamp(0, 255) as u8; // 1.402 * 2^14
+    to[1] = ((y + product(cb, -5638) + product(cr, -11700)) >> 6).clamp(0, 255) as u8; // 0.344136, 0.714136
+    to[2] = ((y + product(cb, 29032)) >> 6).clamp(0, 255) as u8; // 1.772
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plane of samples, a whole number of blocks.
+    struct Samples {
+        columns: usize,
+        values: Vec<i32>,
+    }
+
+    impl Samples {
+        /// Random ones: noise, extremes, or shallow slopes.
+        fn new(columns: usize, rows: usize, seed: u64) -> Self {
+            let mut rng = crate::rng(seed, crate::Purpose::Augment, 0, 0);
+            let mut draw = |limit| crate::below(&mut rng, limit) as i32;
+            let (kind, across, down, start) = (draw(3), draw(9) - 4, draw(9) - 4, draw(256));
+            let value = |i: usize| match kind {
+                0 => draw(256),
+                1 => draw(2) * 255,
+                _ => start + (i % columns) as i32 * across + (i / columns) as i32 * down + draw(4),
+            };
+            let values = (0..columns * rows).map(value).map(|value| value.clamp(0, 255)).collect();
+            Self { columns, values }
+        }
+
+        fn at(&self, x: usize, y: usize) -> i32 {
+            self.values[y * self.columns + x]
+        }
+
+        /// As the decoder enlarges it, from all samples.
+        fn enlarged(&self, [width, height]: [usize; 2], [across, down]: [usize; 2]) -> Vec<i32> {
+            let last = [self.columns - 1, self.values.len() / self.columns - 1];
+            let in_column = |x: usize, y: usize| match down {
+                1 => self.at(x, y),
+                _ => (3 * self.at(x, y / 2) + self.at(x, neighbour(y, last[1])) + 2) >> 2,
+            };
+            let value = |x: usize, y: usize| match across {
+                1 => in_column(x, y),
+                _ => (3 * in_column(x / 2, y) + in_column(neighbour(x, last[0]), y) + 2) >> 2,
+            };
+            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| value(x, y)).collect()
+        }
+
+        /// As libjpeg (jdsample.c) does, from the samples that lie in the image.
+        fn libjpeg(&self, [width, height]: [usize; 2], [across, down]: [usize; 2]) -> Vec<i32> {
+            let last = [width.div_ceil(across) - 1, height.div_ceil(down) - 1];
+            let odd = |pixel: usize| (pixel % 2) as i32;
+            let in_column = |x: usize, y: usize| 3 * self.at(x, y / 2) + self.at(x, neighbour(y, last[1]));
+            let value = |x: usize, y: usize| match [across, down] {
+                [2, _] if last[0] < 2 => self.at(x / 2, y / down),
+                [2, 1] => (3 * self.at(x / 2, y) + self.at(neighbour(x, last[0]), y) + 1 + odd(x)) >> 2,
+                [1, _] => (in_column(x, y) + 1 + odd(y)) >> 2,
+                _ => (3 * in_column(x / 2, y) + in_column(neighbour(x, last[0]), y) + 8 - odd(x)) >> 4,
+            };
+            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| value(x, y)).collect()
+        }
+    }
+
+    /// The sample next to that of a pixel, on the pixel's side.
+    fn neighbour(pixel: usize, last: usize) -> usize {
+        if pixel.is_multiple_of(2) { (pixel / 2).saturating_sub(1) } else { (pixel / 2 + 1).min(last) }
+    }
+
+    #[test]
+    fn repaired_planes_are_as_libjpegs() {
+        let (mut values, mut off) = (0, [0; 3]);
+        for (width, height) in (1..=36usize).flat_map(|width| (1..=36usize).map(move |height| (width, height))) {
+            for (kind, ratio) in [[2, 1], [1, 2], [2, 2]].into_iter().enumerate() {
+                let (size, mcu) = ([width, height], ratio.map(|factor| 8 * factor));
+                let [columns, rows] = [0, 1].map(|side| size[side].next_multiple_of(mcu[side]) / ratio[side]);
+                let samples = Samples::new(columns, rows, (3 * (width * 40 + height) + kind) as u64);
+                let decoded = samples.enlarged(size, ratio);
+                let mut pixels: Vec<u8> = decoded.into_iter().flat_map(|value| [7, value as u8, 9]).collect();
+                Plane { pixels: &mut pixels, width, height, channel: 1 }.repair(Repair::new(size, ratio, mcu));
+                assert!(pixels.chunks_exact(3).all(|pixel| pixel[0] == 7 && pixel[2] == 9));
+                for (i, (pixel, expected)) in pixels.chunks_exact(3).zip(samples.libjpeg(size, ratio)).enumerate() {
+                    let difference = i32::from(pixel[1]).abs_diff(expected) as usize;
+                    let place = [i % width, i / width];
+                    assert!(difference <= 2, "{place:?} of {size:?}, {ratio:?}: {} instead of {expected}", pixel[1]);
+                    values += 1;
+                    off[difference] += 1;
+                }
+            }
+        }
+        eprintln!("of {values} values, {off:?} are 0, 1, 2 off");
+        assert!(off[2] * 1000 < values, "of {values} values, {off:?} are 0, 1, 2 off");
+    }
+
+    #[test]
+    fn only_cut_edges_are_repaired() {
+        let repair = |size, ratio: [usize; 2]| {
+            let repair = Repair::new(size, ratio, ratio.map(|factor| 8 * factor));
+            [repair.narrow, repair.right, repair.bottom]
+        };
+        assert_eq!(repair([348, 464], [2, 2]), [false, true, false]);
+        assert_eq!(repair([347, 348], [2, 2]), [false, false, true]);
+        assert_eq!(repair([348, 348], [2, 1]), [false, true, false]);
+        assert_eq!(repair([348, 348], [1, 2]), [false, false, true]);
+        assert_eq!(repair([4, 348], [2, 2]), [true, false, false]);
+        assert_eq!(repair([4, 348], [1, 2]), [false, false, true]);
+        for ratio in [[1, 1], [4, 1], [4, 2], [1, 4]] {
+            assert_eq!(Repair::new([10, 10], ratio, [32, 32]), Repair::default());
+        }
+    }
+
+    #[test]
+    fn colours_are_converted_as_by_libjpeg() {
+        let (mut values, mut off) = (0, 0);
+        let every = |step| (0..=255u8).step_by(step);
+        for y in every(3) {
+            let mut pixels: Vec<u8> = every(5).flat_map(|cb| every(3).flat_map(move |cr| [y, cb, cr])).collect();
+            let before = pixels.clone();
+            let mut without_vectors = pixels.clone();
+            pulp::Arch::new().dispatch(ToRgb { pixels: &mut pixels });
+            to_rgb(&mut without_vectors);
+            assert_eq!(pixels, without_vectors);
+            for (pixel, rgb) in before.chunks_exact(3).zip(pixels.chunks_exact(3)) {
+                let [y, cb, cr] = [i32::from(pixel[0]), i32::from(pixel[1]) - 128, i32::from(pixel[2]) - 128];
+                let half = 1 << 15;
+                let red = y + ((91881 * cr + half) >> 16);
+                let green = y + ((-22554 * cb - 46802 * cr + half) >> 16);
+                let blue = y + ((116_130 * cb + half) >> 16);
+                for (ours, theirs) in rgb.iter().zip([red, green, blue]) {
+                    let difference = i32::from(*ours).abs_diff(theirs.clamp(0, 255));
+                    assert!(difference <= 1, "{pixel:?}: {rgb:?} instead of {:?}", [red, green, blue]);
+                    (values, off) = (values + 1, off + difference);
+                }
+            }
+        }
+        eprintln!("{off} of {values} values are 1 off");
+        assert!(off * 100 < values, "{off} of {values}");
+    }
+
+    /// A file's head: frame headers and a scan.
+    fn head(width: u16, height: u16, components: &[u8]) -> Vec<u8> {
+        let mut bytes =
+            vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 1, 2, 0xFF, 0xFF, 0xC0, 0, 8 + 3 * components.len() as u8, 8];
+        bytes.extend(height.to_be_bytes().into_iter().chain(width.to_be_bytes()));
+        bytes.push(components.len() as u8);
+        bytes.extend(components.iter().zip(1..).flat_map(|(factors, id)| [id, *factors, 0]));
+        bytes.extend([0xFF, START_OF_SCAN, 0, 3, 0]);
+        bytes
+    }
+
+    #[test]
+    fn frame_headers_are_read() {
+        let bytes = head(348, 464, &[0x22, 0x11, 0x12]);
+        let repair = |ratio| Repair::new([348, 464], ratio, [16, 16]);
+        assert_eq!(frame(&bytes), Some(([348, 464], [repair([1, 1]), repair([2, 2]), repair([2, 1])])));
+        for length in 0..bytes.len() - 5 {
+            assert_eq!(frame(&bytes[..length]), None, "{length}");
+        }
+        for others in [&[0x22][..], &[0x22, 0x11], &[0x22, 0x11, 0x11, 0x22], &[0x22, 0x01, 0x11], &[0x32, 0x11, 0x11]]
+        {
+            assert_eq!(frame(&head(348, 464, others)), None, "{others:?}");
+        }
+        assert!(!is_complete(&bytes));
+        assert!(is_complete(&[&bytes[..], &[1, 0xFF, 0xD9, 0]].concat()));
+    }
+}
