@@ -11,7 +11,7 @@ use ktg_search::storage::{State, Trial};
 
 use crate::{Error, StudyRecord};
 
-/// Shuffles of a permutation test.
+/// Shuffles of a permutation test, at least. A p-value that is adjusted for many tests needs more to be small at all.
 const ROUNDS: usize = 2000;
 /// Level of confidence intervals.
 const LEVEL: f64 = 0.95;
@@ -51,6 +51,8 @@ pub struct Common {
     pub graphs: usize,
     /// How many of them count as the best.
     pub top: usize,
+    /// Trials that failed, which no table knows.
+    pub failed: usize,
     /// One entry a feature.
     pub features: Vec<(String, Enrichment)>,
 }
@@ -93,7 +95,10 @@ pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
     let counts: Vec<Vec<f64>> = graphs.iter().map(|(graph, _)| features(graph)).collect();
     let scores: Vec<f64> = graphs.iter().map(|(_, place)| *place).collect();
     let found = stats::enrichment(&scores, &counts, top, ROUNDS, 0)?;
-    Some(Common { graphs: graphs.len(), top, features: feature_names().into_iter().zip(found).collect() })
+    // Those of workers that died were repeated.
+    let repeated = study.trials.iter().filter(|trial| trial.repeats().is_some()).count();
+    let failed = study.count(State::Fail).saturating_sub(repeated);
+    Some(Common { graphs: graphs.len(), top, failed, features: feature_names().into_iter().zip(found).collect() })
 }
 
 impl Common {
@@ -124,6 +129,9 @@ impl Common {
         }
         table.emphasis("adjusted p below 0.05");
         table.note("p: how often as many graphs, drawn at random from all, differ as much (permutation test, the graph is the unit); adjusted for the number of rows (Benjamini and Hochberg).");
+        if self.failed > 0 {
+            table.note(format!("{} trials failed (diverged, for instance) and are not among all graphs.", self.failed));
+        }
         table
     }
 }
@@ -140,6 +148,7 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
             Some(space.relevant(&genes))
         })
         .collect();
+    let rounds = ROUNDS.max(400 * space.parameters().len()).min(20_000);
     let mut all: Vec<ParameterImportance> = Vec::new();
     for (p, parameter) in space.parameters().iter().enumerate() {
         let chosen: Vec<Option<usize>> = genes.iter().map(|genes| genes.as_ref()?[p]).collect();
@@ -151,7 +160,7 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
         };
         all.push(ParameterImportance {
             name: parameter.name.clone(),
-            found: if scores.len() < 10 { None } else { stats::importance(&scores, &groups, ROUNDS, 0) },
+            found: if scores.len() < 10 { None } else { stats::importance(&scores, &groups, rounds, 0) },
             choices: parameter.choices.clone(),
             adjusted: None,
             ped_anova,
@@ -277,35 +286,51 @@ pub fn contributions(judged: &[Judged]) -> Vec<Contribution> {
     all
 }
 
-/// The contributions as a table.
-pub fn contribution_table(contributions: &[Contribution]) -> Table {
-    let mut columns = vec![Column::left("change")];
+/// The contributions as tables: to the ensemble, and to what makes it.
+pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
+    let columns = [
+        Column::left("change"),
+        Column::right("points"),
+        Column::right("95 % interval"),
+        Column::right("p, adjusted"),
+        Column::right("pairs"),
+    ];
+    let mut ensemble = Table::new("What each edge contributes to the ensemble: as found minus changed", columns);
     let unit = |name: &str| if matches!(name, "disagreement" | "attention cosine") { "of 1" } else { "points" };
-    columns.extend(MEASURES.iter().map(|(name, ..)| Column::right(format!("{name} [{}]", unit(name)))));
-    columns.extend([Column::right("95 % interval, ensemble"), Column::right("p, adjusted"), Column::right("pairs")]);
-    let mut table = Table::new("What each edge contributes: as found minus changed", columns);
+    let behind = &MEASURES[1..];
+    let columns = behind.iter().map(|(name, ..)| Column::right(*name).under(unit(name)));
+    let columns = std::iter::once(Column::left("change")).chain(columns);
+    let mut parts = Table::new("What each edge contributes to nodes and diversity: as found minus changed", columns);
     for contribution in contributions {
-        let mut cells = vec![Cell::text(&*contribution.variant)];
-        for (name, paired) in &contribution.measures {
-            let decimals = if unit(name) == "of 1" { 3 } else { 2 };
-            cells.push(match paired {
-                Some(paired) => Cell::mean(paired.mean, Some(paired.deviation), paired.n, decimals),
-                None => Cell::missing("not measured"),
-            });
-        }
-        let ensemble = contribution.measures[0].1.as_ref();
-        cells.push(ensemble.map_or_else(
-            || Cell::text("-"),
-            |paired| Cell::text(format!("{:+.2} to {:+.2}", paired.interval.low, paired.interval.high)),
-        ));
-        cells.push(contribution.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)));
-        cells.push(Cell::text(contribution.pairs.to_string()));
+        let value = |paired: Option<&Paired>, decimals: usize| match paired {
+            Some(paired) => Cell::mean(paired.mean, Some(paired.deviation), paired.n, decimals),
+            None if contribution.pairs < 2 => Cell::missing("two seeds are needed"),
+            None => Cell::missing("not measured"),
+        };
+        let paired = contribution.measures[0].1.as_ref();
+        let interval = |paired: &Paired| format!("{:+.2} to {:+.2}", paired.interval.low, paired.interval.high);
+        let cells = [
+            Cell::text(&*contribution.variant),
+            value(paired, 2),
+            Cell::text(paired.map_or_else(|| "-".to_owned(), interval)),
+            contribution.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)),
+            Cell::text(contribution.pairs.to_string()),
+        ];
         let clear = contribution.adjusted.is_some_and(|p| p < 0.05);
-        table.row(if clear { cells.into_iter().map(Cell::emphasised).collect::<Vec<_>>() } else { cells });
+        ensemble.row(if clear { cells.map(Cell::emphasised) } else { cells });
+        let values = contribution.measures[1..].iter().map(|(name, paired)| {
+            let decimals = if unit(name) == "of 1" { 3 } else { 2 };
+            value(paired.as_ref(), decimals)
+        });
+        parts.row(std::iter::once(Cell::text(&*contribution.variant)).chain(values));
     }
-    table.emphasis("adjusted p below 0.05");
-    table.note("Differences over equal seeds, mean ± standard deviation: above 0, the graph as found has more. Interval and p: paired t-test of the ensemble's accuracy; p adjusted for the number of changes (Holm).");
-    table
+    ensemble.emphasis("adjusted p below 0.05");
+    ensemble.note(
+        "Differences over equal seeds, mean ± standard deviation: above 0, the ensemble is better with the edge as it was \
+         found. Interval and p: paired t-test; p adjusted for the number of changes (Holm).",
+    );
+    parts.note("Above 0, the graph as found has more of it. Gain: ensemble minus node average.");
+    [ensemble, parts]
 }
 
 /// What each change costs the ensemble, as a picture.

@@ -182,19 +182,17 @@ pub fn importance(parameters: &[ParameterImportance]) -> Result<String, Error> {
     Ok(chart::bars(&Bars { title, x_title, kinds: used.into_iter().map(|(_, name)| name).collect(), rows })?)
 }
 
-/// The best graphs of a study side by side.
-///
-/// # Errors
-/// If a graph cannot be read.
-pub fn best_graphs(study: &StudyRecord, top: usize) -> Result<Option<String>, Error> {
+/// The best graphs of a study side by side, as far as its trials have graphs of this program; `None` if none has.
+pub fn best_graphs(study: &StudyRecord, top: usize) -> Option<String> {
     let mut graphs = Vec::new();
     for (place, trial) in study.ranked().into_iter().take(top).enumerate() {
         let value = trial.value.unwrap_or(f64::NAN);
-        graphs.push((study.graph(trial)?, format!("{}. trial {}, {value:.2} %", place + 1, trial.number)));
+        let Ok(graph) = study.graph(trial) else { continue };
+        graphs.push((graph, format!("{}. trial {}, {value:.2} %", place + 1, trial.number)));
     }
     let pairs: Vec<(&ktg_graph::Graph, &str)> = graphs.iter().map(|(graph, text)| (graph, &**text)).collect();
     let columns = graphs.first().map_or(1, |(graph, _)| columns(graph.len()));
-    Ok((!pairs.is_empty()).then(|| draw::sheet(&pairs, columns.min(pairs.len()))))
+    (!pairs.is_empty()).then(|| draw::sheet(&pairs, columns.min(pairs.len())))
 }
 
 /// How many graphs of so many nodes stand side by side: those of two nodes are wide, those of many have small texts.

@@ -11,6 +11,8 @@ mod error;
 pub mod figures;
 pub mod report;
 mod study;
+mod words;
 
 pub use error::Error;
 pub use study::{Rung, StudyRecord, edges};
+pub use words::shell_word;

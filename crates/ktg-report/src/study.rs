@@ -19,6 +19,8 @@ pub struct StudyRecord {
     pub space: Option<Space>,
     /// The settings that all trials share, in TOML, if they were noted.
     pub experiment: Option<String>,
+    /// Fingerprint of the images that all trials share, if it was noted.
+    pub images: Option<String>,
     /// How hopeless trials are stopped, if it was noted.
     pub pruner: Option<String>,
     /// Trials that it shall have, as the last worker to start was told.
@@ -46,16 +48,19 @@ impl StudyRecord {
         let mut text = |key: &str| -> Result<Option<String>, Error> {
             Ok(study.attribute(key)?.and_then(|value| value.as_str().map(str::to_owned)))
         };
-        let (experiment, pruner) = (text("experiment")?, text("pruner")?);
+        let (experiment, images, pruner) = (text("experiment")?, text("images")?, text("pruner")?);
         let target = study.attribute(TARGET)?.and_then(|target| target.as_i64());
         let (name, storage) = (study.name().to_owned(), url.clone());
-        Ok(Self { name, storage, trials: study.trials()?, space, experiment, pruner, target })
+        Ok(Self { name, storage, trials: study.trials()?, space, experiment, images, pruner, target })
     }
 
     /// The trials with a final value, the best first; of equal ones, the older.
     pub fn ranked(&self) -> Vec<&Trial> {
-        let mut complete: Vec<&Trial> =
-            self.trials.iter().filter(|trial| trial.state == State::Complete && trial.value.is_some()).collect();
+        let mut complete: Vec<&Trial> = self
+            .trials
+            .iter()
+            .filter(|trial| trial.state == State::Complete && trial.value.is_some_and(|value| !value.is_nan()))
+            .collect();
         let value = |trial: &Trial| trial.value.unwrap_or(f64::NEG_INFINITY);
         complete.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.number.cmp(&b.number)));
         complete
@@ -139,6 +144,9 @@ impl StudyRecord {
     pub fn judged(&self) -> Vec<(&Trial, i64, f64)> {
         let judged = |trial: &Trial| match (trial.state, trial.last_report(), trial.value) {
             (State::Fail, ..) => None,
+            (State::Complete, last, Some(value)) if value.is_finite() => {
+                Some((last.map_or(i64::MAX, |(step, _)| step), value))
+            }
             (_, Some((step, value)), _) if value.is_finite() => Some((step, value)),
             (_, None, Some(value)) if value.is_finite() => Some((0, value)),
             _ => None,

@@ -1,11 +1,11 @@
 //! What each edge of a graph is good for: the graph is trained again without the edge, and with the edge's direction
 //! flipped, several times each, as trials of a study of their own, so that any number of workers share the work.
 
-use ktg_graph::{Gate, Graph, Transfer, edge_name};
+use ktg_graph::{Document, Gate, Graph, Transfer, edge_name};
 use serde_json::{Value as Json, json};
 
 use crate::storage::{Enqueued, State, Study, Trial};
-use crate::{Error, SEED, SearchSettings, Space};
+use crate::{Error, SEED, SPACE, SearchSettings, Space, TARGET};
 
 /// User attribute of a trial: what was changed in the graph, as [`Variant::name`] says it.
 pub const VARIANT: &str = "variant";
@@ -96,16 +96,32 @@ pub fn trials(space: &Space, variants: &[Variant], seeds: &[u64]) -> Result<Vec<
         .collect()
 }
 
-/// Prepares the study of an analysis, or makes sure that it is this one.
+/// Prepares the study of an analysis, or makes sure that it is this one; returns how many trials it has, retries aside.
+/// An analysis that is there already gets the trials that it lacks, such as those of further seeds.
 ///
 /// # Errors
-/// If the study analyses another graph, or the storage fails.
-pub fn prepare(study: &mut Study, graph: &Graph, trials: &[Enqueued]) -> Result<(), Error> {
+/// If the study analyses another graph, is a search, or the storage fails.
+pub fn prepare(study: &mut Study, graph: &Graph, trials: &[Enqueued]) -> Result<usize, Error> {
     let base = serde_json::to_value(graph).unwrap_or_default();
+    if study.attribute(BASE)?.is_none() && (study.attribute(SPACE)?.is_some() || study.count()? > 0) {
+        return Err(study.error("it is a search, not an analysis; give another --name"));
+    }
     if study.attribute_or(BASE, &base)? != base {
         return Err(study.error("it analyses another graph; give another --name, or delete it"));
     }
-    study.enqueue_first(trials).map(drop)
+    let count = study.enqueue_missing(trials, &[VARIANT, SEED])?;
+    study.put_attribute(TARGET, &json!(count))?;
+    Ok(count)
+}
+
+/// The graph that a study analyses; `None` if it is no analysis.
+///
+/// # Errors
+/// If the storage fails, or the graph cannot be understood.
+pub fn base(study: &mut Study) -> Result<Option<Graph>, Error> {
+    let Some(json) = study.attribute(BASE)? else { return Ok(None) };
+    let document = Document::parse_json(&json.to_string(), BASE);
+    document.map(|document| Some(document.graph)).map_err(|e| study.error(format!("its graph is damaged: {e}")))
 }
 
 /// A finished trial of an analysis.

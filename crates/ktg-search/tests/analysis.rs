@@ -27,10 +27,13 @@ fn every_change_is_judged_with_every_seed_however_many_workers_prepare_it() {
         let graph = found();
         let (space, variants) = (analysis::space(&graph).unwrap(), variants(&graph));
         let trials = analysis::trials(&space, &variants, &[1, 7]).unwrap();
-        analysis::prepare(&mut place.study(&name), &graph, &trials).unwrap();
-        // The second worker finds them there.
-        analysis::prepare(&mut place.study(&name), &graph, &trials).unwrap();
+        // The first seed before the second, as one who wants more asks for them; then a second worker finds all there.
+        let first = &trials[..variants.len()];
+        assert_eq!(analysis::prepare(&mut place.study(&name), &graph, first).unwrap(), variants.len());
+        assert_eq!(analysis::prepare(&mut place.study(&name), &graph, &trials).unwrap(), 2 * variants.len());
+        assert_eq!(analysis::prepare(&mut place.study(&name), &graph, &trials).unwrap(), 2 * variants.len());
         assert_eq!(place.study(&name).trials().unwrap().len(), 2 * variants.len());
+        assert_eq!(analysis::base(&mut place.study(&name)).unwrap(), Some(graph.clone()));
         let other = presets::dml(2, "abn-resnet-18");
         let error = analysis::prepare(&mut place.study(&name), &other, &trials).unwrap_err().to_string();
         assert!(error.contains("it analyses another graph"), "{error}");
@@ -50,7 +53,7 @@ fn every_change_is_judged_with_every_seed_however_many_workers_prepare_it() {
         });
         let settings = SearchSettings { pruner: PrunerKind::None, ..SearchSettings::default() };
         let ways = (sampler::by_kind(SamplerKind::Random), pruner::by_settings(&settings, &name, 1));
-        let worker = quick(trials.len() as i64, &place.directory().join(&name));
+        let worker = quick(0, &place.directory().join(&name));
         let stop = AtomicBool::new(false);
         let done = work(place.study(&name), space, ways, &mut objective, worker, &stop, &mut |_| {}).unwrap();
         drop(objective);
@@ -70,6 +73,20 @@ fn every_change_is_judged_with_every_seed_however_many_workers_prepare_it() {
         assert_eq!((value("as found", 1), value("1 -> 2 cut", 1), value("1 -> 2 flipped", 7)), (53.0, 51.0, 59.0));
         let names: Vec<&str> = judged[0].measures.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["ensemble", "node average"]);
+    });
+}
+
+#[test]
+fn a_search_is_not_turned_into_an_analysis() {
+    for_each_storage(|place| {
+        let name = unique("search");
+        let mut study = place.study(&name);
+        study.insert(&common::new_trial("other"), "work", 10).unwrap();
+        let graph = found();
+        let trials = analysis::trials(&analysis::space(&graph).unwrap(), &variants(&graph), &[1]).unwrap();
+        let error = analysis::prepare(&mut study, &graph, &trials).unwrap_err().to_string();
+        assert!(error.contains("it is a search, not an analysis"), "{error}");
+        assert_eq!((analysis::base(&mut study).unwrap(), study.trials().unwrap().len()), (None, 1));
     });
 }
 

@@ -46,6 +46,12 @@ impl SavedRun {
             let mut batch = batch?;
             let images = image_tensor(&mut batch, &self.device);
             let members: Vec<_> = self.networks.iter().map(|n| member_outputs(n, images.clone())).collect();
+            for (m, member) in members.iter().enumerate() {
+                if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
+                    let image = dataset.name_of(batch.indices[position / dataset.classes()]);
+                    return Err(Error::NotFinite { node: m + 1, image });
+                }
+            }
             for (i, &label) in batch.labels.iter().enumerate() {
                 let logits = |m: usize| -> Vec<f64> {
                     members[m].logits[i * dataset.classes()..][..dataset.classes()]

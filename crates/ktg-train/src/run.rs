@@ -157,6 +157,12 @@ pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) 
 
 const LOCK: &str = "run.lock";
 
+/// Whether another process works on the run in `directory`, as far as can be told now.
+pub fn is_busy(directory: &Path) -> bool {
+    let Ok(file) = OpenOptions::new().write(true).open(directory.join(LOCK)) else { return false };
+    matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+}
+
 /// Holds the directory for this process; the system lets go of it however the process ends.
 fn lock(directory: &Path) -> Result<File, Error> {
     let path = directory.join(LOCK);

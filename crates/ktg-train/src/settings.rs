@@ -258,6 +258,11 @@ impl Settings {
         settings
     }
 
+    /// The [`decisive`](Self::decisive) settings without graph and seed: what runs that are compared have in common.
+    pub fn without_graph_and_seed(&self) -> Self {
+        Self { seed: 0, graph: GraphSettings::default(), ..self.decisive() }
+    }
+
     /// These settings with one changed: `key` as in `train.epochs`, `value` in TOML or, failing that, as plain text.
     pub fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
         self.check()?;

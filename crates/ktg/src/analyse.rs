@@ -9,10 +9,10 @@ use ktg_report::{StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings};
-use ktg_train::EvaluateOn;
+use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::json;
 
-use crate::args::AnalyseArgs;
+use crate::args::{AnalyseArgs, SettingFlags};
 use crate::error::CliError;
 use crate::names::{file_name, shell_word, storage_option};
 use crate::output::{note, print, print_json};
@@ -64,6 +64,9 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<(), CliError> {
             "parameters": parameters.collect::<Vec<_>>(),
         }));
     }
+    if study.space.is_none() {
+        return Err(CliError::Other(format!("the study \"{}\" has no search space of this program", study.name)));
+    }
     match &common {
         Some(common) => print(&format!("{}\n", common.table().to_text()))?,
         None => print("fewer than ten graphs have been judged: too few to compare the best with all\n")?,
@@ -84,7 +87,9 @@ fn default_name(study: &str) -> String {
 
 fn edge_tables(study: &StudyRecord) -> Result<(), CliError> {
     let (judged, open) = changes::judged(&study.trials);
-    print(&format!("\n{}", analysis::contribution_table(&analysis::contributions(&judged)).to_text()))?;
+    for table in analysis::contribution_tables(&analysis::contributions(&judged)) {
+        print(&format!("\n{}", table.to_text()))?;
+    }
     match open {
         0 => Ok(()),
         open => print(&format!("{open} trainings are not complete and are left out")),
@@ -93,12 +98,18 @@ fn edge_tables(study: &StudyRecord) -> Result<(), CliError> {
 
 /// Works on the study of the changed graphs until it is done.
 fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliError> {
-    let (trial, mut graph) = {
-        let study = StudyRecord::read(url, &args.study)?;
-        let (trial, graph) = study.graph_of(args.trial)?;
-        (trial.number, graph)
+    given_twice(&args.settings)?;
+    let source = StudyRecord::read(url, &args.study)?;
+    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
+    // An analysis that was begun goes on, even if the search has a better graph by now.
+    let begun = match Study::open(url, &name, false, Patience::none()) {
+        Ok(mut study) if args.trial.is_none() => changes::base(&mut study)?,
+        _ => None,
     };
-    graph.name = Some(format!("{}, trial {trial}", args.study));
+    let graph = match begun {
+        Some(graph) => graph,
+        None => source.graph_of(args.trial)?.1,
+    };
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
     if settings.split.evaluate_on == EvaluateOn::Test {
         // Which edges matter is found out without the test images, like the graph itself.
@@ -112,23 +123,20 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
     let progress = Progress::among(&bars, "analyse");
     let template = train::open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
     drop(progress);
+    same_experiment(&source, &template)?;
     let template = template.with_graph(graph.clone())?;
     let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
-    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
     let variants = changes::variants(&graph);
     let space = changes::space(&graph)?;
     let seeds: Vec<u64> = (1..=args.seeds).collect();
     let trials = changes::trials(&space, &variants, &seeds)?;
     let mut study = Study::open(url, &name, true, patience.clone())?;
-    changes::prepare(&mut study, &graph, &trials)?;
+    let count = changes::prepare(&mut study, &graph, &trials)?;
     drop(study);
     if !args.json {
-        let count = trials.len();
-        say(&bars, &format!("trial {trial}: {}", edges(&graph)));
-        say(
-            &bars,
-            &format!("{} graphs, {} seeds: {count} trainings in the study \"{name}\"", variants.len(), args.seeds),
-        );
+        let of = graph.name.as_deref().unwrap_or(&args.study);
+        say(&bars, &format!("{of}: {}", edges(&graph)));
+        say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
     }
     let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", file_name(&name))));
     let search = Search {
@@ -139,11 +147,17 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
             pruner: PrunerKind::None,
             ..SearchSettings::default()
         },
-        worker: WorkerSettings { trials: trials.len() as i64, runs, seed: Some(0), ..worker },
+        worker: WorkerSettings { trials: 0, runs, seed: Some(0), ..worker },
         patience,
+        of: i64::try_from(count).ok(),
     };
     let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
-    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
+    let done = search.run(objective, &stop, &mut |text| {
+        // All of them were waiting.
+        if !text.ends_with("was waiting") {
+            say(&bars, text);
+        }
+    })?;
     if !done {
         note("stopped; start the same command again to go on");
         return Ok(ExitCode::from(signals::INTERRUPTED));
@@ -163,12 +177,59 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
             json!({"change": contribution.variant, "pairs": contribution.pairs, "measures": measures, "p_adjusted": contribution.adjusted})
         });
         print_json(
-            &json!({"study": name, "trial": trial, "missing": open, "changes": contributions.collect::<Vec<_>>()}),
+            &json!({"study": name, "graph": graph, "missing": open, "changes": contributions.collect::<Vec<_>>()}),
         )?;
     } else {
         edge_tables(&record)?;
         let names = format!("{} {}", shell_word(&args.study), shell_word(&name));
         print(&format!("\nreport  ktg report {names}{}", storage_option(url)))?;
     }
-    Ok(ExitCode::SUCCESS)
+    let complete = changes::judged(&record.trials).1 == 0;
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Flags that would say something else than the study.
+fn given_twice(flags: &SettingFlags) -> Result<(), CliError> {
+    let graph = [flags.graph.is_some(), flags.preset.is_some(), flags.nodes.is_some(), flags.architecture.is_some()];
+    match (graph.contains(&true), flags.seed) {
+        (true, _) => Err(CliError::Other(
+            "the graph is the study's; leave out --graph, --preset, --nodes and --architecture".to_owned(),
+        )),
+        (_, Some(_)) => Err(CliError::Other("the seeds are 1, 2, ...; say how many with --seeds".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that the graph is trained as in the search, but for the length of the training.
+fn same_experiment(source: &StudyRecord, template: &Experiment) -> Result<(), CliError> {
+    let name = &source.name;
+    let common = |settings: &Settings| {
+        let mut settings = settings.without_graph_and_seed();
+        let standard = ktg_train::TrainSettings::default();
+        settings.train.epochs = standard.epochs;
+        settings.train.evaluate_every = standard.evaluate_every;
+        settings.train.log_every = standard.log_every;
+        settings
+    };
+    if let Some(text) = &source.experiment {
+        let (theirs, ours) = (common(&Settings::parse(text, "the study's settings")?), common(&template.settings));
+        if theirs != ours {
+            let (theirs, ours) = (theirs.to_toml()?, ours.to_toml()?);
+            let mut pairs = ours.lines().zip(theirs.lines());
+            let what = match pairs.find(|(a, b)| a != b) {
+                Some((ours, theirs)) => format!("`{ours}` here, `{theirs}` there"),
+                None => "one has more than the other".to_owned(),
+            };
+            return Err(CliError::Other(format!(
+                "the settings are not those of the study \"{name}\" ({what}); give its experiment file, of which only \
+                 the number of epochs may differ"
+            )));
+        }
+    }
+    match &source.images {
+        Some(images) if *images != template.data_fingerprint() => Err(CliError::Other(format!(
+            "the images are not those of the study \"{name}\"; give its experiment file and its data"
+        ))),
+        _ => Ok(()),
+    }
 }

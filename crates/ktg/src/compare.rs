@@ -11,34 +11,41 @@ use std::time::Duration;
 use indicatif::MultiProgress;
 use ktg_figures::png::png;
 use ktg_figures::table::Table;
-use ktg_graph::{Document, presets};
-use ktg_report::StudyRecord;
-use ktg_report::compare::{
-    self, Comparison, DataSet, Index, IndexedGroup, IndexedMethod, Plan, PlannedMethod, RunState, Source, slug,
-};
-use ktg_train::{Error, Experiment, GraphSettings, Outcome, Settings, run, write_atomically};
+use ktg_graph::Graph;
+use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState, slug};
+use ktg_train::{Error, Experiment, GraphSettings, Outcome, RunDirectory, Settings, run, write_atomically};
 use serde_json::json;
 
 use crate::args::CompareArgs;
 use crate::error::CliError;
+use crate::fixed::{Fixed, fixed_graph};
 use crate::names::shell_word;
 use crate::output::{note, print, print_json};
 use crate::parallel::{in_parallel, pool};
 use crate::progress::Progress;
 use crate::search::say;
 use crate::signals;
-use crate::train::{Check, left_out};
+use crate::train::{self, Check};
 
 /// Between two looks at runs that other processes work on.
 const MOMENT: Duration = Duration::from_secs(2);
-const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
 
 /// A run of the plan.
 struct Job {
     name: String,
     directory: PathBuf,
-    settings: Settings,
-    base: PathBuf,
+    /// Of the plan's data sets, the one that it is on.
+    data: usize,
+    graph: Graph,
+    seed: u64,
+}
+
+/// A plan made concrete.
+struct Prepared {
+    index: Index,
+    jobs: Vec<Job>,
+    /// Settings of each data set's runs, and where their paths start.
+    settings: Vec<(Settings, PathBuf)>,
 }
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
@@ -54,11 +61,15 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
     }
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
-    let jobs = if args.read_only { Vec::new() } else { prepare(&plan, args, &base, &out)? };
-    if !args.read_only {
-        train_all(jobs, args, &stop, &bars)?;
-    }
-    let comparison = Comparison::read(&out)?;
+    let comparison = if args.read_only {
+        Comparison::read(&out)?
+    } else {
+        let Prepared { index, jobs, settings } = prepare(&plan, args, &base, &out)?;
+        let experiments = open(&jobs, &settings, args, &bars)?;
+        train_all(jobs, &experiments, args, &stop, &bars)?;
+        // Another process may have written another index meanwhile.
+        Comparison::of(&out, index)?
+    };
     let files = write(&comparison, &out)?;
     if args.json {
         print_json(&summary(&comparison))?;
@@ -79,33 +90,39 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
     Ok(if unfinished && !args.read_only { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Fixes the graphs and writes down what belongs to the comparison.
-fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<Vec<Job>, CliError> {
+/// The command as it was typed.
+pub fn command_line() -> String {
+    let words: Vec<String> = std::env::args().skip(1).map(|word| shell_word(&word)).collect();
+    format!("ktg {}", words.join(" "))
+}
+
+/// Fixes the graphs, makes sure that the runs that are there are of this plan, and writes down what belongs to the
+/// comparison.
+fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<Prepared, CliError> {
     let graphs = out.join("graphs");
     fs::create_dir_all(&graphs).map_err(|e| CliError::file("create", &graphs, &e))?;
     let seeds = plan.seeds();
-    let (mut groups, mut jobs) = (Vec::new(), Vec::new());
-    for data in &plan.data_sets {
+    let (mut groups, mut jobs, mut all_settings) = (Vec::new(), Vec::new(), Vec::new());
+    for (d, data) in plan.data_sets.iter().enumerate() {
         let (settings, data_base) = plan.settings(data, base)?;
+        settings.check()?;
         for &nodes in &plan.nodes {
             for method in plan.methods.iter().filter(|method| plan.wants(method, data, nodes)) {
-                let stem = format!("{}-{}-m{nodes}", slug(&data.name), slug(&method.name));
-                let file = graphs.join(format!("{stem}.toml"));
-                let source = plan.source(method, data, nodes, base)?;
-                let origin = fix_graph(&file, &source, plan, (method, data, nodes), &settings)?;
+                // No slug has an underscore.
+                let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
+                let source = plan.source(method, data, nodes, base, args.storage.as_deref())?;
+                let Fixed { graph, origin, .. } =
+                    fixed_graph(&graphs.join(&stem), &source, plan, (method, data, nodes), &settings)?;
                 let mut runs = Vec::new();
                 for &seed in &seeds {
-                    let directory = Path::new("runs").join(format!("{stem}-seed{seed}"));
-                    let mut settings = settings.clone();
-                    settings.seed = seed;
-                    let file = std::path::absolute(&file).map_err(|e| CliError::file("find", &file, &e))?;
-                    settings.graph = GraphSettings { file: Some(file), ..GraphSettings::default() };
-                    settings.check()?;
+                    let directory = Path::new("runs").join(format!("{stem}_seed{seed}"));
+                    check_run(&out.join(&directory), &graph, &Settings { seed, ..settings.clone() })?;
                     jobs.push(Job {
                         name: format!("{} x{nodes} on {}, seed {seed}", method.name, data.name),
                         directory: out.join(&directory),
-                        settings,
-                        base: data_base.clone(),
+                        data: d,
+                        graph: graph.clone(),
+                        seed,
                     });
                     runs.push(directory);
                 }
@@ -114,11 +131,12 @@ fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<V
                 groups.push(IndexedGroup { method, data, nodes, origin, graph, runs });
             }
         }
+        all_settings.push((settings, data_base));
     }
     let text = fs::read_to_string(&args.plan).map_err(|e| CliError::file("read", &args.plan, &e))?;
     let index = Index {
-        command: format!("ktg compare {}", shell_word(&args.plan.display().to_string())),
-        plan: text,
+        command: command_line(),
+        plan: plan.without_passwords(&text),
         baseline: plan.baseline.clone().unwrap_or_else(|| plan.methods[0].name.clone()),
         methods: plan.methods.iter().map(|m| IndexedMethod { name: m.name.clone(), thesis: m.thesis }).collect(),
         data_sets: plan.data_sets.iter().map(|data| data.name.clone()).collect(),
@@ -128,85 +146,60 @@ fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<V
     };
     index.write(out)?;
     // Seed by seed, so that an impatient reader has all methods early.
-    let order = |job: &Job| index.seeds.iter().position(|seed| *seed == job.settings.seed);
+    let order = |job: &Job| index.seeds.iter().position(|seed| *seed == job.seed);
     jobs.sort_by_key(order);
-    Ok(jobs)
+    Ok(Prepared { index, jobs, settings: all_settings })
 }
 
-/// Writes the graph of a group, unless it has been written before: a study may go on and find better ones meanwhile,
-/// but runs that are compared have the same. Returns where it comes from, in words.
-fn fix_graph(
-    file: &Path,
-    source: &Source,
-    plan: &Plan,
-    (method, data, nodes): (&PlannedMethod, &DataSet, usize),
-    settings: &Settings,
-) -> Result<String, CliError> {
-    let origin_file = file.with_extension("origin");
-    let of_preset = matches!(source, Source::Preset(_));
-    if !of_preset && let (true, Ok(origin)) = (file.is_file(), fs::read_to_string(&origin_file)) {
-        return Ok(origin.trim().to_owned());
+/// Makes sure that a run that has been begun is one of the plan, before hours are spent on others.
+fn check_run(directory: &Path, graph: &Graph, settings: &Settings) -> Result<(), CliError> {
+    if !RunDirectory::is_one(directory) {
+        return Ok(());
     }
-    let architecture = plan.architecture.as_deref().or(settings.graph.architecture.as_deref());
-    let (mut graph, origin) = match source {
-        Source::Preset(name) => {
-            let architecture = architecture.unwrap_or(DEFAULT_ARCHITECTURE);
-            (presets::by_name(name, nodes, architecture)?, format!("the preset {name}"))
+    let run = RunDirectory::read(directory)?;
+    let same = run.graph == *graph
+        && run.settings.seed == settings.seed
+        && run.settings.without_graph_and_seed() == settings.without_graph_and_seed();
+    if same { Ok(()) } else { Err(other_plan(directory)) }
+}
+
+fn other_plan(directory: &Path) -> CliError {
+    CliError::Other(format!(
+        "{} holds a run of other settings, data or graph than the plan says now; give another --out, or undo the change",
+        directory.display()
+    ))
+}
+
+/// Opens each data set once, and decodes its images where a run is still to come.
+fn open(
+    jobs: &[Job],
+    settings: &[(Settings, PathBuf)],
+    args: &CompareArgs,
+    bars: &MultiProgress,
+) -> Result<Vec<Option<Experiment>>, CliError> {
+    let open = |(d, (settings, base)): (usize, &(Settings, PathBuf))| {
+        let finished = |job: &Job| job.directory.join("result.json").exists();
+        if !jobs.iter().any(|job| job.data == d && !finished(job)) {
+            return Ok(None);
         }
-        Source::File(path) => (Document::read(path)?.graph, format!("the file {}", path.display())),
-        Source::Study { storage, name, trial } => {
-            let study = StudyRecord::read(storage, name)?;
-            let (trial, graph) = study.graph_of(*trial)?;
-            let value = trial.value.map_or(String::new(), |value| format!(", {value:.2} % there"));
-            let (number, all) = (trial.number, study.trials.len());
-            (graph, format!("trial {number} of {all} of the study \"{name}\" in {storage}{value}"))
-        }
+        // Which graph is opened with the data does not matter.
+        let settings = Settings { graph: GraphSettings::default(), ..settings.clone() };
+        let check = Check::of(args.no_check, args.skip_bad);
+        train::open(settings, base, check, &Progress::among(bars, "compare")).map(Some)
     };
-    if graph.len() != nodes {
-        return Err(CliError::Other(format!(
-            "the method \"{}\" on {} has {} nodes ({origin}), and the plan wants {nodes}; put {{nodes}} into its name, or \
-             limit the method with `nodes`",
-            method.name,
-            data.name,
-            graph.len()
-        )));
-    }
-    if let (Some(architecture), false) = (plan.architecture.as_deref(), of_preset) {
-        graph.set_architecture(architecture);
-    }
-    graph.name = Some(format!("{} x{nodes}", method.name));
-    if let Some(node) = graph.nodes().iter().find(|node| node.pretrained.is_some()) {
-        // Its path would start somewhere else.
-        let weights = node.pretrained.clone().unwrap_or_default();
-        return Err(CliError::Other(format!(
-            "the method \"{}\" has pretrained weights ({weights}), which plans do not carry; train it with `ktg train`",
-            method.name
-        )));
-    }
-    let text = graph.to_toml();
-    match fs::read_to_string(file) {
-        Ok(before) if before == text => {}
-        Ok(_) => {
-            return Err(CliError::Other(format!(
-                "{} holds another graph than the plan names for \"{}\"; give another --out",
-                file.display(),
-                method.name
-            )));
-        }
-        Err(_) => {
-            // The origin first: where there is a graph, there is an origin.
-            write_atomically(&origin_file, origin.as_bytes())?;
-            write_atomically(file, text.as_bytes())?;
-        }
-    }
-    Ok(origin)
+    settings.iter().enumerate().map(open).collect()
 }
 
 /// Trains all runs: `--jobs` at a time, and those that other processes work on are theirs.
-fn train_all(jobs: Vec<Job>, args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress) -> Result<(), CliError> {
+fn train_all(
+    jobs: Vec<Job>,
+    experiments: &[Option<Experiment>],
+    args: &CompareArgs,
+    stop: &AtomicBool,
+    bars: &MultiProgress,
+) -> Result<(), CliError> {
     let at_once = args.jobs.min(jobs.len()).max(1);
     let threads = (rayon::current_num_threads() / at_once).max(1);
-    check_images(&jobs, args, bars)?;
     let queue = Mutex::new(VecDeque::from(jobs));
     let busy = Mutex::new(Vec::new());
     let next = || -> Option<Job> { queue.lock().ok()?.pop_front() };
@@ -214,7 +207,7 @@ fn train_all(jobs: Vec<Job>, args: &CompareArgs, stop: &AtomicBool, bars: &Multi
         let pool = pool(threads)?;
         while !stop.load(Ordering::Relaxed) {
             let Some(job) = next() else { break };
-            if !pool.install(|| train(&job, args, stop, bars))?
+            if !pool.install(|| train(&job, experiments, stop, bars))?
                 && let Ok(mut busy) = busy.lock()
             {
                 busy.push(job);
@@ -224,7 +217,7 @@ fn train_all(jobs: Vec<Job>, args: &CompareArgs, stop: &AtomicBool, bars: &Multi
     };
     in_parallel(at_once, stop, worker)?;
     let mut busy = busy.into_inner().unwrap_or_default();
-    let mut said = false;
+    let (pool, mut said) = (pool(threads)?, false);
     while !busy.is_empty() && !args.no_wait && !stop.load(Ordering::Relaxed) {
         if !std::mem::replace(&mut said, true) {
             say(bars, &format!("waiting for {} runs of other processes (Ctrl-C leaves them to it)", busy.len()));
@@ -233,7 +226,7 @@ fn train_all(jobs: Vec<Job>, args: &CompareArgs, stop: &AtomicBool, bars: &Multi
         // One that died leaves its run to us.
         let mut still = Vec::new();
         for job in busy {
-            if stop.load(Ordering::Relaxed) || !train(&job, args, stop, bars)? {
+            if stop.load(Ordering::Relaxed) || !pool.install(|| train(&job, experiments, stop, bars))? {
                 still.push(job);
             }
         }
@@ -242,49 +235,31 @@ fn train_all(jobs: Vec<Job>, args: &CompareArgs, stop: &AtomicBool, bars: &Multi
     Ok(())
 }
 
-/// Decodes the images of every data set once, before hours are spent.
-fn check_images(jobs: &[Job], args: &CompareArgs, bars: &MultiProgress) -> Result<(), CliError> {
-    if args.no_check || args.skip_bad {
-        return Ok(());
-    }
-    let mut seen: Vec<&ktg_data::DataSource> = Vec::new();
-    for job in jobs.iter().filter(|job| !job.directory.join("result.json").exists()) {
-        if !seen.contains(&&job.settings.data) {
-            seen.push(&job.settings.data);
-            drop(crate::train::open(job.settings.clone(), &job.base, Check::Stop, &Progress::among(bars, "compare"))?);
-        }
-    }
-    Ok(())
-}
-
 /// Trains one run. `false`: another process is at it.
-fn train(job: &Job, args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress) -> Result<bool, CliError> {
+fn train(
+    job: &Job,
+    experiments: &[Option<Experiment>],
+    stop: &AtomicBool,
+    bars: &MultiProgress,
+) -> Result<bool, CliError> {
     let failure = Comparison::failure_file(&job.directory);
-    if failure.exists() {
-        if !args.retry_failed {
-            return Ok(true);
-        }
-        fs::remove_file(&failure).map_err(|e| CliError::file("remove", &failure, &e))?;
+    if failure.exists() || job.directory.join("result.json").exists() {
+        return Ok(true);
     }
-    let experiment = match args.skip_bad {
-        false => Experiment::open(job.settings.clone(), &job.base)?,
-        true => {
-            let (experiment, bad) = Experiment::open_usable(job.settings.clone(), &job.base, &|_, _| {})?;
-            left_out(&bad, |text| say(bars, text));
-            experiment
-        }
-    };
+    if run::is_busy(&job.directory) {
+        return Ok(false);
+    }
+    let Some(experiment) = &experiments[job.data] else { return Ok(true) };
+    let mut experiment = experiment.with_graph(job.graph.clone())?;
+    experiment.settings.seed = job.seed;
     if let Some(parent) = job.directory.parent() {
         fs::create_dir_all(parent).map_err(|e| CliError::file("create", parent, &e))?;
     }
-    let finished = job.directory.join("result.json").exists();
     let mut progress = Progress::among(bars, job.name.clone()).quiet();
     match run::start_or_resume(experiment, &job.directory, stop, &mut progress) {
         Ok(Outcome::Finished(result)) => {
             let (average, ensemble) = (result.measures.node_average.top1, result.measures.ensemble.accuracy.top1);
-            if !finished {
-                say(bars, &format!("{}: node average {average:.2} %, ensemble {ensemble:.2} %", job.name));
-            }
+            say(bars, &format!("{}: node average {average:.2} %, ensemble {ensemble:.2} %", job.name));
             Ok(true)
         }
         Ok(Outcome::Interrupted { .. }) => Ok(true),
@@ -295,10 +270,7 @@ fn train(job: &Job, args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress)
             say(bars, &format!("{}: failed: {error}", job.name));
             Ok(true)
         }
-        Err(Error::OtherRun(directory)) => Err(CliError::Other(format!(
-            "{} holds a run of other settings, data or graph than the plan says now; give another --out, or undo the change",
-            directory.display()
-        ))),
+        Err(Error::OtherRun(directory)) => Err(other_plan(&directory)),
         Err(error) => Err(error.into()),
     }
 }

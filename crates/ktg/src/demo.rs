@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 use ktg_data::{Augment, DataSource, Image, Preset};
 use ktg_graph::{Graph, draw, presets};
-use ktg_report::compare::{Index, IndexedGroup, IndexedMethod};
+use ktg_report::compare::{Comparison, Index, IndexedGroup, IndexedMethod};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, StorageUrl};
@@ -18,9 +18,10 @@ use ktg_train::{EvaluateOn, Experiment, GraphSettings, Outcome, RunResult, Saved
 use serde_json::json;
 
 use crate::args::DemoArgs;
+use crate::compare::command_line;
 use crate::error::CliError;
 use crate::methods::{Method, tables};
-use crate::names::{shell_word, storage_option};
+use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::parallel::{in_parallel, pool};
 use crate::predict::write_overlays;
@@ -38,6 +39,8 @@ pub const EPOCHS: usize = 20;
 pub const TRIALS: i64 = 60;
 /// Passes over the search's training images in a trial that is not stopped.
 const SEARCH_EPOCHS: usize = 10;
+/// What tables call the data.
+const DATA: &str = "Fashion-MNIST";
 /// Name of the study.
 const STUDY: &str = "demo";
 /// Network nodes.
@@ -77,15 +80,16 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
         ("Found", found.graph),
     ];
     let graphs = write_graphs(&args.out, &methods)?;
+    write_index(args, &methods)?;
     let Some(results) = train_all(args, &methods, &stop, &bars)? else { return interrupted() };
     let overlays = draw_overlays(&args.out, &methods)?;
-    let report = write_report(args, &methods)?;
     let training: f64 = results.iter().flatten().map(|result| result.seconds).sum();
     let measures = |results: &[RunResult]| results.iter().map(|r| r.measures.clone()).collect();
     let summed: Vec<Method> =
         methods.iter().zip(&results).map(|((name, graph), r)| Method::new(name, graph, measures(r))).collect();
     let (train_images, test_images) = (results[0][0].train_images, results[0][0].measures.images);
     if args.json {
+        let report = write_report(args)?;
         print_json(&json!({
             "methods": summed,
             "train_images": train_images,
@@ -118,8 +122,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
          ({} epochs of training in all; ensemble {:.2} % there): {}",
         found.trials, found.epochs, found.value, found.edges
     ))?;
-    print(&format!("report              {} (open it in a browser)", report.display()))?;
     print(&format!("study               ktg study show {STUDY}{}", storage_option(&storage(&args.out))))?;
+    print(&format!("report              {} (open it in a browser)", write_report(args)?.display()))?;
     print(&format!("graph pictures      {}", graphs.display()))?;
     print(&format!("attention overlays  {}", overlays.display()))?;
     print(&format!("runs                {}", args.out.join("runs").display()))?;
@@ -171,6 +175,7 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
             ..WorkerSettings::new(args.trials, args.out.join("search.runs"))
         },
         patience: Patience { limit, stop: Arc::clone(stop), notice: Arc::clone(&notice) },
+        of: None,
     };
     let worker = || -> Result<bool, CliError> {
         let template = template.with_graph(template.written_graph().clone())?;
@@ -295,14 +300,18 @@ fn draw_overlays(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliEr
     Ok(directory)
 }
 
-/// Notes what was compared, so that `ktg report` and `ktg watch` know it, and writes the report.
-fn write_report(args: &DemoArgs, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
+/// Notes what is compared, so that `ktg watch` and `ktg report` know it.
+fn write_index(args: &DemoArgs, methods: &[(&str, Graph)]) -> Result<(), CliError> {
     let out = &args.out;
+    if Comparison::is_one(out) && Comparison::read(out)?.index.data_sets != [DATA] {
+        let out = out.display();
+        return Err(CliError::Other(format!("{out} holds a comparison that is not the demo's; give another --out")));
+    }
     let relative = |path: PathBuf| path.strip_prefix(out).map(Path::to_owned).unwrap_or(path);
     let seeds: Vec<u64> = (1..=args.repeats).collect();
     let group = |(name, _): &(&str, Graph)| IndexedGroup {
         method: (*name).to_owned(),
-        data: "Fashion-MNIST".to_owned(),
+        data: DATA.to_owned(),
         nodes: NODES,
         origin: match *name {
             "Found" => format!("the best graph of the study \"{STUDY}\" in {}", storage(out)),
@@ -312,18 +321,23 @@ fn write_report(args: &DemoArgs, methods: &[(&str, Graph)]) -> Result<PathBuf, C
         runs: seeds.iter().map(|seed| relative(run_directory(out, name, *seed))).collect(),
     };
     let index = Index {
-        command: format!("ktg demo --out {}", shell_word(&out.display().to_string())),
+        command: command_line(),
         plan: String::new(),
         baseline: methods[0].0.to_owned(),
         methods: methods.iter().map(|(name, _)| IndexedMethod { name: (*name).to_owned(), thesis: None }).collect(),
-        data_sets: vec!["Fashion-MNIST".to_owned()],
+        data_sets: vec![DATA.to_owned()],
         nodes: vec![NODES],
         groups: methods.iter().map(group).collect(),
         seeds,
     };
-    index.write(out)?;
+    Ok(index.write(out)?)
+}
+
+/// Writes the report about the runs and the search.
+fn write_report(args: &DemoArgs) -> Result<PathBuf, CliError> {
+    let out = &args.out;
     let subjects = [Subject::Comparison(out.clone()), Subject::Study(storage(out), STUDY.to_owned())];
-    let options = Options { images: OVERLAY_IMAGES, judge: true, top: 6, progress: &|_| {} };
+    let options = Options { images: OVERLAY_IMAGES, chosen: Vec::new(), judge: true, top: 6, progress: &|_| {} };
     let report = out.join("report.html");
     crate::report::write(&page(&subjects, Some("The demo: three networks that teach each other"), &options)?, &report)?;
     Ok(report)

@@ -1,17 +1,9 @@
 //! Names of studies and storages in commands and file names.
 
+pub use ktg_report::shell_word;
 use ktg_search::storage::StorageUrl;
 
 use crate::args::DEFAULT_STORAGE;
-
-/// A text as one word of a command that can be typed.
-pub fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=@+,".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
 
 /// The `--storage` that a command needs to find this storage (without its password).
 pub fn storage_option(url: &StorageUrl) -> String {

@@ -21,7 +21,13 @@ const SCALE: f32 = 2.0;
 pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
     let storage = args.storage.url()?;
     let subjects = args.subjects.iter().map(|word| Subject::of(word, &storage)).collect::<Result<Vec<_>, _>>()?;
-    let options = Options { images: args.images, judge: !args.no_judging, top: args.top, progress: &|text| note(text) };
+    let options = Options {
+        images: args.images,
+        chosen: args.chosen.clone(),
+        judge: !args.no_judging,
+        top: args.top,
+        progress: &|text| note(text),
+    };
     let page = page(&subjects, args.title.as_deref(), &options)?;
     write(&page, &args.out)?;
     print(&format!("report   {}", args.out.display()))?;

@@ -62,7 +62,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
         most_paused: args.max_paused,
         ..worker
     };
-    let search = Search { url, study: args.study.clone(), settings: search, worker, patience };
+    let search = Search { url, study: args.study.clone(), settings: search, worker, patience, of: None };
     let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
     let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
     if !done {
@@ -126,6 +126,8 @@ pub struct Search {
     pub worker: WorkerSettings,
     /// How long the storage is waited for.
     pub patience: Patience,
+    /// The trials of the study, where that is not the number that the worker shall bring it to.
+    pub of: Option<i64>,
 }
 
 impl Search {
@@ -134,7 +136,8 @@ impl Search {
         let space = Space::new(objective.template.written_graph(), &self.settings)?;
         let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
         let setup = setup(&objective.template, &self.settings)?;
-        let mut log = Log { started: Instant::now(), best: None, trials: self.worker.trials, say };
+        let trials = self.of.unwrap_or(self.worker.trials);
+        let mut log = Log { started: Instant::now(), best: None, trials, say };
         let mut tell = |event: Event| log.event(&event);
         let mut worker = Worker::new(
             study,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A plan file. Relative paths in it start at the file.
+/// A plan file. Relative paths in it start at the file; those in changed settings, at the experiment file.
 ///
 /// ```toml
 /// experiment = "photos.toml"     # settings of all runs
@@ -78,7 +78,7 @@ pub struct PlannedMethod {
     pub graph: Option<String>,
     /// A study, whose best graph it is.
     pub study: Option<String>,
-    /// Where the study is. Default: sqlite:///ktg.db beside the plan.
+    /// Where the study is. Default: that of the environment (`KTG_STORAGE`), or else sqlite:///ktg.db beside the plan.
     pub storage: Option<String>,
     /// Another trial's graph than the best.
     pub trial: Option<i64>,
@@ -159,8 +159,9 @@ impl Plan {
         if self.methods.is_empty() {
             return Err("there is no method; add a table [[method]]".to_owned());
         }
-        if self.nodes.is_empty() || self.nodes.contains(&0) {
-            return Err("`nodes` lists numbers of network nodes from 1 up".to_owned());
+        let repeated = |i: usize| self.nodes[..i].contains(&self.nodes[i]);
+        if self.nodes.is_empty() || self.nodes.contains(&0) || (0..self.nodes.len()).any(repeated) {
+            return Err("`nodes` lists numbers of network nodes from 1 up, none twice".to_owned());
         }
         let seeds = self.seeds();
         if seeds.is_empty() || seeds.iter().enumerate().any(|(i, seed)| seeds[..i].contains(seed)) {
@@ -177,6 +178,10 @@ impl Plan {
             let sources = [&method.preset, &method.graph, &method.study];
             if sources.iter().filter(|source| source.is_some()).count() != 1 {
                 return Err(format!("the method \"{}\" needs one of `preset`, `graph` and `study`", method.name));
+            }
+            if method.preset.as_deref() == Some("kd") {
+                let name = &method.name;
+                return Err(format!("the method \"{name}\": the preset kd needs a teacher's weights; use `ktg train`"));
             }
             if method.study.is_none() && (method.storage.is_some() || method.trial.is_some()) {
                 return Err(format!("`storage` and `trial` of the method \"{}\" belong to a `study`", method.name));
@@ -197,6 +202,16 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The plan's text without passwords of storages.
+    pub fn without_passwords(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for url in self.methods.iter().filter_map(|method| method.storage.as_deref()) {
+            let shown = url.parse::<StorageUrl>().map_or_else(|_| "...".to_owned(), |url| url.to_string());
+            text = text.replace(url, &shown);
+        }
+        text
     }
 
     /// The seeds of the runs.
@@ -227,11 +242,19 @@ impl Plan {
         Ok((settings, base))
     }
 
-    /// Where the graph of a method comes from; the plan's paths start at `base`.
+    /// Where the graph of a method comes from; the plan's paths start at `base`. `storage` is where studies are if the plan
+    /// does not say.
     ///
     /// # Errors
     /// If its storage cannot be understood.
-    pub fn source(&self, method: &PlannedMethod, data: &DataSet, nodes: usize, base: &Path) -> Result<Source, Error> {
+    pub fn source(
+        &self,
+        method: &PlannedMethod,
+        data: &DataSet,
+        nodes: usize,
+        base: &Path,
+        storage: Option<&str>,
+    ) -> Result<Source, Error> {
         let filled = |text: &str| text.replace("{nodes}", &nodes.to_string()).replace("{data}", &data.name);
         if let Some(file) = &method.graph {
             return Ok(Source::File(base.join(filled(file))));
@@ -239,7 +262,7 @@ impl Plan {
         let Some(study) = &method.study else {
             return Ok(Source::Preset(method.preset.clone().unwrap_or_default()));
         };
-        let storage = match &method.storage {
+        let storage = match method.storage.as_deref().or(storage) {
             Some(url) => url.parse()?,
             None => StorageUrl::file(base.join("ktg.db")),
         };
@@ -303,6 +326,8 @@ mod tests {
             (&format!("{METHOD}graph = \"x\"\n"), "the method \"A\" needs one of"),
             (&format!("{METHOD}[[method]]\nname = \"a\"\npreset = \"dml\"\n"), "two methods are called \"a\""),
             (&format!("{METHOD}nodes = [4]\n"), "is for 4 nodes"),
+            (&METHOD.replace("[2, 3]", "[2, 2]"), "none twice"),
+            (&METHOD.replace("dml", "kd"), "needs a teacher's weights"),
             (&format!("{METHOD}data = [\"dogs\"]\n"), "names a data set \"dogs\" that is not there"),
             (&format!("baseline = \"B\"\n{METHOD}"), "which is no method"),
             (&format!("seeds = [1, 1]\n{METHOD}"), "none twice"),
@@ -326,10 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn passwords_stay_in_the_plan() {
+        let text =
+            "nodes = [2]\n[[method]]\nname = \"F\"\nstudy = \"s\"\nstorage = \"postgresql://u:secret@host/db\"\n";
+        let shown = read(text).unwrap().without_passwords(text);
+        assert!(!shown.contains("secret") && shown.contains("host/db") && shown.contains("name = \"F\""), "{shown}");
+    }
+
+    #[test]
     fn names_of_studies_and_files_are_filled_in() {
         let text = "nodes = [3]\n[[data]]\nname = \"dogs\"\n[[method]]\nname = \"F\"\nstudy = \"{data}-{nodes}\"\nstorage = \"sqlite:///s.db\"\n";
         let plan = read(text).unwrap();
-        let source = plan.source(&plan.methods[0], &plan.data_sets[0], 3, Path::new("/p")).unwrap();
+        let source = plan.source(&plan.methods[0], &plan.data_sets[0], 3, Path::new("/p"), None).unwrap();
         let storage = StorageUrl::file("/p/s.db");
         assert_eq!(source, Source::Study { storage, name: "dogs-3".to_owned(), trial: None });
     }

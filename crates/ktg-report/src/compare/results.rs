@@ -158,12 +158,25 @@ impl Comparison {
 
     /// Reads a comparison, which others may be working on.
     ///
+    /// A run with another seed or graph than the comparison says, or with other settings than the runs before it on the same
+    /// data, is one that failed: it does not belong to it.
+    ///
     /// # Errors
     /// If there is none, or one of its files is damaged.
     pub fn read(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(INDEX);
         let text = fs::read_to_string(&path).map_err(|e| Error::file("read", &path, e))?;
         let index: Index = serde_json::from_str(&text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+        Self::of(directory, index)
+    }
+
+    /// The comparison that an index describes, in a directory.
+    ///
+    /// # Errors
+    /// If one of its files is damaged.
+    pub fn of(directory: &Path, index: Index) -> Result<Self, Error> {
+        // What decides about a run but for graph and seed: the same for all runs on a data set.
+        let mut shared: Vec<(String, Settings)> = Vec::new();
         let mut groups = Vec::new();
         for indexed in &index.groups {
             let document = Document::read(&directory.join(&indexed.graph))?;
@@ -171,7 +184,31 @@ impl Comparison {
             let (mut settings, mut runs) = (None, Vec::new());
             for (seed, run) in index.seeds.iter().zip(&indexed.runs) {
                 let run = directory.join(run);
-                let (state, own) = state(&run)?;
+                let (mut state, own) = state(&run)?;
+                if let Some(own) = &own {
+                    let common = own.without_graph_and_seed();
+                    let first = match shared.iter().find(|(data, _)| *data == indexed.data) {
+                        Some((_, first)) => first,
+                        None => {
+                            shared.push((indexed.data.clone(), common.clone()));
+                            &common
+                        }
+                    };
+                    let foreign = match &state {
+                        RunState::Finished(result) => {
+                            result.seed != *seed || result.graph_hash != document.graph.hash().to_string()
+                        }
+                        _ => own.seed != *seed,
+                    };
+                    if foreign {
+                        state = RunState::Failed("the run has another graph or seed than the comparison".to_owned());
+                    } else if *first != common {
+                        state = RunState::Failed(format!(
+                            "its settings are not those of the other runs on {}",
+                            indexed.data
+                        ));
+                    }
+                }
                 settings = settings.or(own);
                 runs.push((*seed, run, state));
             }

@@ -122,10 +122,26 @@ pub fn table_1(comparison: &Comparison, data: &str) -> Table {
         }
     }
     table.note("Mean ± sample standard deviation over runs with different seeds. Gain: ensemble minus node average, run by run.");
+    for note in other_networks(comparison, data) {
+        table.note(note);
+    }
     if with_thesis {
         table.note("Thesis: its own figures where the setting is the same (data, 224 px, ABN-ResNet-18, 300 epochs, batch 16).");
     }
     table
+}
+
+/// What must be known where a method has other networks than the baseline.
+fn other_networks(comparison: &Comparison, data: &str) -> Vec<String> {
+    let baseline = &comparison.index.baseline;
+    let groups = comparison.groups.iter().filter(|group| group.data == data);
+    let other = groups.filter_map(|group| {
+        let base = comparison.group(baseline, data, group.nodes)?;
+        let (ours, theirs) = (network(&group.graph), network(&base.graph));
+        let (method, nodes) = (&group.method, group.nodes);
+        (ours != theirs).then(|| format!("{method} x{nodes} has other networks than {baseline}: {ours}, not {theirs}."))
+    });
+    other.collect()
 }
 
 /// The thesis' table 2: ensemble accuracy of every method on every data set by number of nodes.
@@ -217,7 +233,8 @@ pub fn differences(comparison: &Comparison) -> Table {
     }
     table.note(format!(
         "Method minus {baseline}, run by run with the same seed: mean ± standard deviation of the differences, 95 % \
-         confidence interval and p-value of the paired t-test, and the p-value adjusted for all rows of this table (Holm)."
+         confidence interval and p-value of the paired t-test, and the p-value adjusted for the number of p-values in this \
+         table (Holm)."
     ));
     table.note(
         "The interval is about what other seeds would give on the same images; other images would add the sampling error \
@@ -258,4 +275,118 @@ pub fn accuracy_figure(comparison: &Comparison, data: &str) -> Result<String, Er
     }
     let title = format!("Ensemble accuracy on {data}");
     Ok(chart::by_nodes(&ByNodes { title, y_title: "ensemble accuracy in %".to_owned(), methods })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ktg_graph::{Graph, presets};
+    use ktg_train::measures::{Accuracy, EnsembleMeasures, Measures};
+
+    use super::super::results::{Index, IndexedMethod, RunState};
+    use super::*;
+
+    fn finished(average: f64, ensemble: f64) -> RunState {
+        let accuracy = |top1: f64| Accuracy { top1, top5: 99.0 };
+        let measures = Measures {
+            images: 100,
+            nodes: vec![accuracy(average); 2],
+            node_average: accuracy(average),
+            ensemble: EnsembleMeasures { accuracy: accuracy(ensemble), nll: 1.0, ece: 0.1 },
+            pairs: Vec::new(),
+        };
+        RunState::Finished(Box::new(RunResult {
+            graph: None,
+            graph_hash: String::new(),
+            seed: 0,
+            epochs: 1,
+            train_images: 10,
+            seconds: 1.0,
+            measures,
+        }))
+    }
+
+    fn group(method: &str, graph: Graph, runs: Vec<RunState>) -> Group {
+        Group {
+            method: method.to_owned(),
+            data: "dogs".to_owned(),
+            nodes: graph.len(),
+            origin: String::new(),
+            graph,
+            settings: None,
+            runs: runs.into_iter().enumerate().map(|(i, run)| (i as u64 + 1, PathBuf::new(), run)).collect(),
+            thesis: None,
+        }
+    }
+
+    fn comparison(groups: Vec<Group>) -> Comparison {
+        let methods = ["Independent", "DML"].map(|name| IndexedMethod { name: name.to_owned(), thesis: None });
+        Comparison {
+            directory: PathBuf::new(),
+            index: Index {
+                command: String::new(),
+                plan: String::new(),
+                baseline: "Independent".to_owned(),
+                methods: methods.to_vec(),
+                data_sets: vec!["dogs".to_owned()],
+                nodes: vec![2],
+                seeds: vec![1, 2, 3],
+                groups: Vec::new(),
+            },
+            groups,
+        }
+    }
+
+    fn two_methods() -> Comparison {
+        let independent = vec![finished(60.0, 70.0), finished(61.0, 72.0), finished(62.0, 74.0)];
+        let dml = vec![finished(63.0, 71.5), RunState::Failed("diverged".to_owned()), finished(64.0, 74.5)];
+        comparison(vec![
+            group("Independent", presets::independent(2, "a"), independent),
+            group("DML", presets::dml(2, "a"), dml),
+        ])
+    }
+
+    #[test]
+    fn a_failed_run_is_named_and_not_averaged_away() {
+        let text = table_1(&two_methods(), "dogs").to_text();
+        let line = |method: &str| text.lines().find(|line| line.starts_with(method)).unwrap().to_owned();
+        assert!(line("Independent").contains("72.00 ± 2.00") && line("Independent").contains("3 of 3"), "{text}");
+        assert!(line("DML").contains("73.00 ± 2.12") && line("DML").contains("2 of 3"), "{text}");
+        assert!(text.contains("Over 2 runs: 1 of 3 runs failed"), "{text}");
+        assert!(!text.contains("thesis"), "no setting is the thesis'");
+    }
+
+    #[test]
+    fn differences_are_of_equal_seeds() {
+        // Seeds 1 and 3: 71.5 - 70 and 74.5 - 74, mean 1. Means of all runs would give 73 - 72 here by accident only.
+        let csv = differences(&two_methods()).to_csv();
+        let row = csv.lines().find(|line| line.contains("DML") && line.contains(",ensemble,")).unwrap();
+        let fields: Vec<&str> = row.split(',').collect();
+        let numbers: Vec<f64> = fields.iter().filter_map(|field| field.parse().ok()).collect();
+        assert!(numbers.contains(&1.0) && numbers.iter().any(|v| (v - 0.5f64.sqrt()).abs() < 1e-9), "{row}");
+        // t with one degree of freedom: 12.706 * 0.7071 / sqrt(2).
+        assert!(row.contains("-5.35 to +7.35"), "{row}");
+    }
+
+    #[test]
+    fn the_thesis_stands_beside_ours_where_it_has_figures() {
+        let mut comparison = two_methods();
+        comparison.groups[1].thesis =
+            Some(super::super::thesis::Row { node_average: None, ensemble: (72.08, Some(0.42)) });
+        let text = table_1(&comparison, "dogs").to_text();
+        assert!(text.contains("72.08 ± 0.42") && text.contains("Thesis: its own figures"), "{text}");
+        assert!(accuracy_figure(&comparison, "dogs").unwrap().contains("DML (thesis)"));
+        let text = table_2(&comparison).to_text();
+        assert!(text.contains("72.08") && text.contains("73.00 ± 2.12"), "{text}");
+    }
+
+    #[test]
+    fn nothing_finished_is_no_reason_to_fail() {
+        let open = vec![RunState::Missing, RunState::Unfinished { done: 1, epochs: 3 }, RunState::Missing];
+        let comparison = comparison(vec![group("Independent", presets::independent(1, "a"), open)]);
+        let text = table_1(&comparison, "dogs").to_text();
+        assert!(text.contains("missing: 3 of 3 runs not finished"), "{text}");
+        assert!(accuracy_figure(&comparison, "dogs").unwrap().contains("No run is finished yet."));
+    }
 }

@@ -8,7 +8,7 @@ use super::run::{judged_blocks, result_blocks};
 use super::{Judged, Options};
 use crate::attention::attention_figure;
 use crate::compare::{self, Comparison, Group, RunState};
-use crate::{Error, edges, figures};
+use crate::{Error, edges, figures, shell_word};
 
 /// Adds the sections about a comparison: tables and graphs, what the nodes look at, and a run of each method.
 pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
@@ -54,7 +54,7 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
     looks(page, comparison, options)?;
     let section = page.section("Settings and commands of the comparison");
     let mut commands = index.command.clone();
-    commands += &format!("\nktg report {}", comparison.directory.display());
+    commands += &format!("\nktg report {}", shell_word(&comparison.directory.display().to_string()));
     section.push(Block::code("To do it again", commands));
     if !index.plan.is_empty() {
         section.push(Block::code("Plan", index.plan.trim_end()));
@@ -65,16 +65,20 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
     Ok(())
 }
 
-/// What all runs share, in a sentence.
+/// What the runs on each data set share, in sentences.
 fn about(comparison: &Comparison) -> String {
-    let Some(settings) = comparison.groups.iter().find_map(|group| group.settings.as_ref()) else {
-        return "No run has been begun.".to_owned();
+    let sentence = |data: &String| {
+        let groups = comparison.groups.iter().filter(|group| group.data == *data);
+        let Some(settings) = groups.filter_map(|group| group.settings.as_ref()).next() else {
+            return format!("On {data}, no run has been begun.");
+        };
+        let train = &settings.train;
+        format!(
+            "On {data}: {} px, {} epochs of batches of {}, learning rate {}.",
+            settings.side, train.epochs, train.batch_size, train.learning_rate
+        )
     };
-    let train = &settings.train;
-    format!(
-        "{} px, {} epochs of batches of {}, learning rate {}.",
-        settings.side, train.epochs, train.batch_size, train.learning_rate
-    )
+    comparison.index.data_sets.iter().map(sentence).collect::<Vec<_>>().join(" ")
 }
 
 fn heading(group: &Group) -> String {
@@ -115,8 +119,9 @@ fn graphs(page: &mut Page, comparison: &Comparison) {
 
 /// For each data set: the same images through the first finished run of every method, then each of these runs.
 fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
-    let most = comparison.index.nodes.iter().max().copied().unwrap_or(0);
     for data in &comparison.index.data_sets {
+        let finished = comparison.groups.iter().filter(|group| group.data == *data && !group.finished().is_empty());
+        let most = finished.map(|group| group.nodes).max().unwrap_or(0);
         let chosen = comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most);
         let chosen: Vec<(&Group, Judgement)> =
             chosen.filter_map(|group| Some((group, judge(group, options)?))).collect();
@@ -128,7 +133,7 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
         for (group, judged) in &chosen {
             let Ok(judged) = &judged.judged else { continue };
             let figure = attention_figure(&judged.run, &judged.data, &judged.spread(options), &heading(group))?;
-            figures.push(Figure::new(
+            pictures.push(Figure::new(
                 figure,
                 format!("Attention maps of {}, seed {}.", heading(group), judged.run.settings.seed),
             ));
@@ -140,7 +145,7 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
         for (group, judged) in &chosen {
             let mut blocks = vec![Block::text(format!("Run {}.", judged.directory.path.display()))];
             blocks.extend(result_blocks(&judged.directory)?);
-            blocks.extend(judged_blocks(judged.judged.as_ref(), options)?);
+            blocks.extend(judged_blocks(judged.judged.as_ref(), false, options)?);
             section.push(Block::details(format!("One run of {}", heading(group)), blocks));
         }
     }

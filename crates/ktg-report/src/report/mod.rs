@@ -29,6 +29,8 @@ pub enum Subject {
 pub struct Options<'a> {
     /// Images of each kind whose attention maps are shown.
     pub images: usize,
+    /// Names of further images to show, or ends of their names.
+    pub chosen: Vec<String>,
     /// Whether the networks judge their images again, which attention maps and calibration need.
     pub judge: bool,
     /// Best graphs of a study that are shown.
@@ -117,6 +119,12 @@ impl Judged {
             Ok(Self { run, data, answers })
         });
         opened.map_err(|error| Block::warning(format!("Attention maps and calibration are missing: {error}.")))
+    }
+
+    /// The images that were asked for, those that are there.
+    fn chosen(&self, options: &Options) -> Vec<usize> {
+        let find = |name: &String| (0..self.data.len()).find(|i| self.data.name_of(*i).ends_with(&**name));
+        options.chosen.iter().filter_map(find).collect()
     }
 
     /// Images spread over the classes, the same for all runs on the same data.

@@ -8,13 +8,13 @@ use ktg_train::RunDirectory;
 
 use super::{Judged, Options};
 use crate::attention::{attention_figure, most_disagreed};
-use crate::{Error, edges, figures};
+use crate::{Error, edges, figures, shell_word};
 
 /// Adds the section about a run.
 pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> Result<(), Error> {
     let run = RunDirectory::read(directory)?;
     let name = run.graph.name.clone().unwrap_or_else(|| "unnamed graph".to_owned());
-    let place = directory.display().to_string();
+    let place = shell_word(&directory.display().to_string());
     let section = page
         .section(format!("Run {}", directory.file_name().map_or(place.clone(), |n| n.to_string_lossy().into_owned())));
     section.push(Block::text(format!(
@@ -29,7 +29,7 @@ pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> R
         section.push(block);
     }
     let judged = Judged::open(directory, options);
-    for block in judged_blocks(judged.as_ref(), options)? {
+    for block in judged_blocks(judged.as_ref(), true, options)? {
         section.push(block);
     }
     let settings = run.settings.to_toml()?;
@@ -101,8 +101,12 @@ pub(super) fn result_blocks(run: &RunDirectory) -> Result<Vec<Block>, Error> {
     Ok(blocks)
 }
 
-/// Calibration and attention maps.
-pub(super) fn judged_blocks(judged: Result<&Judged, &Block>, options: &Options) -> Result<Vec<Block>, Error> {
+/// Calibration and attention maps; `with_spread`: over images of many classes, too.
+pub(super) fn judged_blocks(
+    judged: Result<&Judged, &Block>,
+    with_spread: bool,
+    options: &Options,
+) -> Result<Vec<Block>, Error> {
     let judged = match judged {
         Ok(judged) => judged,
         Err(block) => return Ok(vec![block.clone()]),
@@ -115,16 +119,26 @@ pub(super) fn judged_blocks(judged: Result<&Judged, &Block>, options: &Options) 
         ),
     )
     .into()];
-    if options.images > 0 && judged.run.graph.len() > 0 {
-        let spread = attention_figure(&judged.run, &judged.data, &judged.spread(options), "Attention maps")?;
-        let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \
-                       and the class that each node answers.";
-        blocks.push(Figure::new(spread, caption).wide().into());
+    if options.images > 0 {
+        if with_spread {
+            let spread = attention_figure(&judged.run, &judged.data, &judged.spread(options), "Attention maps")?;
+            let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \
+                           and the class that each node answers.";
+            blocks.push(Figure::new(spread, caption).wide().into());
+        }
+        let chosen = judged.chosen(options);
+        if !chosen.is_empty() {
+            let figure = attention_figure(&judged.run, &judged.data, &chosen, "Chosen images")?;
+            blocks.push(Figure::new(figure, "Attention maps over the images that were asked for.").wide().into());
+        }
         if judged.run.graph.len() > 1 {
             let images = most_disagreed(&judged.answers, options.images);
-            let figure = attention_figure(&judged.run, &judged.data, &images, "Attention maps that differ most")?;
-            let caption = "The images whose attention maps differ most between the nodes (mean cosine of all pairs), the \
-                           first most of all.";
+            let by_maps = judged.answers.iter().any(|answer| answer.attention_disagreement.is_some());
+            let what = if by_maps { "attention maps" } else { "class probabilities" };
+            let figure = attention_figure(&judged.run, &judged.data, &images, "Images that the nodes disagree on")?;
+            let caption = format!(
+                "The images whose {what} differ most between the nodes (mean cosine of all pairs), the first most of all."
+            );
             blocks.push(Figure::new(figure, caption).wide().into());
         }
     }

@@ -2,12 +2,13 @@
 
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
-use ktg_search::analysis::{BASE, judged};
+use ktg_graph::{Graph, draw};
+use ktg_search::analysis::{base, judged};
 use ktg_search::storage::{Patience, State, Study, Trial};
 
 use super::Options;
-use crate::analysis::{common, contribution_figure, contribution_table, contributions, importance, importance_table};
-use crate::{Error, StudyRecord, edges, figures};
+use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
+use crate::{Error, StudyRecord, edges, figures, shell_word};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;
@@ -15,8 +16,8 @@ const BEST: f64 = 0.1;
 /// Adds the section about a study, and about the analysis of a graph if it is one.
 pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<(), Error> {
     let mut connection = Study::open(&study.storage, &study.name, false, Patience::none())?;
-    if connection.attribute(BASE)?.is_some() {
-        return analysis(page, study);
+    if let Some(graph) = base(&mut connection)? {
+        return analysis(page, study, &graph);
     }
     let section = page.section(format!("Study {}", study.name));
     section.push(Block::text(summary(study)));
@@ -30,7 +31,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
             "Where trials are compared, and which of them went on. How many got there is below.",
         ));
     }
-    if let Some(sheet) = figures::best_graphs(study, options.top)? {
+    if let Some(sheet) = figures::best_graphs(study, options.top) {
         section.push(Figure::new(sheet, "The best graphs, judged on the held-out part of the training images.").wide());
         section.push(best_table(study, options.top));
     }
@@ -41,6 +42,10 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
          the single edges of the second. The tests assume graphs that were chosen without looking at the others, as in \
          random search; samplers that learn repeat what was good, so that p-values are too small.",
     ));
+    if study.space.is_none() {
+        section.push(Block::note("The study has no search space of this program: its graphs are not known."));
+        return Ok(());
+    }
     match common(study, BEST) {
         Some(common) => section.push(common.table()),
         None => section.push(Block::note("Fewer than ten graphs have been judged: too few to compare.")),
@@ -105,17 +110,19 @@ fn best_table(study: &StudyRecord, top: usize) -> Table {
 }
 
 fn commands(study: &StudyRecord) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let (name, storage) = (quoted(&study.name), study.storage.to_string());
+    let (name, storage) = (shell_word(&study.name), shell_word(&study.storage.to_string()));
+    let trials = study.target.map_or("N".to_owned(), |target| target.to_string());
     format!(
-        "ktg study show {name} --storage {0}\nktg study best {name} --storage {0} -o best\nktg watch {name} --storage {0}\n\
-         optuna-dashboard {0}",
-        quoted(&storage)
+        "ktg search EXPERIMENT.toml --study {name} --storage {storage} --trials {trials}\n\
+         ktg watch {name} --storage {storage}\n\
+         optuna-dashboard {storage}\n\
+         ktg study best {name} --storage {storage} -o best\n\
+         ktg analyse {name} EXPERIMENT.toml --storage {storage} --edges"
     )
 }
 
 /// The section about an analysis of a graph's edges.
-fn analysis(page: &mut Page, study: &StudyRecord) -> Result<(), Error> {
+fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), Error> {
     let (judged, open) = judged(&study.trials);
     let section = page.section(format!("What each edge is good for: {}", study.name));
     let seeds = judged.iter().map(|trial| trial.seed).collect::<std::collections::BTreeSet<_>>().len();
@@ -127,15 +134,21 @@ fn analysis(page: &mut Page, study: &StudyRecord) -> Result<(), Error> {
     if open > 0 {
         section.push(Block::warning(format!("{open} trainings are not complete and are left out.")));
     }
+    section.push(Figure::new(draw::svg(graph), format!("The graph as it was found: {}.", edges(graph))));
     let contributions = contributions(&judged);
     section.push(Figure::new(
         contribution_figure(&contributions)?,
         "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.",
     ));
-    section.push(contribution_table(&contributions));
+    for table in contribution_tables(&contributions) {
+        section.push(table);
+    }
     let failed: Vec<&Trial> = study.trials.iter().filter(|trial| trial.state == State::Fail).collect();
     if !failed.is_empty() {
         section.push(Block::note(format!("{} trainings failed or were repeated.", failed.len())));
+    }
+    if let Some(experiment) = &study.experiment {
+        section.push(Block::details("Settings", [Block::code("Settings of all trainings", experiment.clone())]));
     }
     Ok(())
 }

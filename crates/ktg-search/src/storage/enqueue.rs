@@ -1,8 +1,10 @@
 //! Trials that wait to be worked on: chosen by a person or a plan, not by a sampler.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value as Json;
 
-use super::connection::study_transaction;
+use super::connection::{Connection, Trouble, study_transaction};
 use super::rows::{next_number, put_attribute, quoted};
 use super::study::{GRAPH, Study};
 use crate::Error;
@@ -22,33 +24,49 @@ pub struct Enqueued {
 }
 
 impl Study {
-    /// Adds trials for any worker to take, in this order, unless the study has trials already: however many workers do
-    /// this at the same time, they are there once. Returns how many were added.
-    pub fn enqueue_first(&mut self, trials: &[Enqueued]) -> Result<usize, Error> {
+    /// Adds those trials, for any worker to take, that the study has not: it has one if one of its trials has the same
+    /// values of the attributes `key`. However many do this at the same time, each is there once. Returns how many
+    /// different ones there are now, those that were there before included.
+    pub fn enqueue_missing(&mut self, trials: &[Enqueued], key: &[&str]) -> Result<usize, Error> {
         let id = self.id;
+        let name = |value: &dyn Fn(&str) -> Option<String>| key.iter().map(|key| value(key)).collect::<Vec<_>>();
         self.storage.run(|connection| {
             study_transaction(connection, id, |connection| {
-                let any = "SELECT 1 FROM trials WHERE study_id = $1 LIMIT 1";
-                if !connection.query(any, &[id.into()])?.is_empty() {
-                    return Ok(0);
+                let select = "SELECT a.trial_id, a.\"key\", a.value_json FROM trials t \
+                              JOIN trial_user_attributes a ON a.trial_id = t.trial_id WHERE t.study_id = $1";
+                let mut known: HashMap<i64, HashMap<String, String>> = HashMap::new();
+                for row in connection.query(select, &[id.into()])? {
+                    let (key, value) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
+                    known.entry(row.int(0)?).or_default().insert(key, value);
                 }
-                let insert =
-                    "INSERT INTO trials (number, study_id, state) VALUES ($1, $2, 'WAITING') RETURNING trial_id";
+                let known = known.values().map(|attributes| name(&|key| attributes.get(key).cloned()));
+                let mut known: HashSet<Vec<Option<String>>> = known.collect();
                 for trial in trials {
-                    let number = next_number(connection, id)?;
-                    let rows = connection.query(insert, &[number.into(), id.into()])?;
-                    let Some(row) = rows.first() else { continue };
-                    let key = row.int(0)?;
-                    let fixed = Json::Object(trial.parameters.clone()).to_string();
-                    put_attribute(connection, "system", key, FIXED_PARAMS, &fixed)?;
-                    for (name, value) in &trial.attributes {
-                        put_attribute(connection, "user", key, name, &value.to_string())?;
+                    let value = |key: &str| {
+                        let attribute = trial.attributes.iter().find(|(name, _)| name == key);
+                        attribute.map(|(_, value)| value.to_string())
+                    };
+                    if known.insert(name(&value)) {
+                        add(connection, id, trial)?;
                     }
-                    // Readers may want the graph before a worker has taken the trial; parameters come when it is taken.
-                    put_attribute(connection, "user", key, GRAPH, &quoted(&trial.graph))?;
                 }
-                Ok(trials.len())
+                Ok(known.len())
             })
         })
     }
+}
+
+/// Adds a waiting trial; the study must be locked.
+fn add(connection: &mut dyn Connection, study: i64, trial: &Enqueued) -> Result<(), Trouble> {
+    let number = next_number(connection, study)?;
+    let insert = "INSERT INTO trials (number, study_id, state) VALUES ($1, $2, 'WAITING') RETURNING trial_id";
+    let rows = connection.query(insert, &[number.into(), study.into()])?;
+    let key = rows.first().map_or(Err(Trouble::Lasting("no trial was added".to_owned())), |row| row.int(0))?;
+    let fixed = Json::Object(trial.parameters.clone()).to_string();
+    put_attribute(connection, "system", key, FIXED_PARAMS, &fixed)?;
+    for (name, value) in &trial.attributes {
+        put_attribute(connection, "user", key, name, &value.to_string())?;
+    }
+    // Readers may want the graph before a worker has taken the trial; parameters come when it is taken.
+    put_attribute(connection, "user", key, GRAPH, &quoted(&trial.graph))
 }

@@ -77,7 +77,10 @@ impl<'a> Worker<'a> {
         for (key, value) in setup {
             agree(&mut study, key, value)?;
         }
-        study.put_attribute(TARGET, &Json::from(settings.trials))?;
+        // One that adds none says nothing about how many there shall be.
+        if settings.trials > 0 {
+            study.put_attribute(TARGET, &Json::from(settings.trials))?;
+        }
         let pulse = Pulse::start(&study, settings.heartbeat, settings.silence)?;
         let random = RandomState::new().hash_one(std::process::id());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();

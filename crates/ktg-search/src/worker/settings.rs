@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How a worker works.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
-    /// The study shall have so many trials, retries aside.
+    /// The study shall have so many trials, retries aside. 0: it adds none, and works on those that are there.
     pub trials: i64,
     /// Directory of the runs, `trial-00012-HASH` and so on. Should be one that all workers reach.
     pub runs: PathBuf,

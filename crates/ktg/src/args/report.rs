@@ -45,9 +45,9 @@ pub struct CompareArgs {
     /// Do not wait for runs that other processes work on
     #[arg(long)]
     pub no_wait: bool,
-    /// Train runs again that diverged before
-    #[arg(long)]
-    pub retry_failed: bool,
+    /// Where studies are that the plan names without a storage [default: sqlite:///ktg.db beside the plan]
+    #[arg(long, env = "KTG_STORAGE", value_name = "URL", hide_env_values = true)]
+    pub storage: Option<String>,
     /// Do not decode every image before training
     #[arg(long)]
     pub no_check: bool,
@@ -74,7 +74,7 @@ pub struct AnalyseArgs {
     #[arg(value_name = "STUDY")]
     pub study: String,
     /// Experiment file of the search, for --edges [default: every setting at its default, on the built-in data]
-    #[arg(value_name = "EXPERIMENT")]
+    #[arg(value_name = "EXPERIMENT", requires = "edges")]
     pub experiment: Option<PathBuf>,
     #[command(flatten)]
     pub storage: StorageArg,
@@ -82,16 +82,16 @@ pub struct AnalyseArgs {
     #[arg(long)]
     pub edges: bool,
     /// The trial whose graph it is [default: the best]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "edges")]
     pub trial: Option<i64>,
-    /// Trainings of each change, with the seeds 1, 2, ...
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// Trainings of each change, with the seeds 1, 2, ...; more may be asked for later
+    #[arg(long, default_value_t = 3, requires = "edges", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// Name of the study of the changed graphs [default: "STUDY edges"]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Directory of the trainings' runs [default: NAME.runs]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "edges")]
     pub runs: Option<PathBuf>,
     /// Share of the graphs that count as the best
     #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
@@ -136,6 +136,9 @@ pub struct ReportArgs {
     /// Images whose attention maps are shown: so many spread over the classes, and so many that the nodes disagree on
     #[arg(long, default_value_t = 6, value_name = "N")]
     pub images: usize,
+    /// Images to show as well, by name, such as photos/apple-3.jpg or its end; may be repeated
+    #[arg(long = "image", value_name = "NAME")]
+    pub chosen: Vec<String>,
     /// Do not let the networks judge their images again: no attention maps and no calibration
     #[arg(long)]
     pub no_judging: bool,
