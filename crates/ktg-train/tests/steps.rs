@@ -54,7 +54,9 @@ fn check_summary(what: &str, ours: &[f32], expected: &Value) {
     let norm = ours.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     assert!((norm - number("norm")).abs() <= LIMIT * number("norm"), "{what}: norm {norm}, not {}", number("norm"));
     let sum: f64 = ours.iter().map(|&v| f64::from(v)).sum();
-    let scale = number("sum").abs().max(number("norm"));
+    // Errors of single elements, together LIMIT of the norm, add up in the sum like the steps of a random walk: to as much as
+    // that typically, and rarely to three times as much.
+    let scale = number("sum").abs().max(3.0 * number("norm"));
     assert!((sum - number("sum")).abs() <= LIMIT * scale, "{what}: sum {sum}, not {}", number("sum"));
     let first: Vec<f32> = serde_json::from_value(expected["first"].clone()).unwrap();
     let typical = number("norm") / (ours.len() as f64).sqrt();

@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn nothing_finished_is_no_reason_to_fail() {
         let open = vec![RunState::Missing, RunState::Unfinished { done: 1, epochs: 3 }, RunState::Missing];
-        let comparison = comparison(vec![group("Independent", presets::independent(1, "a"), open)]);
+        let comparison = comparison(vec![group("Independent", presets::independent(2, "a"), open)]);
         let text = table_1(&comparison, "dogs").to_text();
         assert!(text.contains("missing: 3 of 3 runs not finished"), "{text}");
         assert!(accuracy_figure(&comparison, "dogs").unwrap().contains("No run is finished yet."));

@@ -72,14 +72,16 @@ pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Res
     for subject in subjects {
         match subject {
             Subject::Comparison(directory) => {
+                let comparison = Comparison::read(directory)?;
                 (options.progress)(&format!("comparison {}", directory.display()));
                 comparisons += 1;
-                comparison::section(&mut page, &Comparison::read(directory)?, options)?;
+                comparison::section(&mut page, &comparison, options)?;
             }
             Subject::Study(storage, name) => {
+                let study = StudyRecord::read(storage, name)?;
                 (options.progress)(&format!("study {name}"));
                 studies += 1;
-                study::section(&mut page, &StudyRecord::read(storage, name)?, options)?;
+                study::section(&mut page, &study, options)?;
             }
             Subject::Run(directory) => {
                 (options.progress)(&format!("run {}", directory.display()));
