@@ -181,10 +181,10 @@ mod tests {
         let variants = variants(&found());
         let names: Vec<String> = variants.iter().map(Variant::name).collect();
         // Without the edge 1 -> 2, node 2 would learn nothing.
-        assert_eq!(names, ["as found", "label -> 1 cut", "2 -> 1 cut", "1 -> 2 flipped", "2 -> 1 flipped"]);
+        assert_eq!(names, ["as found", "label -> 1 cut", "2 -> 1 cut", "2 -> 1 flipped", "1 -> 2 flipped"]);
         assert_eq!(variants[0].graph, found());
         assert!(variants[2].graph.transfer(1, 0).is_none());
-        let flipped = variants[3].graph.transfer(0, 1).unwrap();
+        let flipped = variants[4].graph.transfer(0, 1).unwrap();
         assert_eq!((flipped.design, flipped.gate), (Design::BothApart, Gate::Linear));
     }
 

@@ -101,7 +101,7 @@ fn a_training_that_a_dead_worker_left_counts_once() {
         let mut study = place.study(&name);
         analysis::prepare(&mut study, &graph, &trials).unwrap();
         study.claim_waiting("a worker that dies").unwrap().unwrap();
-        std::thread::sleep(Duration::from_millis(1200));
+        std::thread::sleep(Duration::from_millis(2200));
         let reaped = study.reap(Duration::from_millis(100), 3).unwrap();
         assert_eq!(reaped.len(), 1, "{reaped:?}");
         let all = study.trials().unwrap();

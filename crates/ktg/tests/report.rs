@@ -220,7 +220,7 @@ fn what_cannot_be_reported_is_said() {
         (&["watch", "nothing"], "ktg.db"),
         (&["analyse", "nothing"], "ktg.db"),
         (&["compare", "missing.toml"], "cannot read missing.toml"),
-        (&["compare", "e.toml"], "e.toml:2: unknown field `side`"),
+        (&["compare", "e.toml"], "unknown field `augment`, expected one of `experiment`"),
     ];
     for (arguments, expected) in cases {
         let error = bad(here, arguments);
