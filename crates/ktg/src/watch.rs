@@ -225,7 +225,7 @@ fn pace(study: &StudyRecord) -> Option<f64> {
 /// "━━━━━     " for a part of a whole.
 fn bar(done: usize, all: usize) -> String {
     const WIDTH: usize = 24;
-    let filled = if all == 0 { 0 } else { (WIDTH * done.min(all)) / all };
+    let filled = (WIDTH * done.min(all)).checked_div(all).unwrap_or(0);
     format!("[{}{}]", "━".repeat(filled), " ".repeat(WIDTH - filled))
 }
 
