@@ -11,7 +11,7 @@ use ktg_train::{Answer, SavedRun, overlay, picture};
 use crate::Error;
 
 /// Side of a picture in a report, in pixels.
-const SIDE: u32 = 150;
+const SIDE: u32 = 128;
 
 /// Places of `count` images spread over the classes: the first image of evenly spaced classes. They depend on the data
 /// alone, so that different runs show the same images.
@@ -31,12 +31,13 @@ pub fn most_disagreed(answers: &[Answer], count: usize) -> Vec<usize> {
     order.into_iter().take(count).map(|answer| answer.image).collect()
 }
 
-/// Images by nodes: the input, and every node's attention map over it with the class it answers.
+/// Images by nodes: the input with the class that the ensemble answers, and every node's attention map over it with the
+/// class it answers.
 ///
 /// # Errors
 /// If an image cannot be read, or the figure not be drawn.
 pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], title: &str) -> Result<String, Error> {
-    let mut columns = vec!["input".to_owned()];
+    let mut columns = vec!["input, ensemble".to_owned()];
     columns.extend((1..=run.graph.len()).map(|m| format!("node {m}")));
     let mut rows = Vec::new();
     for &index in images {
@@ -49,11 +50,7 @@ pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], tit
         };
         let (caption, verdict) = said(&prediction.ensemble);
         let side = run.settings.side;
-        let mut cells = vec![Some(Picture {
-            png: png(picture(&prediction.input, side))?,
-            caption: format!("ensemble: {caption}"),
-            verdict,
-        })];
+        let mut cells = vec![Some(Picture { png: png(picture(&prediction.input, side))?, caption, verdict })];
         for node in &prediction.nodes {
             let (caption, verdict) = said(&node.probabilities);
             cells.push(match &node.map {

@@ -145,7 +145,8 @@ impl Renderer {
                 }
                 figcaption {
                     b { "Figure " (self.figures) "." } " " (words(&figure.caption))
-                    @if let Ok(inline) = &inline {
+                    // A second copy of pictures would double the page; `ktg report --figures` writes them as files.
+                    @if let Ok(inline) = &inline && figure.svg.len() <= LARGEST_COPY {
                         " " span.save { "Save as " (save(&file_name(&id, &inline.title), "SVG", "image/svg+xml", &figure.svg)) }
                     }
                 }
@@ -153,6 +154,9 @@ impl Renderer {
         }
     }
 }
+
+/// Larger figures have no link to be saved as files, in bytes.
+const LARGEST_COPY: usize = 100_000;
 
 /// The name of a figure's file: its number and its title.
 fn file_name(id: &str, title: &str) -> String {
