@@ -150,6 +150,11 @@ impl Graph {
         !self.nodes[node].frozen && self.first_incoming(node).is_some()
     }
 
+    /// Whether this node learns something or knows something: one that is neither trained nor pretrained answers by chance.
+    pub fn is_useful(&self, node: usize) -> bool {
+        self.is_trained(node) || self.nodes[node].pretrained.is_some()
+    }
+
     /// The first incoming edge that is not cut: `Some(None)` is the label edge.
     fn first_incoming(&self, target: usize) -> Option<Option<usize>> {
         if !self.label_gates[target].is_cut() {

@@ -4,7 +4,7 @@ use ktg_figures::chart::{self, Bar, BarRow, Bars, Bin, Curve, Curves, History, M
 use ktg_figures::stats;
 use ktg_graph::draw;
 use ktg_search::storage;
-use ktg_train::measures::PairMeasures;
+use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
 use ktg_train::{Answer, EpochReport, Measures, RunDirectory};
 
 use crate::analysis::ParameterImportance;
@@ -95,7 +95,7 @@ pub fn diversity(measures: &Measures) -> Result<Vec<String>, Error> {
 pub fn reliability(answers: &[Answer]) -> Result<String, Error> {
     let confidence: Vec<f64> = answers.iter().map(|answer| answer.confidence.clamp(0.0, 1.0)).collect();
     let correct: Vec<bool> = answers.iter().map(|answer| answer.ensemble == answer.label).collect();
-    let found = stats::reliability(&confidence, &correct, stats::CALIBRATION_BINS);
+    let found = stats::reliability(&confidence, &correct, CALIBRATION_BINS);
     let bins = found.iter().flat_map(|found| &found.bins).filter_map(|bin| {
         let (confidence, accuracy) = bin.confidence.zip(bin.accuracy)?;
         Some(Bin { from: bin.low, to: bin.high, count: bin.n as u64, confidence, accuracy })

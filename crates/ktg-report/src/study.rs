@@ -23,6 +23,8 @@ pub struct StudyRecord {
     pub images: Option<String>,
     /// How hopeless trials are stopped, if it was noted.
     pub pruner: Option<String>,
+    /// The graph whose edges it analyses; `None` for a search.
+    pub analysed: Option<Graph>,
     /// Trials that it shall have, as the last worker to start was told.
     pub target: Option<i64>,
 }
@@ -50,8 +52,9 @@ impl StudyRecord {
         };
         let (experiment, images, pruner) = (text("experiment")?, text("images")?, text("pruner")?);
         let target = study.attribute(TARGET)?.and_then(|target| target.as_i64());
+        let analysed = ktg_search::analysis::base(&mut study)?;
         let (name, storage) = (study.name().to_owned(), url.clone());
-        Ok(Self { name, storage, trials: study.trials()?, space, experiment, images, pruner, target })
+        Ok(Self { name, storage, trials: study.trials()?, space, experiment, images, pruner, analysed, target })
     }
 
     /// The trials with a final value, the best first; of equal ones, the older.

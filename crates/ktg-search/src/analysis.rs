@@ -63,10 +63,7 @@ pub fn variants(graph: &Graph) -> Vec<Variant> {
         graph.set_transfer(source, target, Some(Transfer { design, ..transfer }));
         Variant { change: Some((Change::Flip, Some(source), target)), graph }
     });
-    let useful = |variant: &Variant| {
-        let Variant { graph, .. } = variant;
-        (0..graph.len()).all(|m| graph.is_trained(m) || graph.nodes()[m].pretrained.is_some())
-    };
+    let useful = |variant: &Variant| (0..variant.graph.len()).all(|m| variant.graph.is_useful(m));
     let itself = Variant { change: None, graph: graph.clone() };
     std::iter::once(itself).chain(cut.chain(flipped).filter(useful)).collect()
 }

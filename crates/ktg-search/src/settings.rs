@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ktg_graph::{Design, Gate};
+use ktg_graph::{Design, Gate, toml_problem};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -149,11 +149,7 @@ impl SearchSettings {
             #[serde(default)]
             search: SearchSettings,
         }
-        let file: File = toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let place = line.map_or(origin.to_owned(), |line| format!("{origin}:{line}"));
-            Error::Setting(format!("{place}: {}", e.message().replace('\n', " ")))
-        })?;
+        let file: File = toml::from_str(text).map_err(|e| Error::Setting(toml_problem(text, origin, &e)))?;
         file.search.check().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(file.search)
     }

@@ -1,9 +1,11 @@
 //! What every network of a run answers, image by image: for calibration, and to find the images they disagree on.
 
-use ktg_data::{Dataset, Loader, LoaderConfig};
+use std::ops::ControlFlow;
 
-use crate::evaluate::{image_tensor, member_outputs};
-use crate::measures::{argmax, cosine, softmax};
+use ktg_data::{Batch, Dataset};
+
+use crate::evaluate::each_batch;
+use crate::measures::{MemberOutputs, argmax, cosine, mean_logits, softmax};
 use crate::{Error, SavedRun};
 
 /// The answers to one image.
@@ -35,55 +37,42 @@ impl SavedRun {
     pub fn answers(&self, dataset: &Dataset, mut progress: impl FnMut(usize, usize)) -> Result<Vec<Answer>, Error> {
         self.check_classes(dataset)?;
         let train = &self.settings.train;
-        let config = LoaderConfig {
-            batch_size: train.evaluate_batch_size,
-            threads: train.loader_threads,
-            ..LoaderConfig::new(self.transform.eval.clone())
-        };
-        let loader = Loader::new(dataset, config, (0..dataset.len()).collect())?;
+        let (batch_size, threads) = (train.evaluate_batch_size, train.loader_threads);
         let mut answers = Vec::with_capacity(dataset.len());
-        for batch in loader {
-            let mut batch = batch?;
-            let images = image_tensor(&mut batch, &self.device);
-            let members: Vec<_> = self.networks.iter().map(|n| member_outputs(n, images.clone())).collect();
-            for (m, member) in members.iter().enumerate() {
-                if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
-                    let image = dataset.name_of(batch.indices[position / dataset.classes()]);
-                    return Err(Error::NotFinite { node: m + 1, image });
-                }
-            }
-            for (i, &label) in batch.labels.iter().enumerate() {
-                let logits = |m: usize| -> Vec<f64> {
-                    members[m].logits[i * dataset.classes()..][..dataset.classes()]
-                        .iter()
-                        .map(|v| f64::from(*v))
-                        .collect()
-                };
-                let rows: Vec<Vec<f64>> = (0..members.len()).map(logits).collect();
-                let maps = members.iter().map(|member| {
-                    let (values, positions) = member.maps.as_ref()?;
-                    Some(values[i * positions..][..*positions].iter().map(|v| f64::from(*v)).collect::<Vec<f64>>())
-                });
-                let maps: Option<Vec<Vec<f64>>> = maps.collect();
-                let maps = maps.filter(|maps| maps.iter().all(|map| map.len() == maps[0].len()));
-                let classes = rows[0].len();
-                let mean: Vec<f64> =
-                    (0..classes).map(|c| rows.iter().map(|row| row[c]).sum::<f64>() / rows.len() as f64).collect();
-                let probabilities: Vec<Vec<f64>> = rows.iter().map(|row| softmax(row)).collect();
-                let ensemble = argmax(&mean);
-                answers.push(Answer {
-                    image: batch.indices[i],
-                    label: label as usize,
-                    nodes: rows.iter().map(|row| argmax(row)).collect(),
-                    ensemble,
-                    confidence: softmax(&mean)[ensemble],
-                    attention_disagreement: maps.and_then(|maps| disagreement(&maps)),
-                    probability_disagreement: disagreement(&probabilities).unwrap_or(0.0),
-                });
-            }
+        let look = |members: &[MemberOutputs], batch: &Batch| {
+            let images = batch.indices.iter().zip(&batch.labels).enumerate();
+            answers.extend(
+                images.map(|(i, (image, label))| answer(members, i, *image, *label as usize, dataset.classes())),
+            );
             progress(answers.len(), dataset.len());
-        }
+            ControlFlow::Continue(())
+        };
+        let pipeline = &self.transform.eval;
+        let _ = each_batch(&self.networks, dataset, pipeline, batch_size, threads, &self.device, look)?;
         Ok(answers)
+    }
+}
+
+/// The answers to the image that is the `i`-th of a batch.
+fn answer(members: &[MemberOutputs], i: usize, image: usize, label: usize, classes: usize) -> Answer {
+    let part = |values: &[f32], length: usize| -> Vec<f64> {
+        values[i * length..][..length].iter().map(|value| f64::from(*value)).collect()
+    };
+    let rows: Vec<Vec<f64>> = members.iter().map(|member| part(&member.logits, classes)).collect();
+    let maps = members.iter().map(|member| member.maps.as_ref().map(|(values, positions)| part(values, *positions)));
+    let maps: Option<Vec<Vec<f64>>> = maps.collect();
+    let maps = maps.filter(|maps| maps.iter().all(|map| map.len() == maps[0].len()));
+    let mean = mean_logits(&rows);
+    let probabilities: Vec<Vec<f64>> = rows.iter().map(|row| softmax(row)).collect();
+    let ensemble = argmax(&mean);
+    Answer {
+        image,
+        label,
+        nodes: rows.iter().map(|row| argmax(row)).collect(),
+        ensemble,
+        confidence: softmax(&mean)[ensemble],
+        attention_disagreement: maps.and_then(|maps| disagreement(&maps)),
+        probability_disagreement: disagreement(&probabilities).unwrap_or(0.0),
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn image_tensor(batch: &mut Batch, device: &Device) -> Tensor<4> {
 }
 
 /// Outputs of an inference network for images `[n, channels, height, width]`.
-pub(crate) fn member_outputs(network: &Network, images: Tensor<4>) -> MemberOutputs {
+fn member_outputs(network: &Network, images: Tensor<4>) -> MemberOutputs {
     let outputs = network.forward(images, Wanted::MAP);
     let maps = outputs.attention_map.map(|map| {
         let [_, height, width] = map.dims();
@@ -40,10 +40,31 @@ pub fn evaluate(
     device: &Device,
     mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<Measures>, Error> {
-    let config = LoaderConfig { batch_size, threads, ..LoaderConfig::new(pipeline.clone()) };
-    let loader = Loader::new(dataset, config, (0..dataset.len()).collect())?;
     let mut all = Accumulator::new(networks.len(), dataset.classes());
     let mut done = 0;
+    let judged = each_batch(networks, dataset, pipeline, batch_size, threads, device, |members, batch| {
+        all.add(members, &batch.labels);
+        done += batch.labels.len();
+        progress(done, dataset.len())
+    })?;
+    Ok(judged.is_continue().then(|| all.finish()))
+}
+
+/// Shows `look` the outputs of inference networks for all images of `dataset`, batch by batch, until it breaks.
+///
+/// # Errors
+/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
+pub(crate) fn each_batch(
+    networks: &[Network],
+    dataset: &Dataset,
+    pipeline: &Pipeline,
+    batch_size: usize,
+    threads: usize,
+    device: &Device,
+    mut look: impl FnMut(&[MemberOutputs], &Batch) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Error> {
+    let config = LoaderConfig { batch_size, threads, ..LoaderConfig::new(pipeline.clone()) };
+    let loader = Loader::new(dataset, config, (0..dataset.len()).collect())?;
     for batch in loader {
         let mut batch = batch?;
         let images = image_tensor(&mut batch, device);
@@ -54,11 +75,9 @@ pub fn evaluate(
                 return Err(Error::NotFinite { node: m + 1, image });
             }
         }
-        all.add(&members, &batch.labels);
-        done += batch.labels.len();
-        if progress(done, dataset.len()).is_break() {
-            return Ok(None);
+        if look(&members, &batch).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(Some(all.finish()))
+    Ok(ControlFlow::Continue(()))
 }

@@ -220,9 +220,8 @@ struct OpenedGraph {
 
 /// A sentence about every node that answers at random.
 fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
-    let random = |m: &usize| !graph.is_trained(*m) && graph.nodes()[*m].pretrained.is_none();
     (0..graph.len())
-        .filter(random)
+        .filter(|m| !graph.is_useful(*m))
         .map(|m| format!("node {} is not trained and has no pretrained weights: its answers are random", m + 1))
 }
 

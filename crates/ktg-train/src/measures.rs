@@ -142,8 +142,7 @@ impl Accumulator {
         for (hits, row) in self.nodes.iter_mut().zip(rows) {
             hits.add(row, label);
         }
-        let mean: Vec<f64> =
-            (0..self.classes).map(|c| rows.iter().map(|row| row[c]).sum::<f64>() / rows.len() as f64).collect();
+        let mean = mean_logits(rows);
         self.ensemble.add(&mean, label);
         let probabilities = softmax(&mean);
         let answer = argmax(&mean);
@@ -204,6 +203,12 @@ impl Hits {
 fn calibration_bin(confidence: f64) -> usize {
     let bin = (confidence * CALIBRATION_BINS as f64).ceil() as usize;
     bin.clamp(1, CALIBRATION_BINS) - 1
+}
+
+/// Logits of the ensemble node (thesis eq. 5), from those of every node.
+pub(crate) fn mean_logits(rows: &[Vec<f64>]) -> Vec<f64> {
+    let classes = rows.first().map_or(0, Vec::len);
+    (0..classes).map(|c| rows.iter().map(|row| row[c]).sum::<f64>() / rows.len() as f64).collect()
 }
 
 /// Index of the first maximum.

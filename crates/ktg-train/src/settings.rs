@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Augment, DataSource};
+use ktg_graph::toml_problem;
 use ktg_nn::loss::LossSettings;
 use serde::{Deserialize, Serialize};
 
@@ -225,11 +226,7 @@ impl Settings {
 
     /// Parses an experiment file's text; `origin` names it in messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
-        let settings: Self = toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let place = line.map_or(origin.to_owned(), |line| format!("{origin}:{line}"));
-            Error::Setting(format!("{place}: {}", e.message().replace('\n', " ")))
-        })?;
+        let settings: Self = toml::from_str(text).map_err(|e| Error::Setting(toml_problem(text, origin, &e)))?;
         settings.check().map_err(|e| match e {
             Error::Setting(message) => Error::Setting(format!("{origin}: {message}")),
             other => other,

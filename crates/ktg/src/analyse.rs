@@ -121,7 +121,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
     let bars = MultiProgress::new();
     let notice = notices(&bars);
     let progress = Progress::among(&bars, "analyse");
-    let template = train::open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
+    let template = train::open(settings, &base, Check::of(args.images.no_check, args.images.skip_bad), &progress)?;
     drop(progress);
     same_experiment(&source, &template)?;
     let template = template.with_graph(graph.clone())?;
@@ -149,15 +149,10 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
         },
         worker: WorkerSettings { trials: 0, runs, seed: Some(0), ..worker },
         patience,
-        of: i64::try_from(count).ok(),
+        enqueued: i64::try_from(count).ok(),
     };
     let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
-    let done = search.run(objective, &stop, &mut |text| {
-        // All of them were waiting.
-        if !text.ends_with("was waiting") {
-            say(&bars, text);
-        }
-    })?;
+    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
     if !done {
         note("stopped; start the same command again to go on");
         return Ok(ExitCode::from(signals::INTERRUPTED));

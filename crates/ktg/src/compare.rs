@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::MultiProgress;
-use ktg_figures::png::png;
 use ktg_figures::table::Table;
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState, slug};
@@ -18,6 +17,7 @@ use serde_json::json;
 
 use crate::args::CompareArgs;
 use crate::error::CliError;
+use crate::export;
 use crate::fixed::{Fixed, fixed_graph};
 use crate::names::shell_word;
 use crate::output::{note, print, print_json};
@@ -184,7 +184,7 @@ fn open(
         }
         // Which graph is opened with the data does not matter.
         let settings = Settings { graph: GraphSettings::default(), ..settings.clone() };
-        let check = Check::of(args.no_check, args.skip_bad);
+        let check = Check::of(args.images.no_check, args.images.skip_bad);
         train::open(settings, base, check, &Progress::among(bars, "compare")).map(Some)
     };
     settings.iter().enumerate().map(open).collect()
@@ -296,17 +296,11 @@ fn write(comparison: &Comparison, out: &Path) -> Result<PathBuf, CliError> {
     let directory = out.join("tables");
     fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
     for (name, table) in tables(comparison) {
-        let formats =
-            [("txt", table.to_text()), ("md", table.to_markdown()), ("csv", table.to_csv()), ("tex", table.to_latex())];
-        for (ending, text) in formats {
-            write_atomically(&directory.join(format!("{name}.{ending}")), text.as_bytes())?;
-        }
+        export::table(&directory.join(name), &table)?;
     }
     for data in &comparison.index.data_sets {
         let svg = compare::accuracy_figure(comparison, data)?;
-        let stem = directory.join(format!("accuracy-{}", slug(data)));
-        write_atomically(&stem.with_extension("svg"), svg.as_bytes())?;
-        write_atomically(&stem.with_extension("png"), &png(&svg, 2.0)?)?;
+        export::figure(&directory.join(format!("accuracy-{}", slug(data))), &svg)?;
     }
     Ok(directory)
 }

@@ -175,7 +175,7 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
             ..WorkerSettings::new(args.trials, args.out.join("search.runs"))
         },
         patience: Patience { limit, stop: Arc::clone(stop), notice: Arc::clone(&notice) },
-        of: None,
+        enqueued: None,
     };
     let worker = || -> Result<bool, CliError> {
         let template = template.with_graph(template.written_graph().clone())?;

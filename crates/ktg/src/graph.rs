@@ -10,10 +10,8 @@ use ktg_train::write_atomically;
 
 use crate::args::{GraphCommand, OutputArgs};
 use crate::error::CliError;
+use crate::export::PIXELS;
 use crate::output::{print, table};
-
-/// Pixels of a PNG for each of the SVG's.
-const PIXELS: f32 = 2.0;
 
 pub fn run(command: &GraphCommand) -> Result<ExitCode, CliError> {
     match command {

@@ -7,6 +7,7 @@ mod data;
 mod demo;
 mod error;
 mod eval;
+mod export;
 mod fixed;
 mod found;
 mod graph;

@@ -1,6 +1,7 @@
 //! Runs of the same graph summed up as one method, in the form of the thesis' table 1.
 
 use ktg_graph::Graph;
+use ktg_report::compare::network;
 use ktg_train::Measures;
 use ktg_train::measures::mean_and_deviation;
 use serde::Serialize;
@@ -78,19 +79,6 @@ impl Method {
             measures,
         }
     }
-}
-
-/// The architectures of a graph, equal ones summed up: "abn-resnet-18 x 2 + resnet-50".
-fn network(graph: &Graph) -> String {
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for node in graph.nodes() {
-        match counts.iter_mut().find(|(name, _)| *name == node.architecture) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((&node.architecture, 1)),
-        }
-    }
-    let part = |&(name, count): &(&str, usize)| if count > 1 { format!("{name} x {count}") } else { name.to_owned() };
-    counts.iter().map(part).collect::<Vec<_>>().join(" + ")
 }
 
 /// The thesis' table 1, with the ensemble's gain, and a second table of what lies behind it.

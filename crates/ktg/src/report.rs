@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ktg_figures::page::{Block, Page};
-use ktg_figures::png::png;
 use ktg_figures::table::Table;
 use ktg_report::compare::slug;
 use ktg_report::report::{Options, Subject, page};
@@ -13,10 +12,8 @@ use ktg_train::write_atomically;
 
 use crate::args::ReportArgs;
 use crate::error::CliError;
+use crate::export;
 use crate::output::{note, print};
-
-/// PNG figures have so many pixels for each of the SVG's.
-const SCALE: f32 = 2.0;
 
 pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
     let storage = args.storage.url()?;
@@ -55,24 +52,11 @@ fn write_figures(page: &Page, directory: &Path) -> Result<usize, CliError> {
         collect(&section.blocks, &mut svgs, &mut tables);
         let stem =
             |kind: &str, i: usize| directory.join(format!("{:02}-{}-{kind}{}", s + 1, slug(&section.heading), i + 1));
-        let mut write = |path: &Path, ending: &str, bytes: &[u8]| -> Result<(), CliError> {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".");
-            name.push(ending);
-            written += 1;
-            Ok(write_atomically(Path::new(&name), bytes)?)
-        };
         for (i, svg) in svgs.into_iter().enumerate() {
-            let stem = stem("figure", i);
-            write(&stem, "svg", svg.as_bytes())?;
-            write(&stem, "png", &png(svg, SCALE)?)?;
+            written += export::figure(&stem("figure", i), svg)?;
         }
         for (i, table) in tables.into_iter().enumerate() {
-            let stem = stem("table", i);
-            write(&stem, "txt", table.to_text().as_bytes())?;
-            write(&stem, "md", table.to_markdown().as_bytes())?;
-            write(&stem, "csv", table.to_csv().as_bytes())?;
-            write(&stem, "tex", table.to_latex().as_bytes())?;
+            written += export::table(&stem("table", i), table)?;
         }
     }
     Ok(written)

@@ -49,7 +49,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     let bars = MultiProgress::new();
     let notice = notices(&bars);
     let progress = Progress::among(&bars, "search");
-    let template = train::open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
+    let template = train::open(settings, &base, Check::of(args.images.no_check, args.images.skip_bad), &progress)?;
     drop(progress);
     for warning in &template.warnings {
         notice(&format!("warning: {warning}"));
@@ -62,7 +62,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
         most_paused: args.max_paused,
         ..worker
     };
-    let search = Search { url, study: args.study.clone(), settings: search, worker, patience, of: None };
+    let search = Search { url, study: args.study.clone(), settings: search, worker, patience, enqueued: None };
     let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
     let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
     if !done {
@@ -126,8 +126,8 @@ pub struct Search {
     pub worker: WorkerSettings,
     /// How long the storage is waited for.
     pub patience: Patience,
-    /// The trials of the study, where that is not the number that the worker shall bring it to.
-    pub of: Option<i64>,
+    /// The number of trials, where all are enqueued and the worker adds none.
+    pub enqueued: Option<i64>,
 }
 
 impl Search {
@@ -136,8 +136,8 @@ impl Search {
         let space = Space::new(objective.template.written_graph(), &self.settings)?;
         let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
         let setup = setup(&objective.template, &self.settings)?;
-        let trials = self.of.unwrap_or(self.worker.trials);
-        let mut log = Log { started: Instant::now(), best: None, trials, say };
+        let (enqueued, trials) = (self.enqueued.is_some(), self.enqueued.unwrap_or(self.worker.trials));
+        let mut log = Log { started: Instant::now(), best: None, enqueued, trials, say };
         let mut tell = |event: Event| log.event(&event);
         let mut worker = Worker::new(
             study,
@@ -184,6 +184,8 @@ fn setup(template: &Experiment, search: &SearchSettings) -> Result<[(&'static st
 struct Log<'a> {
     started: Instant,
     best: Option<(f64, i64)>,
+    /// All trials wait to be taken: that one did is not worth a line.
+    enqueued: bool,
     trials: i64,
     say: &'a mut dyn FnMut(&str),
 }
@@ -194,7 +196,9 @@ impl Log<'_> {
             Event::Started { number, origin: Origin::Promoted, .. } => {
                 format!("trial {number} is among the best of its rung by now and goes on")
             }
-            Event::Started { number, origin: Origin::Waiting, .. } => format!("trial {number} was waiting"),
+            Event::Started { number, origin: Origin::Waiting, .. } if !self.enqueued => {
+                format!("trial {number} was waiting")
+            }
             Event::Started { .. } => return,
             Event::Ended { number, outcome, last } => self.ended(*number, outcome, *last),
             Event::Reaped { number, retry: Some(retry) } => {

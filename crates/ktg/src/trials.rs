@@ -39,8 +39,7 @@ impl Objective for Trials {
     /// Not a graph whose attention edges do not fit its networks, nor one with a node that learns nothing and knows
     /// nothing.
     fn accepts(&self, graph: &Graph) -> bool {
-        let useful = |m: usize| graph.is_trained(m) || graph.nodes()[m].pretrained.is_some();
-        (0..graph.len()).all(useful) && self.template.fits(graph)
+        (0..graph.len()).all(|m| graph.is_useful(m)) && self.template.fits(graph)
     }
 
     fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {

@@ -1,9 +1,11 @@
 //! Comparisons, analyses, reports and watching, as a user runs them, with trainings of seconds.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
+use common::{ktg, text};
 use serde_json::Value as Json;
 
 const EXPERIMENT: &str = r#"
@@ -37,34 +39,12 @@ preset = "dml"
 nodes = [2]
 "#;
 
-fn ktg(here: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
-    command.current_dir(here).args(["--threads", "1"]).args(arguments).stdin(Stdio::null());
-    command.env_remove("KTG_STORAGE").stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn run(here: &Path, arguments: &[&str]) -> Output {
-    ktg(here, arguments).output().unwrap()
-}
-
 fn good(here: &Path, arguments: &[&str]) -> String {
-    let output = run(here, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
-    String::from_utf8(output.stdout).unwrap()
+    common::good(ktg(here, arguments))
 }
 
-/// The one sentence on standard error.
 fn bad(here: &Path, arguments: &[&str]) -> String {
-    let output = run(here, arguments);
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
-    assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "{text}");
-    text
+    common::bad(ktg(here, arguments))
 }
 
 fn here() -> tempfile::TempDir {
@@ -137,7 +117,7 @@ fn runs_that_diverge_are_missing_and_stop_no_others() {
         .replace("nodes = [1, 2]", "nodes = [2]\nset = { train.learning_rate = 1e30 }")
         .replace("repeats = 2", "repeats = 1");
     fs::write(here.join("plan.toml"), plan).unwrap();
-    let output = run(here, &["compare", "plan.toml", "--no-check"]);
+    let output = ktg(here, &["compare", "plan.toml", "--no-check"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "a table with holes is not what was asked for: {}", text(&output));
     let shown = String::from_utf8(output.stdout).unwrap();
     assert_eq!(shown.matches("missing: 1 of 1 runs failed").count(), 6, "{shown}");

@@ -1,11 +1,14 @@
 //! Searches as a user runs them: real trainings, killed and interrupted, and what can be made of the study.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use common::{bad, good, ktg, text};
 use serde_json::Value as Json;
 
 const EXPERIMENT: &str = r#"
@@ -25,13 +28,6 @@ learning_rate = 0.05
 pruner = "promotion"
 "#;
 
-fn ktg(here: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
-    command.current_dir(here).args(["--threads", "1"]).args(arguments).stdin(Stdio::null());
-    command.env_remove("KTG_STORAGE").stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// A directory with the experiment file.
 fn experiment() -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
@@ -45,25 +41,6 @@ fn search(here: &Path, study: &str, trials: &str) -> Command {
     let mut command = ktg(here, &["search", "e.toml", "--study", study, "--trials", trials, "--sampler-seed", "1"]);
     command.args(times);
     command
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn good(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", text(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The one sentence on standard error.
-fn bad(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("error: ") && text.trim_end().lines().count() == 1, "{text}");
-    text
 }
 
 fn export(here: &Path, study: &str) -> Vec<Json> {

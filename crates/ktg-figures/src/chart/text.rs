@@ -1,23 +1,8 @@
 //! Texts and numbers as they stand in a chart.
 
-use crate::png::own_face;
+pub(super) use ktg_graph::draw::escaped;
 
-/// Text for XML, which has no way to write most control characters at all.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\n' | '\r' | '\t' => escaped.push(' '),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
+use crate::png::own_face;
 
 /// How wide the text is in DejaVu Sans, which is no narrower than the fonts that a browser may take instead.
 pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {

@@ -35,7 +35,7 @@ pub use importance::{CategoryRank, Importance, importance};
 pub use multiple::{benjamini_hochberg, holm};
 pub use ordering::ordering;
 pub use ped_anova::ped_anova;
-pub use reliability::{CALIBRATION_BINS, Reliability, ReliabilityBin, reliability};
+pub use reliability::{Reliability, ReliabilityBin, reliability};
 pub use spearman::{spearman, spearman_p};
 pub use summary::{Interval, Summary, mean_interval, summary};
 

@@ -2,9 +2,6 @@
 
 use serde::Serialize;
 
-/// The number of bins that measures of runs are computed with.
-pub const CALIBRATION_BINS: usize = 15;
-
 /// `f32` sums of probabilities may come out this much above 1.
 const ABOVE_ONE: f64 = 1e-5;
 
@@ -35,7 +32,7 @@ pub struct ReliabilityBin {
 }
 
 /// Sorts samples by confidence, the largest probability of a sample, into `bins` bins of equal width ((m - 1) / bins,
-/// m / bins], and compares their mean confidence with the share that is right. With [`CALIBRATION_BINS`] bins the error
+/// m / bins], and compares their mean confidence with the share that is right. With 15 bins the error
 /// is that of a run's measures.
 ///
 /// The error depends on the number of bins, and few samples make it larger: even a perfect confidence has an error
@@ -95,7 +92,7 @@ mod tests {
     #[test]
     fn ends_of_bins() {
         let bin_of = |confidence: f64| {
-            let diagram = reliability(&[confidence], &[true], CALIBRATION_BINS).unwrap();
+            let diagram = reliability(&[confidence], &[true], 15).unwrap();
             diagram.bins.iter().position(|bin| bin.n == 1).unwrap()
         };
         assert_eq!((bin_of(0.0), bin_of(1e-9), bin_of(1.0), bin_of(1.0 + 1e-7)), (0, 0, 14, 14));

@@ -21,6 +21,7 @@ mod tests;
 
 pub use dot::dot;
 pub use palette::PALETTE;
+pub use shapes::escaped;
 pub use sheet::sheet;
 pub use svg::svg;
 

@@ -122,7 +122,7 @@ pub(super) fn group(tooltip: &str, content: &str) -> String {
 }
 
 /// Text for XML, which has no way to write most control characters at all.
-pub(super) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

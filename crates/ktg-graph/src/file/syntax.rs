@@ -33,6 +33,15 @@ impl Lines {
     }
 }
 
+/// What is wrong with a TOML text, in one line that begins with its origin and the line of the mistake.
+pub fn toml_problem(text: &str, origin: &str, error: &toml::de::Error) -> String {
+    let place = match error.span() {
+        Some(span) => format!("{origin}:{}", Lines::of(text).at(span.start)),
+        None => origin.to_owned(),
+    };
+    format!("{place}: {}", error.message().replace('\n', " "))
+}
+
 /// Reads TOML.
 pub(super) fn toml(text: &str, origin: &str) -> Result<Item, Error> {
     let lines = Lines::of(text);

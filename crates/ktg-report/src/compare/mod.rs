@@ -7,5 +7,4 @@ pub mod thesis;
 
 pub use plan::{DataSet, FoundOn, Plan, PlannedMethod, Source, slug};
 pub use results::{Comparison, Group, Index, IndexedGroup, IndexedMethod, RunState};
-pub(crate) use tables::network;
-pub use tables::{accuracy_figure, differences, table_1, table_2};
+pub use tables::{accuracy_figure, differences, network, table_1, table_2};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ktg_graph::toml_problem;
 use ktg_search::storage::StorageUrl;
 use ktg_train::Settings;
 use serde::{Deserialize, Serialize};
@@ -131,15 +132,12 @@ impl Plan {
     /// Names file and line of what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
-        let mut plan: Self = toml::from_str(&text).map_err(|e| {
-            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let place = line.map_or(String::new(), |line| format!(":{line}"));
-            Error::Plan(format!("{}{place}: {}", path.display(), e.message().replace('\n', " ")))
-        })?;
+        let origin = path.display().to_string();
+        let mut plan: Self = toml::from_str(&text).map_err(|e| Error::Plan(toml_problem(&text, &origin, &e)))?;
         if plan.data_sets.is_empty() {
             plan.data_sets = vec![DataSet { name: "data".to_owned(), experiment: None, set: toml::Table::new() }];
         }
-        plan.check().map_err(|problem| Error::Plan(format!("{}: {problem}", path.display())))?;
+        plan.check().map_err(|problem| Error::Plan(format!("{origin}: {problem}")))?;
         Ok(plan)
     }
 

@@ -47,8 +47,8 @@ fn thesis_cell(figure: Option<Figure>) -> Cell {
     }
 }
 
-/// "abn-resnet-18 x 3", as the thesis has it.
-pub(crate) fn network(graph: &ktg_graph::Graph) -> String {
+/// The architectures of a graph, equal ones summed up: "abn-resnet-18 x 2 + resnet-50".
+pub fn network(graph: &ktg_graph::Graph) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for node in graph.nodes() {
         match counts.iter_mut().find(|(name, _)| *name == node.architecture) {

@@ -89,24 +89,24 @@ fn heading(group: &Group) -> String {
 fn graphs(page: &mut Page, comparison: &Comparison) {
     let section = page.section("Graphs");
     for nodes in &comparison.index.nodes {
-        let groups: Vec<&Group> = comparison.groups.iter().filter(|group| group.nodes == *nodes).collect();
-        let mut shown: Vec<(&Graph, String)> = Vec::new();
-        for group in &groups {
+        let mut shown: Vec<&Group> = Vec::new();
+        for group in comparison.groups.iter().filter(|group| group.nodes == *nodes) {
             // Presets are the same on every data set.
-            match shown.iter_mut().find(|(graph, _)| graph.hash() == group.graph.hash()) {
-                Some((_, caption)) if caption.split(" on ").next() == Some(&*group.method) => {}
-                _ => shown.push((&group.graph, format!("{} on {}", group.method, group.data))),
+            let same = |other: &&Group| other.method == group.method && other.graph.hash() == group.graph.hash();
+            if !shown.iter().any(same) {
+                shown.push(group);
             }
         }
-        if comparison.index.data_sets.len() == 1 {
-            for ((_, caption), group) in shown.iter_mut().zip(&groups) {
-                caption.clone_from(&group.method);
-            }
-        }
-        let pairs: Vec<(&Graph, &str)> = shown.iter().map(|(graph, caption)| (*graph, &**caption)).collect();
-        if pairs.is_empty() {
+        if shown.is_empty() {
             continue;
         }
+        let caption = |group: &&Group| match comparison.index.data_sets.len() {
+            1 => group.method.clone(),
+            _ => format!("{} on {}", group.method, group.data),
+        };
+        let captions: Vec<String> = shown.iter().map(caption).collect();
+        let pairs: Vec<(&Graph, &str)> =
+            shown.iter().zip(&captions).map(|(group, caption)| (&group.graph, &**caption)).collect();
         let columns = figures::columns(*nodes);
         let caption =
             format!("The graphs of {nodes} nodes. Colour: gate. Text: what is transferred, and in which direction.");

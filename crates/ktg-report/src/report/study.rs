@@ -3,8 +3,8 @@
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Graph, draw};
-use ktg_search::analysis::{base, judged};
-use ktg_search::storage::{Patience, State, Study, Trial};
+use ktg_search::analysis::judged;
+use ktg_search::storage::{State, Trial};
 
 use super::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
@@ -15,9 +15,8 @@ const BEST: f64 = 0.1;
 
 /// Adds the section about a study, and about the analysis of a graph if it is one.
 pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<(), Error> {
-    let mut connection = Study::open(&study.storage, &study.name, false, Patience::none())?;
-    if let Some(graph) = base(&mut connection)? {
-        return analysis(page, study, &graph);
+    if let Some(graph) = &study.analysed {
+        return analysis(page, study, graph);
     }
     let section = page.section(format!("Study {}", study.name));
     section.push(Block::text(summary(study)));

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value as Json;
 
 use super::connection::{Connection, Trouble, study_transaction};
-use super::rows::{next_number, put_attribute, quoted};
+use super::rows::{insert_waiting, put_attribute, quoted};
 use super::study::{GRAPH, Study};
 use crate::Error;
 
@@ -58,10 +58,7 @@ impl Study {
 
 /// Adds a waiting trial; the study must be locked.
 fn add(connection: &mut dyn Connection, study: i64, trial: &Enqueued) -> Result<(), Trouble> {
-    let number = next_number(connection, study)?;
-    let insert = "INSERT INTO trials (number, study_id, state) VALUES ($1, $2, 'WAITING') RETURNING trial_id";
-    let rows = connection.query(insert, &[number.into(), study.into()])?;
-    let key = rows.first().map_or(Err(Trouble::Lasting("no trial was added".to_owned())), |row| row.int(0))?;
+    let key = insert_waiting(connection, study)?.id;
     let fixed = Json::Object(trial.parameters.clone()).to_string();
     put_attribute(connection, "system", key, FIXED_PARAMS, &fixed)?;
     for (name, value) in &trial.attributes {

@@ -6,8 +6,9 @@ use serde_json::{Value as Json, json};
 
 use super::connection::{Connection, Trouble, study_transaction};
 use super::encoding::{State, json};
-use super::rows::{next_number, put_attribute, set_state};
+use super::rows::{insert_waiting, put_attribute, set_state};
 use super::study::{FAILED_TRIAL, PAUSED, Study, WORKER};
+use super::trials::Claimed;
 use crate::Error;
 
 /// System attribute of a retry: the numbers of all trials it repeats, the first first. Optuna's name.
@@ -93,10 +94,7 @@ fn repeat(
     if history.len() > retries {
         return Ok(None);
     }
-    let new_number = next_number(connection, study)?;
-    let insert = "INSERT INTO trials (number, study_id, state) VALUES ($1, $2, 'WAITING') RETURNING trial_id";
-    let rows = connection.query(insert, &[new_number.into(), study.into()])?;
-    let new = rows.first().map_or(Err(Trouble::Lasting("no trial was added".to_owned())), |row| row.int(0))?;
+    let Claimed { id: new, number: new_number } = insert_waiting(connection, study)?;
     let copies = [
         "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) \
          SELECT CAST($1 AS INTEGER), param_name, param_value, distribution_json FROM trial_params WHERE trial_id = $2",

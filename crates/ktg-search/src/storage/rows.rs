@@ -20,6 +20,15 @@ pub(super) fn next_number(connection: &mut dyn Connection, study: i64) -> Result
     }
 }
 
+/// Adds a waiting trial without parameters; the study must be locked. Returns its key and number.
+pub(super) fn insert_waiting(connection: &mut dyn Connection, study: i64) -> Result<Claimed, Trouble> {
+    let number = next_number(connection, study)?;
+    let insert = "INSERT INTO trials (number, study_id, state) VALUES ($1, $2, 'WAITING') RETURNING trial_id";
+    let rows = connection.query(insert, &[number.into(), study.into()])?;
+    let id = rows.first().map_or(Err(Trouble::Lasting("no trial was added".to_owned())), |row| row.int(0))?;
+    Ok(Claimed { id, number })
+}
+
 /// Makes a running trial `worker`'s: from now on it has a heartbeat.
 pub(super) fn take(connection: &mut dyn Connection, trial: i64, worker: &str) -> Result<(), Trouble> {
     put_attribute(connection, "user", trial, WORKER, &quoted(worker))?;

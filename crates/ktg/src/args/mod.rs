@@ -200,6 +200,17 @@ pub struct EvalArgs {
     pub json: bool,
 }
 
+/// What happens to images that cannot be used.
+#[derive(ClapArgs, Debug)]
+pub struct ImageFlags {
+    /// Do not decode every image before the first training
+    #[arg(long)]
+    pub no_check: bool,
+    /// List the images that cannot be used and go on without them, instead of stopping
+    #[arg(long, conflicts_with = "no_check")]
+    pub skip_bad: bool,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum On {
     Test,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{SettingFlags, StorageArg, WorkerArgs};
+use super::{ImageFlags, SettingFlags, StorageArg, WorkerArgs};
 
 /// Trains every method of the plan on every data set, with every number of nodes and every seed, each in a run directory
 /// of its own, and prints the thesis' tables 1 and 2 and the differences to a baseline. Finished runs are taken as they
@@ -48,12 +48,8 @@ pub struct CompareArgs {
     /// Where studies are that the plan names without a storage [default: sqlite:///ktg.db beside the plan]
     #[arg(long, env = "KTG_STORAGE", value_name = "URL", hide_env_values = true)]
     pub storage: Option<String>,
-    /// Do not decode every image before training
-    #[arg(long)]
-    pub no_check: bool,
-    /// List the images that cannot be used and train without them, instead of stopping
-    #[arg(long, conflicts_with = "no_check")]
-    pub skip_bad: bool,
+    #[command(flatten)]
+    pub images: ImageFlags,
     /// Print one line of JSON instead of tables
     #[arg(long)]
     pub json: bool,
@@ -100,12 +96,8 @@ pub struct AnalyseArgs {
     pub worker: WorkerArgs,
     #[command(flatten)]
     pub settings: SettingFlags,
-    /// Do not decode every image before the first training
-    #[arg(long)]
-    pub no_check: bool,
-    /// List the images that cannot be used and train without them, instead of stopping
-    #[arg(long, conflicts_with = "no_check")]
-    pub skip_bad: bool,
+    #[command(flatten)]
+    pub images: ImageFlags,
     /// Print one line of JSON instead of tables
     #[arg(long)]
     pub json: bool,

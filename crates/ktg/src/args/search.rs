@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{SettingFlags, StorageArg};
+use super::{ImageFlags, SettingFlags, StorageArg};
 
 /// One worker. It takes graphs that others enqueued, gave back or lost, or chooses new ones, trains each on one part of
 /// the training images, judges its ensemble on the other, and stops hopeless ones early, until the study has N trials.
@@ -59,12 +59,8 @@ pub struct SearchArgs {
     pub worker: WorkerArgs,
     #[command(flatten)]
     pub settings: SettingFlags,
-    /// Do not decode every image before the first trial
-    #[arg(long)]
-    pub no_check: bool,
-    /// List the images that cannot be used and search without them, instead of stopping
-    #[arg(long, conflicts_with = "no_check")]
-    pub skip_bad: bool,
+    #[command(flatten)]
+    pub images: ImageFlags,
 }
 
 /// How a worker works together with others.

@@ -1,0 +1,37 @@
+//! Tables and figures as files.
+
+use std::path::Path;
+
+use ktg_figures::png::png;
+use ktg_figures::table::Table;
+use ktg_train::write_atomically;
+
+use crate::error::CliError;
+
+/// Pixels of a PNG for each of the SVG's.
+pub const PIXELS: f32 = 2.0;
+
+/// Writes a table in every format, as STEM.txt, STEM.md, STEM.csv and STEM.tex; returns how many files these are.
+pub fn table(stem: &Path, table: &Table) -> Result<usize, CliError> {
+    let formats =
+        [("txt", table.to_text()), ("md", table.to_markdown()), ("csv", table.to_csv()), ("tex", table.to_latex())];
+    for (ending, text) in &formats {
+        write(stem, ending, text.as_bytes())?;
+    }
+    Ok(formats.len())
+}
+
+/// Writes a figure as STEM.svg and STEM.png; returns how many files these are.
+pub fn figure(stem: &Path, svg: &str) -> Result<usize, CliError> {
+    write(stem, "svg", svg.as_bytes())?;
+    write(stem, "png", &png(svg, PIXELS)?)?;
+    Ok(2)
+}
+
+fn write(stem: &Path, ending: &str, bytes: &[u8]) -> Result<(), CliError> {
+    // A name may have dots of its own, which no ending replaces.
+    let mut path = stem.as_os_str().to_owned();
+    path.push(".");
+    path.push(ending);
+    Ok(write_atomically(Path::new(&path), bytes)?)
+}
