@@ -138,7 +138,7 @@ class Knowledge:
         rows, columns = peak // side, peak % side
         windows = []
         for size in (min(size, side) for size in CROP_SIZES):
-            offsets = torch.arange(size)
+            offsets = torch.arange(size, device=rows.device)
             rs = (rows - size // 2).clamp(0, side - size)[:, None] + offsets
             cs = (columns - size // 2).clamp(0, side - size)[:, None] + offsets
             windows.append((rs[:, :, None] * side + cs[:, None, :]).flatten(1))
@@ -206,13 +206,15 @@ def read_edges(path):
 
 
 class Ensemble:
-    def __init__(self, network, graph, memory_format):
-        imagenet, blocks, batch, side, classes = NETWORKS[network]
+    def __init__(self, network, graph, memory_format, device="cpu", precision="f32", compiled=False, batch=None):
+        imagenet, blocks, usual_batch, side, classes = NETWORKS[network]
+        batch = batch or usual_batch
         torch.manual_seed(1)
         self.memory_format = MEMORY_FORMATS[memory_format]
+        self.device, self.half = torch.device(device), precision == "bf16"
         self.edges = read_edges(graph)
         self.networks = {
-            node: AttentionBranchNetwork(imagenet, blocks, classes).to(memory_format=self.memory_format)
+            node: AttentionBranchNetwork(imagenet, blocks, classes).to(self.device, memory_format=self.memory_format)
             for node in sorted({target for _, target, _, _ in self.edges})
         }
         self.optimiser = torch.optim.SGD(
@@ -221,22 +223,38 @@ class Ensemble:
             momentum=0.9,
             weight_decay=1e-4,
         )
-        self.images = torch.rand(batch, 3, side, side).contiguous(memory_format=self.memory_format)
-        self.labels = torch.randint(classes, (batch,))
+        images = torch.rand(batch, 3, side, side).contiguous(memory_format=self.memory_format)
+        self.images, self.labels = images.to(self.device), torch.randint(classes, (batch,)).to(self.device)
+        if compiled:
+            # Forward and losses as one graph.
+            self.loss = torch.compile(self.loss)
 
     def mode(self, training):
         for network in self.networks.values():
             network.train(training)
 
     def loss(self):
-        knowledge = {n: Knowledge(network(self.images), self.labels) for n, network in self.networks.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            outputs = {n: network(self.images) for n, network in self.networks.items()}
+        single = lambda values: tuple(value if value is None else value.float() for value in values)
+        knowledge = {n: Knowledge(single(values), self.labels) for n, values in outputs.items()}
         return sum(edge_loss(edge, knowledge) for edge in self.edges)
 
-    def train(self):
+    def start(self):
+        """One training step, which a GPU is only told to do."""
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss()
         loss.backward()
         self.optimiser.step()
+        return loss.detach()
+
+    def train(self):
+        return self.start().item()
+
+    def steps(self, count):
+        """Waits for the last of so many steps only."""
+        for _ in range(count):
+            loss = self.start()
         return loss.item()
 
     @torch.inference_mode()
@@ -256,8 +274,13 @@ def peak_rss_mib():
 def answer(ensemble, command):
     if command == "memory":
         return {"peak_rss_mib": peak_rss_mib()}
+    if match := re.fullmatch(r"steps ([1-9]\d*)", command):
+        ensemble.mode(True)
+        start = time.perf_counter()
+        loss = ensemble.steps(int(match[1]))
+        return {"ms": (time.perf_counter() - start) * 1000, "loss": loss, "images": int(match[1]) * len(ensemble.labels)}
     if command not in ("train", "infer"):
-        return {"error": f"unknown command {command!r}; commands: train, infer, memory, quit"}
+        return {"error": f"unknown command {command!r}; commands: train, infer, steps N, memory, quit"}
     ensemble.mode(command == "train")
     start = time.perf_counter()
     result = ensemble.train() if command == "train" else ensemble.infer()
@@ -277,13 +300,25 @@ def main():
     parser.add_argument("--case", required=True, choices=names)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-format", choices=list(MEMORY_FORMATS), default="nchw")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: autocast")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--batch", type=int, help="images a step, instead of the case's own number")
     parser.add_argument("--graph", default=Path(__file__).with_name("graph.toml"))
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
-    ensemble = Ensemble(args.case.rpartition("-")[0], args.graph, args.memory_format)
+    if args.device != "cpu":
+        # What PyTorch's own guides advise for speed: TF32 in matrix products too (in convolutions it is the default).
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    network = args.case.rpartition("-")[0]
+    ensemble = Ensemble(
+        network, args.graph, args.memory_format, args.device, args.precision, args.compile, args.batch
+    )
     counts = [sum(p.numel() for p in network.parameters()) for network in ensemble.networks.values()]
-    say({"ready": True, "torch": torch.__version__, "parameters": counts})
+    name = torch.cuda.get_device_name(ensemble.device) if ensemble.device.type == "cuda" else "cpu"
+    say({"ready": True, "torch": torch.__version__, "parameters": counts, "device": name})
     for line in sys.stdin:
         if line.strip() == "quit":
             break

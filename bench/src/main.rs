@@ -8,11 +8,12 @@ use std::time::Instant;
 use clap::Parser;
 use ktg_data::Batch;
 use ktg_graph::{Document, Graph};
-use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
+use ktg_nn::burn::tensor::{Tensor, TensorData};
+use ktg_nn::device::{self, DeviceChoice};
 use ktg_nn::kernels::{self, Choice};
 use ktg_nn::loss::LossSettings;
 use ktg_nn::{Network, NetworkConfig, Wanted, ensemble_logits};
-use ktg_train::SgdSettings;
+use ktg_train::{Precision, SgdSettings, StepBatch};
 use ktg_train::trainer::{Moment, Trainer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -35,6 +36,15 @@ struct Args {
     /// auto, reference, portable, avx2 or avx512
     #[arg(long, default_value = "auto")]
     kernels: Choice,
+    /// cpu, or a GPU as `ktg devices` lists them
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// f32, bf16 or f16
+    #[arg(long, default_value = "f32")]
+    precision: String,
+    /// Images a step, instead of the case's own number
+    #[arg(long)]
+    batch: Option<usize>,
 }
 
 /// Network, batch, side of the images, classes.
@@ -47,18 +57,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     kernels::choose(args.kernels)?;
     kernels::keep_freed_memory();
+    device::choose(args.device)?;
+    let precision = serde_json::from_value(json!(args.precision)).map_err(|_| "--precision is f32, bf16 or f16")?;
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
     let network = args.case.trim_end_matches("-train").trim_end_matches("-infer");
     let &(name, batch, side, classes) =
         NETWORKS.iter().find(|(name, ..)| *name == network).ok_or("there is no such case")?;
-    let mut case = Case::new(&args.graph, name, batch, side, classes)?;
+    let mut case = Case::new(&args.graph, name, args.batch.unwrap_or(batch), side, classes, precision)?;
     say(json!({
         "ready": true,
         "kernels": kernels::chosen().to_string(),
         "parameters": case.parameters(),
+        "device": kernels::hardware(&device::chosen()).map_or("cpu".to_owned(), |hardware| hardware.name),
     }))?;
     for line in std::io::stdin().lock().lines() {
-        match line?.trim() {
+        let line = line?;
+        if let Some(count) = line.trim().strip_prefix("steps ") {
+            let count = count.parse().map_err(|_| "steps takes a number")?;
+            let (ms, loss, images) = case.steps(count)?;
+            say(json!({ "ms": ms, "loss": loss, "images": images }))?;
+            continue;
+        }
+        match line.trim() {
             "train" => {
                 let (ms, loss) = case.train()?;
                 say(json!({ "ms": ms, "loss": loss }))?;
@@ -103,14 +123,16 @@ impl Case {
         batch: usize,
         side: usize,
         classes: usize,
+        precision: Precision,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let graph: Graph = Document::read(graph)?.graph;
         let config = NetworkConfig::new(network.parse()?, classes);
         let nodes = graph.nodes().len();
         let sgd = SgdSettings { momentum: 0.9, weight_decay: 1e-4 };
-        let device = Device::flex();
+        let device = device::chosen();
         let trainer =
-            Trainer::new(&graph, &vec![config; nodes], &vec![None; nodes], 1, LossSettings::default(), sgd, &device)?;
+            Trainer::new(&graph, &vec![config; nodes], &vec![None; nodes], 1, LossSettings::default(), sgd, &device)?
+                .with_precision(precision)?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {
             indices: (0..batch).collect(),
@@ -142,12 +164,28 @@ impl Case {
         Ok((ms, report.nodes.iter().filter_map(|node| node.loss).sum()))
     }
 
+    /// Milliseconds of so many training steps, their batch on the device before; the loss of the last, and images.
+    fn steps(&mut self, count: u64) -> Result<(f64, f64, usize), ktg_train::Error> {
+        let device = device::chosen().autodiff();
+        let batch = StepBatch::new(self.batch.clone(), &device, self.trainer.precision());
+        let start = Instant::now();
+        for _ in 0..count {
+            self.step += 1;
+            let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };
+            self.trainer.submit(batch.clone(), at)?;
+        }
+        let reports = self.trainer.reports()?;
+        let ms = start.elapsed().as_secs_f64() * 1e3;
+        let last = reports.last().map_or(f64::NAN, |report| report.nodes.iter().filter_map(|node| node.loss).sum());
+        Ok((ms, last, count as usize * self.batch.labels.len()))
+    }
+
     /// Milliseconds of the ensemble's answer to the batch, and its mean logit (as a check).
     fn infer(&mut self) -> (f64, f64) {
         let (networks, images) = self.members.get_or_insert_with(|| {
             let Batch { labels, channels, height, width, images, .. } = &self.batch;
             let data = TensorData::new(images.clone(), [labels.len(), *channels, *height, *width]);
-            (self.trainer.networks(), Tensor::from_data(data, &Device::flex()))
+            (self.trainer.networks(), Tensor::from_data(data, &device::chosen()))
         });
         let nothing = Wanted { attention_logits: false, attention_map: false };
         let start = Instant::now();

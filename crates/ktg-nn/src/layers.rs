@@ -21,8 +21,10 @@ pub struct BatchStatistics {
     pub(crate) mean_id: ParamId,
     pub(crate) mean: Tensor<1>,
     pub(crate) variance_id: ParamId,
-    /// Unbiased, as PyTorch keeps it.
+    /// Biased, as the batch is normalised by it.
     pub(crate) variance: Tensor<1>,
+    /// What makes it the unbiased one, which PyTorch keeps.
+    pub(crate) unbias: f64,
 }
 
 /// Uniform number in `[0, 1)` with 53 random bits.
@@ -63,9 +65,11 @@ impl Conv2d {
         Self { weight: Param::from_tensor(Tensor::from_data(data, device)), stride, padding: kernel / 2 }
     }
 
-    /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]` (rounded up).
+    /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]` (rounded up), computed in the type of
+    /// number that `x` has.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv2d(x, self.weight.val(), self.stride, self.padding)
+        let weight = ops::in_type_of(&x, self.weight.val());
+        ops::conv2d(x, weight, self.stride, self.padding)
     }
 }
 
@@ -124,7 +128,8 @@ impl BatchNorm {
                     mean_id: self.running_mean.id,
                     mean,
                     variance_id: self.running_var.id,
-                    variance: variance * unbias,
+                    variance,
+                    unbias,
                 });
                 output
             }

@@ -5,12 +5,14 @@
 //! * [`loss`] holds the per-sample losses of label and transfer edges, the gates and their batch mean.
 //! * [`weights`] reads and writes safetensors with PyTorch's parameter names, so that weights travel both ways.
 //!
-//! Everything is `f32`, images are `NCHW`. The device is chosen at run time: parameters made on an
-//! autodiff device can be trained, [`Network::valid`](burn::module::Module::valid) gives the inference twin.
+//! Images are `NCHW`. Parameters are `f32`; a network computes in the type of number its images have. The [`device`] is
+//! chosen at run time: parameters made on an autodiff device can be trained,
+//! [`Network::valid`](burn::module::Module::valid) gives the inference twin.
 
 mod architecture;
 mod attention;
 mod block;
+pub mod device;
 mod layers;
 pub mod loss;
 mod names;
@@ -20,7 +22,7 @@ pub mod weights;
 
 pub use architecture::{Architecture, ArchitectureError, Family, NetworkConfig};
 pub use layers::BatchStatistics;
-pub use names::NamedMapper;
+pub use names::{NamedMapper, NamedVisitor};
 pub use network::{Network, Outputs, Wanted};
 pub use weights::{Array, StateDict, WeightsError};
 

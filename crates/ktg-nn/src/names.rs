@@ -21,7 +21,8 @@ fn pytorch_name(path: &[String], stages: usize) -> String {
 }
 
 /// Something done to every tensor of a network, parameters and running statistics alike.
-pub(crate) trait NamedVisitor {
+pub trait NamedVisitor {
+    /// The tensor called `name`.
     fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>);
 }
 
@@ -66,7 +67,8 @@ impl<V: NamedMapper> ModuleMapper for Walk<'_, V> {
 }
 
 impl Network {
-    pub(crate) fn visit_named(&self, visitor: &mut impl NamedVisitor) {
+    /// Shows `visitor` every tensor, parameters and running statistics alike.
+    pub fn visit_named(&self, visitor: &mut impl NamedVisitor) {
         self.visit(&mut Walk { path: Vec::new(), stages: self.stage_count(), inner: visitor });
     }
 

@@ -10,7 +10,7 @@ use crate::architecture::NetworkConfig;
 use crate::attention::AttentionBranch;
 use crate::block::{Block, BlockKind, forward_stage, stage};
 use crate::layers::{BATCH_NORM_MOMENTUM, BatchNorm, BatchStatistics, Conv2d, Linear, Pass};
-use crate::ops::{global_average_pool, stem_pool};
+use crate::ops::{self, global_average_pool, in_single, stem_pool};
 
 /// How the parts of a network are put together.
 pub(crate) struct Layout {
@@ -34,7 +34,7 @@ impl Layout {
     }
 }
 
-/// What a forward pass gives, for a batch of `n` images.
+/// What a forward pass gives, for a batch of `n` images: in `f32`, whatever the network computes in.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     /// Class logits of the perception branch, `[n, classes]`.
@@ -149,12 +149,12 @@ impl Network {
         }
         let features = forward_stage(last, x, pass);
         if map.is_none() && wanted.attention_map {
-            map = Some(features.clone().square().mean_dim(1));
+            map = Some(in_single(features.clone()).square().mean_dim(1));
         }
         Outputs {
             logits: self.fc.forward(global_average_pool(features)),
             attention_logits,
-            attention_map: map.filter(|_| wanted.attention_map).map(|map| map.squeeze_dim(1)),
+            attention_map: map.filter(|_| wanted.attention_map).map(|map| in_single(map).squeeze_dim(1)),
         }
     }
 
@@ -162,25 +162,26 @@ impl Network {
     pub fn update_running(&mut self, statistics: Vec<BatchStatistics>) {
         let mut batch = HashMap::with_capacity(2 * statistics.len());
         for s in statistics {
-            batch.insert(s.mean_id, s.mean);
-            batch.insert(s.variance_id, s.variance);
+            batch.insert(s.mean_id, (s.mean, BATCH_NORM_MOMENTUM));
+            batch.insert(s.variance_id, (s.variance, s.unbias * BATCH_NORM_MOMENTUM));
         }
         *self = self.clone().map(&mut RunningUpdate { batch });
     }
 }
 
 struct RunningUpdate {
-    batch: HashMap<ParamId, Tensor<1>>,
+    /// By buffer, what the batch has, and how much of it is added.
+    batch: HashMap<ParamId, (Tensor<1>, f64)>,
 }
 
 impl ModuleMapper for RunningUpdate {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(batch) = self.batch.remove(&param.id) else {
+        let Some((batch, share)) = self.batch.remove(&param.id) else {
             return param;
         };
         param.map(|running| {
-            let kept = running * (1.0 - BATCH_NORM_MOMENTUM);
-            (kept + batch.unsqueeze() * BATCH_NORM_MOMENTUM).detach()
+            let blended = ops::blend(running.inner(), 1.0 - BATCH_NORM_MOMENTUM, batch.unsqueeze().inner(), share);
+            Tensor::from_inner(blended)
         })
     }
 }

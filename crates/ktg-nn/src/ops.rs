@@ -1,9 +1,9 @@
-//! The operations that networks spend their time in: by our CPU kernels where they can be used
-//! ([`ktg_kernels::burn::is_supported`]), else by Burn's own.
+//! The operations that networks spend their time in: by our kernels where there are some for the device and the type of
+//! number ([`ktg_kernels::burn`]), else by Burn's own.
 
 use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{Tensor, module};
+use burn::tensor::{DType, FloatDType, Tensor, module};
 use ktg_kernels::burn::{self as kernels, NormOptions};
 use ktg_kernels::{SgdStep, Window};
 
@@ -28,9 +28,20 @@ impl NormInput {
     }
 }
 
+/// `weight` in the type of number that `x` has; its gradient comes back in its own.
+pub(crate) fn in_type_of<const D: usize>(x: &Tensor<D>, weight: Tensor<D>) -> Tensor<D> {
+    let dtype = x.dtype();
+    if dtype == weight.dtype() { weight } else { weight.cast(FloatDType::from(dtype)) }
+}
+
+/// The same in `f32`: what sums over many values, or is not large, is not worth the digits that half precision lacks.
+pub(crate) fn in_single<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.dtype() == DType::F32 { x } else { x.cast(FloatDType::F32) }
+}
+
 /// Convolution of `[batch, in, height, width]` with `[out, in, kernel, kernel]`, without bias.
 pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-    if kernels::is_supported(&x.device()) {
+    if kernels::convolves(&x) {
         let kernel = weight.dims()[2];
         return kernels::conv2d(x, weight, Window { kernel, stride, padding });
     }
@@ -41,32 +52,36 @@ pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: us
 pub(crate) fn batch_norm_train(input: NormInput) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
     let options = input.options();
     let NormInput { x, weight, bias, epsilon, residual, relu } = input;
-    if kernels::is_supported(&x.device()) {
+    if kernels::normalises(&x) {
         return kernels::batch_norm_train(x, weight, bias, residual, options);
     }
-    let result = module::batch_norm_train(x, weight, bias, epsilon);
-    (finish(result.output, residual, relu), result.mean.detach(), result.variance.detach())
+    let dtype = FloatDType::from(x.dtype());
+    let result = module::batch_norm_train(in_single(x), weight, bias, epsilon);
+    (finish(result.output, residual, relu, dtype), result.mean.detach(), result.variance.detach())
 }
 
 /// Batch norm with given mean and variance.
 pub(crate) fn batch_norm_inference(input: NormInput, mean: Tensor<1>, variance: Tensor<1>) -> Tensor<4> {
     let options = input.options();
     let NormInput { x, weight, bias, epsilon, residual, relu } = input;
-    if kernels::is_supported(&x.device()) {
+    if kernels::normalises(&x) {
         return kernels::batch_norm_inference(x, weight, bias, mean, variance, residual, options);
     }
-    finish(module::batch_norm(x, weight, bias, mean, variance, epsilon), residual, relu)
+    let dtype = FloatDType::from(x.dtype());
+    finish(module::batch_norm(in_single(x), weight, bias, mean, variance, epsilon), residual, relu, dtype)
 }
 
-fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, with_relu: bool) -> Tensor<4> {
-    let y = if let Some(residual) = residual { y + residual } else { y };
-    if with_relu { relu(y) } else { y }
+/// As the fused kernels do it: everything in `f32`, then the result in the type of the images.
+fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, with_relu: bool, dtype: FloatDType) -> Tensor<4> {
+    let y = if let Some(residual) = residual { y + in_single(residual) } else { y };
+    let y = if with_relu { relu(y) } else { y };
+    if dtype == FloatDType::F32 { y } else { y.cast(dtype) }
 }
 
 /// Maximum of 3x3 windows two pixels apart, with a border.
 pub(crate) fn stem_pool(x: Tensor<4>) -> Tensor<4> {
     let window = Window { kernel: 3, stride: 2, padding: 1 };
-    if kernels::is_supported(&x.device()) {
+    if kernels::convolves(&x) {
         return kernels::max_pool(x, window);
     }
     let Window { kernel, stride, padding } = window;
@@ -74,13 +89,22 @@ pub(crate) fn stem_pool(x: Tensor<4>) -> Tensor<4> {
     module::max_pool2d(x, options)
 }
 
-/// Mean over height and width: `[batch, channels, height, width]` to `[batch, channels]`.
+/// Mean over height and width: `[batch, channels, height, width]` to `[batch, channels]`, in `f32`.
 pub(crate) fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
-    if kernels::is_supported(&x.device()) {
+    let x = in_single(x);
+    if kernels::convolves(&x) {
         return kernels::global_average_pool(x);
     }
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
+}
+
+/// `old * kept + new * added`, of tensors off the tape.
+pub(crate) fn blend<const D: usize>(old: Tensor<D>, kept: f64, new: Tensor<D>, added: f64) -> Tensor<D> {
+    if kernels::optimises(&old) {
+        return kernels::blend(old, kept as f32, new, added as f32);
+    }
+    old * kept + new * added
 }
 
 /// One step of stochastic gradient descent on tensors off the tape: with `d = gradient + weight_decay * w`, the velocity
@@ -94,7 +118,7 @@ pub fn sgd<const D: usize>(
     momentum: f64,
     weight_decay: f64,
 ) -> (Tensor<D>, Option<Tensor<D>>) {
-    if kernels::is_supported(&w.device()) {
+    if kernels::optimises(&w) {
         let step = SgdStep {
             learning_rate: learning_rate as f32,
             momentum: momentum as f32,

@@ -11,6 +11,7 @@ use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::device::DeviceError;
 use crate::names::{NamedMapper, NamedVisitor};
 use crate::network::Network;
 
@@ -172,5 +173,11 @@ impl NamedMapper for Replace<'_> {
 ///
 /// Panics if the tensor is not `f32` (all of ours are) or the device fails.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as::<f32>().expect("our tensors are f32 on a working device")
+    try_values(tensor).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`values`], for a device that may have run out of memory or failed since the last read: what it could not do shows
+/// when a result is asked for.
+pub fn try_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DeviceError> {
+    tensor.try_into_vec_as::<f32>().map_err(|error| DeviceError::of_driver(&error.to_string()))
 }

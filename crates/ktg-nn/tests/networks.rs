@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use ktg_nn::{Network, NetworkConfig, StateDict, Wanted, burn, loss, weights};
+use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, Wanted, burn, loss, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
@@ -43,7 +43,7 @@ fn filling_is_as_in_python() {
 fn names_and_shapes_are_pytorchs() {
     for case in json("state_dict_names.json").as_array().unwrap() {
         let ours: Vec<(String, Vec<usize>)> =
-            network(case, &Device::flex()).state_dict().into_iter().map(|(n, a)| (n, a.shape)).collect();
+            network(case, &ktg_nn::device::chosen()).state_dict().into_iter().map(|(n, a)| (n, a.shape)).collect();
         let mut theirs: Vec<(String, Vec<usize>)> = serde_json::from_value(case["state"].clone()).unwrap();
         theirs.sort();
         assert_eq!(ours, theirs, "{}", case["network"]);
@@ -100,10 +100,16 @@ impl ktg_nn::NamedMapper for CheckGradients<'_> {
     }
 }
 
+/// Losses per sample of a label edge.
+fn label_loss(outputs: &Outputs, labels: Tensor<1, Int>) -> Tensor<1> {
+    let all = [Some(outputs.logits.clone()), outputs.attention_logits.clone()].into_iter().flatten().collect();
+    loss::cross_entropy(Tensor::stack::<3>(all, 0), labels).sum_dim(0).squeeze_dim::<1>(0)
+}
+
 fn check_network(name: &str) {
     let fixture = json(&format!("{name}.json"));
     let data = tensors(&format!("{name}.safetensors"));
-    let device = Device::flex().autodiff();
+    let device = ktg_nn::device::chosen().autodiff();
     let mut network = network(&fixture, &device);
     let start = filled(&network.state_dict(), "", &fixture["scales"]);
     network.load_state_dict(&start, "filled").unwrap();
@@ -127,7 +133,7 @@ fn check_network(name: &str) {
     let labels: Vec<i64> = fixture["labels"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect();
     let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &device);
     let map = outputs.attention_map.clone().unwrap();
-    let loss = loss::label(&outputs, labels).mean() + map.square().mean();
+    let loss = label_loss(&outputs, labels).mean() + map.square().mean();
     let value = f64::from(weights::values(loss.clone())[0]);
     let expected = fixture["loss"].as_f64().unwrap();
     assert!((value - expected).abs() <= LIMIT * expected, "loss {value} instead of {expected}");
@@ -174,7 +180,7 @@ parity! {
 
 #[test]
 fn weights_travel_through_safetensors_and_wrong_ones_are_refused() {
-    let device = Device::flex();
+    let device = ktg_nn::device::chosen();
     let config = NetworkConfig::new("resnet-cifar-8".parse().unwrap(), 4);
     let mut network = config.init(&device, &mut ChaCha8Rng::seed_from_u64(1));
     let dict = network.state_dict();
@@ -204,7 +210,7 @@ fn weights_travel_through_safetensors_and_wrong_ones_are_refused() {
 #[test]
 fn fresh_weights_have_the_published_spread() {
     let config = NetworkConfig::new("abn-resnet-18".parse().unwrap(), 10);
-    let dict = config.init(&Device::flex(), &mut ChaCha8Rng::seed_from_u64(3)).state_dict();
+    let dict = config.init(&ktg_nn::device::chosen(), &mut ChaCha8Rng::seed_from_u64(3)).state_dict();
     let weights = &dict["layer3.0.conv2.weight"].data;
     let n = weights.len() as f64;
     let mean = weights.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
@@ -222,13 +228,13 @@ fn fresh_weights_have_the_published_spread() {
 
 #[test]
 fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
-    let device = Device::flex().autodiff();
+    let device = ktg_nn::device::chosen().autodiff();
     for (name, side) in [("abn-resnet-18", 1), ("abn-resnet-cifar-8", 3), ("resnet-18", 1), ("resnet-cifar-8", 1)] {
         let config = NetworkConfig::new(name.parse().unwrap(), 3);
         let mut network = config.init(&device, &mut ChaCha8Rng::seed_from_u64(4));
         let (outputs, statistics) = network.forward_train(Tensor::ones([1, 3, side, side], &device), Wanted::ALL);
         network.update_running(statistics);
-        let loss = loss::label(&outputs, Tensor::from_ints([2], &device)).mean();
+        let loss = label_loss(&outputs, Tensor::from_ints([2], &device)).mean();
         let mut gradients = loss.backward();
         struct Finite<'a>(&'a mut Gradients);
         impl ktg_nn::NamedMapper for Finite<'_> {

@@ -37,6 +37,9 @@ pub(crate) struct State {
     /// Kernels that computed ([`ktg_nn::kernels::Choice`]); others round otherwise. Empty in old checkpoints.
     #[serde(default)]
     pub kernels: String,
+    /// Device that computed ([`ktg_nn::device::name`]); another one rounds otherwise. Empty in old checkpoints.
+    #[serde(default)]
+    pub device: String,
     /// Length of `metrics.jsonl`.
     pub metrics_bytes: u64,
     /// Losses of the unfinished epoch.
@@ -49,7 +52,12 @@ impl State {
     /// Before the first step.
     pub fn new(fingerprint: String) -> Self {
         let (threads, kernels) = (rayon::current_num_threads(), ktg_nn::kernels::chosen().to_string());
-        Self { fingerprint, threads, kernels, ..Self::default() }
+        Self { fingerprint, threads, kernels, device: ktg_nn::device::name(), ..Self::default() }
+    }
+
+    /// Before there were others, all were the CPU.
+    pub fn device_name(&self) -> &str {
+        if self.device.is_empty() { "cpu" } else { &self.device }
     }
 }
 

@@ -14,6 +14,19 @@ pub enum Error {
     /// A weights file.
     #[error(transparent)]
     Weights(#[from] ktg_nn::WeightsError),
+    /// The device that computes.
+    #[error(transparent)]
+    Device(#[from] ktg_nn::device::DeviceError),
+    /// The device ran out of memory in a training step.
+    #[error(
+        "the device has not enough memory for steps of {batch_size} images ({reason}); try {}", advice(*batch_size)
+    )]
+    OutOfMemory {
+        /// What the driver says.
+        reason: String,
+        /// Images of a step.
+        batch_size: usize,
+    },
     /// A setting that makes no sense.
     #[error("{0}")]
     Setting(String),
@@ -79,5 +92,13 @@ impl Error {
 
     pub(crate) fn run(path: &Path, reason: impl Into<String>) -> Error {
         Error::Run { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+/// What to try where `batch_size` images are too many.
+fn advice(batch_size: usize) -> String {
+    match batch_size {
+        0 | 1 => "smaller images or networks, or `train.precision = \"bf16\"`".to_owned(),
+        _ => format!("`--batch-size {}`, or `train.precision = \"bf16\"`", batch_size / 2),
     }
 }

@@ -3,26 +3,27 @@
 use std::ops::ControlFlow;
 
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
-use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
-use ktg_nn::{Network, Wanted, weights};
+use ktg_nn::burn::tensor::{Device, Tensor};
+use ktg_nn::kernels::in_queue;
+use ktg_nn::{Network, Outputs, Wanted, weights};
 
 use crate::measures::{Accumulator, MemberOutputs};
+use crate::upload::image_tensor;
 use crate::{Error, Measures};
 
-/// A batch's images as a tensor `[n, channels, height, width]`.
-pub(crate) fn image_tensor(batch: &mut Batch, device: &Device) -> Tensor<4> {
-    let shape = [batch.labels.len(), batch.channels, batch.height, batch.width];
-    Tensor::from_data(TensorData::new(std::mem::take(&mut batch.images), shape), device)
-}
-
-/// Outputs of an inference network for images `[n, channels, height, width]`.
-fn member_outputs(network: &Network, images: Tensor<4>) -> MemberOutputs {
-    let outputs = network.forward(images, Wanted::MAP);
-    let maps = outputs.attention_map.map(|map| {
-        let [_, height, width] = map.dims();
-        (weights::values(map), height * width)
-    });
-    MemberOutputs { logits: weights::values(outputs.logits), maps }
+/// Outputs of inference networks for images `[n, channels, height, width]`. All networks are started before the first
+/// answer is waited for; on a GPU each has its own queue.
+fn member_outputs(networks: &[Network], images: &Tensor<4>) -> Result<Vec<MemberOutputs>, Error> {
+    let answer = |(m, network): (usize, &Network)| in_queue(m, || network.forward(images.clone(), Wanted::MAP));
+    let outputs: Vec<Outputs> = networks.iter().enumerate().map(answer).collect();
+    let read = |outputs: Outputs| {
+        let map = outputs.attention_map.map(|map| {
+            let [_, height, width] = map.dims();
+            weights::try_values(map).map(|values| (values, height * width))
+        });
+        Ok(MemberOutputs { logits: weights::try_values(outputs.logits)?, maps: map.transpose()? })
+    };
+    outputs.into_iter().map(read).collect()
 }
 
 /// Measures of inference networks ([`Network::valid`](ktg_nn::burn::module::Module::valid)) and their ensemble on all
@@ -68,7 +69,7 @@ pub(crate) fn each_batch(
     for batch in loader {
         let mut batch = batch?;
         let images = image_tensor(&mut batch, device);
-        let members: Vec<MemberOutputs> = networks.iter().map(|n| member_outputs(n, images.clone())).collect();
+        let members = member_outputs(networks, &images)?;
         for (m, member) in members.iter().enumerate() {
             if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
                 let image = dataset.name_of(batch.indices[position / dataset.classes()]);

@@ -127,7 +127,7 @@ impl SavedRun {
             let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";
             return Err(Error::run(directory, reason));
         };
-        let device = Device::flex();
+        let device = ktg_nn::device::chosen();
         let mut networks = Vec::new();
         for (m, node) in document.graph.nodes().iter().enumerate() {
             let architecture: Architecture =

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use ktg_data::{Loader, LoaderConfig, epoch_order};
 use ktg_nn::burn::tensor::Device;
+use ktg_nn::device::{self, DeviceError};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, State};
@@ -22,6 +23,7 @@ use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS, SKIPPED, SPLIT};
 use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::{Moment, Trainer};
+use crate::upload::Uploads;
 use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
 
 /// A run at work.
@@ -38,7 +40,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub fn new(experiment: Experiment, directory: &Path) -> Result<Self, Error> {
-        let device = Device::flex();
+        let device = device::chosen();
         let settings = &experiment.settings;
         let trainer = Trainer::new(
             &experiment.graph,
@@ -48,7 +50,8 @@ impl Run {
             (&settings.loss).into(),
             settings.train.sgd(),
             &device,
-        )?;
+        )?
+        .with_precision(settings.train.precision)?;
         let data = DataFile::of(&experiment.train, &experiment.evaluation);
         let decisive = [
             run_settings(settings).decisive().to_toml()?,
@@ -115,30 +118,31 @@ impl Run {
         while self.state.epoch < train.epochs {
             let started = Instant::now();
             let first_batch = self.state.batch;
-            let mut loader = self.loader()?;
+            let keep = recorder.as_ref().map_or(0, |_| train.record_steps.saturating_sub(self.state.step));
+            let mut batches = Uploads::new(self.loader()?, self.trainer.device(), train.precision, keep);
             let mut waited = 0.0;
             loop {
                 let asked = Instant::now();
-                let Some(batch) = loader.next() else { break };
+                let Some(batch) = batches.next() else { break };
                 waited += asked.elapsed().as_secs_f64();
-                let batch = batch?;
-                let images = batch.labels.len();
+                let (batch, kept) = batch?;
                 let at = self.moment(steps, all_steps);
-                if let Some(recorder) = &mut recorder {
-                    recorder.batch(at.step, &batch)?;
+                if let (Some(recorder), Some(kept)) = (&mut recorder, kept) {
+                    recorder.batch(at.step, &kept)?;
                 }
-                let report = self.trainer.step(batch, at)?;
-                self.state.sums.add(&report);
+                self.trainer.submit(batch, at).map_err(|e| self.with_advice(e))?;
                 self.state.step += 1;
                 self.state.batch += 1;
-                if train.log_every > 0 && at.step.is_multiple_of(train.log_every) {
-                    metrics.step(&report)?;
-                    events.scalars(at.step, &step_scalars(&report))?;
-                }
-                observer.step(&report, images);
+                let known = self.trainer.known_reports();
+                self.account(&known, &mut metrics, &mut events, observer)?;
                 let stopping = stop.load(Ordering::Relaxed);
                 let due = self.checkpoint_written.elapsed().as_secs_f64() > 60.0 * train.checkpoint_minutes;
-                if (stopping || due) && self.state.batch < steps {
+                let saving = (stopping || due) && self.state.batch < steps;
+                if saving || self.state.batch == steps {
+                    let rest = self.trainer.reports().map_err(|e| self.with_advice(e))?;
+                    self.account(&rest, &mut metrics, &mut events, observer)?;
+                }
+                if saving {
                     self.checkpoint(&mut metrics, observer)?;
                     if stopping {
                         self.time(started, (started.elapsed().as_secs_f64(), waited), self.state.batch - first_batch)?;
@@ -173,6 +177,26 @@ impl Run {
         self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
     }
 
+    /// Takes the reports of steps into what the run remembers and shows.
+    fn account(
+        &mut self,
+        reports: &[StepReport],
+        metrics: &mut MetricsFile,
+        events: &mut EventFile,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let train = &self.experiment.settings.train;
+        for report in reports {
+            self.state.sums.add(report);
+            if train.log_every > 0 && report.step.is_multiple_of(train.log_every) {
+                metrics.step(report)?;
+                events.scalars(report.step, &step_scalars(report))?;
+            }
+            observer.step(report, train.batch_size);
+        }
+        Ok(())
+    }
+
     fn restore(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let directory = self.directory.join("checkpoints");
         let Some(Newest { path, state, damaged, warnings }) = checkpoint::newest(&directory)? else { return Ok(()) };
@@ -193,14 +217,20 @@ impl Run {
                 "the run was computed by {then} threads and goes on with {now}; the last bits may differ (see --threads)"
             ));
         }
+        let (then, now) = (state.device_name(), self.state.device_name());
+        if then != now {
+            observer.warning(&format!(
+                "the run was computed on {then} and goes on on {now}; the last bits will differ (see --device)"
+            ));
+        }
         if state.kernels != self.state.kernels && !state.kernels.is_empty() {
             let (then, now) = (&state.kernels, &self.state.kernels);
             observer.warning(&format!(
                 "the run was computed by the `{then}` kernels and goes on with `{now}`, which round otherwise (see --kernels)"
             ));
         }
-        let State { threads, kernels, .. } = std::mem::replace(&mut self.state, state);
-        (self.state.threads, self.state.kernels) = (threads, kernels);
+        let State { threads, kernels, device, .. } = std::mem::replace(&mut self.state, state);
+        (self.state.threads, self.state.kernels, self.state.device) = (threads, kernels, device);
         let metrics = self.directory.join("metrics.jsonl");
         let length = fs::metadata(&metrics).map(|m| m.len()).unwrap_or(0);
         if length < self.state.metrics_bytes {
@@ -208,6 +238,16 @@ impl Run {
             self.state.metrics_bytes = length;
         }
         Ok(())
+    }
+
+    /// Says what to do about a device that has run out of memory.
+    fn with_advice(&self, error: Error) -> Error {
+        match error {
+            Error::Device(DeviceError::OutOfMemory(reason)) => {
+                Error::OutOfMemory { reason, batch_size: self.experiment.settings.train.batch_size }
+            }
+            other => other,
+        }
     }
 
     fn loader(&self) -> Result<Loader, Error> {

@@ -7,6 +7,7 @@ use ktg_graph::toml_problem;
 use ktg_nn::loss::LossSettings;
 use serde::{Deserialize, Serialize};
 
+use crate::precision::Precision;
 use crate::files::read_text;
 use crate::{Error, Schedule, SgdSettings};
 
@@ -152,6 +153,10 @@ pub struct TrainSettings {
     pub log_every: u64,
     /// Every how many epochs the networks are judged, besides the last. 0: only after the last. Default: 1.
     pub evaluate_every: usize,
+    /// In which type of number the networks compute while they learn: f32, bf16 or f16. They are judged in f32. Default:
+    /// f32.
+    #[serde(skip_serializing_if = "is_single")]
+    pub precision: Precision,
     /// Images a batch when judging. Default: 100.
     pub evaluate_batch_size: usize,
     /// A checkpoint is written after every epoch and, within an epoch, every so many minutes. Default: 10.
@@ -178,6 +183,7 @@ impl Default for TrainSettings {
             loader_threads: 2,
             log_every: 50,
             evaluate_every: 1,
+            precision: Precision::F32,
             evaluate_batch_size: 100,
             checkpoint_minutes: 10.0,
             keep_checkpoints: 2,
@@ -185,6 +191,11 @@ impl Default for TrainSettings {
             schedule: Schedule::default(),
         }
     }
+}
+
+/// Settings written before there was a choice stay as they are.
+fn is_single(precision: &Precision) -> bool {
+    *precision == Precision::F32
 }
 
 impl TrainSettings {

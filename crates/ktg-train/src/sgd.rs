@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use ktg_nn::burn::module::Param;
-use ktg_nn::burn::tensor::{Gradients, Tensor, TensorData};
-use ktg_nn::{Array, Network, StateDict, ops};
+use ktg_nn::burn::module::Module;
+use ktg_nn::burn::tensor::{Bool, Device, Gradients, Tensor, TensorData};
+use ktg_nn::{Array, NamedVisitor, Network, StateDict, ops};
 use serde::{Deserialize, Serialize};
+
+use crate::Precision;
+use crate::precision::LossScale;
 
 /// Settings of the optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,12 +28,39 @@ pub struct SgdSettings {
 pub(crate) struct Sgd {
     velocity: BTreeMap<String, Tensor<1>>,
     shapes: BTreeMap<String, Vec<usize>>,
+    /// What the loss was multiplied by, where gradients are computed in `f16`.
+    scale: Option<LossScale>,
 }
 
+/// The name that the loss scale has among the momentum buffers of a checkpoint; no parameter is called so.
+const SCALE: &str = "loss_scale";
+
 impl Sgd {
-    /// Updates the parameters of `network` whose gradients are in `gradients`.
+    /// Prepares for gradients that are computed in `precision`.
+    pub fn set_precision(&mut self, precision: Precision, device: &Device) {
+        self.scale = (precision == Precision::F16).then(|| LossScale::new(device));
+    }
+
+    /// What the loss must be multiplied by before the gradients are computed, `[1]`; they are divided by it here.
+    pub fn loss_factor(&self) -> Option<Tensor<1>> {
+        self.scale.as_ref().map(LossScale::factor)
+    }
+
+    /// Updates the parameters of `network` whose gradients are in `gradients`; none of them where a scaled gradient
+    /// overflowed.
     pub fn step(&mut self, network: Network, gradients: &mut Gradients, rate: f64, settings: SgdSettings) -> Network {
-        network.map_named(&mut Update { sgd: self, gradients, rate, settings })
+        let mut scale = self.scale.take();
+        let unscale = scale.as_ref().map(|scale| {
+            let mut find = Overflows { gradients, found: Vec::new() };
+            network.visit_named(&mut find);
+            Unscale { factor: scale.factor().recip(), overflowed: find.any(&network) }
+        });
+        let network = network.map_named(&mut Update { sgd: self, gradients, rate, settings, unscale: unscale.as_ref() });
+        if let (Some(scale), Some(unscale)) = (&mut scale, unscale) {
+            scale.adapt(unscale.overflowed);
+        }
+        self.scale = scale;
+        network
     }
 
     /// The momentum buffers.
@@ -38,18 +69,63 @@ impl Sgd {
             let data = ktg_nn::weights::values(velocity.clone());
             (name.clone(), Array { shape: self.shapes[name].clone(), data })
         };
-        self.velocity.iter().map(array).collect()
+        let scale = self.scale.iter().map(|scale| (SCALE.to_owned(), scale.to_array()));
+        self.velocity.iter().map(array).chain(scale).collect()
     }
 
-    /// An optimiser with the given momentum buffers.
-    pub fn from_state(state: &StateDict, device: &ktg_nn::burn::tensor::Device) -> Self {
-        let mut sgd = Sgd::default();
+    /// Puts back what [`state`](Self::state) gave.
+    pub fn restore(&mut self, state: &StateDict, device: &Device) {
+        self.velocity.clear();
+        self.shapes.clear();
         for (name, array) in state {
+            if name == SCALE {
+                self.scale = self.scale.take().and_then(|_| LossScale::from_array(array, device));
+                continue;
+            }
             let data = TensorData::new(array.data.clone(), [array.data.len()]);
-            sgd.velocity.insert(name.clone(), Tensor::from_data(data, device));
-            sgd.shapes.insert(name.clone(), array.shape.clone());
+            self.velocity.insert(name.clone(), Tensor::from_data(data, device));
+            self.shapes.insert(name.clone(), array.shape.clone());
         }
-        sgd
+    }
+}
+
+/// How scaled gradients are used.
+struct Unscale {
+    /// `[1]`
+    factor: Tensor<1>,
+    /// 1 if a gradient is infinite or NaN, else 0; `[1]`.
+    overflowed: Tensor<1>,
+}
+
+impl Unscale {
+    /// Where nothing may change, in the shape of a parameter.
+    fn keeps<const D: usize>(&self, like: &Tensor<D>) -> Tensor<D, Bool> {
+        self.overflowed.clone().equal_elem(1.0).reshape([1; D]).expand(like.shape())
+    }
+}
+
+/// Looks for gradients that are not finite.
+struct Overflows<'a> {
+    gradients: &'a Gradients,
+    found: Vec<Tensor<1>>,
+}
+
+impl NamedVisitor for Overflows<'_> {
+    fn visit<const D: usize>(&mut self, _: String, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            // 0 for a number, NaN for anything else.
+            self.found.push((gradient.reshape([1, -1]) * 0.0).sum_dim(1).reshape([1]));
+        }
+    }
+}
+
+impl Overflows<'_> {
+    fn any(self, network: &Network) -> Tensor<1> {
+        if self.found.is_empty() {
+            return Tensor::zeros([1], &network.devices()[0].clone().inner());
+        }
+        let sum = Tensor::cat(self.found, 0).reshape([1, -1]).sum_dim(1).reshape([1]);
+        sum.equal_elem(0.0).bool_not().float()
     }
 }
 
@@ -58,13 +134,14 @@ struct Update<'a> {
     gradients: &'a mut Gradients,
     rate: f64,
     settings: SgdSettings,
+    unscale: Option<&'a Unscale>,
 }
 
 impl ktg_nn::NamedMapper for Update<'_> {
     fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
         let SgdSettings { momentum, weight_decay } = self.settings;
-        let (sgd, rate) = (&mut *self.sgd, self.rate);
+        let (sgd, rate, unscale) = (&mut *self.sgd, self.rate, self.unscale);
         param.map(|value| {
             let value = value.inner();
             let shape = value.shape();
@@ -72,7 +149,19 @@ impl ktg_nn::NamedMapper for Update<'_> {
             if velocity.is_none() && momentum != 0.0 {
                 sgd.shapes.insert(name.to_owned(), value.dims().to_vec());
             }
-            let (value, velocity) = ops::sgd(value, gradient.inner(), velocity, rate, momentum, weight_decay);
+            let gradient = gradient.inner();
+            let (value, velocity) = match unscale {
+                None => ops::sgd(value, gradient, velocity, rate, momentum, weight_decay),
+                Some(unscale) => {
+                    let gradient = gradient * unscale.factor.clone().reshape([1; D]).expand(value.shape());
+                    let before = velocity.unwrap_or_else(|| value.zeros_like());
+                    let old = Some(before.clone());
+                    let (new, velocity) = ops::sgd(value.clone(), gradient, old, rate, momentum, weight_decay);
+                    let keeps = unscale.keeps(&value);
+                    let velocity = velocity.map(|velocity| velocity.mask_where(keeps.clone(), before));
+                    (new.mask_where(keeps, value), velocity)
+                }
+            };
             if let Some(velocity) = velocity {
                 sgd.velocity.insert(name.to_owned(), velocity.reshape([-1]));
             }

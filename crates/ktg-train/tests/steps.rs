@@ -2,7 +2,6 @@
 
 use ktg_data::{Batch, Mixed};
 use ktg_graph::{Graph, Node, Transfer};
-use ktg_nn::burn::tensor::Device;
 use ktg_nn::loss::LossSettings;
 use ktg_nn::{NetworkConfig, StateDict};
 use ktg_train::measures::{Accumulator, MemberOutputs};
@@ -75,7 +74,7 @@ fn check_variant(name: &str) {
     let number = |key: &str| variant[key].as_f64().unwrap();
     let sgd = SgdSettings { momentum: number("momentum"), weight_decay: number("weight_decay") };
     let configs = vec![config; graph.len()];
-    let mut trainer = Trainer::new(&graph, &configs, &[], 0, loss, sgd, &Device::flex()).unwrap();
+    let mut trainer = Trainer::new(&graph, &configs, &[], 0, loss, sgd, &ktg_nn::device::chosen()).unwrap();
     for m in 0..graph.len() {
         let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
         trainer.restore(m, &weights, &StateDict::new(), "filled").unwrap();
@@ -218,7 +217,7 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
         };
         let settings = SgdSettings { momentum: 0.9, weight_decay: 0.0 };
         let mut trainer =
-            Trainer::new(&graph, &configs, &[None], 1, LossSettings::default(), settings, &Device::flex()).unwrap();
+            Trainer::new(&graph, &configs, &[None], 1, LossSettings::default(), settings, &ktg_nn::device::chosen()).unwrap();
         let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
         trainer.step(batch, at).unwrap().nodes[0].loss.unwrap()
     };

@@ -5,6 +5,7 @@ mod args;
 mod compare;
 mod data;
 mod demo;
+mod devices;
 mod error;
 mod eval;
 mod export;
@@ -53,6 +54,9 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
     let threads = args.threads.unwrap_or(0).into();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     pool.map_err(|e| CliError::Other(format!("cannot start the threads: {e}")))?;
+    if computes(&args.command) {
+        ktg_nn::device::choose(args.device).map_err(|e| CliError::Other(e.to_string()))?;
+    }
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
@@ -65,7 +69,17 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Watch(args) => watch::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Devices { json } => devices::run(json),
         Command::Graph(command) => graph::run(&command),
         Command::Completions { shell } => output::completions(shell),
     }
+}
+
+/// Whether a command may compute networks: the others must not wait for a GPU to wake up, nor ask for one.
+fn computes(command: &Command) -> bool {
+    use Command::{Analyse, Compare, Demo, Eval, Predict, Report, Search, Train};
+    matches!(
+        command,
+        Analyse(_) | Compare(_) | Demo(_) | Eval(_) | Predict(_) | Report(_) | Search(_) | Train(_)
+    )
 }

@@ -131,6 +131,9 @@ impl SettingFlags {
         train.learning_rate = self.learning_rate.unwrap_or(train.learning_rate);
         train.log_every = self.log_every.unwrap_or(train.log_every);
         train.record_steps = self.record_steps.unwrap_or(train.record_steps);
+        if let Some(precision) = &self.precision {
+            settings = settings.with("train.precision", precision)?;
+        }
         for pair in &self.set {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(CliError::Other(format!("`--set {pair}` is not of the form KEY=VALUE")));

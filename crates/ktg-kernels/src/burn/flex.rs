@@ -5,8 +5,8 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::autodiff::{KernelGradients, NormBackward};
-use super::{Choice, KernelOps, KernelOptimiser, NormOptions, chosen};
+use super::autodiff::{KernelGradients, NormBackward, NormGradients};
+use super::{Choice, KernelOps, KernelOptimiser, NormOps, NormOptions, chosen};
 use crate::{Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Pool, SgdStep, ShapeError, Statistics, Window};
 
 type Flat = FloatTensor<Flex>;
@@ -14,7 +14,7 @@ type Flat = FloatTensor<Flex>;
 fn kernels() -> Kernels {
     match chosen() {
         Choice::Kernels(kernels) => kernels,
-        Choice::Reference => panic!("the kernels are switched off; ask `is_supported` before using them"),
+        Choice::Reference => panic!("the kernels are switched off; ask `convolves` before using them"),
     }
 }
 
@@ -82,16 +82,7 @@ fn norm_inference(x: Flat, channels: [Flat; 4], residual: Option<Flat>, options:
     tensor(valid(result), x.shape())
 }
 
-impl KernelOps for Flex {
-    fn kernel_conv2d(x: Flat, weight: Flat, window: Window) -> Flat {
-        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-        let shape = conv_shape(dims(&x), dims(&weight), window);
-        let result = valid(kernels().conv2d(&shape, values(&x), values(&weight)));
-        let ([batch, ..], [output, ..]) = (dims::<4>(&x), dims::<4>(&weight));
-        let [height, width] = shape.output_image();
-        tensor(result, [batch, output, height, width])
-    }
-
+impl NormOps for Flex {
     fn kernel_batch_norm_train(x: Flat, weight: Flat, bias: Flat, options: NormOptions) -> (Flat, Flat, Flat) {
         norm_train(x, weight, bias, None, options)
     }
@@ -128,6 +119,42 @@ impl KernelOps for Flex {
     ) -> Flat {
         norm_inference(x, [weight, bias, mean, variance], Some(residual), options)
     }
+}
+
+impl NormGradients for Flex {
+    fn batch_norm_backward(gradient: Flat, state: NormBackward<Flex>) -> (Flat, Flat, Flat, Option<Flat>) {
+        let (gradient, x, weight) = (gradient.to_contiguous(), state.x.to_contiguous(), state.weight.to_contiguous());
+        let (mean, variance) = (state.mean.to_contiguous(), state.variance.to_contiguous());
+        let output = state.relu_output.map(|y| y.to_contiguous());
+        let pass = BackwardPass {
+            x: values(&x),
+            weight: values(&weight),
+            epsilon: state.epsilon,
+            statistics: Statistics { mean: values(&mean), variance: values(&variance) },
+            from_batch: state.from_batch,
+            relu_output: output.as_ref().map(values),
+            residual: state.residual,
+        };
+        let result = valid(kernels().batch_norm_backward(&features(&x), &pass, values(&gradient)));
+        let channels = [result.weight.len()];
+        (
+            tensor(result.x, x.shape()),
+            tensor(result.weight, channels),
+            tensor(result.bias, channels),
+            result.residual.map(|r| tensor(r, x.shape())),
+        )
+    }
+}
+
+impl KernelOps for Flex {
+    fn kernel_conv2d(x: Flat, weight: Flat, window: Window) -> Flat {
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let shape = conv_shape(dims(&x), dims(&weight), window);
+        let result = valid(kernels().conv2d(&shape, values(&x), values(&weight)));
+        let ([batch, ..], [output, ..]) = (dims::<4>(&x), dims::<4>(&weight));
+        let [height, width] = shape.output_image();
+        tensor(result, [batch, output, height, width])
+    }
 
     fn kernel_max_pool(x: Flat, window: Window) -> Flat {
         let x = x.to_contiguous();
@@ -159,29 +186,6 @@ impl KernelGradients for Flex {
         tensor(valid(result), weights)
     }
 
-    fn batch_norm_backward(gradient: Flat, state: NormBackward<Flex>) -> (Flat, Flat, Flat, Option<Flat>) {
-        let (gradient, x, weight) = (gradient.to_contiguous(), state.x.to_contiguous(), state.weight.to_contiguous());
-        let (mean, variance) = (state.mean.to_contiguous(), state.variance.to_contiguous());
-        let output = state.relu_output.map(|y| y.to_contiguous());
-        let pass = BackwardPass {
-            x: values(&x),
-            weight: values(&weight),
-            epsilon: state.epsilon,
-            statistics: Statistics { mean: values(&mean), variance: values(&variance) },
-            from_batch: state.from_batch,
-            relu_output: output.as_ref().map(values),
-            residual: state.residual,
-        };
-        let result = valid(kernels().batch_norm_backward(&features(&x), &pass, values(&gradient)));
-        let channels = [result.weight.len()];
-        (
-            tensor(result.x, x.shape()),
-            tensor(result.weight, channels),
-            tensor(result.bias, channels),
-            result.residual.map(|r| tensor(r, x.shape())),
-        )
-    }
-
     fn max_pool_backward(x: Flat, gradient: Flat, window: Window) -> Flat {
         let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
         let shape = pool_shape(dims(&x), window);
@@ -208,5 +212,12 @@ impl KernelOptimiser for Flex {
         let (w, v) = (parameter.storage_mut::<f32>(), velocity.storage_mut::<f32>());
         valid(kernels().sgd(step, w, values(&gradient), v));
         (parameter, velocity)
+    }
+
+    fn kernel_blend(old: Flat, kept: f32, new: Flat, added: f32) -> Flat {
+        assert_eq!(old.shape(), new.shape(), "what is blended has one shape");
+        let (old, new) = (old.to_contiguous(), new.to_contiguous());
+        let blended = values(&old).iter().zip(values(&new)).map(|(old, new)| old * kept + new * added).collect();
+        tensor(blended, old.shape())
     }
 }

@@ -1,18 +1,24 @@
-//! The kernels as operations on [Burn](https://burn.dev) tensors of the CPU device `flex`, with their gradients.
+//! The kernels as operations on [Burn](https://burn.dev) tensors, with their gradients: all of them on the CPU device
+//! `flex`, batch norm and the optimiser on GPUs too (feature `cube`, by way of `vulkan`, `cuda`, `metal` or `rocm`).
 //!
-//! All functions panic, as Burn's own do, if shapes do not fit together or a tensor is not `f32`. On other devices they
-//! panic too, or where Burn's own operations were chosen: ask [`is_supported`] first.
+//! All functions panic, as Burn's own do, if shapes do not fit together. On tensors they have no kernel for they panic
+//! too, or where Burn's own operations were chosen: ask [`convolves`], [`normalises`] or [`optimises`] first.
 
 mod autodiff;
 mod choice;
+#[cfg(feature = "cube")]
+mod cube;
 mod flex;
+mod gpu;
 
 pub use crate::keep_freed_memory;
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen};
+pub use gpu::{Hardware, hardware, in_queue, is_gpu};
+use gpu::is_on_gpu;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Tensor};
 
 use crate::{SgdStep, Window};
 
@@ -25,12 +31,9 @@ pub struct NormOptions {
     pub relu: bool,
 }
 
-/// The operations as Burn's backends see them. (Two of them twice: `backend_extension` knows no optional tensors.)
-#[backend_extension(Autodiff, Flex)]
-pub trait KernelOps: Backend {
-    /// See [`conv2d`].
-    fn kernel_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
-
+/// Batch norm as Burn's backends see it. (Twice each: `backend_extension` knows no optional tensors.)
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "cube"))]
+pub trait NormOps: Backend {
     /// See [`batch_norm_train`].
     fn kernel_batch_norm_train(
         x: FloatTensor<Self>,
@@ -68,6 +71,13 @@ pub trait KernelOps: Backend {
         residual: FloatTensor<Self>,
         options: NormOptions,
     ) -> FloatTensor<Self>;
+}
+
+/// The other operations of networks as Burn's backends see them.
+#[backend_extension(Autodiff, Flex)]
+pub trait KernelOps: Backend {
+    /// See [`conv2d`].
+    fn kernel_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
 
     /// See [`max_pool`].
     fn kernel_max_pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
@@ -77,7 +87,7 @@ pub trait KernelOps: Backend {
 }
 
 /// The optimiser, which has no gradient.
-#[backend_extension(Flex)]
+#[backend_extension(Flex, Cube: cfg(feature = "cube"))]
 pub trait KernelOptimiser: Backend {
     /// See [`sgd`].
     fn kernel_sgd(
@@ -86,11 +96,28 @@ pub trait KernelOptimiser: Backend {
         velocity: FloatTensor<Self>,
         step: SgdStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`blend`].
+    fn kernel_blend(old: FloatTensor<Self>, kept: f32, new: FloatTensor<Self>, added: f32) -> FloatTensor<Self>;
 }
 
-/// Whether the operations work on this device, with or without autodiff, and are not switched off ([`Choice`]).
-pub fn is_supported(device: &Device) -> bool {
-    chosen() != Choice::Reference && matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+fn is_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.device().inner().as_dispatch(), DispatchDevice::Flex(_)) && tensor.dtype() == DType::F32
+}
+
+/// Whether [`conv2d`] and the pools work on this tensor: `f32` on the CPU, and not switched off ([`Choice`]).
+pub fn convolves(x: &Tensor<4>) -> bool {
+    chosen() != Choice::Reference && is_cpu(x)
+}
+
+/// Whether the batch norms work on this tensor: `f32` on the CPU, any float on a GPU, and not switched off ([`Choice`]).
+pub fn normalises(x: &Tensor<4>) -> bool {
+    chosen() != Choice::Reference && (is_cpu(x) || is_on_gpu(x))
+}
+
+/// Whether [`sgd`] works on this tensor: `f32` on CPU or GPU, and not switched off ([`Choice`]).
+pub fn optimises<const D: usize>(parameter: &Tensor<D>) -> bool {
+    chosen() != Choice::Reference && (is_cpu(parameter) || is_on_gpu(parameter) && parameter.dtype() == DType::F32)
 }
 
 /// Convolution of images `[batch, input, height, width]` with weights `[output, input, kernel, kernel]`.
@@ -158,4 +185,9 @@ pub fn sgd<const D: usize>(
     let (parameter, gradient) = (parameter.into_dispatch(), gradient.into_dispatch());
     let (parameter, velocity) = Dispatch::kernel_sgd(parameter, gradient, velocity.into_dispatch(), step);
     (Tensor::from_dispatch(parameter), Tensor::from_dispatch(velocity))
+}
+
+/// `old * kept + new * added`; both are off the tape and of one shape.
+pub fn blend<const D: usize>(old: Tensor<D>, kept: f32, new: Tensor<D>, added: f32) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::kernel_blend(old.into_dispatch(), kept, new.into_dispatch(), added))
 }

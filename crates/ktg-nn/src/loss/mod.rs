@@ -1,18 +1,19 @@
 //! Losses of label and transfer edges (SPEC 4, thesis eq. 1-4 and 6) and their gates (SPEC 5).
 //!
-//! All losses are per sample, shape `[n]`. The source must be detached by the caller
-//! ([`Outputs::detach`](crate::Outputs::detach)): only the target learns.
+//! All edges of a graph are computed together: the nodes' outputs are stacked, `[nodes, n, ...]`, and a loss takes all
+//! pairs of source and target that it joins at once, `[pairs, n]`. So the number of operations, which is what a GPU with
+//! small networks waits for, depends on the designs a graph has and not on its edges. Losses are per sample; the source is
+//! detached here: only the target learns.
 
 mod attention;
-mod label;
+mod graph;
 mod probability;
 
-pub use label::{cross_entropy, label};
+pub use graph::{EdgeParts, GraphLoss, GraphLosses, NodeLabels};
 
-use burn::tensor::{Int, Tensor};
-use ktg_graph::{Design, Direction, Gate};
-
-use crate::network::Outputs;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ktg_graph::{Direction, Gate};
 
 /// Settings that all edges of a graph share.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,58 +30,94 @@ impl Default for LossSettings {
     }
 }
 
-/// The two parts of a transfer edge's loss, per sample `[n]`; a part that the design does not use is `None`.
-pub struct TransferLoss {
-    /// From the class probabilities.
-    pub probability: Option<Tensor<1>>,
-    /// From the attention maps.
-    pub attention: Option<Tensor<1>>,
+/// Who teaches whom, by position in a stack of nodes.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    sources: Tensor<1, Int>,
+    targets: Tensor<1, Int>,
 }
 
-/// The per-sample loss of a transfer edge. This match is all there is to a loss design apart from its name.
-///
-/// # Panics
-///
-/// Panics if the design uses attention and a map is absent or the maps differ in size.
-pub fn transfer(design: Design, target: &Outputs, source: &Outputs, settings: &LossSettings) -> TransferLoss {
-    let probability = design.probability().then(|| {
-        let loss = match design.direction() {
-            Direction::Closer => probability::closer,
-            Direction::Apart => probability::apart,
+impl Pairs {
+    /// `pairs` are positions of source and target.
+    pub fn new(pairs: &[(usize, usize)], device: &Device) -> Self {
+        let positions = |pick: fn(&(usize, usize)) -> usize| {
+            let values: Vec<i64> = pairs.iter().map(|pair| pick(pair) as i64).collect();
+            Tensor::from_data(TensorData::new(values, [pairs.len()]), device)
         };
-        loss(target.logits.clone(), source.logits.clone(), settings.temperature)
-    });
-    let attention = design.attention().then(|| {
-        let loss = match design.direction() {
-            Direction::Closer => attention::closer,
-            Direction::Apart => attention::apart,
+        Self { sources: positions(|p| p.0), targets: positions(|p| p.1) }
+    }
+
+    fn of_sources<const D: usize>(&self, nodes: Tensor<D>) -> Tensor<D> {
+        nodes.select(0, self.sources.clone())
+    }
+
+    fn of_targets<const D: usize>(&self, nodes: Tensor<D>) -> Tensor<D> {
+        nodes.select(0, self.targets.clone())
+    }
+}
+
+/// The probability loss of pairs of nodes with the given logits, `[nodes, n, classes]`; eq. 1 and 2. `[pairs, n]`.
+pub fn probability(direction: Direction, logits: Tensor<3>, pairs: &Pairs, temperature: f64) -> Tensor<2> {
+    match direction {
+        Direction::Closer => probability::closer(logits, pairs, temperature),
+        Direction::Apart => probability::apart(logits, pairs, temperature),
+    }
+}
+
+/// The attention loss of pairs of nodes with the given maps, `[nodes, n, height, width]`; eq. 3 and 4. `[pairs, n]`.
+pub fn attention(direction: Direction, maps: Tensor<4>, pairs: &Pairs, crop_sizes: &[usize]) -> Tensor<2> {
+    match direction {
+        Direction::Closer => attention::closer(maps, pairs, crop_sizes),
+        Direction::Apart => attention::apart(maps, pairs, crop_sizes),
+    }
+}
+
+/// Cross-entropy per sample of logits `[nodes, n, classes]` with class indices `[n]`; `[nodes, n]`.
+pub fn cross_entropy(logits: Tensor<3>, labels: Tensor<1, Int>) -> Tensor<2> {
+    let [nodes, n, _] = logits.dims();
+    let labels = labels.reshape([1, n, 1]).expand([nodes, n, 1]);
+    -log_softmax(logits, 2).gather(2, labels).squeeze_dim::<2>(2)
+}
+
+/// 1 where logits `[nodes, n, classes]` are highest at the label `[n]`, else 0; `[nodes, n]`.
+pub fn correct(logits: Tensor<3>, labels: Tensor<1, Int>) -> Tensor<2> {
+    let [nodes, n, _] = logits.dims();
+    logits.argmax(2).squeeze_dim::<2>(2).equal(labels.reshape([1, n]).expand([nodes, n])).float()
+}
+
+/// What the gates of several edges let through at one moment of the training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateWeights {
+    /// By edge: the weight where the source is right, and where it is wrong.
+    weights: Vec<(f32, f32)>,
+}
+
+impl GateWeights {
+    /// `progress` is k/K at iteration k of K.
+    pub fn at(gates: impl IntoIterator<Item = Gate>, progress: f64) -> Self {
+        let of = |gate: Gate, right| gate.weight(progress, right) as f32;
+        let weights = |gate: Gate| match gate.depends_on_correctness() {
+            true => (of(gate, true), of(gate, false)),
+            false => (of(gate, true), of(gate, true)),
         };
-        let map = |outputs: &Outputs| outputs.attention_map.clone().expect("an attention edge joins nodes with maps");
-        loss(map(target), map(source), &settings.crop_sizes)
-    });
-    TransferLoss { probability, attention }
-}
+        Self { weights: gates.into_iter().map(weights).collect() }
+    }
 
-/// 1 where the perception logits `[n, classes]` are highest at the label `[n]`, else 0; shape `[n]`.
-pub fn correct(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    logits.argmax(1).squeeze_dim::<1>(1).equal(labels).float()
-}
-
-/// Weights the per-sample losses `[n]` by the edge's gate and takes the mean over the whole batch (eq. 6); shape `[1]`.
-///
-/// `progress` is k/K at iteration k of K; `correct` says per sample whether the source is right (see [`correct`]), and
-/// is only read by gates that depend on it.
-pub fn gated_mean(gate: Gate, losses: Tensor<1>, progress: f64, correct: Option<&Tensor<1>>) -> Tensor<1> {
-    match correct {
-        Some(correct) if gate.depends_on_correctness() => {
-            let (right, wrong) = (gate.weight(progress, true), gate.weight(progress, false));
-            let weights = correct.clone() * (right - wrong) + wrong;
-            (losses * weights).mean()
-        }
-        _ => {
-            let weight = gate.weight(progress, true);
-            let mean = losses.mean();
-            if weight == 1.0 { mean } else { mean * weight }
-        }
+    /// Weights the losses `[edges, n]` and takes the mean over the whole batch (eq. 6); `[edges]`. `correct` says per edge
+    /// and sample whether the source is right, `[edges, n]`; it is asked for if a gate wants to know.
+    pub fn means(&self, losses: Tensor<2>, correct: impl FnOnce() -> Tensor<2>) -> Tensor<1> {
+        let device = losses.device();
+        let column = |value: &dyn Fn(&(f32, f32)) -> f32| {
+            let values: Vec<f32> = self.weights.iter().map(value).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [self.weights.len(), 1]), &device)
+        };
+        let losses = if self.weights.iter().all(|&w| w == (1.0, 1.0)) {
+            losses
+        } else if self.weights.iter().all(|(right, wrong)| right == wrong) {
+            losses * column(&|w| w.0)
+        } else {
+            losses * (correct() * column(&|w| w.0 - w.1) + column(&|w| w.1))
+        };
+        losses.mean_dim(1).squeeze_dim::<1>(1)
     }
 }

@@ -36,6 +36,10 @@ pub struct Args {
     /// or reference (the slow operations of the Burn framework, to compare with)
     #[arg(long, global = true, value_name = "NAME", env = ktg_nn::kernels::VARIABLE, default_value = "auto", hide_env_values = true)]
     pub kernels: ktg_nn::kernels::Choice,
+    /// Where the networks are computed: cpu, a GPU as `ktg devices` lists them (as in cuda:1), or auto (the first GPU, else
+    /// the CPU)
+    #[arg(long, global = true, value_name = "NAME", env = ktg_nn::device::VARIABLE, default_value = "auto", hide_env_values = true)]
+    pub device: ktg_nn::device::DeviceChoice,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -66,6 +70,12 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images, and show what each network looks at
     Predict(PredictArgs),
+    /// List what networks can be computed on here: names for `--device`, with memory
+    Devices {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at, check, make, import and draw knowledge transfer graphs
     #[command(subcommand)]
     Graph(GraphCommand),
@@ -171,6 +181,9 @@ pub struct SettingFlags {
     /// Images a step
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Type of number the networks compute in while they learn: f32, bf16 or f16
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<String>,
     /// Learning rate before the schedule's factor
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,

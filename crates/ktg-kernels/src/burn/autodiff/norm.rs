@@ -1,94 +1,43 @@
-//! Gradients of the operations.
+//! Gradients of batch norm, with what is fused to it.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, TensorMetadata};
+use burn::backend::{Autodiff, Backend};
 
-use super::{KernelOps, NormOptions};
-use crate::Window;
+use crate::burn::{NormOps, NormOptions};
 
-/// The backward passes a backend must have so that autodiff works on it.
-pub trait KernelGradients: Backend {
-    /// Gradient of a convolution's images, which have the given dimensions.
-    fn conv2d_backward_data(
-        gradient: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        images: [usize; 4],
-        window: Window,
-    ) -> FloatTensor<Self>;
-
-    /// Gradient of a convolution's weights, which have the given dimensions.
-    fn conv2d_backward_weights(
-        x: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        weights: [usize; 4],
-        window: Window,
-    ) -> FloatTensor<Self>;
-
+/// The backward pass a backend must have so that autodiff works on its batch norms.
+pub trait NormGradients: Backend {
     /// Gradients of a batch norm's input, weight, bias and residual.
     #[allow(clippy::type_complexity)]
     fn batch_norm_backward(
         gradient: FloatTensor<Self>,
         state: NormBackward<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>);
-
-    /// Gradient of a max-pool's input.
-    fn max_pool_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
-
-    /// Gradient of a global average pool's input, which has the given dimensions.
-    fn global_average_pool_backward(gradient: FloatTensor<Self>, images: [usize; 4]) -> FloatTensor<Self>;
 }
 
 /// What a batch norm keeps for its backward pass; see [`BackwardPass`](crate::BackwardPass).
 #[derive(Clone, Debug)]
 pub struct NormBackward<B: Backend> {
-    pub(super) x: FloatTensor<B>,
-    pub(super) weight: FloatTensor<B>,
-    pub(super) mean: FloatTensor<B>,
-    pub(super) variance: FloatTensor<B>,
+    pub x: FloatTensor<B>,
+    pub weight: FloatTensor<B>,
+    pub mean: FloatTensor<B>,
+    pub variance: FloatTensor<B>,
     /// The output where a ReLU made it. It is the next layer's input, so keeping it costs no memory.
-    pub(super) relu_output: Option<FloatTensor<B>>,
-    pub(super) epsilon: f32,
-    pub(super) from_batch: bool,
-    pub(super) residual: bool,
-}
-
-#[derive(Clone, Debug)]
-struct ConvState<B: Backend> {
-    x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    window: Window,
-}
-
-#[derive(Debug)]
-struct Conv;
-
-impl<B: KernelGradients> Backward<B, 2> for Conv {
-    type State = ConvState<B>;
-
-    fn backward(self, ops: Ops<ConvState<B>, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<B>(&ops.node);
-        let ConvState { x, weight, window } = ops.state;
-        let (images, weights) = (x.shape().dims(), weight.shape().dims());
-        let [x_node, weight_node] = ops.parents;
-        if let Some(node) = weight_node {
-            let gradient = B::conv2d_backward_weights(x, gradient.clone(), weights, window);
-            gradients.register::<B>(node.id, gradient);
-        }
-        if let Some(node) = x_node {
-            gradients.register::<B>(node.id, B::conv2d_backward_data(gradient, weight, images, window));
-        }
-    }
+    pub relu_output: Option<FloatTensor<B>>,
+    pub epsilon: f32,
+    pub from_batch: bool,
+    pub residual: bool,
 }
 
 /// With 3 parents (input, weight, bias) or, where there is a residual, 4.
 #[derive(Debug)]
 struct Norm;
 
-fn norm_backward<B: KernelGradients, const N: usize>(ops: Ops<NormBackward<B>, N>, gradients: &mut Gradients) {
+fn norm_backward<B: NormGradients, const N: usize>(ops: Ops<NormBackward<B>, N>, gradients: &mut Gradients) {
     let gradient = gradients.consume::<B>(&ops.node);
     let (x, weight, bias, residual) = B::batch_norm_backward(gradient, ops.state);
     for (parent, gradient) in ops.parents.into_iter().zip([Some(x), Some(weight), Some(bias), residual]) {
@@ -98,7 +47,7 @@ fn norm_backward<B: KernelGradients, const N: usize>(ops: Ops<NormBackward<B>, N
     }
 }
 
-impl<B: KernelGradients> Backward<B, 3> for Norm {
+impl<B: NormGradients> Backward<B, 3> for Norm {
     type State = NormBackward<B>;
 
     fn backward(self, ops: Ops<NormBackward<B>, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
@@ -106,7 +55,7 @@ impl<B: KernelGradients> Backward<B, 3> for Norm {
     }
 }
 
-impl<B: KernelGradients> Backward<B, 4> for Norm {
+impl<B: NormGradients> Backward<B, 4> for Norm {
     type State = NormBackward<B>;
 
     fn backward(self, ops: Ops<NormBackward<B>, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
@@ -114,45 +63,8 @@ impl<B: KernelGradients> Backward<B, 4> for Norm {
     }
 }
 
-#[derive(Clone, Debug)]
-struct PoolState<B: Backend> {
-    x: FloatTensor<B>,
-    window: Window,
-}
-
-#[derive(Debug)]
-struct MaxPool;
-
-impl<B: KernelGradients> Backward<B, 1> for MaxPool {
-    type State = PoolState<B>;
-
-    fn backward(self, ops: Ops<PoolState<B>, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<B>(&ops.node);
-        let [node] = ops.parents;
-        if let Some(node) = node {
-            let PoolState { x, window } = ops.state;
-            gradients.register::<B>(node.id, B::max_pool_backward(x, gradient, window));
-        }
-    }
-}
-
-#[derive(Debug)]
-struct AveragePool;
-
-impl<B: KernelGradients> Backward<B, 1> for AveragePool {
-    type State = [usize; 4];
-
-    fn backward(self, ops: Ops<[usize; 4], 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = gradients.consume::<B>(&ops.node);
-        let [node] = ops.parents;
-        if let Some(node) = node {
-            gradients.register::<B>(node.id, B::global_average_pool_backward(gradient, ops.state));
-        }
-    }
-}
-
 /// A batch norm's parents, its result, and what it is made of, put on the tape.
-fn norm_on_tape<B: KernelGradients, C: CheckpointStrategy>(
+fn norm_on_tape<B: NormGradients, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     bias: FloatTensor<Autodiff<B, C>>,
@@ -214,7 +126,7 @@ struct NormOutputs<B: Backend> {
 
 type Taped<B, C> = FloatTensor<Autodiff<B, C>>;
 
-fn norm_train<B: KernelOps + KernelGradients, C: CheckpointStrategy>(
+fn norm_train<B: NormOps + NormGradients, C: CheckpointStrategy>(
     x: Taped<B, C>,
     weight: Taped<B, C>,
     bias: Taped<B, C>,
@@ -233,7 +145,7 @@ fn norm_train<B: KernelOps + KernelGradients, C: CheckpointStrategy>(
 }
 
 /// `inputs` are x, weight, bias, mean and variance; no gradient flows to the latter two.
-fn norm_inference<B: KernelOps + KernelGradients, C: CheckpointStrategy>(
+fn norm_inference<B: NormOps + NormGradients, C: CheckpointStrategy>(
     inputs: [Taped<B, C>; 5],
     residual: Option<Taped<B, C>>,
     options: NormOptions,
@@ -252,19 +164,7 @@ fn norm_inference<B: KernelOps + KernelGradients, C: CheckpointStrategy>(
     y
 }
 
-impl<B: KernelOps + KernelGradients, C: CheckpointStrategy> KernelOps for Autodiff<B, C> {
-    fn kernel_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let (x, x_node) = x.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        match Conv.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let state = ConvState { x: x.clone(), weight: weight.clone(), window };
-                prep.finish(state, B::kernel_conv2d(x, weight, window))
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::kernel_conv2d(x, weight, window)),
-        }
-    }
-
+impl<B: NormOps + NormGradients, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
     fn kernel_batch_norm_train(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -305,21 +205,5 @@ impl<B: KernelOps + KernelGradients, C: CheckpointStrategy> KernelOps for Autodi
         options: NormOptions,
     ) -> FloatTensor<Self> {
         norm_inference::<B, C>([x, weight, bias, mean, variance], Some(residual), options)
-    }
-
-    fn kernel_max_pool(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let (x, node) = x.into_parts();
-        match MaxPool.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(PoolState { x: x.clone(), window }, B::kernel_max_pool(x, window)),
-            OpsKind::UnTracked(prep) => prep.finish(B::kernel_max_pool(x, window)),
-        }
-    }
-
-    fn kernel_global_average_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (x, node) = x.into_parts();
-        match AveragePool.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(x.shape().dims(), B::kernel_global_average_pool(x)),
-            OpsKind::UnTracked(prep) => prep.finish(B::kernel_global_average_pool(x)),
-        }
     }
 }
