@@ -141,15 +141,18 @@ pub enum DeviceError {
 impl DeviceError {
     /// Makes an error of what a driver says, which may be many lines.
     pub fn of_driver(text: &str) -> Self {
-        let lower = text.to_lowercase();
-        let memory = ["out of memory", "outofmemory", "out_of_memory", "out of device memory", "can't allocate"];
-        let telling = |line: &&str| {
-            let line = line.trim();
-            !line.is_empty() && !line.to_lowercase().starts_with("backtrace") && !line.ends_with("Caused by:")
+        let is_memory = |line: &&str| {
+            let line = line.to_lowercase();
+            let words = ["out of memory", "outofmemory", "out_of_memory", "out of device memory", "can't allocate"];
+            words.iter().any(|word| line.contains(word)) || line.contains("buffer") && line.contains("too big")
         };
-        let line = text.lines().find(telling).unwrap_or("it does not say why").trim().to_owned();
-        let is_memory = memory.iter().any(|word| lower.contains(word)) || lower.contains("buffer") && lower.contains("too big");
-        if is_memory { DeviceError::OutOfMemory(line) } else { DeviceError::Failed(line) }
+        if let Some(line) = text.lines().find(is_memory) {
+            return DeviceError::OutOfMemory(line.trim().to_owned());
+        }
+        // The last cause, before the backtrace, says most.
+        let before = text.split("Backtrace:").next().unwrap_or(text);
+        let line = before.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.ends_with("Caused by:"));
+        DeviceError::Failed(line.unwrap_or("it does not say why").to_owned())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, Wanted, burn, loss, weights};
+use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, Wanted, burn, kernels, loss, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
@@ -69,6 +69,12 @@ fn check_outputs(outputs: &ktg_nn::Outputs, fixture: &StateDict, mode: &str) {
     }
 }
 
+/// The seeds of the fixtures keep all ReLUs decided on CPUs, however these round; a GPU that sums in another order may find
+/// one in 50 layers that is not.
+fn gradient_limit() -> f64 {
+    if kernels::is_gpu(&ktg_nn::device::chosen()) { 1e-3 } else { LIMIT }
+}
+
 struct CheckGradients<'a> {
     gradients: Gradients,
     fixture: &'a StateDict,
@@ -90,10 +96,10 @@ impl ktg_nn::NamedMapper for CheckGradients<'_> {
         self.squares += squares;
         let norm = self.norms[name].as_f64().unwrap();
         let difference = (squares.sqrt() - norm).abs() / norm.max(at_least);
-        assert!(difference <= LIMIT, "norm of the gradient of {name}: relative difference {difference:.1e}");
+        assert!(difference <= gradient_limit(), "norm of the gradient of {name}: relative difference {difference:.1e}");
         if let Some(expected) = self.fixture.get(&format!("grad.{name}")) {
             let n = expected.data.len();
-            assert_close(&format!("gradient of {name}"), &gradient[..n], &expected.data, at_least, LIMIT);
+            assert_close(&format!("gradient of {name}"), &gradient[..n], &expected.data, at_least, gradient_limit());
             self.checked += 1;
         }
         param
@@ -156,7 +162,7 @@ fn check_network(name: &str) {
     let norms = &fixture["grad_norms"];
     let mut check = CheckGradients { gradients, fixture: &data, norms, total, checked: 0, squares: 0.0 };
     network.clone().map_named(&mut check);
-    assert!((check.squares.sqrt() - total).abs() <= LIMIT * total);
+    assert!((check.squares.sqrt() - total).abs() <= gradient_limit() * total);
     assert!(check.checked >= 5, "only {} gradients were compared", check.checked);
 }
 

@@ -17,15 +17,17 @@ pub enum Error {
     /// The device that computes.
     #[error(transparent)]
     Device(#[from] ktg_nn::device::DeviceError),
-    /// The device ran out of memory in a training step.
+    /// The device ran out of memory.
     #[error(
-        "the device has not enough memory for steps of {batch_size} images ({reason}); try {}", advice(*batch_size)
+        "the device has not enough memory for {images} images at a time ({reason}); try {}", advice(*images, setting)
     )]
     OutOfMemory {
         /// What the driver says.
         reason: String,
-        /// Images of a step.
-        batch_size: usize,
+        /// Images of a batch.
+        images: usize,
+        /// The setting that says so.
+        setting: &'static str,
     },
     /// A setting that makes no sense.
     #[error("{0}")]
@@ -95,10 +97,10 @@ impl Error {
     }
 }
 
-/// What to try where `batch_size` images are too many.
-fn advice(batch_size: usize) -> String {
-    match batch_size {
-        0 | 1 => "smaller images or networks, or `train.precision = \"bf16\"`".to_owned(),
-        _ => format!("`--batch-size {}`, or `train.precision = \"bf16\"`", batch_size / 2),
+/// What to try where a batch of so many images is too large.
+fn advice(images: usize, setting: &str) -> String {
+    match images {
+        0 | 1 => "smaller images or networks".to_owned(),
+        _ => format!("`--set {setting}={}`", images / 2),
     }
 }

@@ -242,12 +242,8 @@ impl Run {
 
     /// Says what to do about a device that has run out of memory.
     fn with_advice(&self, error: Error) -> Error {
-        match error {
-            Error::Device(DeviceError::OutOfMemory(reason)) => {
-                Error::OutOfMemory { reason, batch_size: self.experiment.settings.train.batch_size }
-            }
-            other => other,
-        }
+        let images = self.experiment.settings.train.batch_size;
+        advise(error, images, "train.batch_size")
     }
 
     fn loader(&self) -> Result<Loader, Error> {
@@ -314,7 +310,7 @@ impl Run {
 
     fn judge(&self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Measures>, Error> {
         let Experiment { settings, evaluation, transform, .. } = &self.experiment;
-        evaluate(
+        let judged = evaluate(
             &self.trainer.networks(),
             evaluation,
             &transform.eval,
@@ -328,7 +324,8 @@ impl Run {
                     false => ControlFlow::Continue(()),
                 }
             },
-        )
+        );
+        judged.map_err(|e| advise(e, settings.train.evaluate_batch_size, "train.evaluate_batch_size"))
     }
 
     /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, of which `waited` for images, and
@@ -366,6 +363,14 @@ impl Run {
         let json = serde_json::to_vec_pretty(&result).map_err(|e| Error::run(&path, e.to_string()))?;
         write_atomically(&path, &json)?;
         Ok(result)
+    }
+}
+
+/// Says what to do where a batch of so many images, set by `setting`, was too large for the device.
+fn advise(error: Error, images: usize, setting: &'static str) -> Error {
+    match error {
+        Error::Device(DeviceError::OutOfMemory(reason)) => Error::OutOfMemory { reason, images, setting },
+        other => other,
     }
 }
 
