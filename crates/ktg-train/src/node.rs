@@ -36,14 +36,14 @@ impl NodeState {
     /// Outputs for images `[n, channels, height, width]`; `None` if nobody needs them. A node that is not trained runs in
     /// inference mode, off the tape.
     pub fn forward(&self, images: &Tensor<4>) -> Option<Forward> {
-        let NodePlan { trained, needed, wanted } = self.plan;
+        let NodePlan { trained, needed, wanted, logits_learn, map_learns } = self.plan;
         if trained {
             let (taped, statistics) = self.network.forward_train(images.clone(), wanted);
             let shown = taped.clone().detach();
             let shown = Outputs {
-                logits: shown.logits.require_grad(),
+                logits: if logits_learn { shown.logits.require_grad() } else { shown.logits },
                 attention_logits: shown.attention_logits.map(Tensor::require_grad),
-                attention_map: shown.attention_map.map(Tensor::require_grad),
+                attention_map: shown.attention_map.map(|map| if map_learns { map.require_grad() } else { map }),
             };
             return Some(Forward { taped: Some(taped), shown, statistics });
         }

@@ -12,6 +12,11 @@ pub(crate) struct NodePlan {
     pub needed: bool,
     /// Outputs beyond the logits.
     pub wanted: Wanted,
+    /// Some loss has a gradient at the logits. Where none has, the layers behind them are left alone, weight decay
+    /// included.
+    pub logits_learn: bool,
+    /// Some loss has a gradient at the attention map.
+    pub map_learns: bool,
 }
 
 /// The work of every node.
@@ -19,12 +24,16 @@ pub(crate) fn plan(graph: &Graph) -> Vec<NodePlan> {
     let node = |m: usize| {
         let edges = || graph.active_transfers().filter(move |&(source, target, _)| source == m || target == m);
         let leaving = || edges().filter(move |&(source, _, _)| source == m);
+        let arriving = || edges().filter(move |&(_, target, _)| target == m);
         let trained = graph.is_trained(m);
+        let has_label = !graph.label_gate(m).is_cut();
         NodePlan {
+            logits_learn: trained && (has_label || arriving().any(|(_, _, transfer)| transfer.design.probability())),
+            map_learns: trained && arriving().any(|(_, _, transfer)| transfer.design.attention()),
             trained,
             needed: trained || leaving().next().is_some(),
             wanted: Wanted {
-                attention_logits: trained && !graph.label_gate(m).is_cut(),
+                attention_logits: trained && has_label,
                 attention_map: edges().any(|(_, _, transfer)| transfer.design.attention()),
             },
         }
@@ -42,7 +51,9 @@ mod tests {
     fn independent_nodes_compute_no_maps() {
         for node in plan(&presets::independent(3, "resnet-18")) {
             let wanted = Wanted { attention_logits: true, attention_map: false };
-            assert_eq!(node, NodePlan { trained: true, needed: true, wanted });
+            let expected =
+                NodePlan { trained: true, needed: true, wanted, logits_learn: true, map_learns: false };
+            assert_eq!(node, expected);
         }
     }
 
@@ -54,8 +65,9 @@ mod tests {
         graph.set_transfer(2, 1, Some(Transfer { design: Design::BothCloser, gate: Gate::Cutoff }));
         let plan = plan(&graph);
         let wanted = Wanted { attention_logits: false, attention_map: true };
-        assert_eq!(plan[0], NodePlan { trained: false, needed: true, wanted });
-        assert!(plan[1].trained && plan[1].wanted == Wanted::ALL);
+        let source = NodePlan { trained: false, needed: true, wanted, logits_learn: false, map_learns: false };
+        assert_eq!(plan[0], source);
+        assert!(plan[1].trained && plan[1].wanted == Wanted::ALL && plan[1].logits_learn && plan[1].map_learns);
         assert!(!plan[2].needed && !plan[2].trained);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use ktg_data::{Loader, LoaderConfig, epoch_order};
 use ktg_nn::burn::tensor::Device;
 use ktg_nn::device::{self, DeviceError};
+use ktg_nn::kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, State};
@@ -24,7 +25,7 @@ use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::{Moment, Trainer};
 use crate::upload::Uploads;
-use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
+use crate::{Error, Experiment, GraphSettings, Measures, Observer, Precision, Settings};
 
 /// A run at work.
 pub(crate) struct Run {
@@ -95,6 +96,9 @@ impl Run {
     pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         for warning in &self.experiment.warnings {
             observer.warning(warning);
+        }
+        if self.trainer.precision() != Precision::F32 && !kernels::is_gpu(&self.device) {
+            observer.warning("half precision on the CPU is slow and saves nothing: it is there to check what a GPU does");
         }
         self.restore(observer)?;
         let metrics_path = self.directory.join("metrics.jsonl");

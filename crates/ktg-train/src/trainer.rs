@@ -158,7 +158,8 @@ impl Trainer {
         if !is_gpu(&self.device) || self.pending.len() >= MOST_PENDING {
             Pending::read(std::mem::take(&mut self.pending), &mut self.reports)?;
         }
-        if let Some(values) = losses.values {
+        // Edges into frozen nodes have losses, but nothing to learn from them.
+        if let Some(values) = losses.values.filter(Tensor::is_tracked) {
             drop(outputs);
             let at_outputs = values.sum().backward();
             self.learn(forwards, &at_outputs, at.learning_rate);

@@ -227,3 +227,35 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
     assert!((mixed - expected).abs() < 1e-5 * expected, "{mixed}, not {expected}");
     assert!((loss(own, None) - loss(partners, None)).abs() > 1e-3, "the labels must matter");
 }
+
+#[test]
+fn layers_that_no_loss_reaches_are_left_alone() {
+    // Node 1 is taught its attention map alone, so its classifier has no gradient: no weight decay either, as in PyTorch.
+    let mut graph = Graph::new(vec![Node::new("abn-resnet-cifar-8"); 2]);
+    graph.set_label_gate(0, "cutoff".parse().unwrap());
+    graph.set_label_gate(1, "through".parse().unwrap());
+    let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
+    graph.set_transfer(1, 0, Some(attention));
+    let config = NetworkConfig { architecture: "abn-resnet-cifar-8".parse().unwrap(), classes: 3, channels: 3 };
+    let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.1 };
+    let device = ktg_nn::device::chosen();
+    let mut trainer = Trainer::new(&graph, &[config, config], &[], 1, LossSettings::default(), sgd, &device).unwrap();
+    let before = [trainer.state(0).0, trainer.state(1).0];
+    let batch = Batch {
+        indices: (0..4).collect(),
+        images: (0..4 * 3 * 16 * 16).map(|i| ((i * 37 % 101) as f32) / 101.0).collect(),
+        labels: vec![0, 1, 2, 0],
+        channels: 3,
+        height: 16,
+        width: 16,
+        mixed: None,
+    };
+    trainer.step(batch, Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 }).unwrap();
+    let after = [trainer.state(0), trainer.state(1)];
+    let unchanged = |m: usize, name: &str| before[m][name] == after[m].0[name];
+    for name in ["fc.weight", "fc.bias", "layer3.0.conv1.weight", "att_conv2.weight"] {
+        assert!(unchanged(0, name) && !after[0].1.contains_key(name), "{name} of node 1");
+        assert!(!unchanged(1, name) && after[1].1.contains_key(name), "{name} of node 2");
+    }
+    assert!(!unchanged(0, "conv1.weight") && !unchanged(0, "att_conv3.weight"));
+}
