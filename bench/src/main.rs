@@ -13,8 +13,8 @@ use ktg_nn::device::{self, DeviceChoice};
 use ktg_nn::kernels::{self, Choice};
 use ktg_nn::loss::LossSettings;
 use ktg_nn::{Network, NetworkConfig, Wanted, ensemble_logits};
-use ktg_train::{Precision, SgdSettings, StepBatch};
 use ktg_train::trainer::{Moment, Trainer};
+use ktg_train::{Precision, SgdSettings, StepBatch};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
@@ -165,7 +165,7 @@ impl Case {
     }
 
     /// Milliseconds of so many training steps, their batch on the device before; the loss of the last, and images.
-    fn steps(&mut self, count: u64) -> Result<(f64, f64, usize), ktg_train::Error> {
+    fn steps(&mut self, count: u64) -> Result<(f64, f64, usize), Box<dyn std::error::Error>> {
         let device = device::chosen().autodiff();
         let batch = StepBatch::new(self.batch.clone(), &device, self.trainer.precision());
         let start = Instant::now();
@@ -174,7 +174,9 @@ impl Case {
             let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };
             self.trainer.submit(batch.clone(), at)?;
         }
-        let reports = self.trainer.reports()?;
+        self.trainer.wait()?;
+        device.sync()?;
+        let reports = self.trainer.known_reports();
         let ms = start.elapsed().as_secs_f64() * 1e3;
         let last = reports.last().map_or(f64::NAN, |report| report.nodes.iter().filter_map(|node| node.loss).sum());
         Ok((ms, last, count as usize * self.batch.labels.len()))

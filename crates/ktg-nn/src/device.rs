@@ -1,11 +1,13 @@
 //! Which device computes: one choice for the whole process, like the kernels.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
 use burn::tensor::Device;
-use ktg_kernels::burn::{Hardware, hardware};
+use ktg_kernels::burn::{Hardware, hardware, is_gpu};
 
 /// The environment variable that makes the choice where [`choose`] has not.
 pub const VARIABLE: &str = "KTG_DEVICE";
@@ -47,11 +49,10 @@ impl Api {
         }
     }
 
-    /// The devices of this machine.
+    /// The devices of this machine. A driver that is not installed, or is broken, must not keep the others from being
+    /// listed.
     fn devices(self) -> Vec<Device> {
-        // A driver that is not installed, or is broken, must not keep the others from being listed.
-        let devices = std::panic::catch_unwind(|| self.enumerate());
-        devices.unwrap_or_default()
+        quietly(|| self.enumerate()).unwrap_or_default()
     }
 
     #[allow(unreachable_patterns)]
@@ -131,10 +132,10 @@ pub enum DeviceError {
     #[error("the device was chosen before")]
     Late,
     /// The device ran out of memory.
-    #[error("the device ran out of memory: {0}")]
+    #[error("the device ran out of memory ({0}); try smaller batches")]
     OutOfMemory(String),
     /// The device or its driver failed otherwise.
-    #[error("the device failed: {0}")]
+    #[error("the device failed: {0}; see `ktg devices`, or compute on the CPU with `--device cpu`")]
     Failed(String),
 }
 
@@ -161,24 +162,42 @@ impl DeviceError {
 pub struct Listed {
     /// What `--device` takes.
     pub choice: DeviceChoice,
-    /// `None` for the CPU.
-    pub hardware: Option<Hardware>,
+    /// What it is made of.
+    pub is: Is,
 }
 
-/// The CPU, and every GPU that this build can use, in the order in which `auto` takes them.
-pub fn list() -> Vec<Listed> {
-    let gpus = Api::ALL.into_iter().flat_map(|api| {
+/// What a listed device is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Is {
+    /// This processor.
+    Cpu,
+    /// A GPU.
+    Gpu(Hardware),
+    /// A GPU that does not start, and why.
+    Broken(DeviceError),
+}
+
+/// What a GPU is made of. Starts it.
+fn start(device: &Device) -> Result<Hardware, DeviceError> {
+    let hardware = quietly(|| hardware(device))?;
+    hardware.ok_or_else(|| DeviceError::Failed("it does not say what it is".to_owned()))
+}
+
+/// The GPUs that this build can use, in the order in which `auto` takes them; each is started when it is asked for.
+fn gpus() -> impl Iterator<Item = (DeviceChoice, Device)> {
+    Api::ALL.into_iter().flat_map(|api| {
         let devices = api.devices().into_iter().enumerate();
-        devices.map(move |(index, device)| {
-            let hardware = std::panic::catch_unwind(|| hardware(&device)).ok().flatten();
-            Listed { choice: DeviceChoice::Gpu(api, index), hardware }
-        })
-    });
-    gpus.chain([Listed { choice: DeviceChoice::Cpu, hardware: None }]).collect()
+        devices.map(move |(index, device)| (DeviceChoice::Gpu(api, index), device))
+    })
 }
 
-fn names(devices: &[Listed]) -> String {
-    devices.iter().map(|device| device.choice.to_string()).collect::<Vec<_>>().join(", ")
+/// Every GPU that this build can use, in the order in which `auto` takes them, and the CPU. Starts them all.
+pub fn list() -> Vec<Listed> {
+    let gpu = |(choice, device): (DeviceChoice, Device)| match start(&device) {
+        Ok(hardware) => Listed { choice, is: Is::Gpu(hardware) },
+        Err(error) => Listed { choice, is: Is::Broken(error) },
+    };
+    gpus().map(gpu).chain([Listed { choice: DeviceChoice::Cpu, is: Is::Cpu }]).collect()
 }
 
 fn built() -> String {
@@ -186,23 +205,26 @@ fn built() -> String {
     ["cpu"].into_iter().chain(gpus).collect::<Vec<_>>().join(", ")
 }
 
-/// The device that a choice stands for. Starts no GPU but where it has to look for one.
+/// The device that a choice stands for, started.
 ///
 /// # Errors
 ///
-/// If it is not built in, or not in this machine.
+/// If it is not built in, not in this machine, or does not start.
 fn find(choice: DeviceChoice) -> Result<(DeviceChoice, Device), DeviceError> {
     match choice {
         DeviceChoice::Cpu => Ok((choice, Device::flex())),
         DeviceChoice::Auto => {
-            let real = |listed: &Listed| listed.hardware.as_ref().is_some_and(|hardware| !hardware.is_software);
-            let first = list().into_iter().find(real);
-            find(first.map_or(DeviceChoice::Cpu, |listed| listed.choice))
+            let real = |(_, device): &(DeviceChoice, Device)| start(device).is_ok_and(|hardware| !hardware.is_software);
+            Ok(gpus().find(real).unwrap_or((DeviceChoice::Cpu, Device::flex())))
         }
         DeviceChoice::Gpu(api, _) if !api.is_built() => Err(DeviceError::NotBuilt(api.name(), built())),
         DeviceChoice::Gpu(api, index) => {
-            let device = api.devices().into_iter().nth(index);
-            device.map(|device| (choice, device)).ok_or_else(|| DeviceError::Absent(choice, names(&list())))
+            let Some(device) = api.devices().into_iter().nth(index) else {
+                let names: Vec<String> = gpus().map(|(choice, _)| choice.to_string()).collect();
+                return Err(DeviceError::Absent(choice, [&names[..], &["cpu".to_owned()]].concat().join(", ")));
+            };
+            start(&device)?;
+            Ok((choice, device))
         }
     }
 }
@@ -237,9 +259,45 @@ pub fn chosen() -> Device {
     current().1.clone()
 }
 
-/// What [`chosen`] is called.
+/// What [`chosen`] is: its API and its hardware, or `cpu`.
 pub fn name() -> String {
-    current().0.to_string()
+    match (current(), hardware(&current().1)) {
+        ((DeviceChoice::Gpu(api, _), _), Some(hardware)) => format!("{}: {}", api.name(), hardware.name),
+        _ => "cpu".to_owned(),
+    }
+}
+
+/// Runs `work`, in which drivers may fail by a panic, and makes an error of that: on a GPU. A panic on the CPU is a mistake
+/// of ours and stays one.
+///
+/// # Errors
+///
+/// What the driver says.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, DeviceError> {
+    if is_gpu(&current().1) { quietly(work) } else { Ok(work()) }
+}
+
+/// How many [`quietly`] there are at the moment.
+static QUIET: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs `work` and makes an error of a panic in it, about which nothing is printed. The devices' own threads panic, too.
+fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, DeviceError> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if QUIET.load(Ordering::Relaxed) == 0 {
+                usual(info);
+            }
+        }));
+    });
+    QUIET.fetch_add(1, Ordering::Relaxed);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+    QUIET.fetch_sub(1, Ordering::Relaxed);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        DeviceError::of_driver(text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default())
+    })
 }
 
 #[cfg(test)]
@@ -275,7 +333,9 @@ mod tests {
 
     #[test]
     fn what_drivers_say_of_memory_is_told_from_the_rest() {
-        let out = DeviceError::of_driver("A launch error\nCaused by:\n  Out of memory while allocating 8 GiB\nBacktrace:\n x");
+        let out = DeviceError::of_driver(
+            "A launch error\nCaused by:\n  Out of memory while allocating 8 GiB\nBacktrace:\n x",
+        );
         assert!(matches!(out, DeviceError::OutOfMemory(_)), "{out:?}");
         assert!(matches!(DeviceError::of_driver("lost"), DeviceError::Failed(reason) if reason == "lost"));
     }

@@ -158,6 +158,11 @@ impl Network {
         }
     }
 
+    /// Weights of the first convolution, `[out, in, kernel, kernel]`.
+    pub fn first_weights(&self) -> Tensor<4> {
+        self.conv1.weight.val()
+    }
+
     /// Moves the running statistics towards those of a training pass: `running += 0.1 (batch - running)`.
     pub fn update_running(&mut self, statistics: Vec<BatchStatistics>) {
         let mut batch = HashMap::with_capacity(2 * statistics.len());

@@ -48,7 +48,9 @@ fn norm(case: &Case, device: &Device, train: bool) -> Vec<(&'static str, Vec<f32
     let options = NormOptions { epsilon: 1e-5, relu: case.relu };
     let typed = |x: &Tensor<4>| x.clone().cast(case.dtype);
     let (y, mean, variance) = match train {
-        true => kernels::batch_norm_train(typed(&x), weight.clone(), bias.clone(), residual.as_ref().map(typed), options),
+        true => {
+            kernels::batch_norm_train(typed(&x), weight.clone(), bias.clone(), residual.as_ref().map(typed), options)
+        }
         false => {
             let (mean, variance) = (row(5, case.mean), row(6, 2.0));
             let residual = residual.as_ref().map(typed);

@@ -70,7 +70,8 @@ fn gated_mean(gate: Gate, losses: Tensor<1>, progress: f64, correct: &Tensor<1>)
 
 /// Losses per sample of a label edge.
 fn label(target: &Outputs, labels: Tensor<1, Int>) -> Tensor<1> {
-    let all: Vec<Tensor<2>> = [Some(target.logits.clone()), target.attention_logits.clone()].into_iter().flatten().collect();
+    let all: Vec<Tensor<2>> =
+        [Some(target.logits.clone()), target.attention_logits.clone()].into_iter().flatten().collect();
     loss::cross_entropy(Tensor::stack::<3>(all, 0), labels).sum_dim(0).squeeze_dim::<1>(0)
 }
 
@@ -119,7 +120,10 @@ fn losses_gradients_and_gates_are_pytorchs() {
             check("grad_map", map.grad(&gradients).map(weights::values));
             // Only the target learns.
             let none = |gradient: Option<Vec<f32>>| gradient.is_none_or(|values| values.iter().all(|&v| v == 0.0));
-            assert!(none(case.source.logits.grad(&gradients).map(weights::values)), "{key}: gradient at the source's logits");
+            assert!(
+                none(case.source.logits.grad(&gradients).map(weights::values)),
+                "{key}: gradient at the source's logits"
+            );
             let map = case.source.attention_map.as_ref().unwrap();
             assert!(none(map.grad(&gradients).map(weights::values)), "{key}: gradient at the source's map");
         }
@@ -238,7 +242,8 @@ fn the_ensemble_is_the_mean_of_logits() {
 
 /// The losses of a graph's edges by their ends, and the gradients at all outputs.
 fn graph_losses(graph: &Graph, outputs: &[Option<Outputs>], labels: &NodeLabels) -> (Vec<String>, Vec<Vec<f32>>) {
-    let losses = GraphLoss::new(graph, LossSettings { temperature: 1.5, crop_sizes: vec![3, 9] }).forward(outputs, labels, 0.3);
+    let losses =
+        GraphLoss::new(graph, LossSettings { temperature: 1.5, crop_sizes: vec![3, 9] }).forward(outputs, labels, 0.3);
     let values = losses.values.unwrap();
     let gradients = values.clone().sum().backward();
     let values = weights::values(values);

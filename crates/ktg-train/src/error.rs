@@ -17,7 +17,7 @@ pub enum Error {
     /// The device that computes.
     #[error(transparent)]
     Device(#[from] ktg_nn::device::DeviceError),
-    /// The device ran out of memory.
+    /// The device ran out of memory; a batch size that fits makes another run.
     #[error(
         "the device has not enough memory for {images} images at a time ({reason}); try {}", advice(*images, setting)
     )]
@@ -101,6 +101,6 @@ impl Error {
 fn advice(images: usize, setting: &str) -> String {
     match images {
         0 | 1 => "smaller images or networks".to_owned(),
-        _ => format!("`--set {setting}={}`", images / 2),
+        _ => format!("{setting} = {} in the settings of a new run", images / 2),
     }
 }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
 use ktg_nn::burn::tensor::{Device, Tensor};
-use ktg_nn::kernels::in_queue;
+use ktg_nn::device;
+use ktg_nn::kernels::{Queue, in_queue};
 use ktg_nn::{Network, Outputs, Wanted, weights};
 
 use crate::measures::{Accumulator, MemberOutputs};
@@ -14,7 +15,8 @@ use crate::{Error, Measures};
 /// Outputs of inference networks for images `[n, channels, height, width]`. All networks are started before the first
 /// answer is waited for; on a GPU each has its own queue.
 fn member_outputs(networks: &[Network], images: &Tensor<4>) -> Result<Vec<MemberOutputs>, Error> {
-    let answer = |(m, network): (usize, &Network)| in_queue(m, || network.forward(images.clone(), Wanted::MAP));
+    let answer =
+        |(m, network): (usize, &Network)| in_queue(Queue::Network(m), || network.forward(images.clone(), Wanted::MAP));
     let outputs: Vec<Outputs> = networks.iter().enumerate().map(answer).collect();
     let read = |outputs: Outputs| {
         let map = outputs.attention_map.map(|map| {
@@ -31,7 +33,8 @@ fn member_outputs(networks: &[Network], images: &Tensor<4>) -> Result<Vec<Member
 ///
 /// # Errors
 ///
-/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
+/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]), or the device fails
+/// ([`Error::Device`]).
 pub fn evaluate(
     networks: &[Network],
     dataset: &Dataset,
@@ -54,7 +57,8 @@ pub fn evaluate(
 /// Shows `look` the outputs of inference networks for all images of `dataset`, batch by batch, until it breaks.
 ///
 /// # Errors
-/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
+/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]), or the device fails
+/// ([`Error::Device`]).
 pub(crate) fn each_batch(
     networks: &[Network],
     dataset: &Dataset,
@@ -69,7 +73,7 @@ pub(crate) fn each_batch(
     for batch in loader {
         let mut batch = batch?;
         let images = image_tensor(&mut batch, device);
-        let members = member_outputs(networks, &images)?;
+        let members = device::guarded(|| member_outputs(networks, &images))??;
         for (m, member) in members.iter().enumerate() {
             if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
                 let image = dataset.name_of(batch.indices[position / dataset.classes()]);

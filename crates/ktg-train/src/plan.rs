@@ -51,8 +51,7 @@ mod tests {
     fn independent_nodes_compute_no_maps() {
         for node in plan(&presets::independent(3, "resnet-18")) {
             let wanted = Wanted { attention_logits: true, attention_map: false };
-            let expected =
-                NodePlan { trained: true, needed: true, wanted, logits_learn: true, map_learns: false };
+            let expected = NodePlan { trained: true, needed: true, wanted, logits_learn: true, map_learns: false };
             assert_eq!(node, expected);
         }
     }

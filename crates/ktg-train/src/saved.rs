@@ -7,12 +7,14 @@ use ktg_data::{Dataset, Image, Purpose, Transform};
 use ktg_graph::{Document, Graph};
 use ktg_nn::burn::module::Module;
 use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
+use ktg_nn::kernels::{Queue, in_queue};
 use ktg_nn::{Architecture, Network, NetworkConfig, Wanted, weights};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::evaluate::evaluate;
 use crate::files::read_text;
+use crate::session::advise;
 use crate::{Error, Measures, Settings};
 
 pub(crate) const SETTINGS: &str = "settings.toml";
@@ -133,10 +135,13 @@ impl SavedRun {
             let architecture: Architecture =
                 node.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
             let config = NetworkConfig { architecture, classes: data.classes.len(), channels: data.channels };
-            let mut network = config.init(&device, &mut ktg_data::rng(0, Purpose::Init, m as u64, 0));
             let path = checkpoint.join(weights_name(m));
-            network.load_state_dict(&weights::read(&path)?, &path.display().to_string())?;
-            networks.push(network.valid());
+            let load = || -> Result<_, Error> {
+                let mut network = config.init(&device, &mut ktg_data::rng(0, Purpose::Init, m as u64, 0));
+                network.load_state_dict(&weights::read(&path)?, &path.display().to_string())?;
+                Ok(network.valid())
+            };
+            networks.push(ktg_nn::device::guarded(|| in_queue(Queue::Network(m), load))??);
         }
         let transform = Transform::new(&settings.augment, settings.side, data.channels)?;
         Ok(Self {
@@ -169,7 +174,8 @@ impl SavedRun {
             progress(done, all);
             ControlFlow::Continue(())
         };
-        let measures = evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, always)?;
+        let measures = evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, always);
+        let measures = measures.map_err(|e| advise(e, batch, "train.evaluate_batch_size"))?;
         measures.ok_or_else(|| Error::run(&self.directory, "judging was interrupted"))
     }
 

@@ -43,16 +43,18 @@ impl Run {
     pub fn new(experiment: Experiment, directory: &Path) -> Result<Self, Error> {
         let device = device::chosen();
         let settings = &experiment.settings;
-        let trainer = Trainer::new(
-            &experiment.graph,
-            &experiment.configs,
-            &experiment.pretrained,
-            settings.seed,
-            (&settings.loss).into(),
-            settings.train.sgd(),
-            &device,
-        )?
-        .with_precision(settings.train.precision)?;
+        let trainer = device::guarded(|| {
+            Trainer::new(
+                &experiment.graph,
+                &experiment.configs,
+                &experiment.pretrained,
+                settings.seed,
+                (&settings.loss).into(),
+                settings.train.sgd(),
+                &device,
+            )?
+            .with_precision(settings.train.precision)
+        })??;
         let data = DataFile::of(&experiment.train, &experiment.evaluation);
         let decisive = [
             run_settings(settings).decisive().to_toml()?,
@@ -93,12 +95,19 @@ impl Run {
     }
 
     /// Trains from the newest checkpoint, or from the start, to the end.
-    pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    pub fn train(self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let images = self.experiment.settings.train.batch_size;
+        let trained = device::guarded(|| self.train_unguarded(stop, observer)).unwrap_or_else(|e| Err(e.into()));
+        trained.map_err(|e| advise(e, images, "train.batch_size"))
+    }
+
+    fn train_unguarded(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         for warning in &self.experiment.warnings {
             observer.warning(warning);
         }
         if self.trainer.precision() != Precision::F32 && !kernels::is_gpu(&self.device) {
-            observer.warning("half precision on the CPU is slow and saves nothing: it is there to check what a GPU does");
+            observer
+                .warning("half precision on the CPU is slow and saves nothing: it is there to check what a GPU does");
         }
         self.restore(observer)?;
         let metrics_path = self.directory.join("metrics.jsonl");
@@ -134,17 +143,18 @@ impl Run {
                 if let (Some(recorder), Some(kept)) = (&mut recorder, kept) {
                     recorder.batch(at.step, &kept)?;
                 }
-                self.trainer.submit(batch, at).map_err(|e| self.with_advice(e))?;
+                let submitted = self.trainer.submit(batch, at);
+                self.account(&mut metrics, &mut events, observer)?;
+                submitted?;
                 self.state.step += 1;
                 self.state.batch += 1;
-                let known = self.trainer.known_reports();
-                self.account(&known, &mut metrics, &mut events, observer)?;
                 let stopping = stop.load(Ordering::Relaxed);
                 let due = self.checkpoint_written.elapsed().as_secs_f64() > 60.0 * train.checkpoint_minutes;
                 let saving = (stopping || due) && self.state.batch < steps;
                 if saving || self.state.batch == steps {
-                    let rest = self.trainer.reports().map_err(|e| self.with_advice(e))?;
-                    self.account(&rest, &mut metrics, &mut events, observer)?;
+                    let waited = self.trainer.wait();
+                    self.account(&mut metrics, &mut events, observer)?;
+                    waited?;
                 }
                 if saving {
                     self.checkpoint(&mut metrics, observer)?;
@@ -181,22 +191,21 @@ impl Run {
         self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
     }
 
-    /// Takes the reports of steps into what the run remembers and shows.
+    /// Takes the reports that have become known into what the run remembers and shows.
     fn account(
         &mut self,
-        reports: &[StepReport],
         metrics: &mut MetricsFile,
         events: &mut EventFile,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let train = &self.experiment.settings.train;
-        for report in reports {
-            self.state.sums.add(report);
+        for report in self.trainer.known_reports() {
+            self.state.sums.add(&report);
             if train.log_every > 0 && report.step.is_multiple_of(train.log_every) {
-                metrics.step(report)?;
-                events.scalars(report.step, &step_scalars(report))?;
+                metrics.step(&report)?;
+                events.scalars(report.step, &step_scalars(&report))?;
             }
-            observer.step(report, train.batch_size);
+            observer.step(&report, train.batch_size);
         }
         Ok(())
     }
@@ -227,7 +236,8 @@ impl Run {
                 "the run was computed on {then} and goes on on {now}; the last bits will differ (see --device)"
             ));
         }
-        if state.kernels != self.state.kernels && !state.kernels.is_empty() {
+        // On a GPU they compute next to nothing.
+        if state.kernels != self.state.kernels && !state.kernels.is_empty() && !kernels::is_gpu(&self.device) {
             let (then, now) = (&state.kernels, &self.state.kernels);
             observer.warning(&format!(
                 "the run was computed by the `{then}` kernels and goes on with `{now}`, which round otherwise (see --kernels)"
@@ -242,12 +252,6 @@ impl Run {
             self.state.metrics_bytes = length;
         }
         Ok(())
-    }
-
-    /// Says what to do about a device that has run out of memory.
-    fn with_advice(&self, error: Error) -> Error {
-        let images = self.experiment.settings.train.batch_size;
-        advise(error, images, "train.batch_size")
     }
 
     fn loader(&self) -> Result<Loader, Error> {
@@ -371,7 +375,7 @@ impl Run {
 }
 
 /// Says what to do where a batch of so many images, set by `setting`, was too large for the device.
-fn advise(error: Error, images: usize, setting: &'static str) -> Error {
+pub(crate) fn advise(error: Error, images: usize, setting: &'static str) -> Error {
     match error {
         Error::Device(DeviceError::OutOfMemory(reason)) => Error::OutOfMemory { reason, images, setting },
         other => other,

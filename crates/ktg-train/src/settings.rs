@@ -7,8 +7,8 @@ use ktg_graph::toml_problem;
 use ktg_nn::loss::LossSettings;
 use serde::{Deserialize, Serialize};
 
-use crate::precision::Precision;
 use crate::files::read_text;
+use crate::precision::Precision;
 use crate::{Error, Schedule, SgdSettings};
 
 /// All settings of a run. In TOML; whatever is left out has its default, and unknown keys are errors.

@@ -1,15 +1,16 @@
 //! Stochastic gradient descent with PyTorch's semantics (`torch.optim.SGD`, dampening 0, no Nesterov).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use ktg_nn::burn::module::Param;
 use ktg_nn::burn::module::Module;
+use ktg_nn::burn::module::Param;
 use ktg_nn::burn::tensor::{Bool, Device, Gradients, Tensor, TensorData};
 use ktg_nn::{Array, NamedVisitor, Network, StateDict, ops};
 use serde::{Deserialize, Serialize};
 
-use crate::Precision;
 use crate::precision::LossScale;
+use crate::{Error, Precision};
 
 /// Settings of the optimiser.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +56,8 @@ impl Sgd {
             network.visit_named(&mut find);
             Unscale { factor: scale.factor().recip(), overflowed: find.any(&network) }
         });
-        let network = network.map_named(&mut Update { sgd: self, gradients, rate, settings, unscale: unscale.as_ref() });
+        let network =
+            network.map_named(&mut Update { sgd: self, gradients, rate, settings, unscale: unscale.as_ref() });
         if let (Some(scale), Some(unscale)) = (&mut scale, unscale) {
             scale.adapt(unscale.overflowed);
         }
@@ -73,19 +75,21 @@ impl Sgd {
         self.velocity.iter().map(array).chain(scale).collect()
     }
 
-    /// Puts back what [`state`](Self::state) gave.
-    pub fn restore(&mut self, state: &StateDict, device: &Device) {
+    /// Puts back what [`state`](Self::state) gave; `origin` names it in messages.
+    pub fn restore(&mut self, state: &StateDict, device: &Device, origin: &str) -> Result<(), Error> {
         self.velocity.clear();
         self.shapes.clear();
-        for (name, array) in state {
-            if name == SCALE {
-                self.scale = self.scale.take().and_then(|_| LossScale::from_array(array, device));
-                continue;
-            }
+        if let (Some(scale), false) = (&mut self.scale, state.is_empty()) {
+            let saved = state.get(SCALE).and_then(|array| LossScale::from_array(array, device));
+            let reason = "its optimiser has no loss scale, which f16 needs; train anew elsewhere";
+            *scale = saved.ok_or_else(|| Error::run(Path::new(origin), reason))?;
+        }
+        for (name, array) in state.iter().filter(|(name, _)| *name != SCALE) {
             let data = TensorData::new(array.data.clone(), [array.data.len()]);
             self.velocity.insert(name.clone(), Tensor::from_data(data, device));
             self.shapes.insert(name.clone(), array.shape.clone());
         }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use ktg_data::{Batch, Purpose};
 use ktg_graph::Graph;
 use ktg_nn::burn::module::Module;
 use ktg_nn::burn::tensor::{Device, Gradients, Tensor};
-use ktg_nn::kernels::{in_queue, is_gpu};
+use ktg_nn::kernels::{Queue, in_queue, is_gpu};
 use ktg_nn::loss::{GraphLoss, LossSettings, NodeLabels};
 use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, weights};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use crate::plan::plan;
 use crate::sgd::Sgd;
 use crate::{Error, Precision, SgdSettings, StepBatch};
 
-/// Steps that a GPU may be behind: their losses are read together, so that it never waits for us in between.
+/// Steps that a GPU may be behind: their losses are read together, and it has work to do meanwhile.
 const MOST_PENDING: usize = 16;
 
 /// Trains all networks of one graph together.
@@ -65,12 +65,16 @@ impl Trainer {
         let autodiff = device.clone().autodiff();
         let mut nodes = Vec::new();
         for (m, (config, plan)) in configs.iter().zip(plan(graph)).enumerate() {
-            let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
-            let mut network = config.init(&autodiff, &mut rng);
-            if let Some(Some(path)) = pretrained.get(m) {
-                network.load_state_dict(&weights::read(path)?, &path.display().to_string())?;
-            }
-            nodes.push(NodeState::new(network, Sgd::default(), plan));
+            // A network's tensors belong to its queue from the beginning, so that it waits for no other.
+            let node = in_queue(Queue::Network(m), || {
+                let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
+                let mut network = config.init(&autodiff, &mut rng);
+                if let Some(Some(path)) = pretrained.get(m) {
+                    network.load_state_dict(&weights::read(path)?, &path.display().to_string())?;
+                }
+                Ok::<_, Error>(NodeState::new(network, Sgd::default(), plan))
+            });
+            nodes.push(node?);
         }
         let loss = GraphLoss::new(graph, loss);
         let (precision, pending, reports) = (Precision::F32, Vec::new(), Vec::new());
@@ -91,8 +95,8 @@ impl Trainer {
             )));
         }
         self.precision = precision;
-        for node in &mut self.nodes {
-            node.optimiser.set_precision(precision, &device);
+        for (m, node) in self.nodes.iter_mut().enumerate() {
+            in_queue(Queue::Network(m), || node.optimiser.set_precision(precision, &device));
         }
         Ok(self)
     }
@@ -119,14 +123,16 @@ impl Trainer {
 
     /// Puts back what [`state`](Self::state) gave; `origin` names it in messages.
     pub fn restore(&mut self, m: usize, weights: &StateDict, momentum: &StateDict, origin: &str) -> Result<(), Error> {
-        let node = &mut self.nodes[m];
-        node.network.load_state_dict(weights, origin)?;
-        node.optimiser.restore(momentum, &self.device.clone().inner());
-        node.frozen = node.frozen.is_some().then(|| node.network.valid());
-        Ok(())
+        let (node, device) = (&mut self.nodes[m], self.device.clone().inner());
+        in_queue(Queue::Network(m), || {
+            node.network.load_state_dict(weights, origin)?;
+            node.optimiser.restore(momentum, &device, origin)?;
+            node.frozen = node.frozen.is_some().then(|| node.network.valid());
+            Ok(())
+        })
     }
 
-    /// Does one step and waits for it: [`submit`](Self::submit) and [`reports`](Self::reports).
+    /// Does one step and waits for it: [`submit`](Self::submit) and [`wait`](Self::wait).
     ///
     /// # Errors
     ///
@@ -134,18 +140,19 @@ impl Trainer {
     pub fn step(&mut self, batch: Batch, at: Moment) -> Result<StepReport, Error> {
         let batch = StepBatch::new(batch, &self.device, self.precision);
         self.submit(batch, at)?;
-        let report = self.reports()?.pop();
+        self.wait()?;
+        let report = self.known_reports().pop();
         report.ok_or_else(|| Error::Setting("a step gave no report".to_owned()))
     }
 
     /// Starts one step: all needed networks see the batch, all edges that are not cut are computed, then every node's
-    /// backward pass, then one optimiser step per trained node. A GPU is only told to do so; its losses come later, with
-    /// [`reports`](Self::reports). Every network has a queue of its own there.
+    /// backward pass, then one optimiser step per trained node. A GPU is only told to do so; its losses become known
+    /// later. Every network has a queue of its own there.
     ///
     /// # Errors
     ///
     /// [`Error::Diverged`] if a loss of this step (on a GPU: of an earlier one) is not finite. On the CPU the weights are
-    /// then those before the step.
+    /// then those before the step. [`Error::Device`] if the device failed.
     pub fn submit(&mut self, batch: StepBatch, at: Moment) -> Result<(), Error> {
         let StepBatch { images, labels, mixed, len } = batch;
         let forwards = self.forward(&images);
@@ -155,7 +162,7 @@ impl Trainer {
         let losses = self.loss.forward(&outputs, &NodeLabels { own: labels, mixed }, progress);
         let present = outputs.iter().map(Option::is_some).collect();
         self.pending.push(Pending::new(&losses, present, len, at));
-        if !is_gpu(&self.device) || self.pending.len() >= MOST_PENDING {
+        if !is_gpu(&self.device) {
             Pending::read(std::mem::take(&mut self.pending), &mut self.reports)?;
         }
         // Edges into frozen nodes have losses, but nothing to learn from them.
@@ -164,29 +171,41 @@ impl Trainer {
             let at_outputs = values.sum().backward();
             self.learn(forwards, &at_outputs, at.learning_rate);
         }
+        if self.pending.len() > MOST_PENDING {
+            // All but the newest, so that the device has that one's backward pass to do while we go on.
+            let newest = self.pending.split_off(self.pending.len() - 1);
+            Pending::read(std::mem::replace(&mut self.pending, newest), &mut self.reports)?;
+        }
         Ok(())
     }
 
-    /// The reports of the steps submitted since the last call, oldest first, as far as they are known without waiting.
+    /// The reports of the steps submitted since the last call, oldest first, as far as they are known. After an error,
+    /// those of the steps before it.
     pub fn known_reports(&mut self) -> Vec<StepReport> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Waits for all steps; their reports since the last call, oldest first.
+    /// Waits for all steps, so that their reports are known and their weights are there.
     ///
     /// # Errors
     ///
     /// [`Error::Diverged`] if a loss is not finite, [`Error::Device`] if the device failed.
-    pub fn reports(&mut self) -> Result<Vec<StepReport>, Error> {
+    pub fn wait(&mut self) -> Result<(), Error> {
         Pending::read(std::mem::take(&mut self.pending), &mut self.reports)?;
-        Ok(self.known_reports())
+        if is_gpu(&self.device) {
+            // What failed in a backward pass shows in the weights of the first layer, which it reaches last.
+            for node in &self.nodes {
+                weights::try_values(node.network.first_weights())?;
+            }
+        }
+        Ok(())
     }
 
     fn forward(&self, images: &Tensor<4>) -> Vec<Option<Forward>> {
         match is_gpu(&self.device) {
             true => {
                 let nodes = self.nodes.par_iter().enumerate();
-                nodes.map(|(m, node)| in_queue(m, || node.forward(images))).collect()
+                nodes.map(|(m, node)| in_queue(Queue::Network(m), || node.forward(images))).collect()
             }
             false => self.nodes.iter().map(|node| node.forward(images)).collect(),
         }
@@ -212,7 +231,8 @@ impl Trainer {
         self.nodes = match is_gpu(&self.device) {
             true => {
                 let pairs: Vec<_> = nodes.into_iter().zip(forwards).collect();
-                pairs.into_par_iter().enumerate().map(|(m, pair)| in_queue(m, || learn(pair))).collect()
+                let pairs = pairs.into_par_iter().enumerate();
+                pairs.map(|(m, pair)| in_queue(Queue::Network(m), || learn(pair))).collect()
             }
             false => nodes.into_iter().zip(forwards).map(learn).collect(),
         };

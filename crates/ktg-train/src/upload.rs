@@ -1,13 +1,14 @@
 //! Batches on their way to the device.
 
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use ktg_data::{Batch, Loader};
 use ktg_nn::burn::tensor::{Device, Int, Tensor, TensorData};
-use ktg_nn::kernels;
+use ktg_nn::device::DeviceError;
+use ktg_nn::kernels::{self, Queue};
 
-use crate::Precision;
+use crate::{Error, Precision};
 
 /// A batch on the device.
 #[derive(Clone)]
@@ -53,8 +54,6 @@ impl StepBatch {
 
 /// Batches ahead of the step that a GPU works on.
 const AHEAD: usize = 2;
-/// The queue of the transfers; those of the nodes count up from 0.
-const QUEUE: usize = 1 << 16;
 
 /// A batch on the device and, where it was asked for, as it was before.
 pub(crate) type Uploaded = (StepBatch, Option<Batch>);
@@ -67,7 +66,7 @@ pub(crate) struct Uploads {
 
 enum Way {
     None(Box<Upload>),
-    Thread(Receiver<Result<Uploaded, ktg_data::Error>>),
+    Thread { batches: Option<Receiver<Result<Uploaded, Error>>>, thread: Option<JoinHandle<()>> },
 }
 
 struct Upload {
@@ -79,11 +78,11 @@ struct Upload {
 }
 
 impl Iterator for Upload {
-    type Item = Result<Uploaded, ktg_data::Error>;
+    type Item = Result<Uploaded, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.loader.next()?;
-        Some(batch.map(|batch| {
+        Some(batch.map_err(Error::from).map(|batch| {
             let kept = (self.keep > 0).then(|| batch.clone());
             self.keep = self.keep.saturating_sub(1);
             (StepBatch::new(batch, &self.device, self.precision), kept)
@@ -99,26 +98,46 @@ impl Uploads {
             return Self { source: Way::None(Box::new(upload)) };
         }
         let (sender, receiver) = sync_channel(AHEAD);
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let mut upload = upload;
             // The thread ends with the batches, or when nobody takes them any more because the run was stopped.
-            while let Some(batch) = kernels::in_queue(QUEUE, || upload.next()) {
+            while let Some(batch) = kernels::in_queue(Queue::Uploads, || upload.next()) {
                 if sender.send(batch).is_err() {
                     return;
                 }
             }
         });
-        Self { source: Way::Thread(receiver) }
+        Self { source: Way::Thread { batches: Some(receiver), thread: Some(thread) } }
     }
 }
 
 impl Iterator for Uploads {
-    type Item = Result<Uploaded, ktg_data::Error>;
+    type Item = Result<Uploaded, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.source {
             Way::None(upload) => upload.next(),
-            Way::Thread(receiver) => receiver.recv().ok(),
+            Way::Thread { batches, thread } => {
+                let batch = batches.as_ref().and_then(|batches| batches.recv().ok());
+                // A thread that broke down did not come to the end of the batches.
+                if batch.is_none() && thread.take().is_some_and(|thread| thread.join().is_err()) {
+                    let reason = "it took no more batches".to_owned();
+                    return Some(Err(DeviceError::Failed(reason).into()));
+                }
+                batch
+            }
+        }
+    }
+}
+
+impl Drop for Uploads {
+    /// Waits for the thread, which must not talk to the device when the program ends.
+    fn drop(&mut self) {
+        if let Way::Thread { batches, thread } = &mut self.source {
+            drop(batches.take());
+            if let Some(thread) = thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -47,7 +47,8 @@ fn train(trainer: &mut Trainer, device: &Device) -> Vec<StepReport> {
         let batch = StepBatch::new(batch(step), &device.clone().autodiff(), trainer.precision());
         trainer.submit(batch, moment(step)).unwrap();
     }
-    trainer.reports().unwrap()
+    trainer.wait().unwrap();
+    trainer.known_reports()
 }
 
 /// Distance relative to the second's length.
@@ -91,7 +92,8 @@ fn training_on_a_gpu_is_training_on_the_cpu() {
         return;
     }
     for graph in graphs() {
-        let (mut here, mut there) = (trainer(&graph, &Device::flex(), Precision::F32), trainer(&graph, &gpu, Precision::F32));
+        let (mut here, mut there) =
+            (trainer(&graph, &Device::flex(), Precision::F32), trainer(&graph, &gpu, Precision::F32));
         let differences = largest_difference(&train(&mut there, &gpu), &train(&mut here, &Device::flex()));
         println!("{:?}: losses differ by {}", graph.name, list(&differences));
         // The first step differs by rounding; every step multiplies what the one before left.
@@ -123,7 +125,13 @@ fn half_precision_follows_single() {
             println!("{:?} in {}: losses differ by {}", graph.name, precision.name(), list(&differences));
             for (step, difference) in differences.iter().enumerate() {
                 let limit = if step == 0 { limits.0 } else { limits.1 };
-                assert!(*difference <= limit, "{:?} in {}, step {}: {difference}", graph.name, precision.name(), step + 1);
+                assert!(
+                    *difference <= limit,
+                    "{:?} in {}, step {}: {difference}",
+                    graph.name,
+                    precision.name(),
+                    step + 1
+                );
             }
             for m in 0..graph.len() {
                 let (weights, momentum) = half.state(m);

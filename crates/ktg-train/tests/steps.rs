@@ -217,7 +217,8 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
         };
         let settings = SgdSettings { momentum: 0.9, weight_decay: 0.0 };
         let mut trainer =
-            Trainer::new(&graph, &configs, &[None], 1, LossSettings::default(), settings, &ktg_nn::device::chosen()).unwrap();
+            Trainer::new(&graph, &configs, &[None], 1, LossSettings::default(), settings, &ktg_nn::device::chosen())
+                .unwrap();
         let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
         trainer.step(batch, at).unwrap().nodes[0].loss.unwrap()
     };

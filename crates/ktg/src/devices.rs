@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use ktg_nn::device::{Api, list};
+use ktg_nn::device::{Api, Is, Listed, list};
+use ktg_nn::kernels::Hardware;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -16,22 +17,24 @@ struct Row {
     memory: Option<u64>,
     /// A processor that plays a GPU.
     software: bool,
+    /// It can be chosen.
+    works: bool,
 }
 
-pub fn run(json: bool) -> Result<ExitCode, CliError> {
-    let row = |listed: ktg_nn::device::Listed| match listed.hardware {
-        Some(hardware) => Row {
-            device: listed.choice.to_string(),
-            hardware: hardware.name,
-            memory: hardware.memory,
-            software: hardware.is_software,
-        },
-        None => {
+fn row(listed: Listed) -> Row {
+    let (hardware, memory, software, works) = match listed.is {
+        Is::Gpu(Hardware { name, memory, is_software }) => (name, memory, is_software, true),
+        Is::Broken(error) => (error.to_string(), None, false, false),
+        Is::Cpu => {
             let (kernels, threads) = (ktg_nn::kernels::chosen(), rayon::current_num_threads());
-            let hardware = format!("this processor: {threads} threads, {kernels} kernels");
-            Row { device: listed.choice.to_string(), hardware, memory: None, software: false }
+            (format!("this processor: {threads} threads, {kernels} kernels"), None, false, true)
         }
     };
+    Row { device: listed.choice.to_string(), hardware, memory, software, works }
+}
+
+/// Prints what [`list`] finds.
+pub fn run(json: bool) -> Result<ExitCode, CliError> {
     let rows: Vec<Row> = list().into_iter().map(row).collect();
     if json {
         print_json(&rows)?;

@@ -78,8 +78,5 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
 /// Whether a command may compute networks: the others must not wait for a GPU to wake up, nor ask for one.
 fn computes(command: &Command) -> bool {
     use Command::{Analyse, Compare, Demo, Eval, Predict, Report, Search, Train};
-    matches!(
-        command,
-        Analyse(_) | Compare(_) | Demo(_) | Eval(_) | Predict(_) | Report(_) | Search(_) | Train(_)
-    )
+    matches!(command, Analyse(_) | Compare(_) | Demo(_) | Eval(_) | Predict(_) | Report(_) | Search(_) | Train(_))
 }

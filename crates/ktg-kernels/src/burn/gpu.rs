@@ -14,6 +14,16 @@ pub struct Hardware {
     pub is_software: bool,
 }
 
+/// Where a GPU is told what to do: launches in different queues may overlap, those in one run in order. (CUDA and ROCm
+/// have real queues; Vulkan and Metal put all launches in one, one queue's after another's.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Of a network, by its position in the graph.
+    Network(usize),
+    /// For batches on their way to the device.
+    Uploads,
+}
+
 /// Whether the device is a GPU, with or without autodiff.
 pub fn is_gpu(device: &Device) -> bool {
     is_gpu_dispatch(device.clone().inner().as_dispatch())
@@ -36,9 +46,9 @@ mod none {
         None
     }
 
-    /// Runs `work`, whose launches go to queue `index` of the GPU: launches in different queues may overlap, those in one
-    /// run in order. Tensors may come from any queue; the device waits where it must.
-    pub fn in_queue<T>(_index: usize, work: impl FnOnce() -> T) -> T {
+    /// Runs `work`, whose launches go to a queue of the GPU. Tensors may come from any queue; the device waits where it
+    /// must.
+    pub fn in_queue<T>(_queue: Queue, work: impl FnOnce() -> T) -> T {
         work()
     }
 }
@@ -64,12 +74,37 @@ mod cube {
         Some(Hardware { name: identity.name.clone(), memory, is_software: identity.physical.is_none() })
     }
 
-    /// Runs `work`, whose launches go to queue `index` of the GPU: launches in different queues may overlap, those in one
-    /// run in order. Tensors may come from any queue; the device waits where it must.
-    pub fn in_queue<T>(index: usize, work: impl FnOnce() -> T) -> T {
-        // The ids that threads get by themselves count up from 0.
-        const FIRST: u64 = 1 << 32;
-        StreamId { value: FIRST + index as u64 }.executes(work)
+    /// Runs `work`, whose launches go to a queue of the GPU. Tensors may come from any queue; the device waits where it
+    /// must.
+    pub fn in_queue<T>(queue: Queue, work: impl FnOnce() -> T) -> T {
+        stream(queue).executes(work)
+    }
+
+    /// CubeCL has 128 streams, takes ids modulo that, and gives threads their own by counting up from 0: those from the
+    /// middle on are ours.
+    fn stream(queue: Queue) -> StreamId {
+        const FIRST: u64 = (1 << 32) + 64;
+        const NETWORKS: u64 = 60;
+        match queue {
+            Queue::Network(m) => StreamId { value: FIRST + m as u64 % NETWORKS },
+            Queue::Uploads => StreamId { value: FIRST + NETWORKS },
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn queues_are_streams_of_their_own() {
+            let streams = u64::from(cubecl::config::streaming::StreamingConfig::default().max_streams);
+            let queues = (0..60).map(Queue::Network).chain([Queue::Uploads]);
+            let mut indices: Vec<u64> = queues.map(|queue| stream(queue).value % streams).collect();
+            indices.sort_unstable();
+            indices.dedup();
+            assert_eq!(indices.len(), 61);
+            assert!(indices[0] >= 64, "the first are those of threads");
+        }
     }
 }
 

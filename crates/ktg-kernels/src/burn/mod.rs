@@ -13,8 +13,7 @@ mod gpu;
 
 pub use crate::keep_freed_memory;
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen};
-pub use gpu::{Hardware, hardware, in_queue, is_gpu};
-use gpu::is_on_gpu;
+pub use gpu::{Hardware, Queue, hardware, in_queue, is_gpu};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, backend_extension};
@@ -112,12 +111,12 @@ pub fn convolves(x: &Tensor<4>) -> bool {
 
 /// Whether the batch norms work on this tensor: `f32` on the CPU, any float on a GPU, and not switched off ([`Choice`]).
 pub fn normalises(x: &Tensor<4>) -> bool {
-    chosen() != Choice::Reference && (is_cpu(x) || is_on_gpu(x))
+    chosen() != Choice::Reference && (is_cpu(x) || gpu::is_on_gpu(x))
 }
 
 /// Whether [`sgd`] works on this tensor: `f32` on CPU or GPU, and not switched off ([`Choice`]).
 pub fn optimises<const D: usize>(parameter: &Tensor<D>) -> bool {
-    chosen() != Choice::Reference && (is_cpu(parameter) || is_on_gpu(parameter) && parameter.dtype() == DType::F32)
+    chosen() != Choice::Reference && (is_cpu(parameter) || gpu::is_on_gpu(parameter) && parameter.dtype() == DType::F32)
 }
 
 /// Convolution of images `[batch, input, height, width]` with weights `[output, input, kernel, kernel]`.
@@ -174,8 +173,8 @@ pub fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::kernel_global_average_pool(x.into_dispatch()))
 }
 
-/// One optimiser step; returns the new parameter and velocity. Their memory is used again where nobody else holds it.
-/// All three are off the tape and of one shape; the velocity is ignored at the first step and where momentum is 0.
+/// One optimiser step; returns the new parameter and velocity. On the CPU their memory is used again where nobody else
+/// holds it. All three are off the tape, `f32` and of one shape; the velocity is ignored at the first step and where momentum is 0.
 pub fn sgd<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,

@@ -202,7 +202,8 @@ impl GraphLoss {
             add(Kind::Probability, members, &mut edges);
 
             let size = |m: usize| outputs[m].as_ref().and_then(|o| o.attention_map.as_ref()).map(|map| map.dims());
-            let mut sizes: Vec<[usize; 3]> = of(Design::attention).filter_map(|(_, e)| size(e.target)).collect();
+            let of_target = |e: &Edge| size(e.target).expect("an attention edge joins nodes with maps");
+            let mut sizes: Vec<[usize; 3]> = of(Design::attention).map(|(_, e)| of_target(e)).collect();
             sizes.sort_unstable();
             sizes.dedup();
             for wanted in sizes {
@@ -228,13 +229,7 @@ impl GraphLoss {
 
 impl Layout {
     /// Cross-entropies of the perception branches, then of the attention branches, gated; `[labelled + with branch]`.
-    fn label_losses(
-        &self,
-        present: &[&Outputs],
-        logits: &Tensor<3>,
-        labels: &NodeLabels,
-        progress: f64,
-    ) -> Tensor<1> {
+    fn label_losses(&self, present: &[&Outputs], logits: &Tensor<3>, labels: &NodeLabels, progress: f64) -> Tensor<1> {
         let perception = match self.labelled.len() == self.nodes.len() {
             true => logits.clone(),
             false => logits.clone().select(0, self.rows.clone()),

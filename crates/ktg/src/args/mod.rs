@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Which code computes the networks on the CPU: auto (the fastest this processor can run), avx512, avx2, portable,
-    /// or reference (the slow operations of the Burn framework, to compare with)
+    /// or reference (the slow operations of the Burn framework, to compare with, on GPUs too)
     #[arg(long, global = true, value_name = "NAME", env = ktg_nn::kernels::VARIABLE, default_value = "auto", hide_env_values = true)]
     pub kernels: ktg_nn::kernels::Choice,
     /// Where the networks are computed: cpu, a GPU as `ktg devices` lists them (as in cuda:1), or auto (the first GPU, else

@@ -32,12 +32,33 @@ struct Rows {
 
 impl Rows {
     /// Moves nothing if the images lie in memory that way already.
+    ///
+    /// # Panics
+    ///
+    /// If there are no images, or more numbers than the kernels count to, 2^32.
     fn of(images: CubeTensor) -> Self {
         let tensor = into_contiguous(permute_nchw_to_nhwc(images));
         let shape = tensor.meta.shape();
         let channels = shape[3];
         let rows = shape[0] * shape[1] * shape[2];
+        assert!(rows > 0 && channels > 0, "batch norm wants at least one pixel");
+        assert!(u32::try_from(rows * channels).is_ok(), "batch norm takes at most 2^32 numbers at once");
         Self { tensor, rows, channels }
+    }
+
+    /// The memory of other images, which must be like these.
+    fn matching(&self, images: CubeTensor) -> CubeTensor {
+        let other = Self::of(images).tensor;
+        assert_eq!(other.meta.shape(), self.tensor.meta.shape(), "what meets in a batch norm has one shape");
+        assert_eq!(other.dtype, self.tensor.dtype, "what meets in a batch norm has one type");
+        other
+    }
+
+    /// The memory of one number a channel.
+    fn per_channel(&self, values: CubeTensor) -> CubeTensor {
+        assert_eq!(&values.meta.shape()[..], &[self.channels], "there is one value a channel");
+        assert_eq!(values.dtype, DType::F32, "what a channel has is f32");
+        into_contiguous(values)
     }
 
     /// New images like these, of whatever values.

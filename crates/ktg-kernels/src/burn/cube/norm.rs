@@ -1,7 +1,6 @@
 //! Batch norm on GPUs: launches the [kernels](super::norm_kernels).
 
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -10,8 +9,8 @@ use super::{Rows, cubes, element, floats_near, images};
 use crate::burn::autodiff::{NormBackward, NormGradients};
 use crate::burn::{NormOps, NormOptions};
 
-/// Rows that one line of a cube adds up before the sum is handed on: long enough to make the parts few, short enough to
-/// have many cubes.
+/// Rows that one line of a cube adds up before the sum is handed on, unless that makes too many parts: long enough to make
+/// these few, short enough to have many cubes.
 const ROWS_PER_LINE: usize = 32;
 /// Parts that one unit adds up at most.
 const MOST_PARTS: usize = 256;
@@ -39,8 +38,8 @@ fn statistics(x: &Rows) -> (CubeTensor, CubeTensor) {
     let partial = floats_near(&x.tensor, &[2, parts, x.channels]);
     let (mean, variance) = (floats_near(&x.tensor, &[x.channels]), floats_near(&x.tensor, &[x.channels]));
     let (count, dim) = sum_cubes(x);
-    // SAFETY: every unit checks its channel and row against the sizes given, which are those of `x`; `partial` has room
-    // for two sums of every part and channel.
+    // SAFETY: every unit checks its channel and row against the sizes given, which are those of `x`, at least one each;
+    // `partial` has room for two sums of every part and channel.
     unsafe {
         device::statistics_sums::launch_unchecked(
             &x.tensor.client,
@@ -76,12 +75,12 @@ fn statistics(x: &Rows) -> (CubeTensor, CubeTensor) {
 fn normalise(x: &Rows, channels: Channels, residual: Option<CubeTensor>, options: NormOptions) -> CubeTensor {
     let y = x.like();
     let vector = x.vector();
-    let residual = residual.map(|r| Rows::of(r).tensor);
+    let residual = residual.map(|r| x.matching(r));
     let has_residual = residual.is_some();
-    assert!(residual.iter().all(|r| r.dtype == x.tensor.dtype), "a residual has the type of the input");
     let (count, dim) = cubes(&x.tensor, x.rows * x.channels / vector);
-    // SAFETY: the kernel stops beyond `y`, which has the size of `x` and of the residual; a channel's index is taken
-    // modulo their number, which is the length of the other four.
+    // SAFETY: the kernel stops beyond `y`, which has the size of `x` and, as `matching` asserts, of the residual; a channel's
+    // index is taken modulo their number, which is the length of the other four, as `per_channel` asserted. `Rows::of`
+    // asserts that a `u32` counts them all.
     unsafe {
         device::normalise::launch_unchecked(
             &x.tensor.client,
@@ -115,8 +114,8 @@ fn train(
     let x = Rows::of(x);
     let (mean, variance) = statistics(&x);
     let channels = Channels {
-        weight: into_contiguous(weight),
-        bias: into_contiguous(bias),
+        weight: x.per_channel(weight),
+        bias: x.per_channel(bias),
         mean: mean.clone(),
         variance: variance.clone(),
     };
@@ -151,8 +150,9 @@ impl NormOps for CubeBackend {
         variance: CubeTensor,
         options: NormOptions,
     ) -> CubeTensor {
-        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(into_contiguous);
-        normalise(&Rows::of(x), Channels { weight, bias, mean, variance }, None, options)
+        let x = Rows::of(x);
+        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|values| x.per_channel(values));
+        normalise(&x, Channels { weight, bias, mean, variance }, None, options)
     }
 
     fn kernel_batch_norm_inference_add(
@@ -164,8 +164,9 @@ impl NormOps for CubeBackend {
         residual: CubeTensor,
         options: NormOptions,
     ) -> CubeTensor {
-        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(into_contiguous);
-        normalise(&Rows::of(x), Channels { weight, bias, mean, variance }, Some(residual), options)
+        let x = Rows::of(x);
+        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|values| x.per_channel(values));
+        normalise(&x, Channels { weight, bias, mean, variance }, Some(residual), options)
     }
 }
 
@@ -174,16 +175,17 @@ impl NormGradients for CubeBackend {
         gradient: CubeTensor,
         state: NormBackward<CubeBackend>,
     ) -> (CubeTensor, CubeTensor, CubeTensor, Option<CubeTensor>) {
-        let (x, gradient) = (Rows::of(state.x), Rows::of(gradient).tensor);
-        assert_eq!(gradient.dtype, x.tensor.dtype, "a gradient has the type of its tensor");
-        let [weight, mean, variance] = [state.weight, state.mean, state.variance].map(into_contiguous);
+        let x = Rows::of(state.x);
+        let gradient = x.matching(gradient);
+        let [weight, mean, variance] = [state.weight, state.mean, state.variance].map(|values| x.per_channel(values));
         let relu = state.relu_output.is_some();
-        let y = state.relu_output.map_or_else(|| x.tensor.clone(), |y| Rows::of(y).tensor);
+        let y = state.relu_output.map_or_else(|| x.tensor.clone(), |y| x.matching(y));
 
         let parts = parts(x.rows);
         let partial = floats_near(&x.tensor, &[2, parts, x.channels]);
         let (count, dim) = sum_cubes(&x);
-        // SAFETY: every unit checks its channel and row against the sizes given, which are those of all three images.
+        // SAFETY: every unit checks its channel and row against the sizes given, which are those of all three images, as
+        // `matching` asserts.
         unsafe {
             device::gradient_sums::launch_unchecked(
                 &x.tensor.client,

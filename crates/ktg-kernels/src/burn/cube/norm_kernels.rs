@@ -91,7 +91,9 @@ pub fn statistics<F: Float>(
         let count = f32::cast_from(rows as u32);
         let offset = first / count;
         mean[channel] = f32::cast_from(x[channel]) + offset;
-        variance[channel] = max(second / count - offset * offset, 0.0f32);
+        let spread = second / count - offset * offset;
+        // Not the maximum with 0, which would make a 0 of NaN.
+        variance[channel] = select(spread < 0.0f32, 0.0f32, spread);
     }
 }
 
@@ -117,7 +119,8 @@ pub fn normalise<F: Float, N: Size>(
     let channel = ABSOLUTE_POS % channels;
     let deviation = Vector::sqrt(variance.read(channel) + Vector::new(epsilon));
     let scale = weight.read(channel) / deviation;
-    let mut value = (Vector::<f32, N>::cast_from(x.read(ABSOLUTE_POS)) - mean.read(channel)) * scale + bias.read(channel);
+    let mut value =
+        (Vector::<f32, N>::cast_from(x.read(ABSOLUTE_POS)) - mean.read(channel)) * scale + bias.read(channel);
     if has_residual {
         value += Vector::<f32, N>::cast_from(residual.read(ABSOLUTE_POS));
     }

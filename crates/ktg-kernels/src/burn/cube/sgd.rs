@@ -1,5 +1,6 @@
 //! The optimiser on GPUs, and the running statistics of batch norm: one launch a tensor.
 
+use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
@@ -49,6 +50,16 @@ fn blend_kernel(
     blended.write(ABSOLUTE_POS, old.read(ABSOLUTE_POS) * kept + new.read(ABSOLUTE_POS) * added);
 }
 
+/// Asserts what the kernels do not look at.
+fn check(first: &CubeTensor, others: &[&CubeTensor]) {
+    assert_eq!(first.dtype, DType::F32, "the optimiser works on f32");
+    assert!(u32::try_from(first.meta.num_elements()).is_ok(), "the kernels count to 2^32");
+    for other in others {
+        assert_eq!(other.meta.shape(), first.meta.shape(), "what the optimiser takes together has one shape");
+        assert_eq!(other.dtype, DType::F32, "the optimiser works on f32");
+    }
+}
+
 impl KernelOptimiser for CubeBackend {
     fn kernel_sgd(
         parameter: CubeTensor,
@@ -57,12 +68,12 @@ impl KernelOptimiser for CubeBackend {
         step: SgdStep,
     ) -> (CubeTensor, CubeTensor) {
         let shape = parameter.meta.shape().to_vec();
-        assert_eq!(&shape[..], &gradient.meta.shape()[..], "a gradient has the shape of its parameter");
+        check(&parameter, &[&gradient, &velocity]);
         let (parameter, velocity) = (into_contiguous(parameter), into_contiguous(velocity));
         let (new_parameter, new_velocity) = (floats_near(&parameter, &shape), floats_near(&parameter, &shape));
         let (count, dim) = cubes(&parameter, shape.iter().product());
         let client = parameter.client.clone();
-        // SAFETY: the kernel stops beyond `new_parameter`, and all five have its shape. The gradient is read in the order
+        // SAFETY: the kernel stops beyond `new_parameter`, and all five have its shape and are f32, as `check` asserts. The gradient is read in the order
         // of its dimensions, wherever they lie.
         unsafe {
             sgd_kernel::launch_unchecked(
@@ -85,12 +96,12 @@ impl KernelOptimiser for CubeBackend {
 
     fn kernel_blend(old: CubeTensor, kept: f32, new: CubeTensor, added: f32) -> CubeTensor {
         let shape = old.meta.shape().to_vec();
-        assert_eq!(&shape[..], &new.meta.shape()[..], "what is blended has one shape");
+        check(&old, &[&new]);
         let (old, new) = (into_contiguous(old), into_contiguous(new));
         let blended = floats_near(&old, &shape);
         let (count, dim) = cubes(&old, shape.iter().product());
         let client = old.client.clone();
-        // SAFETY: the kernel stops beyond `blended`, and all three have its shape.
+        // SAFETY: the kernel stops beyond `blended`, and all three have its shape and are f32, as `check` asserts.
         unsafe {
             blend_kernel::launch_unchecked(
                 &client,
