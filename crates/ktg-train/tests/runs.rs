@@ -294,7 +294,9 @@ fn divergence_names_node_edge_and_step() {
     let temporary = tempfile::tempdir().unwrap();
     let mut settings = settings();
     settings.train.learning_rate = 1e30;
-    let error = start(settings, &temporary.path().join("run"), &mut Silent, &AtomicBool::new(false)).unwrap_err();
+    settings.train.log_every = 1;
+    let directory = temporary.path().join("run");
+    let error = start(settings, &directory, &mut Silent, &AtomicBool::new(false)).unwrap_err();
     let Error::Diverged { node, step, .. } = &error else { panic!("{error}") };
     assert!((1..=2).contains(node) && (2..=4).contains(step), "{error}");
     let message = error.to_string();
@@ -302,6 +304,9 @@ fn divergence_names_node_edge_and_step() {
         message.contains("lower the learning rate, which is 1e30 here") || message.contains("1000000"),
         "{message}"
     );
+    // The steps before it are in the metrics, though a GPU's are read together with it.
+    let metrics = fs::read_to_string(directory.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count() as u64, step - 1, "{metrics}");
 }
 
 #[test]
