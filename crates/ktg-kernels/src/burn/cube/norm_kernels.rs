@@ -223,7 +223,7 @@ pub fn input_gradient<F: Float, N: Size>(
     if from_batch {
         let count = Vector::<f32, N>::new(f32::cast_from(rows as u32));
         let normalised = (Vector::<f32, N>::cast_from(x.read(ABSOLUTE_POS)) - mean.read(channel)) / deviation;
-        value = value - (bias_gradient.read(channel) + normalised * weight_gradient.read(channel)) / count;
+        value -= (bias_gradient.read(channel) + normalised * weight_gradient.read(channel)) / count;
     }
     x_gradient.write(ABSOLUTE_POS, Vector::cast_from(value * weight.read(channel) / deviation));
 }
