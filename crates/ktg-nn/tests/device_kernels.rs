@@ -21,7 +21,7 @@ fn gpu() -> Option<Device> {
 
 fn numbers(count: usize, seed: u64, mean: f32) -> Vec<f32> {
     let mut state = seed;
-    (0..count).map(|_| mean + (support::splitmix64(&mut state) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
+    (0..count).map(|_| mean + support::uniform(&mut state)).collect()
 }
 
 struct Case {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[path = "../../../fixtures/support.rs"]
 mod support;
-use support::{assert_close, json, tensors};
+use support::{assert_close, json, label_loss, tensors};
 
 const LIMIT: f64 = 1e-4;
 
@@ -66,13 +66,6 @@ fn transfer(design: Design, target: &Outputs, source: &Outputs, settings: &LossS
 /// Batch mean of losses `[n]` behind a gate, where the source is right as `correct` `[n]` says.
 fn gated_mean(gate: Gate, losses: Tensor<1>, progress: f64, correct: &Tensor<1>) -> Tensor<1> {
     GateWeights::at([gate], progress).means(losses.unsqueeze(), || correct.clone().unsqueeze())
-}
-
-/// Losses per sample of a label edge.
-fn label(target: &Outputs, labels: Tensor<1, Int>) -> Tensor<1> {
-    let all: Vec<Tensor<2>> =
-        [Some(target.logits.clone()), target.attention_logits.clone()].into_iter().flatten().collect();
-    loss::cross_entropy(Tensor::stack::<3>(all, 0), labels).sum_dim(0).squeeze_dim::<1>(0)
 }
 
 fn check_gates(what: &str, losses: Tensor<1>, correct: &Tensor<1>, expected: &Value) {
@@ -142,7 +135,7 @@ fn label_losses_are_pytorchs() {
                 case.target.attention_logits = None;
             }
             let name = format!("{}.{key}", case.name);
-            let losses = label(&case.target, case.labels.clone());
+            let losses = label_loss(&case.target, case.labels.clone());
             assert_close(&name, &weights::values(losses.clone()), &data[&format!("{name}.loss")].data, 0.0, LIMIT);
             check_gates(&name, losses.clone(), &all, &entry["gates"][key]);
             if entry["gradients"] == Value::Bool(false) {
@@ -265,9 +258,7 @@ fn graph_losses(graph: &Graph, outputs: &[Option<Outputs>], labels: &NodeLabels)
 fn edges_computed_together_are_edges_computed_alone() {
     let device = device::chosen().autodiff();
     let mut state = 7;
-    let mut numbers = |n: usize| -> Vec<f32> {
-        (0..n).map(|_| (support::splitmix64(&mut state) >> 40) as f32 / (1u64 << 23) as f32).collect()
-    };
+    let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| support::uniform(&mut state) + 1.0).collect() };
     let (n, classes) = (6, 4);
     // Maps of two sizes; the last node is a frozen source without gradients.
     let outputs: Vec<Option<Outputs>> = [5, 5, 8, 8, 5]

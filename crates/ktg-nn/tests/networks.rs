@@ -2,14 +2,14 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, Wanted, burn, kernels, loss, weights};
+use ktg_nn::{Network, NetworkConfig, StateDict, Wanted, burn, kernels, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
 
 #[path = "../../../fixtures/support.rs"]
 mod support;
-use support::{assert_close, filled, fnv1a, json, splitmix64, tensors};
+use support::{assert_close, filled, fnv1a, json, label_loss, splitmix64, tensors};
 
 /// Limit of the issue: relative error of f32.
 const LIMIT: f64 = 1e-4;
@@ -104,12 +104,6 @@ impl ktg_nn::NamedMapper for CheckGradients<'_> {
         }
         param
     }
-}
-
-/// Losses per sample of a label edge.
-fn label_loss(outputs: &Outputs, labels: Tensor<1, Int>) -> Tensor<1> {
-    let all = [Some(outputs.logits.clone()), outputs.attention_logits.clone()].into_iter().flatten().collect();
-    loss::cross_entropy(Tensor::stack::<3>(all, 0), labels).sum_dim(0).squeeze_dim::<1>(0)
 }
 
 fn check_network(name: &str) {

@@ -60,10 +60,11 @@ impl NodeState {
         Some(Forward { taped: None, shown, statistics: Vec::new() })
     }
 
-    /// Updates the weights, where the losses have a gradient at the outputs, and the running statistics.
-    pub fn learn(mut self, forward: Forward, pull: Option<Tensor<1>>, rate: f64, settings: SgdSettings) -> Self {
-        self.network.update_running(forward.statistics);
-        let Some(mut pull) = pull else { return self };
+    /// Updates the running statistics and, where the losses have gradients at the outputs, the weights.
+    pub fn learn(mut self, forward: Forward, gradients: OutputGradients, rate: f64, settings: SgdSettings) -> Self {
+        let Forward { taped: Some(taped), statistics, .. } = forward else { return self };
+        self.network.update_running(statistics);
+        let Some(mut pull) = gradients.pull(taped) else { return self };
         if let Some(factor) = self.optimiser.loss_factor() {
             pull = pull * Tensor::from_inner(factor);
         }
@@ -82,18 +83,6 @@ impl Forward {
             attention_map: self.shown.attention_map.as_ref().and_then(|o| o.grad(at_outputs)),
         }
     }
-
-    /// A number `[1]` on the network's tape that has the given gradients at the outputs; `None` if there are none.
-    pub fn pull(&mut self, gradients: OutputGradients) -> Option<Tensor<1>> {
-        let Outputs { logits, attention_logits, attention_map } = self.taped.take()?;
-        let pulls = [
-            pull(Some(logits), gradients.logits),
-            pull(attention_logits, gradients.attention_logits),
-            pull(attention_map, gradients.attention_map),
-        ];
-        let pulls: Vec<Tensor<1>> = pulls.into_iter().flatten().collect();
-        (!pulls.is_empty()).then(|| Tensor::cat(pulls, 0).sum())
-    }
 }
 
 /// Gradients of the losses at a node's outputs.
@@ -101,6 +90,19 @@ pub(crate) struct OutputGradients {
     logits: Option<Tensor<2>>,
     attention_logits: Option<Tensor<2>>,
     attention_map: Option<Tensor<3>>,
+}
+
+impl OutputGradients {
+    /// A number `[1]` on the network's tape that has these gradients at the outputs; `None` if there are none.
+    fn pull(self, taped: Outputs) -> Option<Tensor<1>> {
+        let pulls = [
+            pull(Some(taped.logits), self.logits),
+            pull(taped.attention_logits, self.attention_logits),
+            pull(taped.attention_map, self.attention_map),
+        ];
+        let pulls: Vec<Tensor<1>> = pulls.into_iter().flatten().collect();
+        (!pulls.is_empty()).then(|| Tensor::cat(pulls, 0).sum())
+    }
 }
 
 fn pull<const D: usize>(taped: Option<Tensor<D>>, gradient: Option<Tensor<D>>) -> Option<Tensor<1>> {

@@ -12,7 +12,7 @@ use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, weights};
 use rayon::prelude::*;
 
 use crate::metrics::StepReport;
-use crate::node::{Forward, NodeState, OutputGradients};
+use crate::node::{Forward, NodeState};
 use crate::pending::Pending;
 use crate::plan::plan;
 use crate::sgd::Sgd;
@@ -202,39 +202,29 @@ impl Trainer {
     }
 
     fn forward(&self, images: &Tensor<4>) -> Vec<Option<Forward>> {
-        match is_gpu(&self.device) {
-            true => {
-                let nodes = self.nodes.par_iter().enumerate();
-                nodes.map(|(m, node)| in_queue(Queue::Network(m), || node.forward(images))).collect()
-            }
-            false => self.nodes.iter().map(|node| node.forward(images)).collect(),
-        }
+        for_networks(&self.device, self.nodes.iter().collect(), |node| node.forward(images))
     }
 
     fn learn(&mut self, forwards: Vec<Option<Forward>>, at_outputs: &Gradients, rate: f64) {
         let sgd = self.sgd;
-        let with_gradients = |forward: Option<Forward>| {
-            forward.map(|forward| {
-                let gradients = forward.gradients(at_outputs);
-                (forward, gradients)
-            })
+        let with_gradients = |forward: Forward| {
+            let gradients = forward.gradients(at_outputs);
+            (forward, gradients)
         };
-        let learn = |(node, forward): (NodeState, Option<(Forward, OutputGradients)>)| match forward {
-            Some((mut forward, gradients)) => {
-                let pull = forward.pull(gradients);
-                node.learn(forward, pull, rate, sgd)
-            }
+        let forwards = forwards.into_iter().map(|forward| forward.map(with_gradients));
+        let pairs = std::mem::take(&mut self.nodes).into_iter().zip(forwards).collect();
+        self.nodes = for_networks(&self.device, pairs, |(node, forward)| match forward {
+            Some((forward, gradients)) => node.learn(forward, gradients, rate, sgd),
             None => node,
-        };
-        let nodes = std::mem::take(&mut self.nodes);
-        let forwards: Vec<_> = forwards.into_iter().map(with_gradients).collect();
-        self.nodes = match is_gpu(&self.device) {
-            true => {
-                let pairs: Vec<_> = nodes.into_iter().zip(forwards).collect();
-                let pairs = pairs.into_par_iter().enumerate();
-                pairs.map(|(m, pair)| in_queue(Queue::Network(m), || learn(pair))).collect()
-            }
-            false => nodes.into_iter().zip(forwards).map(learn).collect(),
-        };
+        });
     }
+}
+
+/// Does the `work` of all networks: on a GPU side by side, each in its queue.
+fn for_networks<T: Send, R: Send>(device: &Device, networks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    if !is_gpu(device) {
+        return networks.into_iter().map(work).collect();
+    }
+    let networks = networks.into_par_iter().enumerate();
+    networks.map(|(m, network)| in_queue(Queue::Network(m), || work(network))).collect()
 }

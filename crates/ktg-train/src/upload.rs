@@ -60,16 +60,15 @@ pub(crate) type Uploaded = (StepBatch, Option<Batch>);
 
 /// The batches of a loader, on the device. For a GPU a thread of its own brings them there, in a queue of its own, while
 /// the steps before them are computed; to the CPU there is no way to go.
-pub(crate) struct Uploads {
-    source: Way,
+pub(crate) enum Uploads {
+    /// To the CPU.
+    Here(Box<Upload>),
+    /// To a GPU.
+    Ahead { batches: Option<Receiver<Result<Uploaded, Error>>>, thread: Option<JoinHandle<()>> },
 }
 
-enum Way {
-    None(Box<Upload>),
-    Thread { batches: Option<Receiver<Result<Uploaded, Error>>>, thread: Option<JoinHandle<()>> },
-}
-
-struct Upload {
+/// Brings one batch after another to the device.
+pub(crate) struct Upload {
     loader: Loader,
     device: Device,
     precision: Precision,
@@ -95,7 +94,7 @@ impl Uploads {
     pub fn new(loader: Loader, device: &Device, precision: Precision, keep: u64) -> Self {
         let upload = Upload { loader, device: device.clone(), precision, keep };
         if !kernels::is_gpu(device) {
-            return Self { source: Way::None(Box::new(upload)) };
+            return Uploads::Here(Box::new(upload));
         }
         let (sender, receiver) = sync_channel(AHEAD);
         let thread = thread::spawn(move || {
@@ -107,7 +106,7 @@ impl Uploads {
                 }
             }
         });
-        Self { source: Way::Thread { batches: Some(receiver), thread: Some(thread) } }
+        Uploads::Ahead { batches: Some(receiver), thread: Some(thread) }
     }
 }
 
@@ -115,9 +114,9 @@ impl Iterator for Uploads {
     type Item = Result<Uploaded, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.source {
-            Way::None(upload) => upload.next(),
-            Way::Thread { batches, thread } => {
+        match self {
+            Uploads::Here(upload) => upload.next(),
+            Uploads::Ahead { batches, thread } => {
                 let batch = batches.as_ref().and_then(|batches| batches.recv().ok());
                 // A thread that broke down did not come to the end of the batches.
                 if batch.is_none() && thread.take().is_some_and(|thread| thread.join().is_err()) {
@@ -133,7 +132,7 @@ impl Iterator for Uploads {
 impl Drop for Uploads {
     /// Waits for the thread, which must not talk to the device when the program ends.
     fn drop(&mut self) {
-        if let Way::Thread { batches, thread } = &mut self.source {
+        if let Uploads::Ahead { batches, thread } = self {
             drop(batches.take());
             if let Some(thread) = thread.take() {
                 let _ = thread.join();

@@ -17,7 +17,7 @@ const STEPS: u64 = 5;
 fn batch(step: u64) -> Batch {
     let (n, side) = (8, 20);
     let mut state = step;
-    let number = |_| (support::splitmix64(&mut state) >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
+    let number = |_| support::uniform(&mut state);
     Batch {
         indices: (0..n).collect(),
         images: (0..n * 3 * side * side).map(number).collect(),

@@ -26,47 +26,52 @@ pub enum Queue {
 
 /// Whether the device is a GPU, with or without autodiff.
 pub fn is_gpu(device: &Device) -> bool {
-    is_gpu_dispatch(device.clone().inner().as_dispatch())
+    build::is_gpu(device.clone().inner().as_dispatch())
 }
 
 pub(super) fn is_on_gpu<const D: usize>(tensor: &Tensor<D>) -> bool {
     is_gpu(&tensor.device())
 }
 
-#[cfg(not(feature = "cube"))]
-mod none {
-    use super::*;
+/// What a GPU is made of; `None` for the CPU. Starts the device.
+pub fn hardware(device: &Device) -> Option<Hardware> {
+    build::hardware(device.clone().inner().as_dispatch())
+}
 
-    pub(super) fn is_gpu_dispatch(_: &DispatchDevice) -> bool {
+/// Runs `work`, whose launches go to a queue of the GPU. Tensors may come from any queue; the device waits where it must.
+pub fn in_queue<T>(queue: Queue, work: impl FnOnce() -> T) -> T {
+    build::in_queue(queue, work)
+}
+
+#[cfg(not(feature = "cube"))]
+mod build {
+    use super::{DispatchDevice, Hardware, Queue};
+
+    pub fn is_gpu(_: &DispatchDevice) -> bool {
         false
     }
 
-    /// What a GPU is made of; `None` for the CPU. Starts the device.
-    pub fn hardware(_: &Device) -> Option<Hardware> {
+    pub fn hardware(_: &DispatchDevice) -> Option<Hardware> {
         None
     }
 
-    /// Runs `work`, whose launches go to a queue of the GPU. Tensors may come from any queue; the device waits where it
-    /// must.
-    pub fn in_queue<T>(_queue: Queue, work: impl FnOnce() -> T) -> T {
+    pub fn in_queue<T>(_: Queue, work: impl FnOnce() -> T) -> T {
         work()
     }
 }
 
 #[cfg(feature = "cube")]
-mod cube {
+mod build {
     use cubecl_environment::stream::StreamId;
 
-    use super::*;
+    use super::{DispatchDevice, Hardware, Queue};
 
-    pub(super) fn is_gpu_dispatch(device: &DispatchDevice) -> bool {
+    pub fn is_gpu(device: &DispatchDevice) -> bool {
         matches!(device, DispatchDevice::Cube(_))
     }
 
-    /// What a GPU is made of; `None` for the CPU. Starts the device.
-    pub fn hardware(device: &Device) -> Option<Hardware> {
-        let device = device.clone().inner();
-        let DispatchDevice::Cube(cube) = device.as_dispatch() else { return None };
+    pub fn hardware(device: &DispatchDevice) -> Option<Hardware> {
+        let DispatchDevice::Cube(cube) = device else { return None };
         let client = cube.client();
         let properties = client.properties();
         let identity = &properties.identity;
@@ -74,8 +79,6 @@ mod cube {
         Some(Hardware { name: identity.name.clone(), memory, is_software: identity.physical.is_none() })
     }
 
-    /// Runs `work`, whose launches go to a queue of the GPU. Tensors may come from any queue; the device waits where it
-    /// must.
     pub fn in_queue<T>(queue: Queue, work: impl FnOnce() -> T) -> T {
         stream(queue).executes(work)
     }
@@ -107,12 +110,3 @@ mod cube {
         }
     }
 }
-
-#[cfg(feature = "cube")]
-use cube::is_gpu_dispatch;
-#[cfg(feature = "cube")]
-pub use cube::{hardware, in_queue};
-#[cfg(not(feature = "cube"))]
-use none::is_gpu_dispatch;
-#[cfg(not(feature = "cube"))]
-pub use none::{hardware, in_queue};

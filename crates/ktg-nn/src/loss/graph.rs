@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor};
 use ktg_graph::{Design, Direction, Gate, Graph};
 
-use super::{GateWeights, LossSettings, Pairs};
+use super::{GateWeights, LossSettings, Pairs, positions};
 use crate::network::Outputs;
 
 /// The right answers of a batch.
@@ -185,11 +185,11 @@ impl GraphLoss {
                 }
                 parts += members.len();
                 let pairs: Vec<(usize, usize)> = members.iter().map(|(_, pair)| *pair).collect();
-                let sources = members.iter().filter_map(|(t, _)| row(transfers[*t].source)).map(|r| r as i64);
+                let sources = members.iter().filter_map(|(t, _)| row(transfers[*t].source));
                 groups.push(Group {
                     gates: members.iter().map(|(t, _)| transfers[*t].gate).collect(),
                     pairs: Pairs::new(&pairs, device),
-                    sources: Tensor::from_ints(sources.collect::<Vec<i64>>().as_slice(), device),
+                    sources: positions(sources, device),
                     kind,
                     direction,
                 });
@@ -214,10 +214,9 @@ impl GraphLoss {
                 add(Kind::Attention(among.clone()), members, &mut edges);
             }
         }
-        let rows: Vec<i64> = labelled.iter().map(|&r| r as i64).collect();
         Layout {
             label_gates: labelled.iter().filter_map(|&r| self.label_gates[nodes[r]]).collect(),
-            rows: Tensor::from_ints(rows.as_slice(), device),
+            rows: positions(labelled.iter().copied(), device),
             nodes,
             labelled,
             with_branch,
@@ -245,9 +244,8 @@ impl Layout {
             losses = losses * *share + super::cross_entropy(all, partners.clone()) * (1.0 - share);
         }
         // The label is always right, so the gate `correct` lets everything through (SPEC 5).
-        let gates = self.label_gates.iter().chain(self.with_branch.iter().map(|&l| &self.label_gates[l]));
-        let weight = |gate: &Gate| GateWeights::at([*gate], progress).weights[0].0;
-        let weights = GateWeights { weights: gates.map(weight).map(|w| (w, w)).collect() };
-        weights.means(losses, || unreachable!("the label is right and wrong alike"))
+        let gates = self.label_gates.iter().copied().chain(self.with_branch.iter().map(|&l| self.label_gates[l]));
+        let weights = GateWeights::of_labels(gates, progress);
+        weights.means(losses, || unreachable!("no weight depends on it"))
     }
 }

@@ -40,11 +40,8 @@ pub struct Pairs {
 impl Pairs {
     /// `pairs` are positions of source and target.
     pub fn new(pairs: &[(usize, usize)], device: &Device) -> Self {
-        let positions = |pick: fn(&(usize, usize)) -> usize| {
-            let values: Vec<i64> = pairs.iter().map(|pair| pick(pair) as i64).collect();
-            Tensor::from_data(TensorData::new(values, [pairs.len()]), device)
-        };
-        Self { sources: positions(|p| p.0), targets: positions(|p| p.1) }
+        let of = |pick: fn(&(usize, usize)) -> usize| positions(pairs.iter().map(pick), device);
+        Self { sources: of(|p| p.0), targets: of(|p| p.1) }
     }
 
     fn of_sources<const D: usize>(&self, nodes: Tensor<D>) -> Tensor<D> {
@@ -54,6 +51,12 @@ impl Pairs {
     fn of_targets<const D: usize>(&self, nodes: Tensor<D>) -> Tensor<D> {
         nodes.select(0, self.targets.clone())
     }
+}
+
+/// Positions in a stack, as an index.
+fn positions(values: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.map(|value| value as i64).collect();
+    Tensor::from_ints(values.as_slice(), device)
 }
 
 /// The probability loss of pairs of nodes with the given logits, `[nodes, n, classes]`; eq. 1 and 2. `[pairs, n]`.
@@ -101,6 +104,15 @@ impl GateWeights {
             false => (of(gate, true), of(gate, true)),
         };
         Self { weights: gates.into_iter().map(weights).collect() }
+    }
+
+    /// The same for edges whose source is always right, as the label is.
+    fn of_labels(gates: impl Iterator<Item = Gate>, progress: f64) -> Self {
+        let Self { mut weights } = Self::at(gates, progress);
+        for (right, wrong) in &mut weights {
+            *wrong = *right;
+        }
+        Self { weights }
     }
 
     /// Weights the losses `[edges, n]` and takes the mean over the whole batch (eq. 6); `[edges]`. `correct` says per edge

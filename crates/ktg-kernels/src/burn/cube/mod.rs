@@ -88,9 +88,8 @@ fn contiguous(
 ) -> CubeTensor {
     let length: usize = shape.iter().product();
     // Asked for as a line, because a matrix may come with rows that are further apart than they are long.
-    let mut tensor = empty_device_dtype(client, device, [length].into(), dtype);
-    tensor = burn_cubecl::ops::reshape(tensor, shape.to_vec().into());
-    tensor
+    let line = empty_device_dtype(client, device, [length].into(), dtype);
+    burn_cubecl::ops::reshape(line, shape.to_vec().into())
 }
 
 /// A new `f32` tensor where `other` is.

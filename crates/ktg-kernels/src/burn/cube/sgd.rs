@@ -73,8 +73,8 @@ impl KernelOptimiser for CubeBackend {
         let (new_parameter, new_velocity) = (floats_near(&parameter, &shape), floats_near(&parameter, &shape));
         let (count, dim) = cubes(&parameter, shape.iter().product());
         let client = parameter.client.clone();
-        // SAFETY: the kernel stops beyond `new_parameter`, and all five have its shape and are f32, as `check` asserts. The gradient is read in the order
-        // of its dimensions, wherever they lie.
+        // SAFETY: the kernel stops beyond `new_parameter`, and all five have its shape and are f32, as `check` asserts. The
+        // gradient is read in the order of its dimensions, wherever they lie.
         unsafe {
             sgd_kernel::launch_unchecked(
                 &client,
