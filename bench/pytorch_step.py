@@ -1,12 +1,13 @@
 """The work of one benchmark case in PyTorch, as a server that reads one command per line (README.md).
 
-    python pytorch_step.py --case abn-resnet-cifar-20-train --threads 2 --memory-format channels_last
+    python pytorch_step.py --case abn-resnet-cifar-20:128:32:10 --threads 2 --memory-format channels_last
 
-It needs torch and nothing else. The networks and losses are those of shared/SPEC.md, sections 3 to 5; the state has
-the names of fixtures/reference, so that weights travel between the two.
+It needs torch and nothing else. Networks and losses are those of fixtures/reference, under the same names, so that
+weights travel between the two (fixtures/check_reference.py compares them); this one is written for speed.
 """
 
 import argparse
+import copy
 import json
 import re
 import sys
@@ -18,11 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Per network: ImageNet style or not, blocks per stage, then the benchmark's batch, image side and classes.
-NETWORKS = {
-    "abn-resnet-18": (True, [2, 2, 2, 2], 16, 224, 120),
-    "abn-resnet-cifar-20": (False, [3, 3, 3], 128, 32, 10),
-}
+BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}  # a stage, by the ResNet's depth
 LEARNING_RATE = 0.01  # small: the random labels cannot be learned, and the losses shall stay finite
 PROGRESS = 0.5  # k / K of the linear gate; its value costs nothing
 CROP_SIZES = (3, 7, 11)
@@ -36,17 +33,23 @@ def conv(cin, cout, kernel, stride=1):
     return nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False)
 
 
-class Block(nn.Module):
-    def __init__(self, cin, cout, stride):
+def downsample(cin, cout, stride):
+    if stride == 1 and cin == cout:
+        return None
+    return nn.Sequential(conv(cin, cout, 1, stride), nn.BatchNorm2d(cout))
+
+
+class Basic(nn.Module):
+    expansion = 1
+
+    def __init__(self, cin, width, stride):
         super().__init__()
-        self.conv1 = conv(cin, cout, 3, stride)
-        self.bn1 = nn.BatchNorm2d(cout)
-        self.conv2 = conv(cout, cout, 3)
-        self.bn2 = nn.BatchNorm2d(cout)
+        self.conv1 = conv(cin, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = conv(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or cin != cout:
-            self.downsample = nn.Sequential(conv(cin, cout, 1, stride), nn.BatchNorm2d(cout))
+        self.downsample = downsample(cin, width, stride)
 
     def forward(self, x):
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -56,16 +59,41 @@ class Block(nn.Module):
         return self.relu(y)
 
 
-def stage(cin, cout, blocks, stride):
-    return nn.Sequential(Block(cin, cout, stride), *[Block(cout, cout, 1) for _ in range(blocks - 1)])
+class Bottleneck(nn.Module):
+    expansion = 4
 
-
-class AttentionBranchNetwork(nn.Module):
-    """ABN on a ResNet: `imagenet` has a 7x7 stem with pooling and four stages, CIFAR a 3x3 stem and three."""
-
-    def __init__(self, imagenet, blocks, classes):
+    def __init__(self, cin, width, stride):
         super().__init__()
-        self.imagenet, self.last = imagenet, len(blocks)
+        self.conv1 = conv(cin, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = conv(width, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = conv(width, 4 * width, 1)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample(cin, 4 * width, stride)
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        y += shortcut
+        return self.relu(y)
+
+
+def stage(block, cin, width, blocks, stride):
+    cout = width * block.expansion
+    return nn.Sequential(block(cin, width, stride), *[block(cout, width, 1) for _ in range(blocks - 1)])
+
+
+class Network(nn.Module):
+    """A ResNet: `imagenet` has a 7x7 stem with pooling and four stages, CIFAR a 3x3 stem and three; with or without an
+    attention branch."""
+
+    def __init__(self, block, blocks, imagenet, attention, classes):
+        super().__init__()
+        self.imagenet, self.attention, self.last = imagenet, attention, len(blocks)
         width = 64 if imagenet else 16
         self.conv1 = conv(3, width, 7, 2) if imagenet else conv(3, width, 3)
         self.bn1 = nn.BatchNorm2d(width)
@@ -73,38 +101,55 @@ class AttentionBranchNetwork(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
         cin, common = width, []
         for i, count in enumerate(blocks[:-1]):
-            cout = width << i
-            self.add_module(f"layer{i + 1}", stage(cin, cout, count, 1 if i == 0 else 2))
+            self.add_module(f"layer{i + 1}", stage(block, cin, width << i, count, 1 if i == 0 else 2))
             common.append(f"layer{i + 1}")
-            cin = cout
+            cin = (width << i) * block.expansion
         self.common = common
-        cout = width << (self.last - 1)
-        self.add_module(f"att_layer{self.last}", stage(cin, cout, blocks[-1], 1))
-        self.bn_att = nn.BatchNorm2d(cout)
-        self.att_conv = conv(cout, classes, 1)
-        self.bn_att2 = nn.BatchNorm2d(classes)
-        self.att_conv2 = conv(classes, classes, 1)
-        self.att_conv3 = conv(classes, 1, 3)
-        self.bn_att3 = nn.BatchNorm2d(1)
-        self.add_module(f"layer{self.last}", stage(cin, cout, blocks[-1], 2))
+        last_width = width << (self.last - 1)
+        cout = last_width * block.expansion
+        if attention:
+            self.add_module(f"att_layer{self.last}", stage(block, cin, last_width, blocks[-1], 1))
+            self.bn_att = nn.BatchNorm2d(cout)
+            self.att_conv = conv(cout, classes, 1)
+            self.bn_att2 = nn.BatchNorm2d(classes)
+            self.att_conv2 = conv(classes, classes, 1)
+            self.att_conv3 = conv(classes, 1, 3)
+            self.bn_att3 = nn.BatchNorm2d(1)
+        self.add_module(f"layer{self.last}", stage(block, cin, last_width, blocks[-1], 2))
         self.fc = nn.Linear(cout, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x):
-        """Perception logits, attention-branch logits (None in inference, where nobody asks for them) and map."""
+        """Perception logits, attention-branch logits and map (what inference does not need is None there)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for name in self.common:
             x = self.get_submodule(name)(x)
-        a = self.bn_att(self.get_submodule(f"att_layer{self.last}")(x))
-        a = self.relu(self.bn_att2(self.att_conv(a)))
-        attention_logits = self.att_conv2(a).mean((2, 3)) if self.training else None
-        attention_map = torch.sigmoid(self.bn_att3(self.att_conv3(a)))
-        # CIFAR networks: x + x * map, in one pass over x.
-        x = x * (attention_map if self.imagenet else 1 + attention_map)
+        attention_logits = attention_map = None
+        if self.attention:
+            a = self.bn_att(self.get_submodule(f"att_layer{self.last}")(x))
+            a = self.relu(self.bn_att2(self.att_conv(a)))
+            attention_logits = self.att_conv2(a).mean((2, 3)) if self.training else None
+            attention_map = torch.sigmoid(self.bn_att3(self.att_conv3(a)))
+            # CIFAR networks: x + x * map, in one pass over x.
+            x = x * (attention_map if self.imagenet else 1 + attention_map)
         x = self.get_submodule(f"layer{self.last}")(x)
+        if not self.attention and self.training:
+            # In f32, as the losses; under autocast x may be bf16.
+            attention_map = x.float().square().mean(1, keepdim=True)
         return self.fc(x.mean((2, 3))), attention_logits, attention_map
+
+
+def build(architecture, classes):
+    """abn-resnet-18, -34, -50, abn-resnet-cifar-D with D = 6n + 2, and the same without `abn-`."""
+    match = re.fullmatch(r"(abn-)?resnet-(cifar-)?(\d+)", architecture)
+    attention, cifar, depth = (bool(match[1]), bool(match[2]), int(match[3])) if match else (False, False, 0)
+    if cifar and depth >= 8 and depth % 6 == 2:
+        return Network(Basic, [(depth - 2) // 6] * 3, False, attention, classes)
+    if not cifar and depth in BLOCKS:
+        return Network(Bottleneck if depth == 50 else Basic, BLOCKS[depth], True, attention, classes)
+    raise ValueError(f"there is no network {architecture!r}")
 
 
 # ---- losses ----
@@ -155,9 +200,10 @@ class Knowledge:
 
 
 def label_loss(target):
-    return F.nll_loss(target.log_p, target.labels, reduction="none") + F.cross_entropy(
-        target.attention_logits, target.labels, reduction="none"
-    )
+    loss = F.nll_loss(target.log_p, target.labels, reduction="none")
+    if target.attention_logits is None:
+        return loss
+    return loss + F.cross_entropy(target.attention_logits, target.labels, reduction="none")
 
 
 def probability_loss(direction, target, source):
@@ -206,15 +252,14 @@ def read_edges(path):
 
 
 class Ensemble:
-    def __init__(self, network, graph, memory_format, device="cpu", precision="f32", compiled=False, batch=None):
-        imagenet, blocks, usual_batch, side, classes = NETWORKS[network]
-        batch = batch or usual_batch
+    def __init__(self, case, graph, memory_format="nchw", device="cpu", precision="f32", compiled=False):
+        architecture, batch, side, classes = case
         torch.manual_seed(1)
         self.memory_format = MEMORY_FORMATS[memory_format]
         self.device, self.half = torch.device(device), precision == "bf16"
         self.edges = read_edges(graph)
         self.networks = {
-            node: AttentionBranchNetwork(imagenet, blocks, classes).to(self.device, memory_format=self.memory_format)
+            node: build(architecture, classes).to(self.device, memory_format=self.memory_format)
             for node in sorted({target for _, target, _, _ in self.edges})
         }
         self.optimiser = torch.optim.SGD(
@@ -225,13 +270,11 @@ class Ensemble:
         )
         images = torch.rand(batch, 3, side, side).contiguous(memory_format=self.memory_format)
         self.images, self.labels = images.to(self.device), torch.randint(classes, (batch,)).to(self.device)
+        self.members = None  # made at the first inference
         if compiled:
             # Forward and losses as one graph.
             self.loss = torch.compile(self.loss)
-
-    def mode(self, training):
-        for network in self.networks.values():
-            network.train(training)
+            self.logits = torch.compile(self.logits)
 
     def loss(self):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
@@ -248,20 +291,39 @@ class Ensemble:
         self.optimiser.step()
         return loss.detach()
 
-    def train(self):
-        return self.start().item()
-
-    def steps(self, count):
-        """Waits for the last of so many steps only."""
+    def train(self, count):
+        """Milliseconds of so many steps, which wait for the last one's loss only, and that loss."""
+        for network in self.networks.values():
+            network.train()
+        start = time.perf_counter()
         for _ in range(count):
             loss = self.start()
-        return loss.item()
+        loss = loss.item()
+        return (time.perf_counter() - start) * 1000, loss
+
+    def logits(self, members, images):
+        """All networks' logits, and the ensemble's."""
+        logits = torch.stack([network(images)[0].float() for network in members])
+        return logits, logits.mean(0)
 
     @torch.inference_mode()
-    def infer(self):
-        """All networks' logits and the ensemble's."""
-        logits = torch.stack([network(self.images)[0] for network in self.networks.values()])
-        return logits, logits.mean(0)
+    def infer(self, count):
+        """Milliseconds of so many answers, and the ensemble's cross-entropy, which is not part of the time."""
+        if self.members is None:
+            self.members, self.questions = list(self.networks.values()), self.images
+            if self.half:
+                # The weights too, which is faster than autocast: nothing is learned from these.
+                self.members = [copy.deepcopy(network).bfloat16() for network in self.members]
+                self.questions = self.images.bfloat16()
+        for network in self.members:
+            network.eval()
+        start = time.perf_counter()
+        for _ in range(count):
+            logits = self.logits(self.members, self.questions)[1]
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        ms = (time.perf_counter() - start) * 1000
+        return ms, F.cross_entropy(logits, self.labels).item()
 
 
 def peak_rss_mib():
@@ -274,20 +336,17 @@ def peak_rss_mib():
 def answer(ensemble, command):
     if command == "memory":
         return {"peak_rss_mib": peak_rss_mib()}
-    if match := re.fullmatch(r"steps ([1-9]\d*)", command):
-        ensemble.mode(True)
-        start = time.perf_counter()
-        loss = ensemble.steps(int(match[1]))
-        return {"ms": (time.perf_counter() - start) * 1000, "loss": loss, "images": int(match[1]) * len(ensemble.labels)}
-    if command not in ("train", "infer"):
-        return {"error": f"unknown command {command!r}; commands: train, infer, steps N, memory, quit"}
-    ensemble.mode(command == "train")
-    start = time.perf_counter()
-    result = ensemble.train() if command == "train" else ensemble.infer()
-    ms = (time.perf_counter() - start) * 1000
-    # In inference the ensemble's cross-entropy stands for the result; it is not part of the time.
-    loss = result if command == "train" else F.cross_entropy(result[1], ensemble.labels).item()
-    return {"ms": ms, "loss": loss}
+    match = re.fullmatch(r"(train|infer)(?: ([1-9]\d*))?", command)
+    if match is None:
+        return {"error": f"unknown command {command!r}; commands: train N, infer N, memory, quit"}
+    count = int(match[2] or 1)
+    ms, loss = ensemble.train(count) if match[1] == "train" else ensemble.infer(count)
+    return {"ms": ms, "loss": loss, "images": count * len(ensemble.labels)}
+
+
+def case(text):
+    architecture, batch, side, classes = text.split(":")
+    return architecture, int(batch), int(side), int(classes)
 
 
 def say(line):
@@ -296,14 +355,12 @@ def say(line):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [f"{network}-{mode}" for network in NETWORKS for mode in ("train", "infer")]
-    parser.add_argument("--case", required=True, choices=names)
+    parser.add_argument("--case", required=True, type=case, metavar="ARCHITECTURE:BATCH:SIDE:CLASSES")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-format", choices=list(MEMORY_FORMATS), default="nchw")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="bf16: autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
-    parser.add_argument("--batch", type=int, help="images a step, instead of the case's own number")
     parser.add_argument("--graph", default=Path(__file__).with_name("graph.toml"))
     args = parser.parse_args()
 
@@ -312,10 +369,7 @@ def main():
         # What PyTorch's own guides advise for speed: TF32 in matrix products too (in convolutions it is the default).
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    network = args.case.rpartition("-")[0]
-    ensemble = Ensemble(
-        network, args.graph, args.memory_format, args.device, args.precision, args.compile, args.batch
-    )
+    ensemble = Ensemble(args.case, args.graph, args.memory_format, args.device, args.precision, args.compile)
     counts = [sum(p.numel() for p in network.parameters()) for network in ensemble.networks.values()]
     name = torch.cuda.get_device_name(ensemble.device) if ensemble.device.type == "cuda" else "cpu"
     say({"ready": True, "torch": torch.__version__, "parameters": counts, "device": name})

@@ -1,5 +1,7 @@
 //! One case of the benchmark as a server that `bench/compare` drives; see `bench/README.md` for the protocol.
 
+mod spec;
+
 use std::fs;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -19,14 +21,16 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
+use crate::spec::CaseSpec;
+
 /// Runs steps of one benchmark case, on command.
 ///
-/// Reads lines from standard input: `train`, `infer`, `memory`, `quit`; answers each with a line of JSON.
+/// Reads lines from standard input: `train N`, `infer N`, `memory`, `quit`; answers each with a line of JSON.
 #[derive(Parser)]
 struct Args {
-    /// abn-resnet-18-train, abn-resnet-18-infer, abn-resnet-cifar-20-train or abn-resnet-cifar-20-infer
+    /// ARCHITECTURE:BATCH:SIDE:CLASSES, such as abn-resnet-18:16:224:120
     #[arg(long)]
-    case: String,
+    case: CaseSpec,
     /// Threads that share the work.
     #[arg(long)]
     threads: usize,
@@ -42,14 +46,8 @@ struct Args {
     /// f32, bf16 or f16
     #[arg(long, default_value = "f32")]
     precision: String,
-    /// Images a step, instead of the case's own number
-    #[arg(long)]
-    batch: Option<usize>,
 }
 
-/// Network, batch, side of the images, classes.
-const NETWORKS: [(&str, usize, usize, usize); 2] =
-    [("abn-resnet-18", 16, 224, 120), ("abn-resnet-cifar-20", 128, 32, 10)];
 /// Small: random labels cannot be learned, and the losses shall stay finite.
 const LEARNING_RATE: f64 = 0.01;
 
@@ -60,10 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     device::choose(args.device)?;
     let precision = serde_json::from_value(json!(args.precision)).map_err(|_| "--precision is f32, bf16 or f16")?;
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
-    let network = args.case.trim_end_matches("-train").trim_end_matches("-infer");
-    let &(name, batch, side, classes) =
-        NETWORKS.iter().find(|(name, ..)| *name == network).ok_or("there is no such case")?;
-    let mut case = Case::new(&args.graph, name, args.batch.unwrap_or(batch), side, classes, precision)?;
+    let mut case = Case::new(&args.graph, args.case, precision)?;
     say(json!({
         "ready": true,
         "kernels": kernels::chosen().to_string(),
@@ -72,24 +67,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }))?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        if let Some(count) = line.trim().strip_prefix("steps ") {
-            let count = count.parse().map_err(|_| "steps takes a number")?;
-            let (ms, loss, images) = case.steps(count)?;
-            say(json!({ "ms": ms, "loss": loss, "images": images }))?;
-            continue;
-        }
-        match line.trim() {
-            "train" => {
-                let (ms, loss) = case.train()?;
-                say(json!({ "ms": ms, "loss": loss }))?;
-            }
-            "infer" => {
-                let (ms, loss) = case.infer();
-                say(json!({ "ms": ms, "loss": loss }))?;
-            }
-            "memory" => say(json!({ "peak_rss_mib": peak_memory() }))?,
-            "quit" => break,
-            other => say(json!({ "error": format!("unknown command `{other}`") }))?,
+        let (command, count) = line.trim().split_once(' ').unwrap_or((line.trim(), "1"));
+        match (command, count.parse()) {
+            ("train", Ok(count)) if count > 0 => say(case.train(count)?)?,
+            ("infer", Ok(count)) if count > 0 => say(case.infer(count))?,
+            ("memory", _) => say(json!({ "peak_rss_mib": peak_memory() }))?,
+            ("quit", _) => break,
+            _ => say(json!({ "error": format!("unknown command `{}`", line.trim()) }))?,
         }
     }
     Ok(())
@@ -117,22 +101,15 @@ struct Case {
 }
 
 impl Case {
-    fn new(
-        graph: &Path,
-        network: &str,
-        batch: usize,
-        side: usize,
-        classes: usize,
-        precision: Precision,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(graph: &Path, spec: CaseSpec, precision: Precision) -> Result<Self, Box<dyn std::error::Error>> {
+        let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
-        let config = NetworkConfig::new(network.parse()?, classes);
-        let nodes = graph.nodes().len();
+        let configs = vec![NetworkConfig::new(architecture, classes); graph.len()];
         let sgd = SgdSettings { momentum: 0.9, weight_decay: 1e-4 };
         let device = device::chosen();
-        let trainer =
-            Trainer::new(&graph, &vec![config; nodes], &vec![None; nodes], 1, LossSettings::default(), sgd, &device)?
-                .with_precision(precision)?;
+        let pretrained = vec![None; graph.len()];
+        let trainer = Trainer::new(&graph, &configs, &pretrained, 1, LossSettings::default(), sgd, &device)?
+            .with_precision(precision)?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {
             indices: (0..batch).collect(),
@@ -152,49 +129,44 @@ impl Case {
         weights.iter().filter(|(name, _)| !name.contains("running")).map(|(_, array)| array.data.len()).sum()
     }
 
-    /// Milliseconds of a whole training step, its batch excluded, and the sum of all losses.
-    fn train(&mut self) -> Result<(f64, f64), ktg_train::Error> {
-        let batch = self.batch.clone();
-        self.step += 1;
-        // The step number only matters to the linear gate, which stays at one half.
-        let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };
-        let start = Instant::now();
-        let report = self.trainer.step(batch, at)?;
-        let ms = start.elapsed().as_secs_f64() * 1e3;
-        Ok((ms, report.nodes.iter().filter_map(|node| node.loss).sum()))
-    }
-
-    /// Milliseconds of so many training steps, their batch on the device before; the loss of the last, and images.
-    fn steps(&mut self, count: u64) -> Result<(f64, f64, usize), Box<dyn std::error::Error>> {
+    /// So many training steps, one after the other, their batch on the device before: milliseconds of all of them, the
+    /// sum of the last one's losses, and images.
+    fn train(&mut self, count: u64) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
         let device = device::chosen().autodiff();
         let batch = StepBatch::new(self.batch.clone(), &device, self.trainer.precision());
         let start = Instant::now();
         for _ in 0..count {
             self.step += 1;
+            // The step number only matters to the linear gate, which stays at one half.
             let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };
             self.trainer.submit(batch.clone(), at)?;
         }
         self.trainer.wait()?;
         device.sync()?;
-        let reports = self.trainer.known_reports();
         let ms = start.elapsed().as_secs_f64() * 1e3;
+        let reports = self.trainer.known_reports();
         let last = reports.last().map_or(f64::NAN, |report| report.nodes.iter().filter_map(|node| node.loss).sum());
-        Ok((ms, last, count as usize * self.batch.labels.len()))
+        Ok(json!({ "ms": ms, "loss": last, "images": self.batch.labels.len() as u64 * count }))
     }
 
-    /// Milliseconds of the ensemble's answer to the batch, and its mean logit (as a check).
-    fn infer(&mut self) -> (f64, f64) {
+    /// The ensemble's answer to the batch, so many times: milliseconds of all of them, the mean logit (as a check), and
+    /// images.
+    fn infer(&mut self, count: u64) -> serde_json::Value {
         let (networks, images) = self.members.get_or_insert_with(|| {
             let Batch { labels, channels, height, width, images, .. } = &self.batch;
             let data = TensorData::new(images.clone(), [labels.len(), *channels, *height, *width]);
             (self.trainer.networks(), Tensor::from_data(data, &device::chosen()))
         });
         let nothing = Wanted { attention_logits: false, attention_map: false };
+        let mut values = Vec::new();
         let start = Instant::now();
-        let logits: Vec<Tensor<2>> =
-            networks.iter().map(|network| network.forward(images.clone(), nothing).logits).collect();
-        let values = ktg_nn::weights::values(ensemble_logits(&logits));
+        for _ in 0..count {
+            let logits: Vec<Tensor<2>> =
+                networks.iter().map(|network| network.forward(images.clone(), nothing).logits).collect();
+            values = ktg_nn::weights::values(ensemble_logits(&logits));
+        }
         let ms = start.elapsed().as_secs_f64() * 1e3;
-        (ms, values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64)
+        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
+        json!({ "ms": ms, "loss": mean, "images": self.batch.labels.len() as u64 * count })
     }
 }
