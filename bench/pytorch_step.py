@@ -369,7 +369,11 @@ def main():
         # What PyTorch's own guides advise for speed: TF32 in matrix products too (in convolutions it is the default).
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-    ensemble = Ensemble(args.case, args.graph, args.memory_format, args.device, args.precision, args.compile)
+    try:
+        ensemble = Ensemble(args.case, args.graph, args.memory_format, args.device, args.precision, args.compile)
+    except ValueError as error:
+        say({"error": str(error)})
+        return
     counts = [sum(p.numel() for p in network.parameters()) for network in ensemble.networks.values()]
     name = torch.cuda.get_device_name(ensemble.device) if ensemble.device.type == "cuda" else "cpu"
     say({"ready": True, "torch": torch.__version__, "parameters": counts, "device": name})

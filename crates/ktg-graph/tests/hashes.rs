@@ -1,0 +1,34 @@
+//! Hashes do not change: studies and comparisons keep them for years (`fixtures/make_graph_hashes.py` computes them
+//! independently).
+
+use std::path::Path;
+
+use ktg_graph::{Document, Graph, presets};
+use serde_json::Value;
+
+/// The graph of a case: a preset, or TOML.
+fn graph(case: &Value) -> Graph {
+    match case["toml"].as_str() {
+        Some(text) => Document::parse_toml(text, "graph_hashes.json").unwrap().graph,
+        None => {
+            let (preset, architecture) = (case["preset"].as_str().unwrap(), case["architecture"].as_str().unwrap());
+            presets::by_name(preset, case["nodes"].as_u64().unwrap() as usize, architecture).unwrap()
+        }
+    }
+}
+
+#[test]
+fn the_hashes_of_200_graphs_are_what_they_were() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data/graph_hashes.json");
+    let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(cases.len(), 200);
+    for preset in presets::NAMES {
+        assert!(cases.iter().any(|case| case["preset"] == preset), "{preset} is missing");
+    }
+    for case in &cases {
+        let graph = graph(case);
+        assert!((2..=6).contains(&graph.len()), "{case}");
+        assert_eq!(graph.hash().to_string(), case["hash"], "{case}");
+        assert_eq!(graph.canonical().hash(), graph.hash(), "{case}");
+    }
+}
