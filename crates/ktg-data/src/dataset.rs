@@ -129,7 +129,7 @@ impl Dataset {
         self.labels.len()
     }
 
-    /// Whether there are no images (possible for a subset only).
+    /// Whether there are no images (possible for a subset, and for test images that nobody gave).
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -171,6 +171,17 @@ impl Dataset {
                 plain_name(path.strip_prefix(root).unwrap_or(path))
             }
             _ => self.name_of(i),
+        }
+    }
+
+    /// The file of image `i`, if it is one.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn path(&self, i: usize) -> Option<&Path> {
+        match &self.store.images {
+            Images::Files { paths, .. } => Some(&paths[self.positions[i]]),
+            Images::Memory(_) | Images::Packed { .. } => None,
         }
     }
 
@@ -299,12 +310,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::BadImages`] counts the images that cannot be used and names the first ones.
     pub fn check(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(), Error> {
-        let bad = self.bad_images(threads, progress);
-        if bad.is_empty() {
-            return Ok(());
-        }
-        let problems: Vec<String> = bad.into_iter().map(|image| image.problem).collect();
-        Err(Error::bad_images(&problems, self.len()))
+        Error::of_bad_images(self.bad_images(threads, progress), self.len())
     }
 }
 

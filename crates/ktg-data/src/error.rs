@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::BadImage;
+
 /// Why data could not be opened, decoded, augmented or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -97,6 +99,18 @@ impl Error {
 
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
         Self::File { path: path.to_path_buf(), problem: problem.into() }
+    }
+
+    /// An error about all of them, of `total` that were looked at; none if there are none.
+    ///
+    /// # Errors
+    /// [`Error::BadImages`] counts them and names the first ones.
+    pub fn of_bad_images(bad: Vec<BadImage>, total: usize) -> Result<(), Self> {
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let problems: Vec<String> = bad.into_iter().map(|image| image.problem).collect();
+        Err(Self::bad_images(&problems, total))
     }
 
     pub(crate) fn bad_images(problems: &[String], total: usize) -> Self {

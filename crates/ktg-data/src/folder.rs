@@ -2,7 +2,7 @@
 
 use crate::source::some;
 use crate::{DataSource, Dataset, Error, Splits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use walkdir::WalkDir;
@@ -15,13 +15,18 @@ type Classes = BTreeMap<String, Vec<PathBuf>>;
 pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
     let root = settings.existing_root(base)?;
     let mut warnings = Vec::new();
-    let parts = settings
-        .parts(&root, "train", "test")
-        .into_iter()
-        .map(|(split, place)| Ok((split, read_part(&root, &place, split, &mut warnings)?, place)))
-        .collect::<Result<Vec<_>, Error>>()?;
+    let mut parts = Vec::new();
+    for (split, place) in settings.parts(&root, "train", "test") {
+        // Not everything needs test images: see `Splits::test`.
+        let classes = match split == "test" && settings.test.is_none() && !place.exists() {
+            true => Classes::new(),
+            false => read_part(&root, &place, split, &mut warnings)?,
+        };
+        parts.push((split, classes, place));
+    }
 
-    let training = &parts[0].1;
+    let (_, training, training_place) = &parts[0];
+    check_levels(training, training_place, &root, &mut warnings)?;
     let class_names: Arc<[String]> = training.keys().cloned().collect();
     for (split, classes, place) in &parts[1..] {
         let unknown: Vec<_> = classes.keys().filter(|name| !training.contains_key(*name)).cloned().collect();
@@ -63,10 +68,20 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
     let (mut classes, mut left_out) = (Classes::new(), Vec::new());
     let walk = WalkDir::new(place).min_depth(1).follow_links(true).sort_by_file_name();
     for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(place).to_path_buf();
-            Error::read(&path, error.into())
-        })?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let path = error.path().unwrap_or(place).to_path_buf();
+                // A link that leads nowhere is an image that cannot be read, or another file that is not used.
+                let is_link = path.is_symlink() && error.loop_ancestor().is_none() && !path.exists();
+                match class_of(place, &path).filter(|_| is_link && is_image(&path) && error.depth() > 1) {
+                    Some(class) => classes.entry(class).or_default().push(path),
+                    None if is_link => left_out.push(path),
+                    None => return Err(Error::read(&path, error.into())),
+                }
+                continue;
+            }
+        };
         let class = entry.path().strip_prefix(place).ok().and_then(|inside| inside.iter().next());
         // Two names could look alike when shown.
         let Some(class) = class.unwrap_or_default().to_str().map(str::to_string) else {
@@ -102,6 +117,55 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
         return Err(Error::layout(place, problem));
     }
     Ok(classes)
+}
+
+/// The class folder that a file lies in, if its name is UTF-8.
+fn class_of(place: &Path, file: &Path) -> Option<String> {
+    file.strip_prefix(place).ok()?.iter().next()?.to_str().map(str::to_string)
+}
+
+/// Looks whether the training folder is one level too high, so that folders of classes are taken for images of one class.
+fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec<String>) -> Result<(), Error> {
+    let deeper = |(name, files): (&String, &Vec<PathBuf>)| {
+        let folder = place.join(name);
+        let inside = |file: &PathBuf| {
+            let mut below = file.strip_prefix(&folder).ok()?.iter();
+            let first = below.next()?.to_string_lossy().into_owned();
+            below.next().map(|_| first)
+        };
+        // None as soon as an image lies in the class folder itself.
+        let folders: Option<BTreeSet<String>> = files.iter().map(inside).collect();
+        folders.map(|folders| (folder, Vec::from_iter(folders)))
+    };
+    let nested: Vec<(PathBuf, Vec<String>)> = classes.iter().filter_map(deeper).collect();
+    if classes.len() == 1 {
+        let problem = match nested.first() {
+            Some((folder, inside)) => {
+                let below_root = folder.strip_prefix(root).unwrap_or(folder);
+                format!(
+                    "has one class folder, {}, and nothing to tell apart. If its folders are the classes ({}), name it: \
+                     `train = \"{}\"`, and so for the other parts",
+                    folder.display(),
+                    some(inside),
+                    below_root.display()
+                )
+            }
+            None => "has one class folder, and nothing to tell apart; classes are folders side by side".into(),
+        };
+        return Err(Error::layout(place, problem));
+    }
+    if nested.len() == classes.len()
+        && let Some((folder, inside)) = nested.iter().find(|(_, inside)| inside.len() > 1)
+    {
+        warnings.push(format!(
+            "no class folder of {} has images of its own, only folders of images, such as {} with {}; if those are the \
+             classes, `train` is one level too high",
+            place.display(),
+            folder.display(),
+            some(inside)
+        ));
+    }
+    Ok(())
 }
 
 fn is_image(path: &Path) -> bool {

@@ -19,12 +19,17 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let channels = settings.channels.unwrap_or(1);
     let given_names = settings.classes.as_ref().map(|file| list::read_class_names(&root.join(file), 1)).transpose()?;
 
+    let first_label = settings.first_label.unwrap_or(0);
+
     let mut parts = Vec::new();
     for (split, place) in settings.parts(&root, "train-images-idx3-ubyte", "t10k-images-idx3-ubyte") {
         let place = plain_or_gz(place);
+        if !place.exists() {
+            return Err(missing(&place, split));
+        }
         let labels_place = plain_or_gz(labels_beside(&place)?);
         let images = read_images(&place, channels)?;
-        let labels = read_labels(&labels_place)?;
+        let labels = read_labels(&labels_place, first_label)?;
         if images.len() != labels.len() {
             let (images, labels) = (images.len(), labels.len());
             return Err(Error::file(&labels_place, format!("{labels} labels for the {images} images beside it")));
@@ -33,7 +38,12 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     }
 
     let classes = parts[0].3.iter().max().map_or(0, |&max| max as usize + 1);
-    let names = given_names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect());
+    let number = |class: usize| (class + first_label as usize).to_string();
+    let mut names = given_names.unwrap_or_else(|| (0..classes).map(number).collect());
+    // A file of names may have some for the numbers before the first label, as EMNIST's `N/A`.
+    if names.len() == classes + first_label as usize {
+        names.drain(..first_label as usize);
+    }
     let mut datasets: Vec<Dataset> = Vec::new();
     for (split, place, images, labels) in parts {
         if let Some(i) = labels.iter().position(|&label| label as usize >= names.len()) {
@@ -45,11 +55,34 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         let missing = if datasets.is_empty() { missing_classes(&dataset) } else { Vec::new() };
         if !missing.is_empty() {
             let what = some(&missing);
-            return Err(Error::file(&place, format!("no training image of {what}; labels must count from 0 on")));
+            let advice = match dataset.labels().iter().min() {
+                Some(1) => "labels must count from 0 on, or from 1 with `first_label = 1`",
+                _ => "labels must count from 0 on",
+            };
+            return Err(Error::file(&place, format!("no training image of {what}; {advice}")));
         }
         datasets.push(dataset);
     }
     Splits::from_parts(datasets, Vec::new())
+}
+
+/// There is no such file: which one may be meant.
+fn missing(place: &Path, split: &str) -> Error {
+    let folder = place.parent().unwrap_or(Path::new(""));
+    let names =
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut near: Vec<String> = names.filter(|name| name.contains("images") && name.contains("idx3")).collect();
+    near.sort();
+    // The training images among several.
+    let is_test = |name: &String| name.contains("t10k") || name.contains("test");
+    let (test, train): (Vec<_>, Vec<_>) = near.into_iter().partition(is_test);
+    let meant = if split == "train" { train } else { test };
+    let advice = match meant.as_slice() {
+        [] => format!("name the file of images with `{split} = \"...\"`"),
+        [name] => format!("there is {name}: `{split} = \"{name}\"`"),
+        several => format!("there are {}: name one with `{split} = \"...\"`", several.join(", ")),
+    };
+    Error::file(place, format!("there is no such file, plain or .gz; {advice}"))
 }
 
 /// The file itself, or its gzip version where only that exists.
@@ -99,8 +132,14 @@ pub(crate) fn parse_images(bytes: &[u8]) -> Result<Vec<Image>, String> {
     Ok(values.chunks_exact(size).map(image).collect())
 }
 
-fn read_labels(path: &Path) -> Result<Vec<u32>, Error> {
-    parse_labels(&read_file(path)?).map_err(|problem| Error::file(path, problem))
+/// Labels counted from 0, in a file that counts from `first`.
+fn read_labels(path: &Path, first: u32) -> Result<Vec<u32>, Error> {
+    let labels = parse_labels(&read_file(path)?).map_err(|problem| Error::file(path, problem))?;
+    let label = |(i, label): (usize, u32)| {
+        let problem = || Error::file(path, format!("label {i} is {label}, below `first_label = {first}`"));
+        label.checked_sub(first).ok_or_else(problem)
+    };
+    labels.into_iter().enumerate().map(label).collect()
 }
 
 /// Labels from the content of an IDX file.

@@ -1,7 +1,7 @@
 //! A decoded image and how it comes out of a file.
 
-use crate::Error;
 use crate::jpeg::{self, Jpeg};
+use crate::{Error, panics};
 use ::bytes::Bytes;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
@@ -78,7 +78,15 @@ impl Image {
 
     pub(crate) fn read(path: &Path, channels: usize, upright: bool) -> Result<Self, Error> {
         let problem = |problem: String| Error::image(path.display().to_string(), problem);
-        let found = std::fs::metadata(path).map_err(|source| Error::read(path, source))?;
+        let found = match std::fs::metadata(path) {
+            Ok(found) => found,
+            Err(source) => match std::fs::read_link(path) {
+                Ok(target) => {
+                    return Err(problem(format!("a link to {}, which cannot be read ({source})", target.display())));
+                }
+                Err(_) => return Err(Error::read(path, source)),
+            },
+        };
         // Opening a pipe would wait for a writer, reading a device might never end.
         if !found.is_file() {
             return Err(problem("not a regular file".into()));
@@ -93,11 +101,19 @@ impl Image {
 
     /// Decodes the content of an image file; the error says what is wrong with it.
     pub(crate) fn decode(bytes: &[u8], channels: usize, upright: bool) -> Result<Self, String> {
+        let decoded = panics::caught(|| Self::decode_with_library(bytes, channels, upright));
+        decoded.unwrap_or_else(|| Err("damaged: the decoder breaks down on it; save the image anew".into()))
+    }
+
+    fn decode_with_library(bytes: &[u8], channels: usize, upright: bool) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("the file is empty (0 bytes)".into());
         }
         let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
         let Some(format) = reader.format() else {
+            if let Some(fetch) = pointer(bytes) {
+                return Err(format!("not the image, but a pointer to it; fetch it with `{fetch}`"));
+            }
             return Err("not an image in a known format (JPEG, PNG, BMP, GIF, WebP)".into());
         };
         // The JPEG decoder fills a missing rest with grey and reports success.
@@ -137,6 +153,15 @@ impl Image {
         let pixels = if self.channels == 1 { self.pixels.clone() } else { luma(&self.pixels).into() };
         Self { channels: 1, pixels, ..*self }
     }
+}
+
+/// For what Git has in place of a large file, the command that fetches it.
+fn pointer(bytes: &[u8]) -> Option<&'static str> {
+    let start = &bytes[..bytes.len().min(100)];
+    if start.starts_with(b"version https://git-lfs.github.com/spec/") {
+        return Some("git lfs pull");
+    }
+    start.starts_with(b"/annex/objects/").then_some("git annex get")
 }
 
 /// Refuses images that are too large or too narrow.

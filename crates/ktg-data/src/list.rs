@@ -3,7 +3,7 @@
 use crate::source::{below, missing_classes, some};
 use crate::{DataSource, Dataset, Error, Splits};
 use std::collections::hash_map::{Entry as MapEntry, HashMap};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The number of a line from 1 on, and what is wrong with it.
@@ -23,27 +23,31 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         return Err(Error::Setting("label_column = 0 is the column of the paths; labels start at column 1".into()));
     }
     let mut warnings = Vec::new();
-    let parts = settings
-        .parts(&root, "train.txt", "test.txt")
-        .into_iter()
-        .map(|(split, file)| Ok((split, read_list(&root, &file, column, &mut warnings)?, file)))
-        .collect::<Result<Vec<_>, Error>>()?;
+    let first_label = settings.first_label.unwrap_or(0);
+    let mut parts = Vec::new();
+    for (split, file) in settings.parts(&root, "train.txt", "test.txt") {
+        // Not everything needs test images: see `Splits::test`.
+        let entries = match split == "test" && settings.test.is_none() && !file.exists() {
+            true => Vec::new(),
+            false => read_list(&root, &file, column, &mut warnings)?,
+        };
+        parts.push((split, entries, file));
+    }
 
     let (_, training, training_list) = &parts[0];
     let names = match &settings.classes {
         Some(file) => read_class_names(&root.join(file), column)?,
-        None => names_from(training, training_list)?,
+        None => names_from(training, training_list, first_label)?,
     };
     let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
     let whose = if settings.classes.is_some() { "the classes file" } else { "the training list" };
     // A name; or, where a file names the classes or they are numbers (such as 007), the number of one.
     let has_numbers = settings.classes.is_some() || names.iter().all(|name| name.parse::<u32>().is_ok());
     let resolve = |label: &str| {
-        let number = || label.parse().ok().filter(|&number: &u32| (number as usize) < names.len());
+        let number = || label.parse::<u32>().ok()?.checked_sub(first_label).filter(|&n| (n as usize) < names.len());
         known.get(label).copied().or_else(|| has_numbers.then(number).flatten())
     };
 
-    let training_files: HashSet<&Path> = training.iter().map(|entry| entry.path.as_path()).collect();
     let how = settings.files(&root);
     let mut datasets: Vec<Dataset> = Vec::new();
     for (split, entries, file) in &parts {
@@ -61,11 +65,6 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             if !missing.is_empty() {
                 return Err(Error::layout(file, format!("no training image of {}", some(&missing))));
             }
-        } else {
-            let shared = entries.iter().filter(|entry| training_files.contains(entry.path.as_path())).count();
-            if shared > 0 {
-                warnings.push(format!("{shared} files of {} are in the training list too", file.display()));
-            }
         }
         datasets.push(dataset);
     }
@@ -74,7 +73,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
 
 /// The lines of a list, each with an existing file.
 fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Error> {
-    let (mut entries, mut first_lines, mut repeated) = (Vec::new(), HashMap::new(), 0);
+    let (mut entries, mut first_lines, mut repeated, mut missing) = (Vec::new(), HashMap::new(), 0, Vec::new());
     for (line, fields) in read_lines(file)? {
         let wrong = |problem: String| Err(Error::line(file, line, problem));
         let Some(label) = fields.get(column).filter(|label| !label.is_empty()) else {
@@ -90,8 +89,9 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
         let Some(path) = below(root, &fields[0]) else {
             return wrong(format!("{} is absolute or contains `..`; paths must lie below the root folder", fields[0]));
         };
+        // It is a bad image then, which can be left out as any other.
         if !path.is_file() {
-            return wrong(format!("there is no file {}; correct the path, `root`, or remove the line", path.display()));
+            missing.push(line);
         }
         match first_lines.entry(path.clone()) {
             MapEntry::Vacant(place) => _ = place.insert((line, label.clone())),
@@ -111,6 +111,18 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
     if entries.is_empty() {
         return Err(Error::layout(file, "the list is empty"));
     }
+    if let Some(line) = missing.first() {
+        let (count, all) = (missing.len(), entries.len());
+        if count == all {
+            let problem =
+                format!("none of the {all} files it names is there, the first in line {line}; correct `root`");
+            return Err(Error::layout(file, problem));
+        }
+        warnings.push(format!(
+            "{count} of the {all} files that {} names are not there, the first in line {line}; `ktg data check` names all",
+            file.display()
+        ));
+    }
     if repeated > 0 {
         warnings.push(format!(
             "{repeated} lines of {} repeat an image; it counts as often as it is listed",
@@ -122,7 +134,7 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
 
 /// Class names from the labels of the training list: numbers from 0 on, or names in alphabetical
 /// order.
-fn names_from(entries: &[Entry], file: &Path) -> Result<Vec<String>, Error> {
+fn names_from(entries: &[Entry], file: &Path, first_label: u32) -> Result<Vec<String>, Error> {
     let number = |entry: &Entry| entry.label.parse::<u32>().ok();
     let are_numbers = number(&entries[0]).is_some();
     // One mistyped number must not turn all numbers into names.
@@ -139,15 +151,23 @@ fn names_from(entries: &[Entry], file: &Path) -> Result<Vec<String>, Error> {
         return Ok(names.into_iter().cloned().collect());
     }
     let numbers: BTreeSet<u32> = entries.iter().filter_map(number).collect();
-    let largest = numbers.last().copied().unwrap_or(0);
-    if numbers.len() as u64 != u64::from(largest) + 1 {
-        let gap = (0..largest).find(|n| !numbers.contains(n)).unwrap_or(0);
-        let problem = format!(
-            "labels go up to {largest}, but no line has label {gap}; number the classes 0, 1, 2, ... without gaps"
-        );
+    let (smallest, largest) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
+    if smallest < first_label {
+        let problem = format!("labels start at {smallest}, below `first_label = {first_label}`");
         return Err(Error::layout(file, problem));
     }
-    Ok((0..=largest).map(|n| n.to_string()).collect())
+    if numbers.len() as u64 != u64::from(largest - first_label) + 1 {
+        let gap = (first_label..largest).find(|n| !numbers.contains(n)).unwrap_or(first_label);
+        let advice = match smallest {
+            1 if first_label == 0 && numbers.len() as u64 == u64::from(largest) => {
+                "set `first_label = 1` if they count from 1"
+            }
+            _ => "number the classes 0, 1, 2, ... without gaps",
+        };
+        let problem = format!("labels go up to {largest}, but no line has label {gap}; {advice}");
+        return Err(Error::layout(file, problem));
+    }
+    Ok(numbers.into_iter().map(|n| n.to_string()).collect())
 }
 
 /// Class names in the order of their numbers.

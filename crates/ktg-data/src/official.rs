@@ -73,20 +73,33 @@ impl Official {
         [train, test]: [Labelled; 2],
     ) -> Result<Splits, Error> {
         let mut seen = HashSet::new();
+        let mut missing = Vec::new();
         for (path, _) in train.iter().chain(&test) {
             if !path.is_file() {
-                return Err(self.missing(path, "there is no such image file"));
+                missing.push(path);
             }
             if !seen.insert(path) {
                 return Err(Error::file(list, format!("{} is in it twice", path.display())));
             }
+        }
+        let mut warnings = Vec::new();
+        if let Some(first) = missing.first() {
+            let count = format!("{} of the {} image files are not there, such as this one", missing.len(), seen.len());
+            let is_absent = |part: &Labelled| part.iter().all(|(path, _)| !path.is_file());
+            if is_absent(&train) || is_absent(&test) || !settings.incomplete.unwrap_or(false) {
+                let problem = format!("{count} (`incomplete = true` leaves that to `--skip-bad`)");
+                return Err(self.missing(first, &problem));
+            }
+            warnings.push(format!("{}: {count}", first.display()));
         }
         let class_names: Arc<[String]> = class_names.into();
         let files = settings.files(root);
         let dataset = |(split, images): (&str, Labelled)| {
             Dataset::from_files(split, class_names.clone(), images.into_iter().unzip(), &files)
         };
-        self.splits(settings, list, [("train", train), ("test", test)].map(dataset))
+        let mut splits = self.splits(settings, list, [("train", train), ("test", test)].map(dataset))?;
+        splits.warnings.extend(warnings);
+        Ok(splits)
     }
 
     /// The splits, if they are as large as they were published.

@@ -203,13 +203,13 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     }
     let mut take = |wanted: &str| datasets.iter().position(|(split, _)| *split == wanted).map(|i| datasets.remove(i).1);
     match (take("train"), take("test"), take("val")) {
-        (Some(train), Some(test), val) if !train.is_empty() && !test.is_empty() => {
+        (Some(train), Some(test), val) if !train.is_empty() => {
             let splits = Splits::from_parts([train, test].into_iter().chain(val).collect(), Vec::new())?;
             let Description { source, short_side, .. } = &pack.description;
             let side = short_side.map(|side| format!(", shorter side {side} px at most")).unwrap_or_default();
             Ok(Splits { origin: Some(format!("packed from {source}{side}")), ..splits })
         }
-        _ => Err(Error::file(&pack.path, "has no training or no test images; make it anew with `ktg data pack`")),
+        _ => Err(Error::file(&pack.path, "has no training images; make it anew with `ktg data pack`")),
     }
 }
 

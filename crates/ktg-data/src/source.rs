@@ -41,6 +41,9 @@ pub struct DataSource {
     /// `list` and `idx`: a file of class names, one a line (or `name, number`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<PathBuf>,
+    /// `list` and `idx`: the number of the first class. Default 0; 1 for EMNIST letters and other sets that count from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_label: Option<u32>,
     /// 1 (grey) or 3 (colour), whatever the files hold. Default: 3 for files, 1 for IDX.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
@@ -81,6 +84,7 @@ impl Default for DataSource {
             val: None,
             label_column: None,
             classes: None,
+            first_label: None,
             channels: None,
             labels: None,
             file: None,
@@ -129,6 +133,7 @@ pub const SOURCES: &[Source] = &[
             "val",
             "label_column",
             "classes",
+            "first_label",
             "channels",
             "exif_orientation",
             "cache_mib",
@@ -138,7 +143,7 @@ pub const SOURCES: &[Source] = &[
     Source {
         name: "idx",
         help: "IDX files as MNIST has them, ROOT/train-images-idx3-ubyte and so on, plain or .gz",
-        options: &["root", "train", "test", "val", "classes", "channels"],
+        options: &["root", "train", "test", "val", "classes", "first_label", "channels"],
         open: idx::open,
     },
     Source {
@@ -211,6 +216,12 @@ impl DataSource {
             return Err(Error::Setting(format!("channels = {channels}: images have 1 channel (grey) or 3 (colour)")));
         }
         let splits = (source.open)(self, base)?;
+        if splits.train.classes() < 2 {
+            return Err(Error::Setting(format!(
+                "all images are of one class, {}, and there is nothing to tell apart; correct the labels",
+                some(splits.train.class_names())
+            )));
+        }
         match &self.skip {
             Some(file) => splits.without_listed(&base.join(file)),
             None => Ok(splits),
@@ -226,6 +237,7 @@ impl DataSource {
             ("val", self.val.is_some()),
             ("label_column", self.label_column.is_some()),
             ("classes", self.classes.is_some()),
+            ("first_label", self.first_label.is_some()),
             ("channels", self.channels.is_some()),
             ("labels", self.labels.is_some()),
             ("file", self.file.is_some()),

@@ -13,7 +13,8 @@ pub struct Splits {
     pub train: Dataset,
     /// For choosing settings, if the data has such a part.
     pub val: Option<Dataset>,
-    /// For the final measurement only.
+    /// For the final measurement only. Empty where there are none: searches, and runs that are judged on a part of the
+    /// training or validation images, do not need them.
     pub test: Dataset,
     /// What a person should know although it is no error, one sentence each.
     pub warnings: Vec<String>,
@@ -31,10 +32,20 @@ impl Splits {
             return Err(Error::Setting("a data source must have a training and a test part".into()));
         };
         let missing = missing_classes(&test);
-        if !missing.is_empty() {
+        if !missing.is_empty() && !test.is_empty() {
             warnings.push(format!("no test image of {}: the accuracy says nothing about them", some(&missing)));
         }
-        Ok(Self { train, test, val: datasets.next(), warnings, skipped: Vec::new(), origin: None })
+        if test.is_empty() {
+            warnings.push(
+                "there are no test images; what needs none goes on: a search, and `split.evaluate_on = \"search-split\"`"
+                    .to_string(),
+            );
+        }
+        let val = datasets.next();
+        warnings.extend([("test", Some(&test)), ("val", val.as_ref())].into_iter().filter_map(|(name, part)| {
+            shared_files(&train, part?, name) //
+        }));
+        Ok(Self { train, test, val, warnings, skipped: Vec::new(), origin: None })
     }
 
     /// The parts with their names.
@@ -77,8 +88,9 @@ impl Splits {
                 "without the images to leave out, no training image of {what} is left"
             )));
         }
-        if test.is_empty() || val.as_ref().is_some_and(Dataset::is_empty) {
-            let part = if test.is_empty() { "test" } else { "val" };
+        let emptied = test.is_empty() && !self.test.is_empty();
+        if emptied || val.as_ref().is_some_and(Dataset::is_empty) {
+            let part = if emptied { "test" } else { "val" };
             return Err(Error::Setting(format!("without the images to leave out, no {part} image is left")));
         }
         self.skipped.extend(skipped);
@@ -103,4 +115,16 @@ impl Splits {
         }
         Ok(splits)
     }
+}
+
+/// A sentence about files that are in the training images and in another part.
+fn shared_files(train: &Dataset, part: &Dataset, name: &str) -> Option<String> {
+    let training: HashSet<_> = (0..train.len()).filter_map(|i| train.path(i)).collect();
+    let shared: Vec<usize> = (0..part.len()).filter(|&i| part.path(i).is_some_and(|p| training.contains(p))).collect();
+    let first = part.short_name(*shared.first()?);
+    Some(format!(
+        "{} of the {} {name} images are training images too, such as {first}: what the networks know of them says nothing",
+        shared.len(),
+        part.len()
+    ))
 }

@@ -38,7 +38,8 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         Ok::<_, Error>((path, label))
     };
     let whole = root.join("cars_annos.mat");
-    if whole.exists() {
+    // Bundles have the list of one layout beside all of the other one: the photos tell.
+    if whole.exists() && (root.join("car_ims").exists() || !root.join("cars_train").exists()) {
         let (photos, names) = read(&whole)?;
         let mut parts = [Labelled::new(), Labelled::new()];
         for photo in &photos {

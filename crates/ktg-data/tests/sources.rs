@@ -115,8 +115,9 @@ fn folders_are_classes() {
 #[test]
 fn wrong_folders_are_errors() {
     let folder = Folder::new();
-    folder.images(&["train/a/1.png", "valid/a/1.png"]);
-    assert_has(&folder.error(&source("folder")), &["/test", "test = \"...\"", "valid"]);
+    folder.images(&["train/a/1.png", "train/c/1.png", "valid/a/1.png"]);
+    let elsewhere = DataSource { test: Some("tests".into()), ..source("folder") };
+    assert_has(&folder.error(&elsewhere), &["/tests", "test = \"...\"", "valid"]);
     std::fs::create_dir_all(folder.0.path().join("test")).unwrap();
     assert_has(&folder.error(&source("folder")), &["/test", "no images"]);
     folder.images(&["test/a/1.png", "test/b/1.png"]);
@@ -143,7 +144,7 @@ fn lists_are_read() {
     assert_eq!((train.labels(), test.labels()), (&[0, 1, 2][..], &[0][..]));
     assert_eq!(train.class_names(), ["0", "1", "2"]);
     assert_eq!(train.image(2).unwrap().width, 3);
-    assert_has(&warnings[0], &["1 files", "in the training list too"]);
+    assert_has(&warnings[1], &["1 of the 1 test images", "training images too", "i/0.png"]);
 
     let coarse = DataSource { label_column: Some(2), ..source("list") };
     assert_eq!(folder.open(&coarse).unwrap().train.labels(), [0, 0, 1]);
@@ -197,14 +198,15 @@ fn wrong_lists_are_errors_with_file_and_line() {
         ("i/0.png, 0\ni/1.png", &["train.txt:2", "no label", "`path, label"]),
         ("i/0.png, 0\ni/1.png,", &["train.txt:2", "no label in column 1"]),
         (", 0", &["train.txt:1", "path is empty"]),
-        ("i/0.png, 0\n\ni/9.png, 1", &["train.txt:3", "there is no file", "i/9.png"]),
-        ("i, 0", &["train.txt:1", "there is no file"]),
+        ("i, 0", &["train.txt", "none of the 1 files", "line 1", "`root`"]),
         ("../a.png, 0", &["train.txt:1", "`..`"]),
         ("i/../../a.png, 0", &["train.txt:1", "`..`"]),
         ("/etc/passwd, 0", &["train.txt:1", "absolute"]),
         ("\"i/0.png, 0", &["train.txt:1", "quotation mark"]),
         ("i/0.png, 0\ni/1.png, 2", &["train.txt", "no line has label 1"]),
-        ("i/0.png, 1\ni/1.png, 2", &["train.txt", "no line has label 0"]),
+        ("i/0.png, 1\ni/1.png, 2", &["train.txt", "no line has label 0", "`first_label = 1`"]),
+        ("i/0.png, 1\ni/1.png, 3", &["train.txt", "no line has label 0", "without gaps"]),
+        ("i/0.png, 0\ni/1.png, 0", &["all images are of one class", "\"0\""]),
         ("i/0.png, 0\ni/1.png, 4000000000", &["train.txt", "no line has label 1"]),
         ("i/0.png, 0\ni/1.png, -1", &["train.txt:2", "\"-1\"", "all numbers or all names"]),
         ("i/0.png, dog\ni/1.png, cat", &["test.txt:1", "\"0\"", "training list lacks"]),
@@ -287,9 +289,35 @@ fn wrong_idx_files_are_errors() {
     }
     let folder = idx_folder();
     std::fs::remove_file(folder.0.path().join(images)).unwrap();
-    assert_has(&folder.error(&source("idx")), &["cannot read", images]);
+    assert_has(&folder.error(&source("idx")), &["there is no such file, plain or .gz", images]);
     let unnamed = DataSource { train: Some("data.bin".into()), ..source("idx") };
     assert_has(&folder.error(&unnamed), &["data.bin", "must contain `images`"]);
+}
+
+#[test]
+fn idx_files_may_have_other_names_and_count_from_one() {
+    let folder = Folder::new();
+    let values: Vec<u8> = (0..12).collect();
+    for part in ["train", "t10k"] {
+        folder.write(&format!("{part}-images.idx3-ubyte"), idx(0x803, &[3, 2, 2], &values));
+        folder.write(&format!("{part}-labels.idx1-ubyte"), idx(0x801, &[3], &[1, 3, 2]));
+    }
+    let error = folder.error(&source("idx"));
+    assert_has(&error, &["train-images-idx3-ubyte", "`train = \"train-images.idx3-ubyte\"`"]);
+    let train = DataSource { train: Some("train-images.idx3-ubyte".into()), ..source("idx") };
+    assert_has(&folder.error(&train), &["`test = \"t10k-images.idx3-ubyte\"`"]);
+    let both = DataSource { test: Some("t10k-images.idx3-ubyte".into()), ..train };
+    assert_has(&folder.error(&both), &["no training image of class \"0\"", "`first_label = 1`"]);
+    let from_one = DataSource { first_label: Some(1), ..both.clone() };
+    let splits = folder.open(&from_one).unwrap();
+    assert_eq!((splits.train.labels(), splits.train.class_names().join(" ")), (&[0, 2, 1][..], "1 2 3".into()));
+    for names in ["N/A\na\nb\nc", "a\nb\nc"] {
+        folder.write("names.txt", names);
+        let named = DataSource { classes: Some("names.txt".into()), ..from_one.clone() };
+        assert_eq!(folder.open(&named).unwrap().train.class_names(), ["a", "b", "c"]);
+    }
+    let from_two = DataSource { first_label: Some(2), ..both };
+    assert_has(&folder.error(&from_two), &["label 0 is 1, below `first_label = 2`"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use architecture::{Architecture, ArchitectureError, Family, NetworkConfig};
 pub use layers::BatchStatistics;
 pub use names::{NamedMapper, NamedVisitor};
 pub use network::{Network, Outputs, Wanted};
-pub use weights::{Array, StateDict, WeightsError};
+pub use weights::{Array, StateDict, WeightsError, WeightsFile};
 
 /// Which code computes the networks' operations, see [`kernels::choose`].
 pub use ktg_kernels::burn as kernels;

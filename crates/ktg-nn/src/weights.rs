@@ -4,11 +4,12 @@
 //! (only batch norm's `num_batches_tracked` counters are missing), and a file written there with
 //! `safetensors.torch.save_file(model.state_dict(), path)` loads here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::device::DeviceError;
@@ -46,6 +47,16 @@ pub enum WeightsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A tensor is of a type that is not converted.
+    #[error("{path}: tensor `{name}` is {kind}, which is not read; save it as float32, float16, bfloat16 or float64")]
+    Kind {
+        /// The file.
+        path: String,
+        /// The tensor.
+        name: String,
+        /// Its type, as safetensors writes it.
+        kind: String,
+    },
     /// The file holds the weights of another network.
     #[error("{path} does not fit the network: {reason}")]
     Mismatch {
@@ -56,31 +67,89 @@ pub enum WeightsError {
     },
 }
 
-/// Reads a safetensors file. Tensors other than `F32` are an error, except integer counters, which are left out.
-pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
+/// What wrappers and trainers put before every name: `DataParallel`, `torch.compile`, and what a network is called in them.
+const PREFIXES: [&str; 5] = ["module.", "_orig_mod.", "backbone.", "model.", "encoder."];
+
+/// The content of a weights file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightsFile {
+    /// The arrays, under the names that the file has for them, but for a prefix that all of them share.
+    pub arrays: StateDict,
+    /// What was changed on the way, a phrase each: what the user should know of a file that another program wrote.
+    pub changes: Vec<String>,
+}
+
+/// Reads a safetensors file: see [`from_bytes`].
+pub fn read(path: &Path) -> Result<WeightsFile, WeightsError> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Read { path: name.clone(), source })?;
     from_bytes(&bytes, &name)
 }
 
 /// Reads safetensors from memory; `origin` names them in messages.
-pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<StateDict, WeightsError> {
+///
+/// `F16`, `BF16` and `F64` become `f32`; integer counters are left out; prefixes that all names share (`module.`,
+/// `_orig_mod.`, `backbone.`, `model.`, `encoder.`, one after the other) are stripped.
+///
+/// # Errors
+///
+/// If the bytes are no whole safetensors file, or a tensor has another type.
+pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<WeightsFile, WeightsError> {
     let format = |reason: String| WeightsError::Format { path: origin.to_owned(), reason };
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
-    let mut dict = StateDict::new();
+    let mut arrays = StateDict::new();
+    let mut converted = BTreeSet::new();
     for (name, view) in tensors.iter() {
-        match view.dtype() {
-            Dtype::F32 => {
-                let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-                dict.insert(name.to_owned(), Array { shape: view.shape().to_vec(), data });
-            }
-            Dtype::I64 | Dtype::I32 => {}
-            other => {
-                return Err(format(format!("tensor `{name}` is {other:?}, save it as float32")));
-            }
+        if matches!(view.dtype(), Dtype::I64 | Dtype::I32) {
+            continue;
+        }
+        let Some(data) = floats(view.dtype(), view.data()) else {
+            let (path, kind) = (origin.to_owned(), format!("{:?}", view.dtype()));
+            return Err(WeightsError::Kind { path, name: name.to_owned(), kind });
+        };
+        if view.dtype() != Dtype::F32 {
+            converted.insert(format!("{:?}", view.dtype()));
+        }
+        arrays.insert(name.to_owned(), Array { shape: view.shape().to_vec(), data });
+    }
+    let mut changes = Vec::new();
+    let prefix = common_prefix(&arrays);
+    if !prefix.is_empty() {
+        arrays = arrays.into_iter().map(|(name, array)| (name[prefix.len()..].to_owned(), array)).collect();
+        changes.push(format!("`{prefix}` is stripped from all names"));
+    }
+    if !converted.is_empty() {
+        let kinds: Vec<String> = converted.into_iter().collect();
+        changes.push(format!("numbers are converted from {} to F32", kinds.join(" and ")));
+    }
+    Ok(WeightsFile { arrays, changes })
+}
+
+/// The numbers of a tensor as `f32`; `None` if its type is not one of floating-point numbers that we convert.
+fn floats(kind: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match kind {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        _ => return None,
+    })
+}
+
+/// The longest chain of [`PREFIXES`] that every name begins with and goes on after.
+fn common_prefix(arrays: &StateDict) -> String {
+    let mut chain = String::new();
+    loop {
+        let all_have = |prefix: &&&str| {
+            let is_longer =
+                |name: &String| name[chain.len()..].strip_prefix(**prefix).is_some_and(|rest| !rest.is_empty());
+            !arrays.is_empty() && arrays.keys().all(is_longer)
+        };
+        match PREFIXES.iter().find(all_have) {
+            Some(prefix) => chain += prefix,
+            None => return chain,
         }
     }
-    Ok(dict)
 }
 
 /// The bytes of a safetensors file.
@@ -110,12 +179,12 @@ impl Network {
 
     /// Replaces all parameters and running statistics by those of `dict`. `origin` names it in messages.
     ///
-    /// Names and shapes must be those of this network, except that a common prefix `module.` (of PyTorch's
-    /// `DataParallel`) and `num_batches_tracked` counters are ignored. On an error the network is unchanged.
+    /// Names and shapes must be those of this network, except that `num_batches_tracked` counters are ignored. On an error
+    /// the network is unchanged.
     pub fn load_state_dict(&mut self, dict: &StateDict, origin: &str) -> Result<(), WeightsError> {
         let dict: HashMap<&str, &Array> = dict
             .iter()
-            .map(|(name, array)| (name.strip_prefix("module.").unwrap_or(name), array))
+            .map(|(name, array)| (name.as_str(), array))
             .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
             .collect();
         let own = self.state_dict();

@@ -2,9 +2,10 @@
 
 use burn::module::Param;
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use ktg_nn::{Network, NetworkConfig, StateDict, Wanted, burn, kernels, weights};
+use ktg_nn::{Array, Network, NetworkConfig, StateDict, Wanted, WeightsFile, burn, kernels, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
 #[path = "../../../fixtures/support.rs"]
@@ -185,9 +186,8 @@ fn weights_travel_through_safetensors_and_wrong_ones_are_refused() {
     let mut network = config.init(&device, &mut ChaCha8Rng::seed_from_u64(1));
     let dict = network.state_dict();
     let bytes = weights::to_bytes(&dict, None);
-    assert_eq!(weights::from_bytes(&bytes, "x").unwrap(), dict);
-    let prefixed: StateDict = dict.iter().map(|(n, a)| (format!("module.{n}"), a.clone())).collect();
-    network.load_state_dict(&prefixed, "x").unwrap();
+    assert_eq!(weights::from_bytes(&bytes, "x").unwrap(), WeightsFile { arrays: dict.clone(), changes: Vec::new() });
+    network.load_state_dict(&dict, "x").unwrap();
 
     let mut other = config.init(&device, &mut ChaCha8Rng::seed_from_u64(2));
     let before = other.state_dict();
@@ -205,6 +205,52 @@ fn weights_travel_through_safetensors_and_wrong_ones_are_refused() {
     assert!(message.starts_with("w.safetensors is not a whole safetensors file"), "{message}");
     other.load_state_dict(&dict, "x").unwrap();
     assert_eq!(other.state_dict(), dict);
+}
+
+/// A file with tensors of these names, of one number each.
+fn file_of(names: &[&str], kind: Dtype) -> Vec<u8> {
+    let size = match kind {
+        Dtype::F32 => 4,
+        _ => 1,
+    };
+    let bytes = vec![0; size];
+    let tensors = names.iter().map(|name| (*name, TensorView::new(kind, vec![1], &bytes).unwrap()));
+    safetensors::serialize(tensors, None).unwrap()
+}
+
+#[test]
+fn weights_of_other_programs_are_converted_and_it_is_said() {
+    let read = |name: &str| weights::read(&support::path(name)).unwrap();
+    let (ours, expected) = (read("weights_of_others.safetensors"), read("weights_of_others_f32.safetensors"));
+    assert!(expected.changes.is_empty());
+    assert_eq!(ours.arrays.keys().collect::<Vec<_>>(), expected.arrays.keys().collect::<Vec<_>>());
+    for (name, array) in &expected.arrays {
+        let bits = |array: &Array| array.data.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!((&ours.arrays[name].shape, bits(&ours.arrays[name])), (&array.shape, bits(array)), "{name}");
+    }
+    assert_eq!(
+        ours.changes,
+        ["`_orig_mod.model.` is stripped from all names", "numbers are converted from BF16 and F16 and F64 to F32",]
+    );
+}
+
+#[test]
+fn only_prefixes_of_all_names_are_stripped() {
+    let names = |names: &[&str]| {
+        let file = weights::from_bytes(&file_of(names, Dtype::F32), "x").unwrap();
+        file.arrays.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["module.backbone.a", "module.backbone.b.c"]), ["a", "b.c"]);
+    assert_eq!(names(&["encoder.module.encoder.a"]), ["a"]);
+    assert_eq!(names(&["backbone.a", "head.b"]), ["backbone.a", "head.b"]);
+    assert_eq!(names(&["model.", "model.a"]), ["model.", "model.a"]);
+    assert_eq!(names(&["models.a", "modelx"]), ["models.a", "modelx"]);
+    assert!(names(&[]).is_empty());
+    let message = weights::from_bytes(&file_of(&["a"], Dtype::F8_E4M3), "w").unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "w: tensor `a` is F8_E4M3, which is not read; save it as float32, float16, bfloat16 or float64"
+    );
 }
 
 #[test]

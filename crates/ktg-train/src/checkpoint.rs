@@ -213,7 +213,7 @@ fn verify(path: &Path) -> Result<Result<State, String>, Error> {
 
 /// Puts the weights and momentum of a checkpoint that [`newest`] found whole into `trainer`.
 pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<(), Error> {
-    let optimiser = weights::read(&path.join(OPTIMISER))?;
+    let optimiser = weights::read(&path.join(OPTIMISER))?.arrays;
     for m in 0..trainer.nodes.len() {
         let file = path.join(weights_name(m));
         let prefix = format!("node{}.", m + 1);
@@ -221,7 +221,7 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<(), Error> {
             .iter()
             .filter_map(|(name, array)| Some((name.strip_prefix(&prefix)?.to_owned(), array.clone())))
             .collect();
-        trainer.restore(m, &weights::read(&file)?, &momentum, &file.display().to_string())?;
+        trainer.restore(m, &weights::read(&file)?.arrays, &momentum, &file.display().to_string())?;
     }
     Ok(())
 }

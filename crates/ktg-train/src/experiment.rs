@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
 use ktg_graph::{Document, Graph, Node, presets};
-use ktg_nn::{Architecture, NetworkConfig};
+use ktg_nn::{Architecture, NetworkConfig, weights};
 
 use crate::checkpoint;
 use crate::saved::{DataFile, SKIPPED, SPLIT};
@@ -93,8 +93,9 @@ impl Experiment {
             None => base,
         };
         let parts = (written.clone(), document.as_ref(), &*graph_base);
-        let OpenedGraph { graph, configs, pretrained } =
+        let OpenedGraph { graph, configs, pretrained, changes } =
             open_graph(parts, settings.side, train.classes(), train.channels())?;
+        warnings.extend(changes);
         warnings.extend(untrained(&graph));
         Ok(Self {
             settings,
@@ -159,8 +160,9 @@ impl Experiment {
     /// are done.
     pub fn check_images(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(), Error> {
         let all = self.train.len() + self.evaluation.len();
-        self.train.check(0, &|done, _| progress(done, all))?;
-        Ok(self.evaluation.check(0, &|done, _| progress(self.train.len() + done, all))?)
+        let mut bad = self.train.bad_images(0, &|done, _| progress(done, all));
+        bad.extend(self.evaluation.bad_images(0, &|done, _| progress(self.train.len() + done, all)));
+        Ok(ktg_data::Error::of_bad_images(bad, all)?)
     }
 
     /// Steps an epoch.
@@ -207,7 +209,14 @@ fn split_data(settings: &Settings, base: &Path, splits: Splits) -> Result<Data, 
         }
     };
     if evaluation.is_empty() {
-        return Err(Error::Setting("there are no images to judge by; change the `[split]` settings".to_owned()));
+        let reason = match split.evaluate_on {
+            EvaluateOn::Test => {
+                "there are no test images to judge by; name them as `data.test`, or judge by a part of the training images \
+                 with `split.evaluate_on = \"search-split\"`"
+            }
+            _ => "there are no images to judge by; change the `[split]` settings",
+        };
+        return Err(Error::Setting(reason.to_owned()));
     }
     Ok(Data { train, evaluation, split: split_file, warnings })
 }
@@ -216,6 +225,8 @@ struct OpenedGraph {
     graph: Graph,
     configs: Vec<NetworkConfig>,
     pretrained: Vec<Option<PathBuf>>,
+    /// What is changed in weights of other programs, a sentence a file.
+    changes: Vec<String>,
 }
 
 /// A sentence about every node that answers at random.
@@ -234,16 +245,23 @@ fn open_graph(
 ) -> Result<OpenedGraph, Error> {
     let configs = network_configs(&graph, document, side, classes, channels)?;
     let mut pretrained = vec![None; graph.len()];
+    let mut changes = Vec::new();
     for (m, pretrained) in pretrained.iter_mut().enumerate() {
         let Some(path) = &graph.nodes()[m].pretrained else { continue };
         let path = base.join(path);
         let bytes = std::fs::read(&path)
             .map_err(|e| node_error(document, m, format!("cannot read the weights file {}: {e}", path.display())))?;
+        let weights = weights::from_bytes(&bytes, &path.display().to_string())
+            .map_err(|e| node_error(document, m, e.to_string()))?;
+        let change = format!("{}: {}", path.display(), weights.changes.join(", and "));
+        if !weights.changes.is_empty() && !changes.contains(&change) {
+            changes.push(change);
+        }
         let name = format!("{PRETRAINED}/{}.safetensors", checkpoint::checksum(&bytes));
         graph.node_mut(m).pretrained = Some(name);
         *pretrained = Some(path);
     }
-    Ok(OpenedGraph { graph, configs, pretrained })
+    Ok(OpenedGraph { graph, configs, pretrained, changes })
 }
 
 /// An error about node `m` of a graph, which may come from a file.

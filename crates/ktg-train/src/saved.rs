@@ -138,7 +138,7 @@ impl SavedRun {
             let path = checkpoint.join(weights_name(m));
             let load = || -> Result<_, Error> {
                 let mut network = config.init(&device, &mut ktg_data::rng(0, Purpose::Init, m as u64, 0));
-                network.load_state_dict(&weights::read(&path)?, &path.display().to_string())?;
+                network.load_state_dict(&weights::read(&path)?.arrays, &path.display().to_string())?;
                 Ok(network.valid())
             };
             networks.push(ktg_nn::device::guarded(|| in_queue(Queue::Network(m), load))??);

@@ -290,6 +290,10 @@ impl Settings {
             let entry = table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             table = entry.as_table_mut().ok_or_else(|| error(format!("`{part}` is not a table")))?;
         }
+        // Another kind has other options.
+        if last == "kind" && table.get(last) != Some(&value) {
+            table.clear();
+        }
         table.insert(last.to_owned(), value);
         root.try_into().map_err(|e: toml::de::Error| error(e.message().replace('\n', " ")))
     }
@@ -362,6 +366,12 @@ mod tests {
         assert_eq!((changed.train.epochs, changed.graph.preset.as_deref()), (3, Some("dml")));
         let changed = changed.with("train.schedule", "{ kind = \"cosine\" }").unwrap();
         assert_eq!(changed.train.schedule, Schedule::Cosine {});
+        let cosine = settings.with("train.schedule.kind", "cosine").unwrap();
+        assert_eq!(cosine.train.schedule, Schedule::Cosine {});
+        let steps = cosine.with("train.schedule.kind", "multi-step");
+        assert!(steps.unwrap_err().to_string().contains("milestones"), "it has options without a default");
+        let same = settings.with("train.schedule.factor", "0.5").unwrap();
+        assert_eq!(same.with("train.schedule.kind", "multi-step").unwrap(), same, "the same kind keeps its options");
         let message = settings.with("train.epoch", "3").unwrap_err().to_string();
         assert!(message.starts_with("cannot set `train.epoch` to `3`: unknown field `epoch`"), "{message}");
     }

@@ -70,7 +70,7 @@ impl Trainer {
                 let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
                 let mut network = config.init(&autodiff, &mut rng);
                 if let Some(Some(path)) = pretrained.get(m) {
-                    network.load_state_dict(&weights::read(path)?, &path.display().to_string())?;
+                    network.load_state_dict(&weights::read(path)?.arrays, &path.display().to_string())?;
                 }
                 Ok::<_, Error>(NodeState::new(network, Sgd::default(), plan))
             });

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ktg_data::{BadImage, DataSource, Dataset, SOURCES, SplitFile, Splits};
+use ktg_data::{BadImage, DataSource, Dataset, Duplicate, Inspection, SOURCES, SplitFile, Splits};
 use ktg_train::{Settings, write_atomically};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::args::{DataArgs, DataCommand, SettingFlags};
 use crate::error::CliError;
@@ -21,7 +22,7 @@ pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
     match command {
         DataCommand::Info { data, json } => {
             let opened = open(data)?;
-            let summary = Summary::of(&opened.settings.data, &opened.splits, None);
+            let summary = Summary::of(&opened.settings.data, &opened.splits);
             if *json {
                 print_json(&summary)?
             } else {
@@ -117,22 +118,34 @@ fn names(bad: &[BadImage]) -> Vec<String> {
 
 fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: bool) -> Result<ExitCode, CliError> {
     let started = Instant::now();
-    let bad = bad_images(splits);
+    // What is decoded here is not looked at again.
+    splits.train.set_cache_limit(0);
+    let bar = bar("check");
+    let Inspection { bad, duplicates, mean, std } = splits.inspect(0, &|done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
     if let Some(path) = skip_list {
         // With those that are left out already, so that a list can be brought up to date.
         let text: String = splits.skipped.iter().cloned().chain(names(&bad)).map(|name| name + "\n").collect();
         write_atomically(path, text.as_bytes())?;
     }
-    let summary = Summary::of(&settings.data, splits, Some(&bad));
+    let mut summary = Summary::of(&settings.data, splits);
+    summary.add_bad(&bad, splits);
     if json {
-        print_json(&summary)?;
+        let duplicate = |Duplicate { first, second }: &Duplicate| json!([first, second]);
+        let duplicates: Vec<_> = duplicates.iter().map(duplicate).collect();
+        print_json(&Checked { summary, duplicates, mean, std })?;
     } else {
         print(&summary.per_class())?;
         print("")?;
         print(&summary.text())?;
+        print(&normalization(&mean, &std))?;
         for image in &bad {
             print(&format!("bad: {}", image.problem))?;
         }
+        say_duplicates(&duplicates)?;
         let all: usize = splits.named().map(|(_, part)| part.len()).sum();
         let time = seconds(started.elapsed());
         let advice = match skip_list {
@@ -145,6 +158,35 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
         })?;
     }
     Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The lines of an experiment file that normalize images as the training images are; nothing if all of those are bad.
+fn normalization(mean: &[f64], std: &[f64]) -> String {
+    if mean.iter().any(|value| value.is_nan()) {
+        return String::new();
+    }
+    let list = |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(", ");
+    format!(
+        "\nto normalize with the training images' own mean and standard deviation:\n[augment]\nmean = [{}]\nstd = [{}]\n",
+        list(mean),
+        list(std)
+    )
+}
+
+fn say_duplicates(duplicates: &[Duplicate]) -> Result<(), CliError> {
+    const SHOWN: usize = 10;
+    for Duplicate { first, second } in duplicates.iter().take(SHOWN) {
+        print(&format!("twice: {} image {} is {} image {}", second.0, second.1, first.0, first.1))?;
+    }
+    if duplicates.is_empty() {
+        return Ok(());
+    }
+    let more = duplicates.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" ({more} more than shown; --json has all)") } else { String::new() };
+    print(&format!(
+        "{} images are in two parts{more}: what the networks know of them says nothing about others",
+        duplicates.len()
+    ))
 }
 
 fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<String, CliError> {
@@ -203,6 +245,18 @@ struct Summary {
     class_names: Vec<String>,
 }
 
+/// What `check` says besides.
+#[derive(Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    summary: Summary,
+    /// Pairs of part and name: images that are in two parts.
+    duplicates: Vec<serde_json::Value>,
+    /// Of the training images, one a channel; NaN (`null`) if none can be used.
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
 #[derive(Serialize)]
 struct Part {
     name: &'static str,
@@ -223,17 +277,12 @@ struct Bad {
 }
 
 impl Summary {
-    fn of(source: &DataSource, splits: &Splits, bad: Option<&[BadImage]>) -> Self {
+    fn of(source: &DataSource, splits: &Splits) -> Self {
         let class_names = splits.train.class_names().to_vec();
         let part = |(name, dataset): (&'static str, &Dataset)| {
             let counts = counts(dataset);
-            let bad = bad.map(|bad| {
-                let names: HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
-                let own = bad.iter().filter(|image| names.contains(&image.name));
-                own.map(|image| Bad { name: image.name.clone(), problem: image.problem.clone() }).collect()
-            });
             let per_class = class_names.iter().cloned().zip(counts.iter().map(|&n| n.into())).collect();
-            Part { name, images: dataset.len(), per_class, bad, counts }
+            Part { name, images: dataset.len(), per_class, bad: None, counts }
         };
         Self {
             source: source.source.clone(),
@@ -244,6 +293,14 @@ impl Summary {
             skipped: splits.skipped.clone(),
             origin: splits.origin.clone(),
             class_names,
+        }
+    }
+
+    fn add_bad(&mut self, bad: &[BadImage], splits: &Splits) {
+        for (part, (_, dataset)) in self.splits.iter_mut().zip(splits.named()) {
+            let names: HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
+            let own = bad.iter().filter(|image| names.contains(&image.name));
+            part.bad = Some(own.map(|i| Bad { name: i.name.clone(), problem: i.problem.clone() }).collect());
         }
     }
 

@@ -12,18 +12,23 @@ use crate::output::table;
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Spread {
     pub mean: f64,
-    pub std: f64,
+    /// None of a single run.
+    pub std: Option<f64>,
 }
 
 impl Spread {
     fn of(values: impl Iterator<Item = f64>) -> Self {
-        let (mean, std) = mean_and_deviation(&values.collect::<Vec<_>>());
-        Self { mean, std }
+        let values: Vec<f64> = values.collect();
+        let (mean, std) = mean_and_deviation(&values);
+        Self { mean, std: (values.len() > 1).then_some(std) }
     }
 
     /// "71.41 ± 0.34"; a single run has no deviation.
-    fn text(self, runs: usize) -> String {
-        if runs > 1 { format!("{:.2} ± {:.2}", self.mean, self.std) } else { format!("{:.2}", self.mean) }
+    fn text(self) -> String {
+        match self.std {
+            Some(std) => format!("{:.2} ± {std:.2}", self.mean),
+            None => format!("{:.2}", self.mean),
+        }
     }
 }
 
@@ -87,8 +92,8 @@ pub fn tables(methods: &[Method]) -> String {
     let mut accuracy = vec![texts(["method", "network", "node average [%]", "ensemble [%]", "gain"])];
     let mut diversity = vec![texts(["method", "disagreement", "prob. cosine", "attention cosine", "NLL / ECE"])];
     for m in methods {
-        let text = |s: Spread| s.text(m.runs);
-        accuracy.push(vec![m.name.clone(), m.network.clone(), text(m.node_average), text(m.ensemble), text(m.gain)]);
+        let spreads = [m.node_average, m.ensemble, m.gain].map(Spread::text);
+        accuracy.push([m.name.clone(), m.network.clone()].into_iter().chain(spreads).collect());
         let pair = |s: Option<Spread>| s.map_or("-".to_owned(), |s| format!("{:.3}", s.mean));
         diversity.push(vec![
             m.name.clone(),

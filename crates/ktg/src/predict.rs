@@ -1,9 +1,10 @@
 //! `ktg predict`
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ktg_train::{Prediction, SavedRun, overlay};
+use ktg_train::{Error, Prediction, SavedRun, overlay};
 use serde_json::json;
 
 use crate::args::PredictArgs;
@@ -15,39 +16,74 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CliError> {
     for warning in &run.warnings {
         note(&format!("warning: {warning}"));
     }
-    for (number, path) in args.images.iter().enumerate() {
-        let prediction = run.predict(path)?;
-        let mut written = Vec::new();
-        if let Some(directory) = &args.overlays {
-            let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            // Two images may share a name in different folders.
-            let same = args.images[..number].iter().filter(|other| other.file_stem() == path.file_stem()).count();
-            let stem = if same > 0 { format!("{stem}-{}", same + 1) } else { stem };
-            written = write_overlays(&prediction, run.settings.side, directory, &stem)?;
-        }
-        let top = |probabilities: &[f64]| {
-            let mut order: Vec<usize> = (0..probabilities.len()).collect();
-            order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-            order.truncate(args.top);
-            order.into_iter().map(|c| (run.classes[c].clone(), probabilities[c])).collect::<Vec<_>>()
-        };
-        let nodes: Vec<_> = prediction.nodes.iter().map(|node| top(&node.probabilities)).collect();
-        let ensemble = top(&prediction.ensemble);
-        if args.json {
-            let classes = |top: &[(String, f64)]| {
-                top.iter().map(|(class, p)| json!({ "class": class, "probability": p })).collect::<Vec<_>>()
-            };
-            print_json(&json!({
-                "image": path.display().to_string(),
-                "ensemble": classes(&ensemble),
-                "nodes": nodes.iter().map(|n| classes(n)).collect::<Vec<_>>(),
-                "overlays": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
-            }))?;
-        } else {
-            print(&text(path, &ensemble, &nodes, &written))?;
+    let mut bad = 0;
+    for (path, stem) in args.images.iter().zip(distinct_stems(&args.images)) {
+        match run.predict(path) {
+            Ok(prediction) => show(args, &run, path, &stem, &prediction)?,
+            Err(Error::Data(error)) => {
+                bad += 1;
+                note(&format!("error: {error}"));
+                if args.json {
+                    print_json(&json!({ "image": path.display().to_string(), "error": error.to_string() }))?;
+                }
+            }
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    if bad > 0 && args.images.len() > 1 {
+        note(&format!("{bad} of {} images cannot be used; the others are classified", args.images.len()));
+    }
+    Ok(if bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The images' names without their endings, as names of files. Equal ones, as of images in different folders, get a
+/// number that makes no other one's name.
+fn distinct_stems(images: &[PathBuf]) -> Vec<String> {
+    let stem = |path: &PathBuf| path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let stems: Vec<String> = images.iter().map(stem).collect();
+    // Some file systems do not tell `A` from `a`.
+    let own: HashSet<String> = stems.iter().map(|stem| stem.to_lowercase()).collect();
+    let mut taken = HashSet::new();
+    let mut distinct = Vec::new();
+    for stem in stems {
+        let mut name = stem.clone();
+        let mut number = 1;
+        while taken.contains(&name.to_lowercase()) || (number > 1 && own.contains(&name.to_lowercase())) {
+            number += 1;
+            name = format!("{stem}-{number}");
+        }
+        taken.insert(name.to_lowercase());
+        distinct.push(name);
+    }
+    distinct
+}
+
+/// Prints what the networks say of an image, and writes its overlays under the name `stem`.
+fn show(args: &PredictArgs, run: &SavedRun, path: &Path, stem: &str, prediction: &Prediction) -> Result<(), CliError> {
+    let written = match &args.overlays {
+        Some(directory) => write_overlays(prediction, run.settings.side, directory, stem)?,
+        None => Vec::new(),
+    };
+    let top = |probabilities: &[f64]| {
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+        order.truncate(args.top);
+        order.into_iter().map(|c| (run.classes[c].clone(), probabilities[c])).collect::<Vec<_>>()
+    };
+    let nodes: Vec<_> = prediction.nodes.iter().map(|node| top(&node.probabilities)).collect();
+    let ensemble = top(&prediction.ensemble);
+    if !args.json {
+        return print(&text(path, &ensemble, &nodes, &written));
+    }
+    let classes = |top: &[(String, f64)]| {
+        top.iter().map(|(class, p)| json!({ "class": class, "probability": p })).collect::<Vec<_>>()
+    };
+    print_json(&json!({
+        "image": path.display().to_string(),
+        "ensemble": classes(&ensemble),
+        "nodes": nodes.iter().map(|n| classes(n)).collect::<Vec<_>>(),
+        "overlays": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+    }))
 }
 
 type Top = [(String, f64)];
@@ -84,4 +120,18 @@ pub fn write_overlays(
         written.push(file);
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_get_numbers_that_no_other_image_has() {
+        let stems = |paths: &[&str]| distinct_stems(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(stems(&["x.png", "x-2.png", "b/x.png"]), ["x", "x-2", "x-3"]);
+        assert_eq!(stems(&["b/x.png", "x.jpg", "x-2.png", "c/x-2.png"]), ["x", "x-3", "x-2", "x-2-2"]);
+        assert_eq!(stems(&["a/p.png", "b/P.png", "p"]), ["p", "P-2", "p-3"]);
+        assert_eq!(stems(&["x-2.png", "x.png", "y/x-2.png", "z/x.png"]), ["x-2", "x", "x-2-2", "x-3"]);
+    }
 }

@@ -125,6 +125,24 @@ fn a_run_is_trained_judged_and_asked() {
     let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
     assert_eq!(value["nodes"].as_array().unwrap().len(), 2);
     assert!(bad(here, &["predict", "--run", "a", "none.png"]).contains("none.png"));
+
+    // A bad image is named, and the others are classified; equal names do not overwrite each other.
+    fs::create_dir(here.join("b")).unwrap();
+    fs::write(here.join("empty.jpg"), "").unwrap();
+    for copy in ["photo-2.png", "b/photo.png"] {
+        fs::copy(&picture, here.join(copy)).unwrap();
+    }
+    let images = ["photo.png", "empty.jpg", "photo-2.png", "b/photo.png"];
+    let arguments = [&["predict", "--run", "a", "--overlays", "all", "--json"][..], &images].concat();
+    let output = ktg(here, &arguments);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("empty.jpg") && said.contains("1 of 4 images"), "{said}");
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| line["image"].as_str().unwrap()).collect::<Vec<_>>(), images);
+    assert!(lines[1]["error"].as_str().unwrap().contains("empty"), "{}", lines[1]);
+    assert_eq!(fs::read_dir(here.join("all")).unwrap().count(), 3 * 2);
 }
 
 /// Losses of the first steps, of all nodes, as the run's metrics have them.

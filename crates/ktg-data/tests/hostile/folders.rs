@@ -9,14 +9,92 @@ fn a_loop_of_links_is_an_error() {
     assert_has(&folder.error(&folders()), &["train/cat/up", "loop"]);
     fs::remove_file(folder.path("train/cat/up")).unwrap();
     symlink("self", folder.path("train/cat/self")).unwrap();
-    assert_has(&folder.error(&folders()), &["train/cat/self"]);
+    symlink("self.png", folder.path("train/cat/self.png")).unwrap();
+    let splits = folder.open(&folders()).unwrap();
+    assert_has(&splits.warnings[0], &["1 of the files", "train/cat/self"]);
+    assert_has(&check(&splits)[0], &["train/cat/self.png", "a link to self.png"]);
 }
 
 #[test]
-fn a_broken_link_is_an_error_that_names_it() {
+fn links_that_lead_nowhere_are_bad_images() {
     let folder = Folder::with_classes();
-    symlink("nowhere.png", folder.path("train/cat/x.png")).unwrap();
-    assert_has(&folder.error(&folders()), &["cannot read", "train/cat/x.png", "No such file"]);
+    for name in ["train/cat/x.png", "train/dog/y.jpg", "test/dog/deep/z.png"] {
+        symlink("nowhere.png", folder.place(name)).unwrap();
+    }
+    symlink("/nowhere", folder.path("train/cat/notes")).unwrap();
+    let splits = folder.open(&folders()).unwrap();
+    assert_has(&splits.warnings[0], &["1 of the files", "train/cat/notes"]);
+    let bad = splits.bad_images(2, &|_, _| {});
+    let names: Vec<&str> = bad.iter().map(|image| &*image.name).collect();
+    assert_eq!(names, ["train/cat/x.png", "train/dog/y.jpg", "test/dog/deep/z.png"]);
+    assert_has(&bad[0].problem, &["train/cat/x.png", "a link to nowhere.png", "No such file"]);
+    folder.write("skip.txt", names.join("\n"));
+    let splits = folder.open(&DataSource { skip: Some("skip.txt".into()), ..folders() }).unwrap();
+    assert!(check(&splits).is_empty() && splits.skipped.len() == 3);
+}
+
+#[test]
+fn a_pointer_to_a_large_file_is_called_one() {
+    let folder = Folder::with_classes();
+    let lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+    folder.write("train/cat/x.jpg", lfs).write("train/cat/y.jpg", "/annex/objects/SHA256E-s5--1f.jpg\n");
+    let bad = check(&folder.open(&folders()).unwrap());
+    assert_has(&bad[0], &["train/cat/x.jpg", "a pointer", "`git lfs pull`"]);
+    assert_has(&bad[1], &["train/cat/y.jpg", "a pointer", "`git annex get`"]);
+}
+
+#[test]
+fn a_folder_one_level_too_high_is_noticed() {
+    let folder = Folder::new();
+    for (i, class) in ["oak", "elm", "ash"].into_iter().enumerate() {
+        folder.image(format!("train/photos/{class}/1.png"), i as u8).image(format!("test/photos/{class}/1.png"), 9);
+    }
+    let parts = ["one class folder", "train/photos", "\"ash\", \"elm\", \"oak\"", "`train = \"train/photos\"`"];
+    assert_has(&folder.error(&folders()), &parts);
+    let deeper =
+        DataSource { train: Some("train/photos".into()), test: Some("test/photos".into()), ..folders() };
+    assert_eq!(folder.open(&deeper).unwrap().train.class_names(), ["ash", "elm", "oak"]);
+    // Two collections of classes are two classes, which may be meant.
+    folder.image("train/scans/oak/1.png", 4).image("train/scans/elm/1.png", 4);
+    assert_has(&folder.open(&folders()).unwrap().warnings[0], &["only folders of images", "one level too high"]);
+    // Images in one folder only.
+    let flat = Folder::new();
+    flat.image("train/all/1.png", 1).image("train/all/2.png", 2);
+    assert_has(&flat.error(&folders()), &["one class folder", "side by side"]);
+}
+
+#[test]
+fn without_test_images_the_rest_can_be_used() {
+    let folder = Folder::with_classes();
+    fs::remove_dir_all(folder.path("test")).unwrap();
+    let splits = folder.open(&folders()).unwrap();
+    assert!(splits.test.is_empty() && splits.test.class_names() == ["cat", "dog"]);
+    assert_has(&splits.warnings[0], &["no test images"]);
+    assert!(splits.warnings.len() == 1 && check(&splits).is_empty());
+    folder.write("skip.txt", "");
+    folder.image("train/cat/b.png", 8);
+    assert_eq!(splits.without(&["train/cat/b.png".to_string()]).unwrap().train.len(), 2);
+    folder.pack("all.pack", None);
+    assert!(folder.open(&packed("all.pack")).unwrap().test.is_empty());
+    // A folder that somebody named must be there.
+    assert_has(&folder.error(&DataSource { test: Some("test".into()), ..folders() }), &["no such folder", "test"]);
+}
+
+#[test]
+fn files_in_two_parts_are_said_and_equal_bytes_found() {
+    let folder = Folder::with_classes();
+    let same = DataSource { test: Some("train".into()), ..folders() };
+    assert_has(&folder.open(&same).unwrap().warnings[0], &["2 of the 2 test images", "train/cat/a.png"]);
+    fs::copy(folder.path("train/cat/a.png"), folder.place("test/dog/renamed.png")).unwrap();
+    let splits = folder.open(&folders()).unwrap();
+    assert!(splits.warnings.is_empty());
+    let found = splits.inspect(2, &|_, _| {});
+    let first = ("train", "train/cat/a.png".to_string());
+    let second = ("test", "test/dog/renamed.png".to_string());
+    assert_eq!(found.duplicates, [Duplicate { first, second }]);
+    // Values 0 and 1 of 255, in all channels.
+    assert_eq!(found.mean.len(), 3);
+    assert!(found.mean.iter().chain(&found.std).all(|value| (value - 0.5 / 255.0).abs() < 1e-9), "{found:?}");
 }
 
 #[test]

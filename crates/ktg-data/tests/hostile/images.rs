@@ -86,8 +86,11 @@ fn what_is_no_regular_file_is_refused() {
     assert_eq!(names(&splits.train), ["train/cat/a.png", "train/dog/b.png"]);
     assert_has(&splits.warnings[0], &["3 of the files", "no regular files", "pipe.jpg"]);
     // A list names them.
-    folder.write("train.txt", "train/cat/pipe.jpg, 0").write("test.txt", "test/cat/c.png, 0");
-    assert_has(&folder.error(&source("list")), &["train.txt:1", "there is no file", "pipe.jpg"]);
+    folder.write("train.txt", "train/cat/a.png, 1\ntrain/cat/pipe.jpg, 0").write("test.txt", "test/cat/c.png, 0");
+    let splits = folder.open(&source("list")).unwrap();
+    assert_has(&splits.warnings[0], &["1 of the 2 files", "line 2"]);
+    let problems = soon(move || check(&splits));
+    assert_has(&problems[0], &["pipe.jpg", "not a regular file"]);
     drop(socket);
 }
 

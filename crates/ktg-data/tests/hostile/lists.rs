@@ -33,7 +33,7 @@ fn strange_names_can_be_listed() {
     .enumerate()
     {
         let value = i as u8 + 10;
-        folder.image(Path::new("i").join(name), value).write("train.txt", format!("\u{FEFF}{line}\r\n"));
+        folder.image(Path::new("i").join(name), value).write("train.txt", format!("\u{FEFF}{line}\r\ni/1.png, 1"));
         let train = folder.open(&source("list")).unwrap().train;
         assert_eq!(train.image(0).unwrap().pixels[0], value, "{line}");
     }
@@ -80,12 +80,48 @@ fn lists_that_cannot_be_read_are_named() {
     assert_has(&folder.error(&source("list")), &["cannot read", "train.txt"]);
     fs::remove_dir(folder.path("train.txt")).unwrap();
     symlink("gone.png", folder.path("i/broken.png")).unwrap();
-    folder.write("train.txt", "i/0.png, 0\ni/broken.png, 0");
-    assert_has(&folder.error(&source("list")), &["train.txt:2", "there is no file", "i/broken.png"]);
-    folder.write("train.txt", "i/0.png, 0\ni/\0.png, 0");
-    assert_has(&folder.error(&source("list")), &["train.txt:2", "there is no file"]);
-    folder.write("train.txt", format!("i/0.png, 0\n{}.png, 0", "long/".repeat(2000)));
-    assert_has(&folder.error(&source("list")), &["train.txt:2", "there is no file"]);
+    for (line, parts) in [
+        ("i/broken.png, 0".to_string(), &["i/broken.png", "a link to gone.png"][..]),
+        ("i/\0.png, 0".to_string(), &["cannot read"]),
+        (format!("{}.png, 0", "long/".repeat(2000)), &["cannot read"]),
+    ] {
+        folder.write("train.txt", format!("i/0.png, 0\n{line}\ni/1.png, 1"));
+        let splits = folder.open(&source("list")).unwrap();
+        assert_has(&splits.warnings[0], &["1 of the 3 files", "train.txt", "line 2"]);
+        assert_has(&check(&splits)[0], parts);
+    }
+}
+
+#[test]
+fn missing_files_are_counted_and_can_be_left_out() {
+    let folder = lists();
+    let gone: String = (0..57).map(|i| format!("i/gone-{i}.png, {}\n", i % 2)).collect();
+    folder.write("train.txt", format!("i/0.png, 0\n{gone}i/1.png, 1"));
+    let splits = folder.open(&source("list")).unwrap();
+    assert_has(&splits.warnings[0], &["57 of the 59 files", "line 2"]);
+    let bad = splits.bad_images(2, &|_, _| {});
+    assert_eq!(bad.len(), 57);
+    assert_has(&bad[56].problem, &["i/gone-56.png", "No such file"]);
+    folder.write("skip.txt", bad.iter().map(|image| format!("{}\n", image.name)).collect::<String>());
+    let splits = folder.open(&DataSource { skip: Some("skip.txt".into()), ..source("list") }).unwrap();
+    assert!(check(&splits).is_empty() && splits.train.len() == 2);
+}
+
+#[test]
+fn labels_may_count_from_one() {
+    let folder = lists();
+    folder.image("i/2.png", 3).write("train.txt", "i/0.png, 1\ni/1.png, 2\ni/2.png, 3").write("test.txt", "i/0.png, 3");
+    let from_one = DataSource { first_label: Some(1), ..source("list") };
+    let splits = folder.open(&from_one).unwrap();
+    assert_eq!((splits.train.labels(), splits.test.labels()), (&[0, 1, 2][..], &[2][..]));
+    assert_eq!(splits.train.class_names(), ["1", "2", "3"]);
+    let named = DataSource { classes: Some("names.txt".into()), ..from_one.clone() };
+    folder.write("names.txt", "ash\nelm\noak");
+    assert_eq!(folder.open(&named).unwrap().train.labels(), [0, 1, 2]);
+    folder.write("test.txt", "i/0.png, 0");
+    assert_has(&folder.error(&from_one), &["test.txt:1", "\"0\"", "lacks"]);
+    folder.write("train.txt", "i/0.png, 0\ni/1.png, 1");
+    assert_has(&folder.error(&from_one), &["labels start at 0", "`first_label = 1`"]);
 }
 
 #[test]
@@ -94,7 +130,7 @@ fn links_may_lead_out_of_the_root() {
     let (folder, store) = (lists(), Folder::new());
     store.image("store/x.png", 9).image("store/y.png", 9);
     symlink(store.path("store/x.png"), folder.path("i/x.png")).unwrap();
-    folder.write("train.txt", "i/x.png, 0");
+    folder.write("train.txt", "i/x.png, 0\ni/1.png, 1");
     assert_eq!(folder.open(&source("list")).unwrap().train.image(0).unwrap().pixels[0], 9);
     let folder = Folder::with_classes();
     symlink(store.path("store"), folder.path("train/cat/more")).unwrap();
