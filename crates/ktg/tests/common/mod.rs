@@ -1,4 +1,5 @@
-//! The program as tests start it.
+//! The program as tests start it. Not every test uses everything.
+#![allow(dead_code)]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
