@@ -1,6 +1,6 @@
 //! A decoded image and how it comes out of a file.
 
-use crate::jpeg::{self, Jpeg};
+use crate::jpeg::Jpeg;
 use crate::{Error, panics};
 use ::bytes::Bytes;
 use ::image::metadata::Orientation;
@@ -116,18 +116,12 @@ impl Image {
             }
             return Err("not an image in a known format (JPEG, PNG, BMP, GIF, WebP)".into());
         };
-        // The JPEG decoder fills a missing rest with grey and reports success.
-        if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
-            return Err("the file is cut off (a JPEG without its end marker)".into());
-        }
-        let jpeg = if format == ImageFormat::Jpeg { Jpeg::new(bytes) } else { None };
         let orientation;
-        let mut image = if let Some(jpeg) = jpeg {
-            let (width, height) = (jpeg.width as u32, jpeg.height as u32);
-            check_size(width, height)?;
+        let mut image = if format == ImageFormat::Jpeg {
+            let jpeg = Jpeg::new(bytes)?;
+            check_size(jpeg.width, jpeg.height)?;
             orientation = if upright { jpeg.orientation() } else { Orientation::NoTransforms };
-            let pixels = jpeg.decode().map_err(explain)?;
-            RgbImage::from_raw(width, height, pixels).map(DynamicImage::from).unwrap_or_default()
+            jpeg.decode()?
         } else {
             let mut decoder = reader.into_decoder().map_err(explain)?;
             let (width, height) = decoder.dimensions();

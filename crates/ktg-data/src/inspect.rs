@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::{BadImage, Dataset, Error, Image, Splits, parallel};
+use crate::{BadImage, Dataset, Error, Image, Splits, jpeg, parallel};
 
 /// What a look at every image of all parts finds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
     /// The images that cannot be used, part by part.
     pub bad: Vec<BadImage>,
+    /// Images that are damaged, but can be decoded: a part of the picture is missing.
+    pub damaged: Vec<BadImage>,
     /// Images that are in two parts.
     pub duplicates: Vec<Duplicate>,
     /// Mean of the training images' values in 0..1, one a channel, every image weighing the same.
@@ -32,6 +34,8 @@ pub struct Duplicate {
 /// What is kept of an image.
 struct Look {
     content: [u8; 32],
+    /// What is damaged.
+    damage: Option<String>,
     /// Sums over pixels of value and squared value in 0..1, a channel, divided by the number of pixels.
     moments: Vec<[f64; 2]>,
 }
@@ -42,7 +46,7 @@ impl Splits {
     pub fn inspect(&self, threads: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Inspection {
         let total = self.named().map(|(_, part)| part.len()).sum();
         let done = AtomicUsize::new(0);
-        let (mut bad, mut duplicates) = (Vec::new(), Vec::new());
+        let (mut bad, mut damaged, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
         let mut seen: HashMap<[u8; 32], (&'static str, String)> = HashMap::new();
         let mut sums = vec![[0.0; 2]; self.train.channels()];
         let mut used = 0.0;
@@ -60,6 +64,10 @@ impl Splits {
                         continue;
                     }
                 };
+                if let Some(damage) = look.damage {
+                    let problem = Error::image(part.name_of(i), damage).to_string();
+                    damaged.push(BadImage { index: i, name: part.short_name(i), problem });
+                }
                 let second = (name, part.short_name(i));
                 match seen.get(&look.content) {
                     Some(first) if first.0 != name => duplicates.push(Duplicate { first: first.clone(), second }),
@@ -77,17 +85,18 @@ impl Splits {
         }
         let mean: Vec<f64> = sums.iter().map(|sum| sum[0] / used).collect();
         let std = sums.iter().zip(&mean).map(|(sum, mean)| (sum[1] / used - mean * mean).max(0.0).sqrt()).collect();
-        Inspection { bad, duplicates, mean, std }
+        Inspection { bad, damaged, duplicates, mean, std }
     }
 }
 
 fn look(part: &Dataset, i: usize) -> Result<Look, Error> {
     let image = part.checked_image(i)?;
-    let content = match part.path(i) {
-        Some(path) => Sha256::digest(std::fs::read(path).map_err(|source| Error::read(path, source))?),
-        None => Sha256::digest(&image.pixels),
+    let moments = moments(&image);
+    let Some(path) = part.path(i) else {
+        return Ok(Look { content: Sha256::digest(&image.pixels).into(), damage: None, moments });
     };
-    Ok(Look { content: content.into(), moments: moments(&image) })
+    let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    Ok(Look { content: Sha256::digest(&bytes).into(), damage: jpeg::damage(&bytes), moments })
 }
 
 fn moments(image: &Image) -> Vec<[f64; 2]> {

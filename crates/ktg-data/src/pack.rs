@@ -209,7 +209,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             let side = short_side.map(|side| format!(", shorter side {side} px at most")).unwrap_or_default();
             Ok(Splits { origin: Some(format!("packed from {source}{side}")), ..splits })
         }
-        _ => Err(Error::file(&pack.path, "has no training images; make it anew with `ktg data pack`")),
+        _ => Err(Error::file(&pack.path, "has no training or no test images; make it anew with `ktg data pack`")),
     }
 }
 

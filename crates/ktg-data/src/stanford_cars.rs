@@ -38,8 +38,11 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         Ok::<_, Error>((path, label))
     };
     let whole = root.join("cars_annos.mat");
+    // The lists of the kit may lie in `devkit/` or at the top.
+    let find = |name: &str| [root.join("devkit").join(name), root.join(name)].into_iter().find(|path| path.exists());
     // Bundles have the list of one layout beside all of the other one: the photos tell.
-    if whole.exists() && (root.join("car_ims").exists() || !root.join("cars_train").exists()) {
+    let is_kit = root.join("cars_train").exists() && find("cars_train_annos.mat").is_some();
+    if whole.exists() && (root.join("car_ims").exists() || !is_kit) {
         let (photos, names) = read(&whole)?;
         let mut parts = [Labelled::new(), Labelled::new()];
         for photo in &photos {
@@ -47,8 +50,6 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         }
         return OFFICIAL.files(settings, (&root, &whole), names, parts);
     }
-    // The lists may lie in `devkit/` or at the top.
-    let find = |name: &str| [root.join("devkit").join(name), root.join(name)].into_iter().find(|path| path.exists());
     let find = |name: &str| find(name).unwrap_or_else(|| root.join("devkit").join(name));
     let names = read(&find("cars_meta.mat"))?.1;
     let part = |name: &str, folder: &str| {

@@ -119,7 +119,8 @@ fn idx_files_unpack_to_what_they_claim() {
         assert!(error.contains(part) && error.contains("train-images-idx3-ubyte.gz"), "{error}");
         assert!(peak() < 300 * MIB, "{part} took {} MiB", peak() / MIB);
     }
-    write("train-images-idx3-ubyte.gz", gzip(&idx(0x803, &[1, 1, 1]), 1));
+    write("train-images-idx3-ubyte.gz", gzip(&idx(0x803, &[2, 1, 1]), 2));
+    write("train-labels-idx1-ubyte.gz", gzip(&[idx(0x801, &[2]), vec![1]].concat(), 1));
     source.open(folder.path()).unwrap();
 }
 

@@ -121,7 +121,7 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
     // What is decoded here is not looked at again.
     splits.train.set_cache_limit(0);
     let bar = bar("check");
-    let Inspection { bad, duplicates, mean, std } = splits.inspect(0, &|done, all| {
+    let Inspection { bad, damaged, duplicates, mean, std } = splits.inspect(0, &|done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     });
@@ -136,7 +136,8 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
     if json {
         let duplicate = |Duplicate { first, second }: &Duplicate| json!([first, second]);
         let duplicates: Vec<_> = duplicates.iter().map(duplicate).collect();
-        print_json(&Checked { summary, duplicates, mean, std })?;
+        let damaged = damaged.into_iter().map(Bad::from).collect();
+        print_json(&Checked { summary, damaged, duplicates, mean, std })?;
     } else {
         print(&summary.per_class())?;
         print("")?;
@@ -144,6 +145,9 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
         print(&normalization(&mean, &std))?;
         for image in &bad {
             print(&format!("bad: {}", image.problem))?;
+        }
+        for image in &damaged {
+            print(&format!("damaged: {}", image.problem))?;
         }
         say_duplicates(&duplicates)?;
         let all: usize = splits.named().map(|(_, part)| part.len()).sum();
@@ -153,6 +157,9 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
             None => "repair or remove them, or see --skip-list".to_owned(),
         };
         print(&match bad.len() {
+            0 if !damaged.is_empty() => {
+                format!("all {all} images can be used ({time}), but {} are damaged: look at them", damaged.len())
+            }
             0 => format!("all {all} images can be used ({time})"),
             n => format!("{n} of {all} images cannot be used ({time}); {advice}"),
         })?;
@@ -250,6 +257,8 @@ struct Summary {
 struct Checked {
     #[serde(flatten)]
     summary: Summary,
+    /// Images that are used although a part of the picture is missing.
+    damaged: Vec<Bad>,
     /// Pairs of part and name: images that are in two parts.
     duplicates: Vec<serde_json::Value>,
     /// Of the training images, one a channel; NaN (`null`) if none can be used.
@@ -276,6 +285,12 @@ struct Bad {
     problem: String,
 }
 
+impl From<BadImage> for Bad {
+    fn from(image: BadImage) -> Self {
+        Self { name: image.name, problem: image.problem }
+    }
+}
+
 impl Summary {
     fn of(source: &DataSource, splits: &Splits) -> Self {
         let class_names = splits.train.class_names().to_vec();
@@ -300,7 +315,7 @@ impl Summary {
         for (part, (_, dataset)) in self.splits.iter_mut().zip(splits.named()) {
             let names: HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
             let own = bad.iter().filter(|image| names.contains(&image.name));
-            part.bad = Some(own.map(|i| Bad { name: i.name.clone(), problem: i.problem.clone() }).collect());
+            part.bad = Some(own.cloned().map(Bad::from).collect());
         }
     }
 

@@ -127,12 +127,12 @@ fn a_run_is_trained_judged_and_asked() {
     assert!(bad(here, &["predict", "--run", "a", "none.png"]).contains("none.png"));
 
     // A bad image is named, and the others are classified; equal names do not overwrite each other.
-    fs::create_dir(here.join("b")).unwrap();
+    fs::create_dir(here.join("other")).unwrap();
     fs::write(here.join("empty.jpg"), "").unwrap();
-    for copy in ["photo-2.png", "b/photo.png"] {
+    for copy in ["photo-2.png", "other/photo.png"] {
         fs::copy(&picture, here.join(copy)).unwrap();
     }
-    let images = ["photo.png", "empty.jpg", "photo-2.png", "b/photo.png"];
+    let images = ["photo.png", "empty.jpg", "photo-2.png", "other/photo.png"];
     let arguments = [&["predict", "--run", "a", "--overlays", "all", "--json"][..], &images].concat();
     let output = ktg(here, &arguments);
     let said = String::from_utf8(output.stderr).unwrap();

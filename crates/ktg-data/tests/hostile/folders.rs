@@ -51,8 +51,7 @@ fn a_folder_one_level_too_high_is_noticed() {
     }
     let parts = ["one class folder", "train/photos", "\"ash\", \"elm\", \"oak\"", "`train = \"train/photos\"`"];
     assert_has(&folder.error(&folders()), &parts);
-    let deeper =
-        DataSource { train: Some("train/photos".into()), test: Some("test/photos".into()), ..folders() };
+    let deeper = DataSource { train: Some("train/photos".into()), test: Some("test/photos".into()), ..folders() };
     assert_eq!(folder.open(&deeper).unwrap().train.class_names(), ["ash", "elm", "oak"]);
     // Two collections of classes are two classes, which may be meant.
     folder.image("train/scans/oak/1.png", 4).image("train/scans/elm/1.png", 4);

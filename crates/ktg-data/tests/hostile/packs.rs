@@ -126,7 +126,7 @@ fn a_pack_with_right_checksums_and_wrong_content_is_refused() {
         )
     };
     let both = r#"["train",1],["test",1]"#;
-    let right = description(r#""a""#, 3, both, r#""x","y""#);
+    let right = description(r#""a","b""#, 3, both, r#""x","y""#);
     let pixels = [7; 64];
     let entry = [64, 4, 5, 0, u64::from(crc32fast::hash(&[7; 60]))];
     let open = |content: Vec<u8>| {
@@ -148,15 +148,21 @@ fn a_pack_with_right_checksums_and_wrong_content_is_refused() {
         (with(0, u64::MAX - 59), "image 1 is impossible"),
         (with(1, 0), "image 1 is impossible"),
         (with(2, all), "image 1 is impossible"),
-        (with(3, 1), "image 1 is impossible"), // there is one class
+        (with(3, 2), "image 1 is impossible"), // there are two classes
         (pack_of(&pixels, &[[64, all, all, 0, 0]; 2], &right), "image 0 is impossible"),
         (pack_of(&pixels, &[entry], &right), "do not match"),
         (pack_of(&pixels, &[entry; 3], &right), "do not match"),
-        (pack_of(&pixels, &[entry; 2], &description(r#""a""#, 2, both, r#""x","y""#)), "do not match"),
-        (pack_of(&pixels, &[entry; 2], &description(r#""a""#, 3, both, r#""x""#)), "do not match"),
+        (pack_of(&pixels, &[entry; 2], &description(r#""a","b""#, 2, both, r#""x","y""#)), "do not match"),
+        (pack_of(&pixels, &[entry; 2], &description(r#""a","b""#, 3, both, r#""x""#)), "do not match"),
         (pack_of(&pixels, &[entry; 2], &description("", 3, both, r#""x","y""#)), "image 0 is impossible"),
-        (pack_of(&pixels, &[], &description(r#""a""#, 3, r#"["train",0],["test",0]"#, "")), "no training or no test"),
-        (pack_of(&pixels, &[entry; 2], &description(r#""a""#, 3, r#"["train",2]"#, r#""x","y""#)), "no training or no"),
+        (
+            pack_of(&pixels, &[], &description(r#""a","b""#, 3, r#"["train",0],["test",0]"#, "")),
+            "no training or no test",
+        ),
+        (
+            pack_of(&pixels, &[entry; 2], &description(r#""a","b""#, 3, r#"["train",2]"#, r#""x","y""#)),
+            "no training or no",
+        ),
         (pack_of(&pixels, &[entry; 2], "{}"), "missing field"),
         (pack_of(&pixels, &[entry; 2], ""), "EOF"),
         (pack_of(&pixels, &[entry; 2], &"[".repeat(100_000)), "invalid type"),

@@ -6,46 +6,15 @@
 //! conversion to RGB, their edges are made anew from samples that the filter can be undone for, and then they are
 //! converted, which takes a fifth longer than to let the decoder convert them.
 
-use image::error::{DecodingError, UnsupportedError, UnsupportedErrorKind};
-use image::metadata::Orientation;
-use image::{ImageError, ImageFormat};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
-const START_OF_SCAN: u8 = 0xDA;
+use super::ordinary::{Frame, options};
 
 /// Channels of a decoded image, before and after the conversion.
 const CHANNELS: usize = 3;
-
-/// Whether an end marker follows the start of the (first) scan. Inside a scan, FF D9 is always the marker; before it, the
-/// segments are skipped by their length, because a thumbnail has an end marker of its own.
-pub(crate) fn is_complete(bytes: &[u8]) -> bool {
-    let scan = Segments { rest: bytes.get(2..).unwrap_or_default() }.find(|(marker, _)| *marker == START_OF_SCAN);
-    scan.is_some_and(|(_, from)| from.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]))
-}
-
-/// The segments of a file: their markers, and the bytes from their length on. What follows a scan's head is not told
-/// apart from it, so take none after the first [`START_OF_SCAN`].
-struct Segments<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Segments<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while let [0xFF, 0xFF, _, _, ..] = self.rest {
-            self.rest = &self.rest[1..]; // a fill byte
-        }
-        let [0xFF, marker, from @ ..] = self.rest else { return None };
-        let [high, low, ..] = from else { return None };
-        self.rest = from.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default();
-        Some((*marker, from))
-    }
-}
 
 /// What to make anew in the enlarged plane of one component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,73 +56,25 @@ impl Repair {
     }
 }
 
-/// Size, and what to repair in each of the three components, from the file's frame header. `None` for other headers.
-fn frame(bytes: &[u8]) -> Option<([usize; 2], [Repair; CHANNELS])> {
-    let before_scan = Segments { rest: bytes.get(2..)? }.take_while(|(marker, _)| *marker != START_OF_SCAN);
-    let (_, header) = before_scan.filter(|(marker, _)| matches!(marker, 0xC0..=0xC2)).last()?;
-    let &[_, 17, _, h1, h0, w1, w0, 3, ref components @ ..] = header else { return None };
-    let size = [[w1, w0], [h1, h0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
-    let [_, first, _, _, second, _, _, third, _, ..] = *components else { return None };
-    let sampling = [first, second, third].map(|both| [usize::from(both >> 4), usize::from(both & 15)]);
-    let most = [0, 1].map(|side| sampling.iter().map(|factors| factors[side]).max().unwrap_or(0));
-    if sampling.iter().flatten().any(|factor| !matches!(factor, 1 | 2 | 4)) {
-        return None;
-    }
-    let mcu = most.map(|factor| factor * 8);
-    Some((size, sampling.map(|[h, v]| Repair::new(size, [most[0] / h, most[1] / v], mcu))))
-}
-
-/// A JPEG with edges to repair.
-pub(crate) struct Jpeg<'a> {
-    decoder: JpegDecoder<ZCursor<&'a [u8]>>,
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    repairs: [Repair; CHANNELS],
-}
-
-impl<'a> Jpeg<'a> {
-    /// `None` if there is nothing to repair, or not known how.
-    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let ([width, height], repairs) = frame(bytes)?;
-        if !repairs.iter().any(|repair| repair.is_needed()) {
-            return None;
-        }
-        let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX);
-        let options = options.set_max_height(usize::MAX).jpeg_set_out_colorspace(ColorSpace::YCbCr);
+/// Red, green and blue of an ordinary colour image with libjpeg's edges; `None` if nothing is to be repaired.
+pub(super) fn decode_repaired(bytes: &[u8], frame: &Frame) -> Option<Result<Vec<u8>, DecodeErrors>> {
+    let most = [0, 1].map(|side| frame.sampling.iter().map(|factors| factors[side]).max().unwrap_or(1));
+    let size = [frame.width, frame.height];
+    let repair = |[h, v]: [usize; 2]| Repair::new(size, [most[0] / h, most[1] / v], most.map(|factor| 8 * factor));
+    let [first, second, third] = frame.sampling[..] else { return None };
+    let repairs = [first, second, third].map(repair);
+    repairs.iter().any(|repair| repair.is_needed()).then(|| {
+        let options = options().jpeg_set_out_colorspace(ColorSpace::YCbCr);
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-        decoder.decode_headers().ok()?;
-        let is_known = decoder.dimensions()? == (width, height) && decoder.input_colorspace()? == ColorSpace::YCbCr;
-        is_known.then_some(Self { decoder, width, height, repairs })
-    }
-
-    /// What EXIF says about the camera.
-    pub(crate) fn orientation(&self) -> Orientation {
-        let exif = self.decoder.exif();
-        exif.and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms)
-    }
-
-    /// Red, green and blue.
-    pub(crate) fn decode(mut self) -> Result<Vec<u8>, ImageError> {
-        let mut pixels = vec![0; self.width * self.height * CHANNELS];
-        self.decoder.decode_into(&mut pixels).map_err(explained)?;
-        for (channel, repair) in self.repairs.into_iter().enumerate() {
-            Plane { pixels: &mut pixels, width: self.width, height: self.height, channel }.repair(repair);
+        decoder.decode_headers()?;
+        let mut pixels = vec![0; frame.width * frame.height * CHANNELS];
+        decoder.decode_into(&mut pixels)?;
+        for (channel, repair) in repairs.into_iter().enumerate() {
+            Plane { pixels: &mut pixels, width: frame.width, height: frame.height, channel }.repair(repair);
         }
         pulp::Arch::new().dispatch(ToRgb { pixels: &mut pixels });
         Ok(pixels)
-    }
-}
-
-/// As `image` does for its own decoder.
-fn explained(error: DecodeErrors) -> ImageError {
-    let format = ImageFormat::Jpeg;
-    match error {
-        DecodeErrors::Unsupported(what) => {
-            let kind = UnsupportedErrorKind::GenericFeature(format!("{what:?}"));
-            ImageError::Unsupported(UnsupportedError::from_format_and_kind(format.into(), kind))
-        }
-        other => ImageError::Decoding(DecodingError::new(format.into(), other)),
-    }
+    })
 }
 
 /// One channel of an image.
@@ -424,32 +345,5 @@ mod tests {
         }
         eprintln!("{off} of {values} values are 1 off");
         assert!(off * 100 < values, "{off} of {values}");
-    }
-
-    /// A file's head: frame headers and a scan.
-    fn head(width: u16, height: u16, components: &[u8]) -> Vec<u8> {
-        let mut bytes =
-            vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 1, 2, 0xFF, 0xFF, 0xC0, 0, 8 + 3 * components.len() as u8, 8];
-        bytes.extend(height.to_be_bytes().into_iter().chain(width.to_be_bytes()));
-        bytes.push(components.len() as u8);
-        bytes.extend(components.iter().zip(1..).flat_map(|(factors, id)| [id, *factors, 0]));
-        bytes.extend([0xFF, START_OF_SCAN, 0, 3, 0]);
-        bytes
-    }
-
-    #[test]
-    fn frame_headers_are_read() {
-        let bytes = head(348, 464, &[0x22, 0x11, 0x12]);
-        let repair = |ratio| Repair::new([348, 464], ratio, [16, 16]);
-        assert_eq!(frame(&bytes), Some(([348, 464], [repair([1, 1]), repair([2, 2]), repair([2, 1])])));
-        for length in 0..bytes.len() - 5 {
-            assert_eq!(frame(&bytes[..length]), None, "{length}");
-        }
-        for others in [&[0x22][..], &[0x22, 0x11], &[0x22, 0x11, 0x11, 0x22], &[0x22, 0x01, 0x11], &[0x32, 0x11, 0x11]]
-        {
-            assert_eq!(frame(&head(348, 464, others)), None, "{others:?}");
-        }
-        assert!(!is_complete(&bytes));
-        assert!(is_complete(&[&bytes[..], &[1, 0xFF, 0xD9, 0]].concat()));
     }
 }
