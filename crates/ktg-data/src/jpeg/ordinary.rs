@@ -115,7 +115,7 @@ fn frame(bytes: &[u8]) -> Option<Frame> {
 
 /// Whether the markers in a scan are those that the frame and the restart interval (0: none) make, and then the end.
 fn restarts_are_in_order(scan: &[u8], frame: &Frame, interval: usize) -> bool {
-    let expected = if interval == 0 { 0 } else { (frame.groups() - 1) / interval };
+    let expected = (frame.groups() - 1).checked_div(interval).unwrap_or(0);
     let mut restarts = 0;
     for at in memchr::memchr_iter(0xFF, scan) {
         match scan.get(at + 1) {
