@@ -176,7 +176,11 @@ fn explain(error: ImageError) -> String {
     match error {
         ImageError::Limits(limit) => format!("decoding needs too much memory ({limit})"),
         ImageError::Unsupported(what) => format!("a kind of image that is not supported ({what})"),
-        other => format!("damaged or cut off ({other})"),
+        // Some describe themselves in words of Rust, which help nobody.
+        other => match other.to_string() {
+            words if words.contains(['{', '[']) => "damaged or cut off".to_owned(),
+            words => format!("damaged or cut off ({words})"),
+        },
     }
 }
 

@@ -74,19 +74,19 @@ pub struct PackSummary {
 /// Writes all images of `splits` as a pack, decoded, and where `short_side` is given and smaller than an image's shorter
 /// side, reduced to it (bilinear, antialiased, as the step `resize`).
 ///
-/// `source` names the kind of source, for people. `progress(done, total)` is called now and then. Images are decoded on
+/// `source` names the kind of source, for people. `progress(done, total)` is called now and then, and stops it with `false`. Images are decoded on
 /// `threads` threads (0: one a processor); a few images a thread are in memory at a time.
 ///
 /// # Errors
 /// [`Error::BadImages`] names the images that cannot be used; a file that cannot be written, or one of that name that is no
-/// pack. Then there is no new file, and an old one stays.
+/// pack; being stopped. Then there is no new file, and an old one stays.
 pub fn pack(
     splits: &Splits,
     source: &str,
     short_side: Option<usize>,
     path: &Path,
     threads: usize,
-    progress: &dyn Fn(usize, usize),
+    progress: &dyn Fn(usize, usize) -> bool,
 ) -> Result<PackSummary, Error> {
     let parts: Vec<(&str, &Dataset)> = splits.named().collect();
     let all: Vec<(&Dataset, usize)> =
@@ -130,7 +130,9 @@ pub fn pack(
             place += padding;
         }
         done += chunk.len();
-        progress(done, all.len());
+        if !progress(done, all.len()) {
+            return Err(Error::file(path, "stopped before it was complete; nothing is written"));
+        }
     }
     if !bad.is_empty() {
         return Err(Error::bad_images(&bad, all.len()));

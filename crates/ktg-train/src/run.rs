@@ -147,12 +147,24 @@ pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) 
     if let Some(result) = result(directory)? {
         return Ok(Outcome::Finished(result));
     }
-    let run = Run::new(Experiment::open(Settings::read(&settings)?, directory)?, directory)?;
+    let run = Run::new(reopened(directory)?, directory)?;
     if run.data != DataFile::read(directory)? {
         let reason = "its images are not those it was started with; put them back, or train anew elsewhere";
         return Err(Error::run(directory, reason));
     }
     run.train(stop, observer)
+}
+
+/// The experiment of the run in `directory`; an error about its data says where the data's place is written.
+fn reopened(directory: &Path) -> Result<Experiment, Error> {
+    let settings = directory.join(SETTINGS);
+    Experiment::open(Settings::read(&settings)?, directory).map_err(|error| match error {
+        Error::Data(problem) => {
+            let advice = format!("if the data has moved, change the table [data] of {}", settings.display());
+            Error::Setting(format!("{problem}; {advice}"))
+        }
+        other => other,
+    })
 }
 
 const LOCK: &str = "run.lock";

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Augment, DataSource};
-use ktg_graph::toml_problem;
+use ktg_graph::{in_plain_words, toml_problem};
 use ktg_nn::loss::LossSettings;
 use serde::{Deserialize, Serialize};
 
@@ -295,7 +295,7 @@ impl Settings {
             table.clear();
         }
         table.insert(last.to_owned(), value);
-        root.try_into().map_err(|e: toml::de::Error| error(e.message().replace('\n', " ")))
+        root.try_into().map_err(|e: toml::de::Error| error(in_plain_words(&e.message().replace('\n', " "))))
     }
 
     /// The same as a file.
@@ -380,6 +380,10 @@ mod tests {
     fn errors_name_the_line_and_the_key() {
         let message = Settings::parse("seed = 1\n[train]\nepoch = 3\n", "e.toml").unwrap_err().to_string();
         assert!(message.starts_with("e.toml:3: ") && message.contains("epoch"), "{message}");
+        let message = Settings::parse("[train]\nepochs = \"many\"\n", "e.toml").unwrap_err().to_string();
+        assert_eq!(message, "e.toml:2: invalid type: string \"many\", expected a whole number from 0 up");
+        let message = Settings::default().with("train.momentum", "much").unwrap_err().to_string();
+        assert!(message.ends_with("expected a number"), "{message}");
         let message = Settings::parse("[train]\nmomentum = 1.5\n", "e.toml").unwrap_err().to_string();
         assert_eq!(message, "e.toml: `train.momentum` is from 0 to below 1");
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,6 +17,7 @@ use crate::args::{DataArgs, DataCommand, SettingFlags};
 use crate::error::CliError;
 use crate::output::{note, print, print_json, table};
 use crate::progress::seconds;
+use crate::signals;
 use crate::train::{left_out, read_settings};
 
 pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
@@ -40,6 +42,15 @@ pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
                         return Err(CliError::Other(format!("--share {share}: it must be above 0 and below 1")));
                     }
                     let split = SplitFile::new(&splits.train, share, split_seed.unwrap_or(settings.split.seed));
+                    let (first, second) = split.apply(&splits.train, out, &splits.skipped)?;
+                    if first.is_empty() || second.is_empty() {
+                        let (all, classes) = (splits.train.len(), splits.train.classes());
+                        let part = if first.is_empty() { "to train on" } else { "to judge by" };
+                        return Err(CliError::Other(format!(
+                            "of {all} training images of {classes} classes, a share of {share} leaves none {part}; give \
+                             another --share, or more images a class"
+                        )));
+                    }
                     split.write(out)?;
                     out
                 }
@@ -190,10 +201,9 @@ fn say_duplicates(duplicates: &[Duplicate]) -> Result<(), CliError> {
     }
     let more = duplicates.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" ({more} more than shown; --json has all)") } else { String::new() };
-    print(&format!(
-        "{} images are in two parts{more}: what the networks know of them says nothing about others",
-        duplicates.len()
-    ))
+    let count =
+        if duplicates.len() == 1 { "1 image is".to_owned() } else { format!("{} images are", duplicates.len()) };
+    print(&format!("{count} in two parts{more}: what the networks know of them says nothing about others"))
 }
 
 fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<String, CliError> {
@@ -217,11 +227,17 @@ fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) ->
     splits.train.set_cache_limit(0);
     let started = Instant::now();
     let bar = bar("pack");
+    let stop = signals::stop_flag()?;
     let written = ktg_data::pack(splits, source, short_side, out, 0, &|done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
+        !stop.load(Ordering::Relaxed)
     });
     bar.finish_and_clear();
+    if stop.load(Ordering::Relaxed) && written.is_err() {
+        note(&format!("stopped; {} is not written", out.display()));
+        return Ok(ExitCode::from(signals::INTERRUPTED));
+    }
     let written = written?;
     let file = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
     print(&format!(

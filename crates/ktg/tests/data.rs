@@ -87,6 +87,32 @@ fn data_is_described_and_checked() {
 }
 
 #[test]
+fn what_cannot_be_split_and_data_that_moved_are_said() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(here);
+    let train = ["train", "photos.toml", "--out", "run", "--epochs", "1"];
+    good(here, &train);
+    fs::remove_file(here.join("run/result.json")).unwrap();
+    fs::rename(here.join("photos"), here.join("elsewhere")).unwrap();
+    let moved = bad(here, &["train", "--resume", "run"]);
+    assert!(moved.contains("if the data has moved") && moved.contains("run/settings.toml"), "{moved}");
+
+    for class in ["cat", "dog"] {
+        fs::create_dir_all(here.join("few/train").join(class)).unwrap();
+        fs::copy(
+            here.join("elsewhere/train").join(class).join("03.bmp"),
+            here.join("few/train").join(class).join("1.bmp"),
+        )
+        .unwrap();
+    }
+    let split = ["data", "split", "--source", "folder", "--root", "few", "--out", "split.json"];
+    let none = bad(here, &split);
+    assert!(none.contains("of 2 training images of 2 classes") && none.contains("leaves none"), "{none}");
+    assert!(!here.join("split.json").exists());
+}
+
+#[test]
 fn bad_images_stop_training_unless_they_are_skipped() {
     let temporary = tempfile::tempdir().unwrap();
     let here = temporary.path();

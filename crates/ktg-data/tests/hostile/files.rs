@@ -7,7 +7,7 @@ fn the_second_of_two_writers_is_told() {
     let folder = Folder::with_classes();
     let first = NewFile::create(&folder.path("all.pack")).unwrap();
     let splits = folder.open(&folders()).unwrap();
-    let error = pack(&splits, "folder", None, &folder.path("all.pack"), 1, &|_, _| {}).unwrap_err().to_string();
+    let error = pack(&splits, "folder", None, &folder.path("all.pack"), 1, &|_, _| true).unwrap_err().to_string();
     assert_has(&error, &["cannot write", "all.pack", "another process is writing it"]);
     let error = SplitFile::new(&splits.train, 0.5, 1).write(&folder.path("all.pack")).unwrap_err().to_string();
     assert_has(&error, &["cannot write", "all.pack", "another process is writing it"]);

@@ -80,7 +80,7 @@ impl Folder {
 
     /// Writes the folder source at its top as a pack.
     fn pack(&self, name: &str, short_side: Option<usize>) -> PathBuf {
-        pack(&self.open(&folders()).unwrap(), "folder", short_side, &self.path(name), 2, &|_, _| {}).unwrap();
+        pack(&self.open(&folders()).unwrap(), "folder", short_side, &self.path(name), 2, &|_, _| true).unwrap();
         self.path(name)
     }
 }

@@ -176,6 +176,19 @@ fn a_pack_with_right_checksums_and_wrong_content_is_refused() {
 }
 
 #[test]
+fn a_pack_that_is_stopped_leaves_nothing_and_an_old_one() {
+    let folder = Folder::with_classes();
+    let splits = folder.open(&folders()).unwrap();
+    let stopped = |path: &Path| pack(&splits, "folder", None, path, 1, &|done, _| done == 0).unwrap_err().to_string();
+    let (new, old) = (folder.path("new.pack"), folder.pack("old.pack", None));
+    let before = fs::read(&old).unwrap();
+    assert_has(&stopped(&new), &["new.pack", "stopped"]);
+    assert_has(&stopped(&old), &["old.pack", "stopped"]);
+    assert!(!new.exists() && !folder.path("new.pack.tmp").exists() && !folder.path("old.pack.tmp").exists());
+    assert_eq!(fs::read(&old).unwrap(), before);
+}
+
+#[test]
 fn a_pack_of_another_version_is_named_as_such() {
     let folder = Folder::with_classes();
     let mut bytes = fs::read(folder.pack("all.pack", None)).unwrap();
