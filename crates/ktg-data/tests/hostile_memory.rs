@@ -200,7 +200,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     let splits = DataSource::default().open(folder.path()).unwrap();
     let few = Splits { train: splits.train.take_per_class(1), test: splits.test.take_per_class(1), ..splits };
-    pack(&few, "x", Some(4), &folder.path().join("a.pack"), 1, &|_, _| {}).unwrap();
+    pack(&few, "x", Some(4), &folder.path().join("a.pack"), 1, &|_, _| true).unwrap();
     seeds.push(("pack", std::fs::read(folder.path().join("a.pack")).unwrap()));
     seeds
 }

@@ -8,7 +8,7 @@ fn a_pack_is_its_source() {
     folder.image("train/cat/z.png", 200).image("test/cat/y.png", 100).image("val/dog/v.png", 50);
     let with_val = DataSource { val: Some("val".into()), ..folders() };
     let source = folder.open(&with_val).unwrap();
-    let summary = pack(&source, "folder", None, &folder.path("all.pack"), 0, &|_, _| {}).unwrap();
+    let summary = pack(&source, "folder", None, &folder.path("all.pack"), 0, &|_, _| true).unwrap();
     assert_eq!((summary.images, summary.bytes), (7, fs::metadata(folder.path("all.pack")).unwrap().len()));
     let packed = folder.open(&packed("all.pack")).unwrap();
     for ((name, from), (same, to)) in source.named().zip(packed.named()) {
@@ -42,7 +42,7 @@ fn a_pack_reduces_what_is_larger() {
         let whole = CropBox { left: 0, top: 0, width: photo.width, height: photo.height };
         assert_eq!(*reduced, photo.resize(whole, width, height).unwrap());
     }
-    let none = pack(&source, "folder", Some(0), &folder.path("none.pack"), 1, &|_, _| {});
+    let none = pack(&source, "folder", Some(0), &folder.path("none.pack"), 1, &|_, _| true);
     assert!(none.is_err() && !folder.path("none.pack").exists() && !folder.path("none.pack.tmp").exists());
 }
 
@@ -226,11 +226,11 @@ fn an_image_that_cannot_be_used_leaves_the_old_pack() {
     let old = fs::read(folder.pack("all.pack", None)).unwrap();
     folder.write("test/dog/d.png", "broken");
     let splits = folder.open(&folders()).unwrap();
-    let error = pack(&splits, "folder", None, &folder.path("all.pack"), 1, &|_, _| {}).unwrap_err().to_string();
+    let error = pack(&splits, "folder", None, &folder.path("all.pack"), 1, &|_, _| true).unwrap_err().to_string();
     assert_has(&error, &["test/dog/d.png", "not an image"]);
     assert_eq!(fs::read(folder.path("all.pack")).unwrap(), old);
     assert!(!folder.path("all.pack.tmp").exists());
     let nowhere = folder.path("nowhere/all.pack");
-    let error = pack(&splits, "folder", None, &nowhere, 1, &|_, _| {}).unwrap_err().to_string();
+    let error = pack(&splits, "folder", None, &nowhere, 1, &|_, _| true).unwrap_err().to_string();
     assert_has(&error, &["cannot write", "nowhere/all.pack", "No such file"]);
 }
