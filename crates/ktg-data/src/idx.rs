@@ -26,7 +26,13 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         let place = plain_or_gz(place);
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         if !place.exists() && name.contains("images") {
-            return Err(missing(&place, split));
+            let meant = near(&place, split);
+            // Not everything needs test images: see `Splits::test`.
+            if split == "test" && settings.test.is_none() && meant.is_empty() {
+                parts.push((split, place, Vec::new(), Vec::new()));
+                continue;
+            }
+            return Err(missing(&place, split, &meant));
         }
         let labels_place = plain_or_gz(labels_beside(&place)?);
         let images = read_images(&place, channels)?;
@@ -52,6 +58,10 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             let whose = if settings.classes.is_some() { "the classes file" } else { "the training data" };
             return Err(Error::file(&place, format!("label {i} is {label}, but {whose} has only {known} classes")));
         }
+        if let (true, Some(training)) = (images.is_empty(), datasets.first()) {
+            datasets.push(training.subset(&[]));
+            continue;
+        }
         let dataset = Dataset::from_images(split, names.clone(), images, labels)?;
         let missing = if datasets.is_empty() { missing_classes(&dataset) } else { Vec::new() };
         if !missing.is_empty() {
@@ -67,8 +77,8 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     Splits::from_parts(datasets, Vec::new())
 }
 
-/// There is no such file: which one may be meant.
-fn missing(place: &Path, split: &str) -> Error {
+/// The files beside a missing one that may be meant.
+fn near(place: &Path, split: &str) -> Vec<String> {
     let folder = place.parent().unwrap_or(Path::new(""));
     let names =
         std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -77,8 +87,11 @@ fn missing(place: &Path, split: &str) -> Error {
     // The training images among several.
     let is_test = |name: &String| name.contains("t10k") || name.contains("test");
     let (test, train): (Vec<_>, Vec<_>) = near.into_iter().partition(is_test);
-    let meant = if split == "train" { train } else { test };
-    let advice = match meant.as_slice() {
+    if split == "train" { train } else { test }
+}
+
+fn missing(place: &Path, split: &str, meant: &[String]) -> Error {
+    let advice = match meant {
         [] => format!("name the file of images with `{split} = \"...\"`"),
         [name] => format!("there is {name}: `{split} = \"{name}\"`"),
         several => format!("there are {}: name one with `{split} = \"...\"`", several.join(", ")),
