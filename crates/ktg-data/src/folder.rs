@@ -17,8 +17,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let mut warnings = Vec::new();
     let mut parts = Vec::new();
     for (split, place) in settings.parts(&root, "train", "test") {
-        // Not everything needs test images: see `Splits::test`.
-        let classes = match split == "test" && settings.test.is_none() && !place.exists() {
+        let classes = match settings.goes_without(split, &place) {
             true => Classes::new(),
             false => read_part(&root, &place, split, &mut warnings)?,
         };

@@ -27,8 +27,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         if !place.exists() && name.contains("images") {
             let meant = near(&place, split);
-            // Not everything needs test images: see `Splits::test`.
-            if split == "test" && settings.test.is_none() && meant.is_empty() {
+            if settings.goes_without(split, &place) && meant.is_empty() {
                 parts.push((split, place, Vec::new(), Vec::new()));
                 continue;
             }

@@ -26,8 +26,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let first_label = settings.first_label.unwrap_or(0);
     let mut parts = Vec::new();
     for (split, file) in settings.parts(&root, "train.txt", "test.txt") {
-        // Not everything needs test images: see `Splits::test`.
-        let entries = match split == "test" && settings.test.is_none() && !file.exists() {
+        let entries = match settings.goes_without(split, &file) {
             true => Vec::new(),
             false => read_list(&root, &file, column, &mut warnings)?,
         };

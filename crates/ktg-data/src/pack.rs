@@ -74,8 +74,8 @@ pub struct PackSummary {
 /// Writes all images of `splits` as a pack, decoded, and where `short_side` is given and smaller than an image's shorter
 /// side, reduced to it (bilinear, antialiased, as the step `resize`).
 ///
-/// `source` names the kind of source, for people. `progress(done, total)` is called now and then, and stops it with `false`. Images are decoded on
-/// `threads` threads (0: one a processor); a few images a thread are in memory at a time.
+/// `source` names the kind of source, for people. `progress(done, total)` is called now and then, and stops it with
+/// `false`. Images are decoded on `threads` threads (0: one a processor); a few images a thread are in memory at a time.
 ///
 /// # Errors
 /// [`Error::BadImages`] names the images that cannot be used; a file that cannot be written, or one of that name that is no

@@ -281,6 +281,12 @@ impl DataSource {
         parts
     }
 
+    /// Whether a part is the test images that nobody named and that are not where they usually are. Not everything needs
+    /// some: see [`Splits::test`].
+    pub(crate) fn goes_without(&self, split: &str, place: &Path) -> bool {
+        split == "test" && self.test.is_none() && !place.exists()
+    }
+
     /// How image files below `root` are read, for all splits together.
     pub(crate) fn files(&self, root: &Path) -> Files {
         Files {
