@@ -61,15 +61,6 @@ pub struct Head {
     pub channels: usize,
 }
 
-/// A decoded image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decoded {
-    /// Its size.
-    pub head: Head,
-    /// Values in the order row, column, channel.
-    pub pixels: Vec<u8>,
-}
-
 /// Why a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JpegError {
@@ -115,17 +106,17 @@ pub fn head(bytes: &[u8]) -> Result<Head, JpegError> {
     Ok(Head { width: report.width as usize, height: report.height as usize, channels: report.channels as usize })
 }
 
-/// Decodes a file. Where its data are damaged, libjpeg goes on as well as it can: see [`damage`].
+/// Decodes a file, given its [`head`]: values in the order row, column, channel. Where its data are damaged, libjpeg goes on
+/// as well as it can: see [`damage`].
 ///
-/// A file can claim any size, and the pixels take that much memory: look at its [`head`] before.
+/// A file can claim any size, and the pixels take that much memory: look at the head before.
 ///
 /// # Errors
 /// If it is no JPEG, cut off within its head, too damaged to go on, or of a kind that libjpeg does not read.
-pub fn decode(bytes: &[u8]) -> Result<Decoded, JpegError> {
-    let head = head(bytes)?;
+pub fn decode(bytes: &[u8], head: Head) -> Result<Vec<u8>, JpegError> {
     let mut pixels = vec![0; head.width * head.height * head.channels];
     read(bytes, Work::Pixels, &mut pixels)?;
-    Ok(Decoded { head, pixels })
+    Ok(pixels)
 }
 
 /// What is damaged in a file that can be read nevertheless, in libjpeg's words: data that end early, or make no sense. A
@@ -174,7 +165,8 @@ mod tests {
     fn what_is_no_jpeg_is_an_error() {
         for bytes in [&b""[..], b"\xFF", b"\xFF\xD8", b"\xFF\xD8\xFF\xD9", b"GIF89a", &[0; 1000]] {
             assert!(matches!(head(bytes), Err(JpegError::Damaged(words)) if !words.is_empty()), "{bytes:?}");
-            assert!(decode(bytes).is_err() && damage(bytes).is_err());
+            let head = Head { width: 1, height: 1, channels: 3 };
+            assert!(decode(bytes, head).is_err() && damage(bytes).is_err());
         }
     }
 }

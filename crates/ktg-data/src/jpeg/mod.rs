@@ -55,7 +55,7 @@ impl<'a> Jpeg<'a> {
         if [head.width, head.height] != [self.width, self.height].map(|side| side as usize) {
             return Err("damaged (it says two sizes)".into());
         }
-        let pixels = ktg_jpeg::decode(self.bytes).map_err(|error| error.to_string())?.pixels;
+        let pixels = ktg_jpeg::decode(self.bytes, head).map_err(|error| error.to_string())?;
         image(self.width, self.height, head.channels, pixels).ok_or_else(|| "an impossible size".into())
     }
 }
