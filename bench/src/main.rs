@@ -9,14 +9,11 @@ use std::time::Instant;
 
 use clap::Parser;
 use ktg_data::Batch;
+use ktg_engine::loss::LossSettings;
+use ktg_engine::{Choice, Images, Outputs, Wanted, choose, chosen, ensemble_logits, keep_freed_memory};
 use ktg_graph::{Document, Graph};
-use ktg_nn::burn::tensor::{Tensor, TensorData};
-use ktg_nn::device::{self, DeviceChoice};
-use ktg_nn::kernels::{self, Choice};
-use ktg_nn::loss::LossSettings;
-use ktg_nn::{Network, NetworkConfig, Wanted, ensemble_logits};
+use ktg_train::SgdSettings;
 use ktg_train::trainer::{Moment, Trainer};
-use ktg_train::{Precision, SgdSettings, StepBatch};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
@@ -40,12 +37,6 @@ struct Args {
     /// auto, reference, portable, avx2 or avx512
     #[arg(long, default_value = "auto")]
     kernels: Choice,
-    /// cpu, or a GPU as `ktg devices` lists them
-    #[arg(long, default_value = "cpu")]
-    device: DeviceChoice,
-    /// f32, bf16 or f16
-    #[arg(long, default_value = "f32")]
-    precision: String,
 }
 
 /// Small: random labels cannot be learned, and the losses shall stay finite.
@@ -53,17 +44,14 @@ const LEARNING_RATE: f64 = 0.01;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    kernels::choose(args.kernels)?;
-    kernels::keep_freed_memory();
-    device::choose(args.device)?;
-    let precision = serde_json::from_value(json!(args.precision)).map_err(|_| "--precision is f32, bf16 or f16")?;
+    choose(args.kernels)?;
+    keep_freed_memory();
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
-    let mut case = Case::new(&args.graph, args.case, precision)?;
+    let mut case = Case::new(&args.graph, args.case)?;
     say(json!({
         "ready": true,
-        "kernels": kernels::chosen().to_string(),
+        "kernels": chosen().to_string(),
         "parameters": case.parameters(),
-        "device": kernels::hardware(&device::chosen()).map_or("cpu".to_owned(), |hardware| hardware.name),
     }))?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -96,20 +84,15 @@ struct Case {
     trainer: Trainer,
     batch: Batch,
     step: u64,
-    /// Made at the first inference.
-    members: Option<(Vec<Network>, Tensor<4>)>,
 }
 
 impl Case {
-    fn new(graph: &Path, spec: CaseSpec, precision: Precision) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(graph: &Path, spec: CaseSpec) -> Result<Self, Box<dyn std::error::Error>> {
         let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
-        let configs = vec![NetworkConfig::new(architecture, classes); graph.len()];
+        let networks = vec![architecture.network(3, classes); graph.len()];
         let sgd = SgdSettings { momentum: 0.9, weight_decay: 1e-4 };
-        let device = device::chosen();
-        let pretrained = vec![None; graph.len()];
-        let trainer = Trainer::new(&graph, &configs, &pretrained, 1, LossSettings::default(), sgd, &device)?
-            .with_precision(precision)?;
+        let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, &LossSettings::default(), sgd)?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {
             indices: (0..batch).collect(),
@@ -120,7 +103,7 @@ impl Case {
             width: side,
             mixed: None,
         };
-        Ok(Self { trainer, batch, step: 0, members: None })
+        Ok(Self { trainer, batch, step: 0 })
     }
 
     /// Parameters of one node.
@@ -129,41 +112,34 @@ impl Case {
         weights.iter().filter(|(name, _)| !name.contains("running")).map(|(_, array)| array.data.len()).sum()
     }
 
-    /// So many training steps, one after the other, their batch on the device before: milliseconds of all of them, the
-    /// sum of the last one's losses, and images.
+    /// So many training steps, one after the other: milliseconds of all of them, the sum of the last one's losses, and
+    /// images.
     fn train(&mut self, count: u64) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
-        let device = device::chosen().autodiff();
-        let batch = StepBatch::new(self.batch.clone(), &device, self.trainer.precision());
+        let mut last = f64::NAN;
         let start = Instant::now();
         for _ in 0..count {
             self.step += 1;
             // The step number only matters to the linear gate, which stays at one half.
             let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };
-            self.trainer.submit(batch.clone(), at)?;
+            let report = self.trainer.step(&self.batch, at)?;
+            last = report.nodes.iter().filter_map(|node| node.loss).sum();
         }
-        self.trainer.wait()?;
-        device.sync()?;
         let ms = start.elapsed().as_secs_f64() * 1e3;
-        let reports = self.trainer.known_reports();
-        let last = reports.last().map_or(f64::NAN, |report| report.nodes.iter().filter_map(|node| node.loss).sum());
         Ok(json!({ "ms": ms, "loss": last, "images": self.batch.labels.len() as u64 * count }))
     }
 
     /// The ensemble's answer to the batch, so many times: milliseconds of all of them, the mean logit (as a check), and
     /// images.
     fn infer(&mut self, count: u64) -> serde_json::Value {
-        let (networks, images) = self.members.get_or_insert_with(|| {
-            let Batch { labels, channels, height, width, images, .. } = &self.batch;
-            let data = TensorData::new(images.clone(), [labels.len(), *channels, *height, *width]);
-            (self.trainer.networks(), Tensor::from_data(data, &device::chosen()))
-        });
+        let images = Images { data: &self.batch.images, count: self.batch.labels.len() };
         let nothing = Wanted { attention_logits: false, attention_map: false };
+        let (nodes, scratch) = self.trainer.nodes();
         let mut values = Vec::new();
         let start = Instant::now();
         for _ in 0..count {
-            let logits: Vec<Tensor<2>> =
-                networks.iter().map(|network| network.forward(images.clone(), nothing).logits).collect();
-            values = ktg_nn::weights::values(ensemble_logits(&logits));
+            let outputs: Vec<Outputs> = nodes.iter().map(|node| node.infer(images, nothing, scratch)).collect();
+            let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
+            values = ensemble_logits(&logits);
         }
         let ms = start.elapsed().as_secs_f64() * 1e3;
         let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use ktg_nn::Architecture;
+use ktg_net::Architecture;
 
 /// What `--case ARCHITECTURE:BATCH:SIDE:CLASSES` says: three such networks, on random images.
 #[derive(Clone, Copy, Debug, PartialEq)]

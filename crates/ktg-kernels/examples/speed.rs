@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use ktg_kernels::{Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Statistics, Window};
+use ktg_kernels::{Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Moving, NormGradients, Statistics, Window};
 
 /// batch, input, output, side, kernel, stride.
 const SHAPES: [[usize; 6]; 22] = [
@@ -63,7 +63,8 @@ fn time(mut call: impl FnMut()) -> f64 {
 fn peak(kernels: Kernels) -> f64 {
     let shape = Conv2d::new(512, 64, 24, [8, 8], Window { kernel: 1, stride: 1, padding: 0 }).expect("a valid shape");
     let (x, w) = (vec![1.0; shape.input_len()], vec![1.0; shape.weight_len()]);
-    let ms = time(|| drop(black_box(kernels.conv2d(&shape, &x, &w))));
+    let mut y = vec![0.0; shape.output_len()];
+    let ms = time(|| kernels.conv2d(&shape, &x, &w, black_box(&mut y)).expect("valid arguments"));
     2.0 * shape.multiply_adds() as f64 / ms / 1e6
 }
 
@@ -88,10 +89,11 @@ fn main() {
         let shape = Conv2d::new(batch, input, output, [side, side], window).expect("a valid shape");
         let values = |n: usize| -> Vec<f32> { (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect() };
         let (x, w, g) = (values(shape.input_len()), values(shape.weight_len()), values(shape.output_len()));
+        let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
         let times = [
-            time(|| drop(black_box(kernels.conv2d(&shape, &x, &w)))),
-            time(|| drop(black_box(kernels.conv2d_backward_data(&shape, &g, &w)))),
-            time(|| drop(black_box(kernels.conv2d_backward_weights(&shape, &x, &g)))),
+            time(|| kernels.conv2d(&shape, &x, &w, black_box(&mut y)).expect("valid arguments")),
+            time(|| kernels.conv2d_backward_data(&shape, &g, &w, black_box(&mut dx)).expect("valid arguments")),
+            time(|| kernels.conv2d_backward_weights(&shape, &x, &g, black_box(&mut dw)).expect("valid arguments")),
         ];
         let cells = times.map(|ms| format!("{ms:8.2} ({:4.0})", 2.0 * shape.multiply_adds() as f64 / ms / 1e6));
         println!("{name:28} {:>16} {:>16} {:>16}", cells[0], cells[1], cells[2]);
@@ -114,12 +116,19 @@ fn norm_times(kernels: Kernels, shape: Features) -> [String; 2] {
     let [weight, bias] = [&weight[..shape.channels()]; 2];
     let affine = Affine { weight, bias, epsilon: 1e-5 };
     let fused = Fused { residual: Some(&residual), relu: true };
-    let forward = time(|| drop(black_box(kernels.batch_norm_train(&shape, &x, affine, fused))));
-    let result = kernels.batch_norm_train(&shape, &x, affine, fused).expect("valid arguments");
-    let statistics = Statistics { mean: &result.mean, variance: &result.variance };
-    let relu_output = Some(&result.output[..]);
-    let pass = BackwardPass { x: &x, weight, epsilon: 1e-5, statistics, from_batch: true, relu_output, residual: true };
-    let backward = time(|| drop(black_box(kernels.batch_norm_backward(&shape, &pass, &residual))));
+    let (mut y, mut dx, mut gradient) = (x.clone(), x.clone(), residual.clone());
+    let [mut mean, mut variance, mut of_weight, mut of_bias] = [(); 4].map(|()| vec![0.0; shape.channels()]);
+    let forward = time(|| {
+        let statistics = Moving { mean: &mut mean, variance: &mut variance };
+        kernels.batch_norm_train(&shape, &x, affine, fused, statistics, black_box(&mut y)).expect("valid arguments");
+    });
+    let statistics = Statistics { mean: &mean, variance: &variance };
+    let pass = BackwardPass { x: &x, weight, epsilon: 1e-5, statistics, from_batch: true, relu_output: Some(&y) };
+    let backward = time(|| {
+        let (result, x) = (&mut gradient, Some(black_box(&mut dx[..])));
+        let gradients = NormGradients { result, x, weight: &mut of_weight, bias: &mut of_bias };
+        kernels.batch_norm_backward(&shape, &pass, gradients).expect("valid arguments");
+    });
     [(forward, 3), (backward, 5)].map(|(ms, tensors)| {
         let bytes = tensors * shape.len() * size_of::<f32>();
         format!("{ms:8.2} ({:4.1})", bytes as f64 / ms / 1e6)

@@ -1,7 +1,7 @@
 //! The code of levels that this machine may lack: every operation with emulated vectors of 8 and 16 values must give what
 //! it gives with vectors of 4. What remains untested there are the instructions themselves.
 
-use crate::norm::{self, Affine, BackwardPass, Fused, Statistics};
+use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Window};
 use crate::simd::portable::{Array, Portable};
 use crate::{direct, winograd};
@@ -14,6 +14,13 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..n).map(|_| next()).collect()
+}
+
+/// What `fill` writes.
+fn result(len: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
+    let mut values = vec![f32::NAN; len];
+    fill(&mut values);
+    values
 }
 
 #[track_caller]
@@ -45,19 +52,19 @@ fn convolutions_of_all_widths_agree() {
         let g = values(3, shape.output_len());
         let name = format!("{shape:?}");
         let expected = [
-            direct::forward::<Portable>(&shape, &x, &w),
-            direct::backward_data::<Portable>(&shape, &g, &w),
-            direct::backward_weights::<Portable>(&shape, &x, &g),
+            result(shape.output_len(), |y| direct::forward::<Portable>(&shape, &x, &w, y)),
+            result(shape.input_len(), |y| direct::backward_data::<Portable>(&shape, &g, &w, y)),
+            result(shape.weight_len(), |y| direct::backward_weights::<Portable>(&shape, &x, &g, y)),
         ];
         macro_rules! check {
             ($($level:ty),*) => {$(
-                assert_close(&name, &direct::forward::<$level>(&shape, &x, &w), &expected[0], 1e-5);
-                assert_close(&name, &direct::backward_data::<$level>(&shape, &g, &w), &expected[1], 1e-5);
-                assert_close(&name, &direct::backward_weights::<$level>(&shape, &x, &g), &expected[2], 1e-5);
+                assert_close(&name, &result(shape.output_len(), |y| direct::forward::<$level>(&shape, &x, &w, y)), &expected[0], 1e-5);
+                assert_close(&name, &result(shape.input_len(), |y| direct::backward_data::<$level>(&shape, &g, &w, y)), &expected[1], 1e-5);
+                assert_close(&name, &result(shape.weight_len(), |y| direct::backward_weights::<$level>(&shape, &x, &g, y)), &expected[2], 1e-5);
                 if shape.is_winograd() {
-                    assert_close(&name, &winograd::forward::<$level>(&shape, &x, &w), &expected[0], 1e-4);
-                    assert_close(&name, &winograd::backward_data::<$level>(&shape, &g, &w), &expected[1], 1e-4);
-                    assert_close(&name, &winograd::backward_weights::<$level>(&shape, &x, &g), &expected[2], 1e-4);
+                    assert_close(&name, &result(shape.output_len(), |y| winograd::forward::<$level>(&shape, &x, &w, y)), &expected[0], 1e-4);
+                    assert_close(&name, &result(shape.input_len(), |y| winograd::backward_data::<$level>(&shape, &g, &w, y)), &expected[1], 1e-4);
+                    assert_close(&name, &result(shape.weight_len(), |y| winograd::backward_weights::<$level>(&shape, &x, &g, y)), &expected[2], 1e-4);
                 }
             )*};
         }
@@ -73,26 +80,39 @@ fn batch_norms_of_all_widths_agree() {
         let (weight, bias) = (values(4, channels), values(5, channels));
         let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
         let fused = Fused { residual: Some(&r), relu: true };
-        let expected = norm::train::<Portable>(&shape, &x, affine, fused);
+        let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+        let statistics = Moving { mean: &mut mean, variance: &mut variance };
+        let output = result(shape.len(), |y| norm::train::<Portable>(&shape, &x, affine, fused, statistics, y));
         let pass = BackwardPass {
             x: &x,
             weight: &weight,
             epsilon: 1e-5,
-            statistics: Statistics { mean: &expected.mean, variance: &expected.variance },
+            statistics: Statistics { mean: &mean, variance: &variance },
             from_batch: true,
-            relu_output: Some(&expected.output),
-            residual: true,
+            relu_output: Some(&output),
         };
-        let gradients = norm::backward::<Portable>(&shape, &pass, &g);
+        let (mut of_weight, mut residual) = (vec![0.0; channels], g.clone());
+        let of_x = result(shape.len(), |dx| {
+            let bias = &mut vec![0.0; channels];
+            let gradients = NormGradients { result: &mut residual, x: Some(dx), weight: &mut of_weight, bias };
+            norm::backward::<Portable>(&shape, &pass, gradients);
+        });
         macro_rules! check {
             ($($level:ty),*) => {$(
-                let result = norm::train::<$level>(&shape, &x, affine, fused);
-                assert_close("output", &result.output, &expected.output, 1e-5);
-                assert_close("variance", &result.variance, &expected.variance, 1e-5);
-                let result = norm::backward::<$level>(&shape, &pass, &g);
-                assert_close("gradient", &result.x, &gradients.x, 1e-4);
-                assert_close("weight", &result.weight, &gradients.weight, 1e-5);
-                assert_close("residual", &result.residual.unwrap(), gradients.residual.as_ref().unwrap(), 0.0);
+                let (mut mean, mut found) = (vec![0.0; channels], vec![0.0; channels]);
+                let statistics = Moving { mean: &mut mean, variance: &mut found };
+                let y = result(shape.len(), |y| norm::train::<$level>(&shape, &x, affine, fused, statistics, y));
+                assert_close("output", &y, &output, 1e-5);
+                assert_close("variance", &found, &variance, 1e-5);
+                let (mut found, mut masked) = (vec![0.0; channels], g.clone());
+                let dx = result(shape.len(), |dx| {
+                    let bias = &mut vec![0.0; channels];
+                    let gradients = NormGradients { result: &mut masked, x: Some(dx), weight: &mut found, bias };
+                    norm::backward::<$level>(&shape, &pass, gradients);
+                });
+                assert_close("gradient", &dx, &of_x, 1e-4);
+                assert_close("weight", &found, &of_weight, 1e-5);
+                assert_close("residual", &masked, &residual, 0.0);
             )*};
         }
         check!(Array<8, 6>, Array<16, 14>);

@@ -5,7 +5,8 @@
 //!
 //! let window = Window { kernel: 3, stride: 1, padding: 1 };
 //! let shape = Conv2d::new(1, 1, 1, [2, 2], window)?;
-//! let sum_of_neighbours = Kernels::new().conv2d(&shape, &[1.0, 2.0, 3.0, 4.0], &[1.0; 9])?;
+//! let mut sum_of_neighbours = [0.0; 4];
+//! Kernels::new().conv2d(&shape, &[1.0, 2.0, 3.0, 4.0], &[1.0; 9], &mut sum_of_neighbours)?;
 //! assert_eq!(sum_of_neighbours, [10.0; 4]);
 //! # Ok::<(), ktg_kernels::ShapeError>(())
 //! ```
@@ -15,7 +16,7 @@
 //!   (others) of the largest result, which the tests check.
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
-//! * Max-pool, global average pool, one-pass SGD.
+//! * Max-pool, global average pool, what attention branches need, sums and activations, one-pass SGD.
 //!
 //! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, or what every machine has. Work is shared by
 //! as many threads as the current rayon pool has, and no result depends on their number.
@@ -26,10 +27,10 @@
 //!
 //! Scratch memory is kept by each thread and used again; it is bounded by a few times that of the largest operation.
 
-#[cfg(feature = "burn")]
-pub mod burn;
+mod attend;
 mod bytes;
 mod direct;
+mod each;
 mod gemm;
 mod helpers;
 mod kernels;
@@ -48,10 +49,12 @@ mod winograd;
 mod workspace;
 
 pub use bytes::ChannelScale;
+pub use each::Each;
 pub use kernels::Kernels;
 pub use map::{MappedFile, map_file};
 pub use memory::keep_freed_memory;
-pub use norm::{Affine, BackwardPass, Fused, NormGradients, Normalised, Statistics};
+pub use norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 pub use sgd::SgdStep;
 pub use shape::{Conv2d, Features, Pool, ShapeError, Window};
 pub use simd::Level;
+pub use workspace::Arena;

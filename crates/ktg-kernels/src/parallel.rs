@@ -91,16 +91,3 @@ impl<'a> Shared<'a> {
         }
     }
 }
-
-/// A vector of `len` values that `fill` writes.
-///
-/// # Safety
-///
-/// `fill` writes every value, and reads none before it has written it.
-pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
-    let mut values = Vec::with_capacity(len);
-    fill(Shared { start: values.as_mut_ptr(), len, life: std::marker::PhantomData });
-    // SAFETY: `fill` has written all of them.
-    unsafe { values.set_len(len) };
-    values
-}

@@ -1,7 +1,7 @@
 //! Max-pool and global average pool.
 
 use crate::direct::scatter;
-use crate::parallel::{Shared, filled, parallel};
+use crate::parallel::{Shared, parallel};
 use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, Window};
 use crate::simd::{Simd, Task};
 
@@ -19,18 +19,15 @@ fn seen(position: usize, window: Window, side: usize) -> std::ops::Range<usize> 
 }
 
 /// Maximum of every window: `[planes, output_height, output_width]`.
-pub(crate) fn max_pool<S: Simd>(shape: &Pool, x: &[f32]) -> Vec<f32> {
+pub(crate) fn max_pool<S: Simd>(shape: &Pool, x: &[f32], result: &mut [f32]) {
     let (from, to) = (shape.height * shape.width, shape.output_height * shape.output_width);
-    let body = |y: Shared| {
-        parallel(shape.planes, |plane| {
-            // SAFETY: each task writes its own plane.
-            let y = unsafe { std::slice::from_raw_parts_mut(y.at(plane * to), to) };
-            // SAFETY: safe code compiled for the level's instructions.
-            unsafe { S::vectorize(MaxPlane { shape, x: &x[plane * from..][..from], y }) }
-        });
-    };
-    // SAFETY: all planes are written.
-    unsafe { filled(shape.output_len(), body) }
+    let y = Shared::new(result);
+    parallel(shape.planes, |plane| {
+        // SAFETY: each task writes its own plane.
+        let y = unsafe { std::slice::from_raw_parts_mut(y.at(plane * to), to) };
+        // SAFETY: safe code compiled for the level's instructions.
+        unsafe { S::vectorize(MaxPlane { shape, x: &x[plane * from..][..from], y }) }
+    });
 }
 
 struct MaxPlane<'a> {
@@ -82,19 +79,16 @@ fn most_of_windows(x: &[f32], y: &mut [f32], kernel: usize, stride: usize) {
 }
 
 /// Gradient of the input: every result's gradient goes to the first maximum of its window, row by row.
-pub(crate) fn max_pool_backward<S: Simd>(shape: &Pool, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(crate) fn max_pool_backward<S: Simd>(shape: &Pool, x: &[f32], gradient: &[f32], result: &mut [f32]) {
     let (from, to) = (shape.height * shape.width, shape.output_height * shape.output_width);
-    let body = |dx: Shared| {
-        parallel(shape.planes, |plane| {
-            // SAFETY: each task writes its own plane.
-            let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * from), from) };
-            let (x, gradient) = (&x[plane * from..][..from], &gradient[plane * to..][..to]);
-            // SAFETY: safe code compiled for the level's instructions.
-            unsafe { S::vectorize(MaxPlaneBackward { shape, x, gradient, dx }) }
-        });
-    };
-    // SAFETY: all planes are written.
-    unsafe { filled(shape.input_len(), body) }
+    let dx = Shared::new(result);
+    parallel(shape.planes, |plane| {
+        // SAFETY: each task writes its own plane.
+        let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * from), from) };
+        let (x, gradient) = (&x[plane * from..][..from], &gradient[plane * to..][..to]);
+        // SAFETY: safe code compiled for the level's instructions.
+        unsafe { S::vectorize(MaxPlaneBackward { shape, x, gradient, dx }) }
+    });
 }
 
 struct MaxPlaneBackward<'a> {
@@ -185,18 +179,15 @@ fn comes_before(x: f32, y: f32) -> bool {
 const PLANES: usize = 64;
 
 /// Mean of every plane: `[batch, channels]`.
-pub(crate) fn global_average_pool<S: Simd>(shape: &Features, x: &[f32]) -> Vec<f32> {
+pub(crate) fn global_average_pool<S: Simd>(shape: &Features, x: &[f32], result: &mut [f32]) {
     let planes = shape.batch * shape.channels;
-    let body = |y: Shared| {
-        parallel(planes.div_ceil(PLANES), |task| {
-            for plane in task * PLANES..((task + 1) * PLANES).min(planes) {
-                // SAFETY: each task writes its own planes.
-                unsafe { *y.at(plane) = S::vectorize(Mean(&x[plane * shape.pixels..][..shape.pixels])) }
-            }
-        });
-    };
-    // SAFETY: all planes are written.
-    unsafe { filled(planes, body) }
+    let y = Shared::new(result);
+    parallel(planes.div_ceil(PLANES), |task| {
+        for plane in task * PLANES..((task + 1) * PLANES).min(planes) {
+            // SAFETY: each task writes its own planes.
+            unsafe { *y.at(plane) = S::vectorize(Mean(&x[plane * shape.pixels..][..shape.pixels])) }
+        }
+    });
 }
 
 struct Mean<'a>(&'a [f32]);
@@ -218,18 +209,15 @@ impl Task for Mean<'_> {
 }
 
 /// Gradient of the input.
-pub(crate) fn global_average_pool_backward(shape: &Features, gradient: &[f32]) -> Vec<f32> {
+pub(crate) fn global_average_pool_backward(shape: &Features, gradient: &[f32], result: &mut [f32]) {
     let planes = shape.batch * shape.channels;
-    let body = |dx: Shared| {
-        parallel(planes.div_ceil(PLANES), |task| {
-            let some = task * PLANES..((task + 1) * PLANES).min(planes);
-            for (plane, gradient) in some.clone().zip(&gradient[some]) {
-                // SAFETY: each task writes its own planes.
-                let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * shape.pixels), shape.pixels) };
-                dx.fill(gradient / shape.pixels as f32);
-            }
-        });
-    };
-    // SAFETY: all planes are written.
-    unsafe { filled(shape.len(), body) }
+    let dx = Shared::new(result);
+    parallel(planes.div_ceil(PLANES), |task| {
+        let some = task * PLANES..((task + 1) * PLANES).min(planes);
+        for (plane, gradient) in some.clone().zip(&gradient[some]) {
+            // SAFETY: each task writes its own planes.
+            let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * shape.pixels), shape.pixels) };
+            dx.fill(gradient / shape.pixels as f32);
+        }
+    });
 }

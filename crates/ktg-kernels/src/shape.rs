@@ -182,6 +182,11 @@ impl Features {
         Ok(Self { batch, channels, pixels })
     }
 
+    /// Number of images.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.channels

@@ -6,7 +6,7 @@ mod support;
 use ktg_kernels::{Affine, BackwardPass, Fused, Kernels, Statistics};
 use proptest::prelude::*;
 use reference::norm::{Maps, Moments, Norm};
-use support::{all_levels, assert_within, largest, values, wide};
+use support::{Returning, all_levels, assert_within, largest, values, wide};
 
 /// Largest error relative to the terms that are added up.
 const BOUND: f64 = 1e-5;
@@ -97,7 +97,7 @@ fn check(kernels: Kernels, maps: Maps, mode: Mode, arguments: &Arguments) {
     let affine = Affine { weight, bias, epsilon: EPSILON };
     let fused = Fused { residual: mode.residual.then_some(residual), relu: mode.relu };
     let (output, used) = if mode.training {
-        let result = kernels.batch_norm_train(&shape, x, affine, fused).unwrap();
+        let result = kernels.norm_train(&shape, x, affine, fused).unwrap();
         assert_within(what("the mean"), &result.mean, &moments.mean, |c| BOUND * largest_x[c]);
         assert_within(what("the variance"), &result.variance, &moments.variance, |c| {
             // A constant channel's variance may come out as the rounding of its values.
@@ -106,7 +106,7 @@ fn check(kernels: Kernels, maps: Maps, mode: Mode, arguments: &Arguments) {
         (result.output, (result.mean, result.variance))
     } else {
         let statistics = Statistics { mean, variance };
-        let output = kernels.batch_norm_inference(&shape, x, affine, statistics, fused).unwrap();
+        let output = kernels.norm_inference(&shape, x, affine, statistics, fused).unwrap();
         (output, (mean.clone(), variance.clone()))
     };
     assert_within(what("the output"), &output, &norm.forward(), |i| {
@@ -121,9 +121,8 @@ fn check(kernels: Kernels, maps: Maps, mode: Mode, arguments: &Arguments) {
         statistics: Statistics { mean: &used.0, variance: &used.1 },
         from_batch: mode.training,
         relu_output: mode.relu.then_some(&output),
-        residual: mode.residual,
     };
-    let found = kernels.batch_norm_backward(&shape, &pass, gradient).unwrap();
+    let found = kernels.norm_backward(&shape, &pass, gradient, mode.residual).unwrap();
     let expected = norm.backward(&wide(&output), &wide(gradient));
     // Sums of `count` values of either sign are about as large as its root.
     assert_within(what("the bias's gradient"), &found.bias, &expected.bias, |_| BOUND * count);
@@ -194,7 +193,7 @@ fn a_first_value_far_from_the_others() {
         let [weight, bias] = [[1.0; 9], [0.0; 9]];
         for kernels in all_levels() {
             let affine = Affine { weight: &weight, bias: &bias, epsilon: EPSILON };
-            let found = kernels.batch_norm_train(&maps.shape(), &x, affine, Fused::default()).unwrap();
+            let found = kernels.norm_train(&maps.shape(), &x, affine, Fused::default()).unwrap();
             let what = format!("the variance with a first value of {far}, {kernels:?}");
             assert_within(what, &found.variance, &reference.variance, |c| 1e-4 * reference.variance[c]);
         }
@@ -210,7 +209,7 @@ fn one_value_a_channel() {
     let Arguments { x, weight, bias, .. } = &arguments;
     for kernels in all_levels() {
         let affine = Affine { weight, bias, epsilon: EPSILON };
-        let result = kernels.batch_norm_train(&maps.shape(), x, affine, Fused::default()).unwrap();
+        let result = kernels.norm_train(&maps.shape(), x, affine, Fused::default()).unwrap();
         assert_eq!(result.mean, *x, "{kernels:?}");
         assert_eq!(result.variance, [0.0; 37], "{kernels:?}");
         assert_eq!(result.output, *bias, "{kernels:?}");

@@ -6,7 +6,7 @@ mod support;
 use ktg_kernels::{Kernels, Window};
 use proptest::prelude::*;
 use reference::convolution::Convolution;
-use support::{all_levels, assert_within, largest, values, wide};
+use support::{Returning, all_levels, assert_within, largest, values, wide};
 
 /// Largest error relative to the largest result: Winograd's transforms cost a digit.
 fn bound(case: &Convolution) -> f64 {
@@ -31,9 +31,9 @@ fn check(case: Convolution, seed: u64) {
     let references = [case.forward(&x, &w), case.backward_data(&g, &w), case.backward_weights(&x, &g)];
     for kernels in all_levels() {
         let found = [
-            ("forward", kernels.conv2d(&shape, &images, &weights)),
-            ("backward data", kernels.conv2d_backward_data(&shape, &gradient, &weights)),
-            ("backward weights", kernels.conv2d_backward_weights(&shape, &images, &gradient)),
+            ("forward", kernels.conv(&shape, &images, &weights)),
+            ("backward data", kernels.conv_backward_data(&shape, &gradient, &weights)),
+            ("backward weights", kernels.conv_backward_weights(&shape, &images, &gradient)),
         ];
         for ((operation, found), reference) in found.into_iter().zip(&references) {
             // A result is a sum of products of two values from [-1, 1], whose standard deviation is 1/3 a product. If
@@ -84,9 +84,9 @@ proptest! {
         let shape = case.shape();
         let [images, weights, gradient] = operands(&case, seed);
         for kernels in all_levels() {
-            let y = kernels.conv2d(&shape, &images, &weights).unwrap();
-            let dx = kernels.conv2d_backward_data(&shape, &gradient, &weights).unwrap();
-            let dw = kernels.conv2d_backward_weights(&shape, &images, &gradient).unwrap();
+            let y = kernels.conv(&shape, &images, &weights).unwrap();
+            let dx = kernels.conv_backward_data(&shape, &gradient, &weights).unwrap();
+            let dw = kernels.conv_backward_weights(&shape, &images, &gradient).unwrap();
             let products = |a: &[f32], b: &[f32]| -> Vec<f64> {
                 wide(a).iter().zip(wide(b)).map(|(a, b)| a * b).collect()
             };
@@ -215,6 +215,6 @@ fn the_default_level_is_one_of_the_available() {
         window: Window { kernel: 3, stride: 1, padding: 1 },
     };
     let [images, weights, _] = operands(&case, 1);
-    let results = |k: Kernels| k.conv2d(&case.shape(), &images, &weights).unwrap();
+    let results = |k: Kernels| k.conv(&case.shape(), &images, &weights).unwrap();
     assert_eq!(results(kernels), results(Kernels::at(kernels.level()).unwrap()));
 }

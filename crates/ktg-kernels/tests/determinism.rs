@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use reference::convolution::Convolution;
 use reference::norm::Maps;
 use reference::pooling::MaxPool;
-use support::{all_levels, assert_same, values};
+use support::{Returning, all_levels, assert_same, values};
 
 /// A call with fixed arguments. The numbers of one call's results follow each other.
 struct Job {
@@ -54,9 +54,9 @@ fn convolution(case: Convolution, fill: Fill) -> Vec<Job> {
     let [[x, w, _], [_, w2, g], [x3, _, g3]] = [operands(), operands(), operands()];
     let name = |operation: &str| format!("{operation} {case:?} {fill:?}");
     vec![
-        Job::new(name("forward"), move |k| k.conv2d(&shape, &x, &w).unwrap()),
-        Job::new(name("backward data"), move |k| k.conv2d_backward_data(&shape, &g, &w2).unwrap()),
-        Job::new(name("backward weights"), move |k| k.conv2d_backward_weights(&shape, &x3, &g3).unwrap()),
+        Job::new(name("forward"), move |k| k.conv(&shape, &x, &w).unwrap()),
+        Job::new(name("backward data"), move |k| k.conv_backward_data(&shape, &g, &w2).unwrap()),
+        Job::new(name("backward weights"), move |k| k.conv_backward_weights(&shape, &x3, &g3).unwrap()),
     ]
 }
 
@@ -72,9 +72,9 @@ fn batch_norm(maps: Maps) -> Job {
     Job::new(format!("batch norm {maps:?}"), move |k| {
         let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
         let fused = Fused { residual: Some(&residual), relu: true };
-        let result = k.batch_norm_train(&maps.shape(), &x, affine, fused).unwrap();
+        let result = k.norm_train(&maps.shape(), &x, affine, fused).unwrap();
         let statistics = Statistics { mean: &result.mean, variance: &result.variance };
-        let inference = k.batch_norm_inference(&maps.shape(), &x, affine, statistics, fused).unwrap();
+        let inference = k.norm_inference(&maps.shape(), &x, affine, statistics, fused).unwrap();
         let pass = BackwardPass {
             x: &x,
             weight: &weight,
@@ -82,9 +82,8 @@ fn batch_norm(maps: Maps) -> Job {
             statistics,
             from_batch: true,
             relu_output: Some(&result.output),
-            residual: true,
         };
-        let gradients = k.batch_norm_backward(&maps.shape(), &pass, &gradient).unwrap();
+        let gradients = k.norm_backward(&maps.shape(), &pass, &gradient, true).unwrap();
         let residual = gradients.residual.unwrap();
         [
             inference,
@@ -104,13 +103,12 @@ fn pooling(case: MaxPool, maps: Maps) -> Vec<Job> {
     let shape = case.shape();
     let (x, gradient) = (values(1, shape.input_len()), values(2, shape.output_len()));
     let max_pool = Job::new(format!("max pool {case:?}"), move |k| {
-        [k.max_pool(&shape, &x).unwrap(), k.max_pool_backward(&shape, &x, &gradient).unwrap()].concat()
+        [k.pool_max(&shape, &x).unwrap(), k.pool_max_backward(&shape, &x, &gradient).unwrap()].concat()
     });
     let (x, gradient) = (values(3, maps.len()), values(4, maps.batch * maps.channels));
     let average = Job::new(format!("global average pool {maps:?}"), move |k| {
         let shape = maps.shape();
-        [k.global_average_pool(&shape, &x).unwrap(), k.global_average_pool_backward(&shape, &gradient).unwrap()]
-            .concat()
+        [k.pool_mean(&shape, &x).unwrap(), k.pool_mean_backward(&shape, &gradient).unwrap()].concat()
     });
     vec![max_pool, average]
 }

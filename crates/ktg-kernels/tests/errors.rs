@@ -6,7 +6,7 @@ use ktg_kernels::{
     Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Pool, SgdStep, ShapeError, Statistics, Window,
 };
 use proptest::prelude::*;
-use support::values;
+use support::{Returning, values};
 
 const WINDOW: Window = Window { kernel: 3, stride: 1, padding: 1 };
 
@@ -41,12 +41,12 @@ fn convolution() {
         let images = ("images", 2 * input * 35);
         let weights = ("weights", input * output * 9);
         let gradient = ("gradient", 2 * output * 35);
-        check("conv2d", &[images, weights], |k, v| k.conv2d(&shape, &v[0], &v[1]).map(drop));
+        check("conv2d", &[images, weights], |k, v| k.conv(&shape, &v[0], &v[1]).map(drop));
         check("conv2d_backward_data", &[gradient, weights], |k, v| {
-            k.conv2d_backward_data(&shape, &v[0], &v[1]).map(drop)
+            k.conv_backward_data(&shape, &v[0], &v[1]).map(drop)
         });
         check("conv2d_backward_weights", &[images, gradient], |k, v| {
-            k.conv2d_backward_weights(&shape, &v[0], &v[1]).map(drop)
+            k.conv_backward_weights(&shape, &v[0], &v[1]).map(drop)
         });
     }
 }
@@ -57,13 +57,13 @@ fn batch_norm() {
     let forward = [("input", 110), ("weight", 5), ("bias", 5), ("residual", 110)];
     check("batch_norm_train", &forward, |k, v| {
         let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
-        k.batch_norm_train(&shape, &v[0], affine, Fused { residual: Some(&v[3]), relu: true }).map(drop)
+        k.norm_train(&shape, &v[0], affine, Fused { residual: Some(&v[3]), relu: true }).map(drop)
     });
     let forward = [("input", 110), ("weight", 5), ("bias", 5), ("residual", 110), ("mean", 5), ("variance", 5)];
     check("batch_norm_inference", &forward, |k, v| {
         let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
         let statistics = Statistics { mean: &v[4], variance: &v[5] };
-        k.batch_norm_inference(&shape, &v[0], affine, statistics, Fused { residual: Some(&v[3]), relu: true }).map(drop)
+        k.norm_inference(&shape, &v[0], affine, statistics, Fused { residual: Some(&v[3]), relu: true }).map(drop)
     });
     let backward = [("input", 110), ("weight", 5), ("mean", 5), ("variance", 5), ("output", 110), ("gradient", 110)];
     for residual in [false, true] {
@@ -76,9 +76,8 @@ fn batch_norm() {
                 statistics,
                 from_batch: true,
                 relu_output: Some(&v[4]),
-                residual,
             };
-            k.batch_norm_backward(&shape, &pass, &v[5]).map(drop)
+            k.norm_backward(&shape, &pass, &v[5], residual).map(drop)
         });
     }
 }
@@ -86,15 +85,13 @@ fn batch_norm() {
 #[test]
 fn pooling() {
     let shape = Pool::new(3, [5, 7], Window { kernel: 2, stride: 2, padding: 0 }).unwrap();
-    check("max_pool", &[("input", 105)], |k, v| k.max_pool(&shape, &v[0]).map(drop));
+    check("max_pool", &[("input", 105)], |k, v| k.pool_max(&shape, &v[0]).map(drop));
     check("max_pool_backward", &[("input", 105), ("gradient", 18)], |k, v| {
-        k.max_pool_backward(&shape, &v[0], &v[1]).map(drop)
+        k.pool_max_backward(&shape, &v[0], &v[1]).map(drop)
     });
     let shape = Features::new(2, 5, 11).unwrap();
-    check("global_average_pool", &[("input", 110)], |k, v| k.global_average_pool(&shape, &v[0]).map(drop));
-    check("global_average_pool_backward", &[("gradient", 10)], |k, v| {
-        k.global_average_pool_backward(&shape, &v[0]).map(drop)
-    });
+    check("global_average_pool", &[("input", 110)], |k, v| k.pool_mean(&shape, &v[0]).map(drop));
+    check("global_average_pool_backward", &[("gradient", 10)], |k, v| k.pool_mean_backward(&shape, &v[0]).map(drop));
 }
 
 /// It works in place, so a call that fails must not have begun.
@@ -202,8 +199,8 @@ fn the_largest_window() {
     let window = Window { kernel: usize::MAX, stride: usize::MAX, padding: usize::MAX / 2 };
     assert_eq!(Conv2d::new(1, 1, 1, [1, 1], window), Err(ShapeError::Overflow));
     let shape = Pool::new(2, [1, 1], window).unwrap();
-    assert_eq!(Kernels::new().max_pool(&shape, &[3.0, -3.0]).unwrap(), [3.0, -3.0]);
-    assert_eq!(Kernels::new().max_pool_backward(&shape, &[3.0, -3.0], &[1.0, 2.0]).unwrap(), [1.0, 2.0]);
+    assert_eq!(Kernels::new().pool_max(&shape, &[3.0, -3.0]).unwrap(), [3.0, -3.0]);
+    assert_eq!(Kernels::new().pool_max_backward(&shape, &[3.0, -3.0], &[1.0, 2.0]).unwrap(), [1.0, 2.0]);
 }
 
 /// Numbers at and around all sizes at which something may overflow.
@@ -252,13 +249,13 @@ fn strides_beyond_the_image() {
                 [window, small].map(|window| Conv2d::new(2, 3, 5, [4, 4], window).expect("a valid shape"));
             assert_eq!(shape, expected, "stride {stride}");
             let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
-            let y = kernels.conv2d(&shape, &x, &w).unwrap();
+            let y = kernels.conv(&shape, &x, &w).unwrap();
             assert_eq!(y.len(), 2 * 5);
-            assert_eq!(kernels.conv2d_backward_data(&shape, &y, &w).unwrap().len(), x.len());
-            assert_eq!(kernels.conv2d_backward_weights(&shape, &x, &y).unwrap().len(), w.len());
+            assert_eq!(kernels.conv_backward_data(&shape, &y, &w).unwrap().len(), x.len());
+            assert_eq!(kernels.conv_backward_weights(&shape, &x, &y).unwrap().len(), w.len());
             let pool = Pool::new(2, [4, 4], window).expect("a valid shape");
-            let y = kernels.max_pool(&pool, &x[..32]).unwrap();
-            assert_eq!(kernels.max_pool_backward(&pool, &x[..32], &y).unwrap().len(), 32);
+            let y = kernels.pool_max(&pool, &x[..32]).unwrap();
+            assert_eq!(kernels.pool_max_backward(&pool, &x[..32], &y).unwrap().len(), 32);
         }
     }
 }

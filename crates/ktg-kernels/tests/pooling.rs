@@ -7,7 +7,7 @@ use ktg_kernels::Window;
 use proptest::prelude::*;
 use reference::norm::Maps;
 use reference::pooling::{MaxPool, global_average, global_average_backward};
-use support::{all_levels, assert_same, assert_within, values, wide};
+use support::{Returning, all_levels, assert_same, assert_within, values, wide};
 
 /// Compares exactly. The gradients given must be whole numbers, so that no order of additions rounds.
 fn check_max_pool(case: MaxPool, x: &[f32], gradient: &[f32]) {
@@ -15,9 +15,9 @@ fn check_max_pool(case: MaxPool, x: &[f32], gradient: &[f32]) {
     let maxima: Vec<f32> = case.winners(x).into_iter().map(|i| x[i]).collect();
     let expected = case.backward(x, &wide(gradient));
     for kernels in all_levels() {
-        let found = kernels.max_pool(&shape, x).unwrap();
+        let found = kernels.pool_max(&shape, x).unwrap();
         assert_within(format_args!("forward {case:?} {kernels:?}"), &found, &wide(&maxima), |_| 0.0);
-        let found = kernels.max_pool_backward(&shape, x, gradient).unwrap();
+        let found = kernels.pool_max_backward(&shape, x, gradient).unwrap();
         assert_within(format_args!("backward {case:?} {kernels:?}"), &found, &expected, |_| 0.0);
     }
 }
@@ -63,10 +63,10 @@ proptest! {
         let maps = Maps { batch, channels, pixels };
         let (x, gradient) = (values(seed, maps.len()), values(seed ^ 1, batch * channels));
         for kernels in all_levels() {
-            let found = kernels.global_average_pool(&maps.shape(), &x).unwrap();
+            let found = kernels.pool_mean(&maps.shape(), &x).unwrap();
             let expected = global_average(maps, &wide(&x));
             assert_within(format_args!("forward {maps:?} {kernels:?}"), &found, &expected, |_| 1e-6);
-            let found = kernels.global_average_pool_backward(&maps.shape(), &gradient).unwrap();
+            let found = kernels.pool_mean_backward(&maps.shape(), &gradient).unwrap();
             let expected = global_average_backward(maps, &wide(&gradient));
             let limit = 1e-6 / pixels as f64;
             assert_within(format_args!("backward {maps:?} {kernels:?}"), &found, &expected, |_| limit);
@@ -92,14 +92,14 @@ fn max_pool_by_hand() {
         -7.0, -6.0, -2.0, -2.0,
     ];
     for kernels in all_levels() {
-        assert_eq!(kernels.max_pool(&case.shape(), &x).unwrap(), [-3.0, -1.0, -3.0, -1.0], "{kernels:?}");
+        assert_eq!(kernels.pool_max(&case.shape(), &x).unwrap(), [-3.0, -1.0, -3.0, -1.0], "{kernels:?}");
         #[rustfmt::skip]
         let expected = [
             0.0, 1.0, 0.0, 0.0,
             0.0, 4.0, 10.0, 0.0,
             0.0, 0.0, 0.0, 0.0,
         ];
-        let found = kernels.max_pool_backward(&case.shape(), &x, &[1.0, 2.0, 4.0, 8.0]).unwrap();
+        let found = kernels.pool_max_backward(&case.shape(), &x, &[1.0, 2.0, 4.0, 8.0]).unwrap();
         assert_same(format_args!("{kernels:?}"), &found, &expected);
     }
 }

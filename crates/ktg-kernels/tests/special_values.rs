@@ -12,7 +12,7 @@ use ktg_kernels::{Affine, BackwardPass, Fused, Kernels, SgdStep, Statistics, Win
 use reference::convolution::Convolution;
 use reference::norm::{Maps, Moments};
 use reference::pooling::MaxPool;
-use support::{all_levels, assert_same, bits, values, wide};
+use support::{Returning, all_levels, assert_same, bits, values, wide};
 
 const SPECIAL: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
@@ -106,7 +106,7 @@ fn special_pixels_reach_the_results_whose_windows_hold_them() {
             with_special[place] = special;
             let reference = case.forward(&wide(&with_special), &wide(&weights));
             for kernels in all_levels() {
-                let run = |images: &[f32]| kernels.conv2d(&shape, images, &weights).unwrap();
+                let run = |images: &[f32]| kernels.conv(&shape, images, &weights).unwrap();
                 let what = format_args!("{special} at {place} in {case:?} {kernels:?}").to_string();
                 assert_spread(what, [&run(&images), &run(&with_special)], &reference, !winograd, |i| {
                     winograd && tile_reads(case.image, [case.output, case.input], i, place)
@@ -129,7 +129,7 @@ fn special_gradients_reach_the_pixels_of_their_windows() {
             with_special[place] = special;
             let reference = case.backward_data(&wide(&with_special), &wide(&weights));
             for kernels in all_levels() {
-                let run = |gradient: &[f32]| kernels.conv2d_backward_data(&shape, gradient, &weights).unwrap();
+                let run = |gradient: &[f32]| kernels.conv_backward_data(&shape, gradient, &weights).unwrap();
                 let what = format_args!("{special} at {place} in {case:?} {kernels:?}").to_string();
                 assert_spread(what, [&run(&gradient), &run(&with_special)], &reference, !winograd, |i| {
                     winograd && tile_reads(case.image, [case.input, case.output], i, place)
@@ -154,7 +154,7 @@ fn special_operands_reach_the_weights_they_meet() {
             let channel = place / (case.image[0] * case.image[1]) % case.input;
             let reference = case.backward_weights(&wide(&with_special), &wide(&gradient));
             for kernels in all_levels() {
-                let run = |images: &[f32]| kernels.conv2d_backward_weights(&shape, images, &gradient).unwrap();
+                let run = |images: &[f32]| kernels.conv_backward_weights(&shape, images, &gradient).unwrap();
                 let what = format_args!("pixel {special} at {place} in {case:?} {kernels:?}").to_string();
                 assert_spread(what, [&run(&images), &run(&with_special)], &reference, !winograd, |i| {
                     winograd && i / taps % case.input == channel
@@ -170,7 +170,7 @@ fn special_operands_reach_the_weights_they_meet() {
             let channel = place / (height * width) % case.output;
             let reference = case.backward_weights(&wide(&images), &wide(&with_special));
             for kernels in all_levels() {
-                let run = |gradient: &[f32]| kernels.conv2d_backward_weights(&shape, &images, gradient).unwrap();
+                let run = |gradient: &[f32]| kernels.conv_backward_weights(&shape, &images, gradient).unwrap();
                 let what = format_args!("gradient {special} at {place} in {case:?} {kernels:?}").to_string();
                 // The zeros of the padding, times infinity, are NaN or nothing: both are common.
                 assert_spread(what, [&run(&gradient), &run(&with_special)], &reference, false, |i| {
@@ -199,12 +199,12 @@ fn special_weights_stay_in_their_channels() {
             for kernels in all_levels() {
                 let what = format_args!("weight {special} at {place} in {case:?} {kernels:?}").to_string();
                 let reference = case.forward(&wide(&images), &wide(&with_special));
-                let run = |weights: &[f32]| kernels.conv2d(&shape, &images, weights).unwrap();
+                let run = |weights: &[f32]| kernels.conv(&shape, &images, weights).unwrap();
                 assert_spread(&what, [&run(&weights), &run(&with_special)], &reference, false, |i| {
                     i / results % case.output == output
                 });
                 let reference = case.backward_data(&wide(&gradient), &wide(&with_special));
-                let run = |weights: &[f32]| kernels.conv2d_backward_data(&shape, &gradient, weights).unwrap();
+                let run = |weights: &[f32]| kernels.conv_backward_data(&shape, &gradient, weights).unwrap();
                 assert_spread(&what, [&run(&weights), &run(&with_special)], &reference, false, |i| {
                     i / pixels % case.input == input
                 });
@@ -222,7 +222,7 @@ fn convolution_of_huge_tiny_and_zero_values() {
         let (images, weights) = (values(1, shape.input_len()), values(2, shape.weight_len()));
         let scaled = |by: f32| images.iter().map(|x| x * by).collect::<Vec<f32>>();
         for kernels in all_levels() {
-            let run = |images: &[f32]| kernels.conv2d(&shape, images, &weights).unwrap();
+            let run = |images: &[f32]| kernels.conv(&shape, images, &weights).unwrap();
             let normal = run(&images);
             // Powers of two: every operation's result is scaled exactly, unless it is rounded to a denormal.
             let huge = 2f32.powi(100);
@@ -286,14 +286,14 @@ impl Norms {
 
     fn train(&self, x: &[f32], residual: &[f32]) -> [Vec<f32>; 3] {
         let fused = Fused { residual: Some(residual), relu: self.relu };
-        let result = self.kernels.batch_norm_train(&MAPS.shape(), x, self.affine(), fused).unwrap();
+        let result = self.kernels.norm_train(&MAPS.shape(), x, self.affine(), fused).unwrap();
         [result.output, result.mean, result.variance]
     }
 
     fn inference(&self, x: &[f32], residual: &[f32]) -> Vec<f32> {
         let fused = Fused { residual: Some(residual), relu: self.relu };
         let statistics = Statistics { mean: &self.mean, variance: &self.variance };
-        self.kernels.batch_norm_inference(&MAPS.shape(), x, self.affine(), statistics, fused).unwrap()
+        self.kernels.norm_inference(&MAPS.shape(), x, self.affine(), statistics, fused).unwrap()
     }
 
     /// Gradients of x, weight, bias and the residual.
@@ -305,9 +305,8 @@ impl Norms {
             statistics: Statistics { mean: &self.mean, variance: &self.variance },
             from_batch,
             relu_output: self.relu.then_some(output),
-            residual: true,
         };
-        let result = self.kernels.batch_norm_backward(&MAPS.shape(), &pass, gradient).unwrap();
+        let result = self.kernels.norm_backward(&MAPS.shape(), &pass, gradient, true).unwrap();
         [result.x, result.weight, result.bias, result.residual.unwrap()]
     }
 }
@@ -422,7 +421,7 @@ fn batch_norm_keeps_denormals() {
         let run = |relu| {
             let affine = Affine { weight: &ones, bias: &zeros, epsilon: 0.0 };
             let statistics = Statistics { mean: &zeros, variance: &ones };
-            kernels.batch_norm_inference(&MAPS.shape(), &x, affine, statistics, Fused { residual: None, relu }).unwrap()
+            kernels.norm_inference(&MAPS.shape(), &x, affine, statistics, Fused { residual: None, relu }).unwrap()
         };
         assert_eq!(run(false), x, "{kernels:?}");
         assert_eq!(run(true), relu, "{kernels:?}");
@@ -454,11 +453,11 @@ fn max_pool_passes_special_values_on() {
         let maxima: Vec<f32> = case.winners(x).into_iter().map(|i| x[i]).collect();
         let expected = case.backward(x, &wide(&gradient));
         for kernels in all_levels() {
-            let found = kernels.max_pool(&shape, x).unwrap();
+            let found = kernels.pool_max(&shape, x).unwrap();
             // NaN is NaN, whatever its payload, and the zeros are equal.
             let same = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan());
             assert!(found.iter().zip(&maxima).all(same), "{kernels:?}: {found:?} of {x:?}");
-            let found = kernels.max_pool_backward(&shape, x, &gradient).unwrap();
+            let found = kernels.pool_max_backward(&shape, x, &gradient).unwrap();
             assert_eq!(wide(&found), expected, "{kernels:?}: gradient of {x:?}");
         }
     }
@@ -470,13 +469,13 @@ fn global_average_pool_spoils_the_mean_of_a_special_value() {
     for kernels in all_levels() {
         for (place, special) in places_in_maps().into_iter().flat_map(|p| SPECIAL.map(|s| (p, s))) {
             let what = format!("{special} at {place} {kernels:?}");
-            let run = |x: &[f32]| kernels.global_average_pool(&MAPS.shape(), x).unwrap();
+            let run = |x: &[f32]| kernels.pool_mean(&MAPS.shape(), x).unwrap();
             let mut with_special = x.clone();
             with_special[place] = special;
             let reference = reference::pooling::global_average(MAPS, &wide(&with_special));
             assert_spread(&what, [&run(&x), &run(&with_special)], &reference, true, |_| false);
 
-            let run = |gradient: &[f32]| kernels.global_average_pool_backward(&MAPS.shape(), gradient).unwrap();
+            let run = |gradient: &[f32]| kernels.pool_mean_backward(&MAPS.shape(), gradient).unwrap();
             let mut with_special = gradient.clone();
             let plane = place / MAPS.pixels;
             with_special[plane] = special;

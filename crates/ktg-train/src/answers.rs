@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use ktg_data::{Batch, Dataset};
+use ktg_engine::Scratch;
 
 use crate::evaluate::each_batch;
 use crate::measures::{MemberOutputs, argmax, cosine, mean_logits, softmax};
@@ -48,7 +49,7 @@ impl SavedRun {
             ControlFlow::Continue(())
         };
         let pipeline = &self.transform.eval;
-        let _ = each_batch(&self.networks, dataset, pipeline, batch_size, threads, &self.device, look)?;
+        let _ = each_batch((&self.nodes, &mut Scratch::default()), dataset, pipeline, batch_size, threads, look)?;
         Ok(answers)
     }
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ktg_nn::{StateDict, weights};
+use ktg_engine::OptimizerState;
+use ktg_net::{StateDict, weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -32,12 +33,10 @@ pub(crate) struct State {
     pub batch: usize,
     /// Fingerprint of graph, decisive settings and data; it must be the run's.
     pub fingerprint: String,
-    /// Threads that computed; with another number, the last bits may differ.
-    pub threads: usize,
-    /// Kernels that computed ([`ktg_nn::kernels::Choice`]); others round otherwise. Empty in old checkpoints.
+    /// Kernels that computed ([`ktg_engine::Choice`]); others round otherwise. Empty in old checkpoints.
     #[serde(default)]
     pub kernels: String,
-    /// Device that computed ([`ktg_nn::device::name`]); another one rounds otherwise. Empty in old checkpoints.
+    /// Device that computed ([`ktg_engine::Device`]); another one rounds otherwise. Empty in old checkpoints.
     #[serde(default)]
     pub device: String,
     /// Length of `metrics.jsonl`.
@@ -51,8 +50,8 @@ pub(crate) struct State {
 impl State {
     /// Before the first step.
     pub fn new(fingerprint: String) -> Self {
-        let (threads, kernels) = (rayon::current_num_threads(), ktg_nn::kernels::chosen().to_string());
-        Self { fingerprint, threads, kernels, device: ktg_nn::device::name(), ..Self::default() }
+        let (kernels, device) = (ktg_engine::chosen().to_string(), ktg_engine::Device::Cpu.to_string());
+        Self { fingerprint, kernels, device, ..Self::default() }
     }
 
     /// Before there were others, all were the CPU.
@@ -98,10 +97,13 @@ pub(crate) fn write(
         state.files.insert(name.clone(), checksum(&bytes));
         write_synced(&temporary.join(name), &bytes)
     };
-    for m in 0..trainer.nodes.len() {
-        let (weights, momentum) = trainer.state(m);
+    for m in 0..trainer.node_count() {
+        let (weights, state) = trainer.state(m);
         save(weights_name(m), &weights)?;
-        optimiser.extend(momentum.into_iter().map(|(name, array)| (format!("node{}.{name}", m + 1), array)));
+        for (kind, dict) in state {
+            let prefix = optimizer_prefix(m, &kind);
+            optimiser.extend(dict.into_iter().map(|(name, array)| (prefix.clone() + &name, array)));
+        }
     }
     save(OPTIMISER.to_owned(), &optimiser)?;
     let json = serde_json::to_vec_pretty(&state).map_err(|e| Error::run(&path, e.to_string()))?;
@@ -214,19 +216,55 @@ fn verify(path: &Path) -> Result<Result<State, String>, Error> {
 /// Puts the weights and momentum of a checkpoint that [`newest`] found whole into `trainer`.
 pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<(), Error> {
     let optimiser = weights::read(&path.join(OPTIMISER))?.arrays;
-    for m in 0..trainer.nodes.len() {
+    for m in 0..trainer.node_count() {
         let file = path.join(weights_name(m));
-        let prefix = format!("node{}.", m + 1);
-        let momentum: StateDict = optimiser
-            .iter()
-            .filter_map(|(name, array)| Some((name.strip_prefix(&prefix)?.to_owned(), array.clone())))
-            .collect();
-        trainer.restore(m, &weights::read(&file)?.arrays, &momentum, &file.display().to_string())?;
+        let mut state = OptimizerState::new();
+        for (name, array) in &optimiser {
+            if let Some((kind, name)) = optimizer_entry(m, name) {
+                state.entry(kind.to_owned()).or_default().insert(name.to_owned(), array.clone());
+            }
+        }
+        trainer.restore(m, &weights::read(&file)?.arrays, &state, &file.display().to_string())?;
     }
     Ok(())
+}
+
+/// The kind of optimizer state that was there first: its arrays have the names of the parameters alone.
+const MOMENTUM: &str = "momentum";
+
+/// What the optimizer's arrays of node `m` have before the names of their parameters: `node1.` for momentum, and
+/// `node1/KIND/` for every other kind.
+fn optimizer_prefix(m: usize, kind: &str) -> String {
+    if kind == MOMENTUM { format!("node{}.", m + 1) } else { format!("node{}/{kind}/", m + 1) }
+}
+
+/// Kind and parameter of an array, if it is one of node `m`'s.
+fn optimizer_entry(m: usize, name: &str) -> Option<(&str, &str)> {
+    let node = format!("node{}", m + 1);
+    let rest = name.strip_prefix(&node)?;
+    match rest.strip_prefix('/') {
+        Some(rest) => rest.split_once('/'),
+        None => Some((MOMENTUM, rest.strip_prefix('.')?)),
+    }
 }
 
 /// SHA-256 in hexadecimal.
 pub(crate) fn checksum(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optimizer_arrays_are_found_again_by_kind_and_node() {
+        assert_eq!(optimizer_prefix(0, MOMENTUM) + "conv1.weight", "node1.conv1.weight", "as in files of before");
+        for (m, kind) in [(0, MOMENTUM), (11, "exp_avg")] {
+            let name = optimizer_prefix(m, kind) + "fc.bias";
+            assert_eq!(optimizer_entry(m, &name), Some((kind, "fc.bias")));
+            assert_eq!(optimizer_entry(m + 1, &name), None);
+            assert_eq!(optimizer_entry(1, &name), None);
+        }
+    }
 }

@@ -13,22 +13,10 @@ pub enum Error {
     Data(#[from] ktg_data::Error),
     /// A weights file.
     #[error(transparent)]
-    Weights(#[from] ktg_nn::WeightsError),
-    /// The device that computes.
+    Weights(#[from] ktg_net::WeightsError),
+    /// A network that cannot be run.
     #[error(transparent)]
-    Device(#[from] ktg_nn::device::DeviceError),
-    /// The device ran out of memory; a batch size that fits makes another run.
-    #[error(
-        "the device has not enough memory for {images} images at a time ({reason}); try {}", advice(*images, setting)
-    )]
-    OutOfMemory {
-        /// What the driver says.
-        reason: String,
-        /// Images of a batch.
-        images: usize,
-        /// The setting that says so.
-        setting: &'static str,
-    },
+    Shape(#[from] ktg_net::ShapeError),
     /// A setting that makes no sense.
     #[error("{0}")]
     Setting(String),
@@ -94,13 +82,5 @@ impl Error {
 
     pub(crate) fn run(path: &Path, reason: impl Into<String>) -> Error {
         Error::Run { path: path.to_owned(), reason: reason.into() }
-    }
-}
-
-/// What to try where a batch of so many images is too large.
-fn advice(images: usize, setting: &str) -> String {
-    match images {
-        0 | 1 => "smaller images or networks".to_owned(),
-        _ => format!("{setting} = {} in the settings of a new run", images / 2),
     }
 }

@@ -3,50 +3,41 @@
 use std::ops::ControlFlow;
 
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
-use ktg_nn::burn::tensor::{Device, Tensor};
-use ktg_nn::device;
-use ktg_nn::kernels::{Queue, in_queue};
-use ktg_nn::{Network, Outputs, Wanted, weights};
+use ktg_engine::{Images, Node, Outputs, Scratch, Wanted};
 
 use crate::measures::{Accumulator, MemberOutputs};
-use crate::upload::image_tensor;
 use crate::{Error, Measures};
 
-/// Outputs of inference networks for images `[n, channels, height, width]`. All networks are started before the first
-/// answer is waited for; on a GPU each has its own queue.
-fn member_outputs(networks: &[Network], images: &Tensor<4>) -> Result<Vec<MemberOutputs>, Error> {
-    let answer =
-        |(m, network): (usize, &Network)| in_queue(Queue::Network(m), || network.forward(images.clone(), Wanted::MAP));
-    let outputs: Vec<Outputs> = networks.iter().enumerate().map(answer).collect();
-    let read = |outputs: Outputs| {
-        let map = outputs.attention_map.map(|map| {
-            let [_, height, width] = map.dims();
-            weights::try_values(map).map(|values| (values, height * width))
+/// What the networks answer in inference mode.
+fn member_outputs(nodes: &[Box<dyn Node>], images: Images, scratch: &mut Scratch) -> Vec<MemberOutputs> {
+    let answer = |node: &Box<dyn Node>| {
+        let Outputs { logits, attention_map, .. } = node.infer(images, Wanted::MAP, scratch);
+        let maps = attention_map.map(|map| {
+            let pixels = map.pixels();
+            (map.data, pixels)
         });
-        Ok(MemberOutputs { logits: weights::try_values(outputs.logits)?, maps: map.transpose()? })
+        MemberOutputs { logits, maps }
     };
-    outputs.into_iter().map(read).collect()
+    nodes.iter().map(answer).collect()
 }
 
-/// Measures of inference networks ([`Network::valid`](ktg_nn::burn::module::Module::valid)) and their ensemble on all
-/// images of `dataset`. `progress` hears how many images of how many are done; if it breaks, there are no measures.
+/// Measures of networks and their ensemble on all images of `dataset`. `progress` hears how many images of how many are
+/// done; if it breaks, there are no measures.
 ///
 /// # Errors
 ///
-/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]), or the device fails
-/// ([`Error::Device`]).
+/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
 pub fn evaluate(
-    networks: &[Network],
+    (nodes, scratch): (&[Box<dyn Node>], &mut Scratch),
     dataset: &Dataset,
     pipeline: &Pipeline,
     batch_size: usize,
     threads: usize,
-    device: &Device,
     mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<Measures>, Error> {
-    let mut all = Accumulator::new(networks.len(), dataset.classes());
+    let mut all = Accumulator::new(nodes.len(), dataset.classes());
     let mut done = 0;
-    let judged = each_batch(networks, dataset, pipeline, batch_size, threads, device, |members, batch| {
+    let judged = each_batch((nodes, scratch), dataset, pipeline, batch_size, threads, |members, batch| {
         all.add(members, &batch.labels);
         done += batch.labels.len();
         progress(done, dataset.len())
@@ -54,26 +45,25 @@ pub fn evaluate(
     Ok(judged.is_continue().then(|| all.finish()))
 }
 
-/// Shows `look` the outputs of inference networks for all images of `dataset`, batch by batch, until it breaks.
+/// Shows `look` what the networks answer to all images of `dataset`, batch by batch, until it breaks.
 ///
 /// # Errors
-/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]), or the device fails
-/// ([`Error::Device`]).
+///
+/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
 pub(crate) fn each_batch(
-    networks: &[Network],
+    (nodes, scratch): (&[Box<dyn Node>], &mut Scratch),
     dataset: &Dataset,
     pipeline: &Pipeline,
     batch_size: usize,
     threads: usize,
-    device: &Device,
     mut look: impl FnMut(&[MemberOutputs], &Batch) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, Error> {
     let config = LoaderConfig { batch_size, threads, ..LoaderConfig::new(pipeline.clone()) };
     let loader = Loader::new(dataset, config, (0..dataset.len()).collect())?;
     for batch in loader {
-        let mut batch = batch?;
-        let images = image_tensor(&mut batch, device);
-        let members = device::guarded(|| member_outputs(networks, &images))??;
+        let batch = batch?;
+        let images = Images { data: &batch.images, count: batch.labels.len() };
+        let members = member_outputs(nodes, images, scratch);
         for (m, member) in members.iter().enumerate() {
             if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
                 let image = dataset.name_of(batch.indices[position / dataset.classes()]);

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
 use ktg_graph::{Document, Graph, Node, presets};
-use ktg_nn::{Architecture, NetworkConfig, weights};
+use ktg_net::{Architecture, Network, weights};
 
 use crate::checkpoint;
 use crate::saved::{DataFile, SKIPPED, SPLIT};
-use crate::{Error, EvaluateOn, GraphSettings, Settings};
+use crate::{Error, EvaluateOn, GraphSettings, Precision, Settings};
 
 /// A run that can start: what `Settings` stand for.
 pub struct Experiment {
@@ -19,8 +19,8 @@ pub struct Experiment {
     pub graph: Graph,
     /// Where each node's pretrained weights lie.
     pub pretrained: Vec<Option<PathBuf>>,
-    /// What each node is built for.
-    pub configs: Vec<NetworkConfig>,
+    /// The node's networks.
+    pub networks: Vec<Network>,
     /// The images to train on.
     pub train: Dataset,
     /// The images to judge by.
@@ -48,6 +48,7 @@ impl Experiment {
     /// Opens data and graph. Relative paths in the settings start at `base`, the experiment file's directory.
     pub fn open(settings: Settings, base: &Path) -> Result<Self, Error> {
         settings.check()?;
+        check_precision(settings.train.precision)?;
         let splits = settings.data.open(base)?;
         Self::of_splits(settings, base, splits)
     }
@@ -63,6 +64,7 @@ impl Experiment {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Self, Vec<BadImage>), Error> {
         settings.check()?;
+        check_precision(settings.train.precision)?;
         let splits = settings.data.open(base)?;
         let bad = splits.bad_images(0, progress);
         let names: Vec<_> = bad.iter().map(|image| image.name.clone()).collect();
@@ -93,7 +95,7 @@ impl Experiment {
             None => base,
         };
         let parts = (written.clone(), document.as_ref(), &*graph_base);
-        let OpenedGraph { graph, configs, pretrained, changes } =
+        let OpenedGraph { graph, networks, pretrained, changes } =
             open_graph(parts, settings.side, train.classes(), train.channels())?;
         warnings.extend(changes);
         warnings.extend(untrained(&graph));
@@ -101,7 +103,7 @@ impl Experiment {
             settings,
             graph,
             pretrained,
-            configs,
+            networks,
             train,
             evaluation,
             transform,
@@ -127,7 +129,7 @@ impl Experiment {
             warnings: untrained(&opened.graph).collect(),
             graph: opened.graph,
             pretrained: opened.pretrained,
-            configs: opened.configs,
+            networks: opened.networks,
             train: self.train.clone(),
             evaluation: self.evaluation.clone(),
             transform: self.transform.clone(),
@@ -148,7 +150,7 @@ impl Experiment {
 
     /// Whether a graph's networks exist and its attention edges join maps of the same size.
     pub fn fits(&self, graph: &Graph) -> bool {
-        network_configs(graph, None, self.settings.side, self.train.classes(), self.train.channels()).is_ok()
+        networks_of(graph, None, self.settings.side, self.train.classes(), self.train.channels()).is_ok()
     }
 
     /// The graph as it was written: with the paths of pretrained weights that its author gave.
@@ -168,6 +170,17 @@ impl Experiment {
     /// Steps an epoch.
     pub fn steps(&self) -> usize {
         self.train.len() / self.settings.train.batch_size
+    }
+}
+
+/// Half precision is not worth it on processors: it saves nothing there and is slower.
+fn check_precision(precision: Precision) -> Result<(), Error> {
+    match precision {
+        Precision::F32 => Ok(()),
+        Precision::Bf16 | Precision::F16 => Err(Error::Setting(format!(
+            "`train.precision` is {}, in which networks are not computed on this device; leave it out, or write f32",
+            precision.name()
+        ))),
     }
 }
 
@@ -223,7 +236,7 @@ fn split_data(settings: &Settings, base: &Path, splits: Splits) -> Result<Data, 
 
 struct OpenedGraph {
     graph: Graph,
-    configs: Vec<NetworkConfig>,
+    networks: Vec<Network>,
     pretrained: Vec<Option<PathBuf>>,
     /// What is changed in weights of other programs, a sentence a file.
     changes: Vec<String>,
@@ -243,7 +256,7 @@ fn open_graph(
     classes: usize,
     channels: usize,
 ) -> Result<OpenedGraph, Error> {
-    let configs = network_configs(&graph, document, side, classes, channels)?;
+    let networks = networks_of(&graph, document, side, classes, channels)?;
     let mut pretrained = vec![None; graph.len()];
     let mut changes = Vec::new();
     for (m, pretrained) in pretrained.iter_mut().enumerate() {
@@ -261,7 +274,7 @@ fn open_graph(
         graph.node_mut(m).pretrained = Some(name);
         *pretrained = Some(path);
     }
-    Ok(OpenedGraph { graph, configs, pretrained, changes })
+    Ok(OpenedGraph { graph, networks, pretrained, changes })
 }
 
 /// An error about node `m` of a graph, which may come from a file.
@@ -272,22 +285,24 @@ fn node_error(document: Option<&Document>, m: usize, message: String) -> Error {
     }
 }
 
-/// What the nodes are built for, where the edges fit them.
-fn network_configs(
+/// The nodes' networks, where the edges fit them.
+fn networks_of(
     graph: &Graph,
     document: Option<&Document>,
     side: usize,
     classes: usize,
     channels: usize,
-) -> Result<Vec<NetworkConfig>, Error> {
-    let mut configs = Vec::new();
+) -> Result<Vec<Network>, Error> {
+    let mut networks = Vec::new();
     for (m, node) in graph.nodes().iter().enumerate() {
         let architecture: Architecture =
             node.architecture.parse().map_err(|e| node_error(document, m, format!("{e}")))?;
-        configs.push(NetworkConfig { architecture, classes, channels });
+        let network = architecture.network(channels, classes);
+        network.shapes([side, side]).map_err(|e| node_error(document, m, e.to_string()))?;
+        networks.push(network);
     }
     for (source, target, transfer) in graph.active_transfers() {
-        let (a, b) = (configs[source].map_side(side), configs[target].map_side(side));
+        let (a, b) = (networks[source].map_side(side), networks[target].map_side(side));
         if transfer.design.attention() && a != b {
             let message = format!(
                 "edge `{} -> {}` compares attention maps, but they are {a}x{a} and {b}x{b} at {} px; \
@@ -302,7 +317,7 @@ fn network_configs(
             });
         }
     }
-    Ok(configs)
+    Ok(networks)
 }
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {

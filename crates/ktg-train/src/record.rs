@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ktg_data::Batch;
-use ktg_nn::weights;
+use ktg_net::weights;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::Error;
@@ -26,7 +26,7 @@ impl Recorder {
     pub fn start(directory: &Path, trainer: &Trainer, steps: u64, all_steps: u64) -> Result<Self, Error> {
         let initial = directory.join("initial");
         std::fs::create_dir_all(&initial).map_err(Error::file("create", &initial))?;
-        for m in 0..trainer.nodes.len() {
+        for m in 0..trainer.node_count() {
             write_atomically(&initial.join(weights_name(m)), &weights::to_bytes(&trainer.state(m).0, None))?;
         }
         Ok(Self { directory: directory.to_owned(), steps, all_steps, batches: Vec::new() })

@@ -4,17 +4,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Dataset, Image, Purpose, Transform};
+use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, ensemble_logits, node};
 use ktg_graph::{Document, Graph};
-use ktg_nn::burn::module::Module;
-use ktg_nn::burn::tensor::{Device, Tensor, TensorData};
-use ktg_nn::kernels::{Queue, in_queue};
-use ktg_nn::{Architecture, Network, NetworkConfig, Wanted, weights};
+use ktg_net::{Architecture, weights};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::evaluate::evaluate;
 use crate::files::read_text;
-use crate::session::advise;
 use crate::{Error, Measures, Settings};
 
 pub(crate) const SETTINGS: &str = "settings.toml";
@@ -90,8 +87,7 @@ pub struct SavedRun {
     pub checkpoint: PathBuf,
     /// A sentence about each newer checkpoint that cannot be used.
     pub warnings: Vec<String>,
-    pub(crate) networks: Vec<Network>,
-    pub(crate) device: Device,
+    pub(crate) nodes: Vec<Box<dyn Node>>,
 }
 
 /// What one node sees in one image.
@@ -129,19 +125,15 @@ impl SavedRun {
             let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";
             return Err(Error::run(directory, reason));
         };
-        let device = ktg_nn::device::chosen();
-        let mut networks = Vec::new();
-        for (m, node) in document.graph.nodes().iter().enumerate() {
+        let image = [settings.side, settings.side];
+        let mut nodes = Vec::new();
+        for (m, of_graph) in document.graph.nodes().iter().enumerate() {
             let architecture: Architecture =
-                node.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
-            let config = NetworkConfig { architecture, classes: data.classes.len(), channels: data.channels };
+                of_graph.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
             let path = checkpoint.join(weights_name(m));
-            let load = || -> Result<_, Error> {
-                let mut network = config.init(&device, &mut ktg_data::rng(0, Purpose::Init, m as u64, 0));
-                network.load_state_dict(&weights::read(&path)?.arrays, &path.display().to_string())?;
-                Ok(network.valid())
-            };
-            networks.push(ktg_nn::device::guarded(|| in_queue(Queue::Network(m), load))??);
+            let mut node = node(architecture.network(data.channels, data.classes.len()), image, Job::INFERENCE)?;
+            node.load_weights(&weights::read(&path)?.arrays, &path.display().to_string())?;
+            nodes.push(node);
         }
         let transform = Transform::new(&settings.augment, settings.side, data.channels)?;
         Ok(Self {
@@ -154,8 +146,7 @@ impl SavedRun {
             transform,
             checkpoint,
             warnings,
-            networks,
-            device,
+            nodes,
         })
     }
 
@@ -174,8 +165,8 @@ impl SavedRun {
             progress(done, all);
             ControlFlow::Continue(())
         };
-        let measures = evaluate(&self.networks, dataset, &self.transform.eval, batch, threads, &self.device, always);
-        let measures = measures.map_err(|e| advise(e, batch, "train.evaluate_batch_size"))?;
+        let scratch = &mut Scratch::default();
+        let measures = evaluate((&self.nodes, scratch), dataset, &self.transform.eval, batch, threads, always)?;
         measures.ok_or_else(|| Error::run(&self.directory, "judging was interrupted"))
     }
 
@@ -202,23 +193,21 @@ impl SavedRun {
         let pipeline = &self.transform.eval;
         let mut input = vec![0.0; pipeline.values()];
         pipeline.apply(image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
-        let side = self.settings.side;
-        let shape = [1, self.channels, side, side];
-        let images = Tensor::<4>::from_data(TensorData::new(input.clone(), shape), &self.device);
-        let outputs: Vec<_> = self.networks.iter().map(|n| n.forward(images.clone(), Wanted::MAP)).collect();
-        let logits: Vec<Tensor<2>> = outputs.iter().map(|o| o.logits.clone()).collect();
-        let nodes = outputs.into_iter().map(|outputs| NodePrediction {
-            probabilities: probabilities(outputs.logits),
-            map: outputs.attention_map.map(|map| {
-                let width = map.dims()[2];
-                (weights::values(map), width)
-            }),
+        let (images, mut scratch) = (Images { data: &input, count: 1 }, Scratch::default());
+        let answer = |node: &Box<dyn Node>| node.infer(images, Wanted::MAP, &mut scratch);
+        let outputs: Vec<Outputs> = self.nodes.iter().map(answer).collect();
+        let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
+        let ensemble = probabilities(&ensemble_logits(&logits));
+        let nodes = outputs.iter().map(|outputs| NodePrediction {
+            probabilities: probabilities(&outputs.logits),
+            map: outputs.attention_map.as_ref().map(|map| (map.data.clone(), map.width)),
         });
-        Ok(Prediction { input, nodes: nodes.collect(), ensemble: probabilities(ktg_nn::ensemble_logits(&logits)) })
+        let nodes = nodes.collect();
+        Ok(Prediction { input, nodes, ensemble })
     }
 }
 
-fn probabilities(logits: Tensor<2>) -> Vec<f64> {
-    let logits: Vec<f64> = weights::values(logits).into_iter().map(f64::from).collect();
+fn probabilities(logits: &[f32]) -> Vec<f64> {
+    let logits: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
     crate::measures::softmax(&logits)
 }

@@ -8,9 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ktg_data::{Loader, LoaderConfig, epoch_order};
-use ktg_nn::burn::tensor::Device;
-use ktg_nn::device::{self, DeviceError};
-use ktg_nn::kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, State};
@@ -24,8 +21,7 @@ use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS, SKIPPED, SPLIT};
 use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::{Moment, Trainer};
-use crate::upload::Uploads;
-use crate::{Error, Experiment, GraphSettings, Measures, Observer, Precision, Settings};
+use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
 
 /// A run at work.
 pub(crate) struct Run {
@@ -33,7 +29,6 @@ pub(crate) struct Run {
     /// What the run remembers of its data.
     pub data: DataFile,
     directory: PathBuf,
-    device: Device,
     trainer: Trainer,
     state: State,
     checkpoint_written: Instant,
@@ -41,20 +36,16 @@ pub(crate) struct Run {
 
 impl Run {
     pub fn new(experiment: Experiment, directory: &Path) -> Result<Self, Error> {
-        let device = device::chosen();
         let settings = &experiment.settings;
-        let trainer = device::guarded(|| {
-            Trainer::new(
-                &experiment.graph,
-                &experiment.configs,
-                &experiment.pretrained,
-                settings.seed,
-                (&settings.loss).into(),
-                settings.train.sgd(),
-                &device,
-            )?
-            .with_precision(settings.train.precision)
-        })??;
+        let trainer = Trainer::new(
+            &experiment.graph,
+            experiment.networks.clone(),
+            [settings.side, settings.side],
+            &experiment.pretrained,
+            settings.seed,
+            &(&settings.loss).into(),
+            settings.train.sgd(),
+        )?;
         let data = DataFile::of(&experiment.train, &experiment.evaluation);
         let decisive = [
             run_settings(settings).decisive().to_toml()?,
@@ -65,7 +56,7 @@ impl Run {
         let fingerprint = checkpoint::checksum(decisive.join("\n").as_bytes());
         let state = State::new(fingerprint);
         let directory = directory.to_owned();
-        Ok(Self { experiment, data, directory, device, trainer, state, checkpoint_written: Instant::now() })
+        Ok(Self { experiment, data, directory, trainer, state, checkpoint_written: Instant::now() })
     }
 
     /// Writes what the run is: data, graph, pretrained weights and, last, the settings. A directory without settings
@@ -95,19 +86,9 @@ impl Run {
     }
 
     /// Trains from the newest checkpoint, or from the start, to the end.
-    pub fn train(self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-        let images = self.experiment.settings.train.batch_size;
-        let trained = device::guarded(|| self.train_unguarded(stop, observer)).unwrap_or_else(|e| Err(e.into()));
-        trained.map_err(|e| advise(e, images, "train.batch_size"))
-    }
-
-    fn train_unguarded(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    pub fn train(mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         for warning in &self.experiment.warnings {
             observer.warning(warning);
-        }
-        if self.trainer.precision() != Precision::F32 && !kernels::is_gpu(&self.device) {
-            observer
-                .warning("half precision on the CPU is slow and saves nothing: it is there to check what a GPU does");
         }
         self.restore(observer)?;
         let metrics_path = self.directory.join("metrics.jsonl");
@@ -131,31 +112,24 @@ impl Run {
         while self.state.epoch < train.epochs {
             let started = Instant::now();
             let first_batch = self.state.batch;
-            let keep = recorder.as_ref().map_or(0, |_| train.record_steps.saturating_sub(self.state.step));
-            let mut batches = Uploads::new(self.loader()?, self.trainer.device(), train.precision, keep);
+            let mut batches = self.loader()?;
             let mut waited = 0.0;
             loop {
                 let asked = Instant::now();
                 let Some(batch) = batches.next() else { break };
                 waited += asked.elapsed().as_secs_f64();
-                let (batch, kept) = batch?;
+                let batch = batch?;
                 let at = self.moment(steps, all_steps);
-                if let (Some(recorder), Some(kept)) = (&mut recorder, kept) {
-                    recorder.batch(at.step, &kept)?;
+                if let Some(recorder) = &mut recorder {
+                    recorder.batch(at.step, &batch)?;
                 }
-                let submitted = self.trainer.submit(batch, at);
-                self.account(&mut metrics, &mut events, observer)?;
-                submitted?;
+                let report = self.trainer.step(&batch, at)?;
+                self.account(&report, &mut metrics, &mut events, observer)?;
                 self.state.step += 1;
                 self.state.batch += 1;
                 let stopping = stop.load(Ordering::Relaxed);
                 let due = self.checkpoint_written.elapsed().as_secs_f64() > 60.0 * train.checkpoint_minutes;
                 let saving = (stopping || due) && self.state.batch < steps;
-                if saving || self.state.batch == steps {
-                    let waited = self.trainer.wait();
-                    self.account(&mut metrics, &mut events, observer)?;
-                    waited?;
-                }
                 if saving {
                     self.checkpoint(&mut metrics, observer)?;
                     if stopping {
@@ -191,22 +165,21 @@ impl Run {
         self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
     }
 
-    /// Takes the reports that have become known into what the run remembers and shows.
+    /// Takes a report into what the run remembers and shows.
     fn account(
         &mut self,
+        report: &StepReport,
         metrics: &mut MetricsFile,
         events: &mut EventFile,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
         let train = &self.experiment.settings.train;
-        for report in self.trainer.known_reports() {
-            self.state.sums.add(&report);
-            if train.log_every > 0 && report.step.is_multiple_of(train.log_every) {
-                metrics.step(&report)?;
-                events.scalars(report.step, &step_scalars(&report))?;
-            }
-            observer.step(&report, train.batch_size);
+        self.state.sums.add(report);
+        if train.log_every > 0 && report.step.is_multiple_of(train.log_every) {
+            metrics.step(report)?;
+            events.scalars(report.step, &step_scalars(report))?;
         }
+        observer.step(report, train.batch_size);
         Ok(())
     }
 
@@ -224,27 +197,20 @@ impl Run {
         for path in &damaged {
             checkpoint::set_aside(path)?;
         }
-        if state.threads != self.state.threads {
-            let (then, now) = (state.threads, self.state.threads);
-            observer.warning(&format!(
-                "the run was computed by {then} threads and goes on with {now}; the last bits may differ (see --threads)"
-            ));
-        }
         let (then, now) = (state.device_name(), self.state.device_name());
         if then != now {
             observer.warning(&format!(
                 "the run was computed on {then} and goes on on {now}; the last bits will differ (see --device)"
             ));
         }
-        // On a GPU they compute next to nothing.
-        if state.kernels != self.state.kernels && !state.kernels.is_empty() && !kernels::is_gpu(&self.device) {
+        if state.kernels != self.state.kernels && !state.kernels.is_empty() {
             let (then, now) = (&state.kernels, &self.state.kernels);
             observer.warning(&format!(
                 "the run was computed by the `{then}` kernels and goes on with `{now}`, which round otherwise (see --kernels)"
             ));
         }
-        let State { threads, kernels, device, .. } = std::mem::replace(&mut self.state, state);
-        (self.state.threads, self.state.kernels, self.state.device) = (threads, kernels, device);
+        let State { kernels, device, .. } = std::mem::replace(&mut self.state, state);
+        (self.state.kernels, self.state.device) = (kernels, device);
         let metrics = self.directory.join("metrics.jsonl");
         let length = fs::metadata(&metrics).map(|m| m.len()).unwrap_or(0);
         if length < self.state.metrics_bytes {
@@ -316,15 +282,14 @@ impl Run {
         Ok(Some(EpochReport { train, evaluation }))
     }
 
-    fn judge(&self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Measures>, Error> {
+    fn judge(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Option<Measures>, Error> {
         let Experiment { settings, evaluation, transform, .. } = &self.experiment;
-        let judged = evaluate(
-            &self.trainer.networks(),
+        evaluate(
+            self.trainer.nodes(),
             evaluation,
             &transform.eval,
             settings.train.evaluate_batch_size,
             settings.train.loader_threads,
-            &self.device,
             |done, all| {
                 observer.evaluating(done, all);
                 match stop.load(Ordering::Relaxed) && done < all {
@@ -332,8 +297,7 @@ impl Run {
                     false => ControlFlow::Continue(()),
                 }
             },
-        );
-        judged.map_err(|e| advise(e, settings.train.evaluate_batch_size, "train.evaluate_batch_size"))
+        )
     }
 
     /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, of which `waited` for images, and
@@ -371,14 +335,6 @@ impl Run {
         let json = serde_json::to_vec_pretty(&result).map_err(|e| Error::run(&path, e.to_string()))?;
         write_atomically(&path, &json)?;
         Ok(result)
-    }
-}
-
-/// Says what to do where a batch of so many images, set by `setting`, was too large for the device.
-pub(crate) fn advise(error: Error, images: usize, setting: &'static str) -> Error {
-    match error {
-        Error::Device(DeviceError::OutOfMemory(reason)) => Error::OutOfMemory { reason, images, setting },
-        other => other,
     }
 }
 

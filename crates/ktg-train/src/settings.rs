@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Augment, DataSource};
+use ktg_engine::loss::LossSettings;
 use ktg_graph::{in_plain_words, toml_problem};
-use ktg_nn::loss::LossSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_text;
-use crate::precision::Precision;
 use crate::{Error, Schedule, SgdSettings};
 
 /// All settings of a run. In TOML; whatever is left out has its default, and unknown keys are errors.
@@ -153,8 +152,7 @@ pub struct TrainSettings {
     pub log_every: u64,
     /// Every how many epochs the networks are judged, besides the last. 0: only after the last. Default: 1.
     pub evaluate_every: usize,
-    /// In which type of number the networks compute while they learn: f32, bf16 or f16. They are judged in f32. Default:
-    /// f32.
+    /// In which type of number the networks compute while they learn. Default, and all there is on the CPU: f32.
     #[serde(skip_serializing_if = "is_single")]
     pub precision: Precision,
     /// Images a batch when judging. Default: 100.
@@ -189,6 +187,30 @@ impl Default for TrainSettings {
             keep_checkpoints: 2,
             record_steps: 0,
             schedule: Schedule::default(),
+        }
+    }
+}
+
+/// In which type of number networks compute. Weights, statistics, losses and the optimizer are `f32` always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of `f32`.
+    Bf16,
+    /// 16 bits with more digits and less range.
+    F16,
+}
+
+impl Precision {
+    /// As settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::F16 => "f16",
         }
     }
 }

@@ -3,36 +3,31 @@
 use std::path::PathBuf;
 
 use ktg_data::{Batch, Purpose};
+use ktg_engine::loss::{GraphLoss, GraphLosses, Labels, LossSettings};
+use ktg_engine::{Images, Job, Node, OptimizerState, Outputs, Scratch, Sgd, node};
 use ktg_graph::Graph;
-use ktg_nn::burn::module::Module;
-use ktg_nn::burn::tensor::{Device, Gradients, Tensor};
-use ktg_nn::kernels::{Queue, in_queue, is_gpu};
-use ktg_nn::loss::{GraphLoss, LossSettings, NodeLabels};
-use ktg_nn::{Network, NetworkConfig, Outputs, StateDict, weights};
-use rayon::prelude::*;
+use ktg_net::{Network, StateDict, weights};
+use serde::{Deserialize, Serialize};
 
-use crate::metrics::StepReport;
-use crate::node::{Forward, NodeState};
-use crate::pending::Pending;
-use crate::plan::plan;
-use crate::sgd::Sgd;
-use crate::{Error, Precision, SgdSettings, StepBatch};
+use crate::Error;
+use crate::metrics::{EdgeReport, LabelName, NodeReport, Source, StepReport};
 
-/// Steps that a GPU may be behind: their losses are read together, and it has work to do meanwhile.
-const MOST_PENDING: usize = 16;
+/// Settings of the optimizer, stochastic gradient descent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SgdSettings {
+    /// Share of the last update that goes on; 0 switches momentum off.
+    pub momentum: f64,
+    /// L2 penalty, added to the gradient of every parameter.
+    pub weight_decay: f64,
+}
 
 /// Trains all networks of one graph together.
 pub struct Trainer {
-    pub(crate) nodes: Vec<NodeState>,
+    nodes: Vec<Box<dyn Node>>,
+    jobs: Vec<Job>,
     loss: GraphLoss,
     sgd: SgdSettings,
-    /// With autodiff.
-    device: Device,
-    precision: Precision,
-    /// Steps that the device was told to do and whose losses nobody has read.
-    pending: Vec<Pending>,
-    /// Of steps that were read but not asked for yet.
-    reports: Vec<StepReport>,
+    scratch: Scratch,
 }
 
 /// Where a step stands in the training.
@@ -49,182 +44,116 @@ pub struct Moment {
 }
 
 impl Trainer {
-    /// Builds the networks with fresh weights from `seed`, or those of each node's file in `pretrained`.
+    /// Puts the networks to work, for images of the given height and width, with fresh weights from `seed` or those of
+    /// each node's file in `pretrained`.
     ///
-    /// `device` is a device without autodiff. Node m's weights depend on the seed and m alone, so a graph's edges never
-    /// change how its networks start.
-    pub fn new(
-        graph: &Graph,
-        configs: &[NetworkConfig],
-        pretrained: &[Option<PathBuf>],
-        seed: u64,
-        loss: LossSettings,
-        sgd: SgdSettings,
-        device: &Device,
-    ) -> Result<Self, Error> {
-        let autodiff = device.clone().autodiff();
-        let mut nodes = Vec::new();
-        for (m, (config, plan)) in configs.iter().zip(plan(graph)).enumerate() {
-            // A network's tensors belong to its queue from the beginning, so that it waits for no other.
-            let node = in_queue(Queue::Network(m), || {
-                let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
-                let mut network = config.init(&autodiff, &mut rng);
-                if let Some(Some(path)) = pretrained.get(m) {
-                    network.load_state_dict(&weights::read(path)?.arrays, &path.display().to_string())?;
-                }
-                Ok::<_, Error>(NodeState::new(network, Sgd::default(), plan))
-            });
-            nodes.push(node?);
-        }
-        let loss = GraphLoss::new(graph, loss);
-        let (precision, pending, reports) = (Precision::F32, Vec::new(), Vec::new());
-        Ok(Self { nodes, loss, sgd, device: autodiff, precision, pending, reports })
-    }
-
-    /// The same, computing in another type of number.
+    /// Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
     ///
     /// # Errors
     ///
-    /// If the device cannot.
-    pub fn with_precision(mut self, precision: Precision) -> Result<Self, Error> {
-        let device = self.device.clone().inner();
-        if !device.supports_dtype(precision.dtype()) {
-            return Err(Error::Setting(format!(
-                "`train.precision` is {}, which this device does not compute in; choose another precision or device",
-                precision.name()
-            )));
+    /// If the images are too small, or a weights file cannot be used.
+    pub fn new(
+        graph: &Graph,
+        networks: Vec<Network>,
+        image: [usize; 2],
+        pretrained: &[Option<PathBuf>],
+        seed: u64,
+        loss: &LossSettings,
+        sgd: SgdSettings,
+    ) -> Result<Self, Error> {
+        let jobs = Job::of_graph(graph);
+        let mut nodes = Vec::new();
+        for (m, (network, job)) in networks.into_iter().zip(&jobs).enumerate() {
+            let (weights, origin) = match pretrained.get(m) {
+                Some(Some(path)) => (weights::read(path)?.arrays, path.display().to_string()),
+                _ => (network.initial(&mut ktg_data::rng(seed, Purpose::Init, m as u64, 0)), String::new()),
+            };
+            let mut node = node(network, image, *job)?;
+            node.load_weights(&weights, &origin)?;
+            nodes.push(node);
         }
-        self.precision = precision;
-        for (m, node) in self.nodes.iter_mut().enumerate() {
-            in_queue(Queue::Network(m), || node.optimiser.set_precision(precision, &device));
-        }
-        Ok(self)
+        Ok(Self { nodes, jobs, loss: GraphLoss::new(graph, loss), sgd, scratch: Scratch::default() })
     }
 
-    /// The type of number that images must have.
-    pub fn precision(&self) -> Precision {
-        self.precision
+    /// How many networks there are.
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
     }
 
-    /// With autodiff.
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
+    /// The networks, and the memory they share, to judge them.
+    pub fn nodes(&mut self) -> (&[Box<dyn Node>], &mut Scratch) {
+        (&self.nodes, &mut self.scratch)
     }
 
-    /// Inference twins of all networks.
-    pub fn networks(&self) -> Vec<Network> {
-        self.nodes.iter().map(|node| node.network.valid()).collect()
-    }
-
-    /// Weights and momentum buffers of node `m` (from 0).
-    pub fn state(&self, m: usize) -> (StateDict, StateDict) {
-        (self.nodes[m].network.state_dict(), self.nodes[m].optimiser.state())
+    /// Weights and optimizer state of node `m` (from 0).
+    pub fn state(&self, m: usize) -> (StateDict, OptimizerState) {
+        (self.nodes[m].weights(), self.nodes[m].optimizer_state())
     }
 
     /// Puts back what [`state`](Self::state) gave; `origin` names it in messages.
-    pub fn restore(&mut self, m: usize, weights: &StateDict, momentum: &StateDict, origin: &str) -> Result<(), Error> {
-        let (node, device) = (&mut self.nodes[m], self.device.clone().inner());
-        in_queue(Queue::Network(m), || {
-            node.network.load_state_dict(weights, origin)?;
-            node.optimiser.restore(momentum, &device, origin)?;
-            node.frozen = node.frozen.is_some().then(|| node.network.valid());
-            Ok(())
-        })
-    }
-
-    /// Does one step and waits for it: [`submit`](Self::submit) and [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// As theirs.
-    pub fn step(&mut self, batch: Batch, at: Moment) -> Result<StepReport, Error> {
-        let batch = StepBatch::new(batch, &self.device, self.precision);
-        self.submit(batch, at)?;
-        self.wait()?;
-        let report = self.known_reports().pop();
-        report.ok_or_else(|| Error::Setting("a step gave no report".to_owned()))
+    /// If it belongs to another network.
+    pub fn restore(
+        &mut self,
+        m: usize,
+        weights: &StateDict,
+        optimizer: &OptimizerState,
+        origin: &str,
+    ) -> Result<(), Error> {
+        self.nodes[m].load_weights(weights, origin)?;
+        Ok(self.nodes[m].load_optimizer_state(optimizer, origin)?)
     }
 
-    /// Starts one step: all needed networks see the batch, all edges that are not cut are computed, then every node's
-    /// backward pass, then one optimiser step per trained node. A GPU is only told to do so; its losses become known
-    /// later. Every network has a queue of its own there.
+    /// Does one step: all needed networks see the batch, all edges that are not cut are computed, then every trained node
+    /// goes backward and learns.
     ///
     /// # Errors
     ///
-    /// [`Error::Diverged`] if a loss of this step (on a GPU: of an earlier one) is not finite. On the CPU the weights are
-    /// then those before the step. [`Error::Device`] if the device failed.
-    pub fn submit(&mut self, batch: StepBatch, at: Moment) -> Result<(), Error> {
-        let StepBatch { images, labels, mixed, len } = batch;
-        let forwards = self.forward(&images);
-        let outputs: Vec<Option<Outputs>> =
-            forwards.iter().map(|forward| forward.as_ref().map(|forward| forward.shown.clone())).collect();
-        let progress = at.step as f64 / at.steps as f64;
-        let losses = self.loss.forward(&outputs, &NodeLabels { own: labels, mixed }, progress);
-        let present = outputs.iter().map(Option::is_some).collect();
-        self.pending.push(Pending::new(&losses, present, len, at));
-        if !is_gpu(&self.device) {
-            Pending::read(std::mem::take(&mut self.pending), &mut self.reports)?;
+    /// [`Error::Diverged`] if a loss is not finite; everything is then as it was before the step.
+    pub fn step(&mut self, batch: &Batch, at: Moment) -> Result<StepReport, Error> {
+        let images = Images { data: &batch.images, count: batch.labels.len() };
+        let mut outputs: Vec<Option<Outputs>> = Vec::with_capacity(self.nodes.len());
+        for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
+            outputs.push(job.needed.then(|| node.forward(images, &mut self.scratch)));
         }
-        // Edges into frozen nodes have losses, but nothing to learn from them.
-        if let Some(values) = losses.values.filter(Tensor::is_tracked) {
-            drop(outputs);
-            let at_outputs = values.sum().backward();
-            self.learn(forwards, &at_outputs, at.learning_rate);
-        }
-        if self.pending.len() > MOST_PENDING {
-            // All but the newest, so that the device has that one's backward pass to do while we go on.
-            let newest = self.pending.split_off(self.pending.len() - 1);
-            Pending::read(std::mem::replace(&mut self.pending, newest), &mut self.reports)?;
-        }
-        Ok(())
-    }
-
-    /// The reports of the steps submitted since the last call, oldest first, as far as they are known. After an error,
-    /// those of the steps before it.
-    pub fn known_reports(&mut self) -> Vec<StepReport> {
-        std::mem::take(&mut self.reports)
-    }
-
-    /// Waits for all steps, so that their reports are known and their weights are there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Diverged`] if a loss is not finite, [`Error::Device`] if the device failed.
-    pub fn wait(&mut self) -> Result<(), Error> {
-        Pending::read(std::mem::take(&mut self.pending), &mut self.reports)?;
-        if is_gpu(&self.device) {
-            // What failed in a backward pass shows in the weights of the first layer, which it reaches last.
-            for node in &self.nodes {
-                weights::try_values(node.network.first_weights())?;
+        let mixed = batch.mixed.as_ref().map(|mixed| (&mixed.labels[..], mixed.share));
+        let labels = Labels { own: &batch.labels, mixed };
+        let losses = self.loss.step(&outputs, labels, at.step as f64 / at.steps as f64);
+        let report = report(&losses, images.count, at)?;
+        let SgdSettings { momentum, weight_decay } = self.sgd;
+        let rule = Sgd { learning_rate: at.learning_rate, momentum, weight_decay };
+        for ((node, job), gradients) in self.nodes.iter_mut().zip(&self.jobs).zip(&losses.gradients) {
+            if job.trained {
+                node.backward(images, gradients, &mut self.scratch);
+                node.update(images.count, rule, &self.scratch);
             }
         }
-        Ok(())
-    }
-
-    fn forward(&self, images: &Tensor<4>) -> Vec<Option<Forward>> {
-        for_networks(&self.device, self.nodes.iter().collect(), |node| node.forward(images))
-    }
-
-    fn learn(&mut self, forwards: Vec<Option<Forward>>, at_outputs: &Gradients, rate: f64) {
-        let sgd = self.sgd;
-        let with_gradients = |forward: Forward| {
-            let gradients = forward.gradients(at_outputs);
-            (forward, gradients)
-        };
-        let forwards = forwards.into_iter().map(|forward| forward.map(with_gradients));
-        let pairs = std::mem::take(&mut self.nodes).into_iter().zip(forwards).collect();
-        self.nodes = for_networks(&self.device, pairs, |(node, forward)| match forward {
-            Some((forward, gradients)) => node.learn(forward, gradients, rate, sgd),
-            None => node,
-        });
+        Ok(report)
     }
 }
 
-/// Does the `work` of all networks: on a GPU side by side, each in its queue.
-fn for_networks<T: Send, R: Send>(device: &Device, networks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    if !is_gpu(device) {
-        return networks.into_iter().map(work).collect();
+/// What a step reports, or that it diverged.
+fn report(losses: &GraphLosses, images: usize, at: Moment) -> Result<StepReport, Error> {
+    let Moment { step, epoch, learning_rate, .. } = at;
+    let accuracy = |hits: &Option<usize>| hits.map(|hits| 100.0 * hits as f64 / images as f64);
+    let node = |hits| NodeReport { loss: None, accuracy: accuracy(hits) };
+    let mut nodes: Vec<NodeReport> = losses.hits.iter().map(node).collect();
+    let mut edges = Vec::new();
+    for edge in &losses.edges {
+        let probability = edge.probability.iter().map(|part| f64::from(*part)).reduce(|a, b| a + b);
+        let attention = edge.attention.map(f64::from);
+        let loss = probability.unwrap_or(0.0) + attention.unwrap_or(0.0);
+        let from = edge.source.map_or(Source::Label(LabelName::Label), |source| Source::Node(source + 1));
+        let probability = probability.filter(|_| edge.source.is_some());
+        let report = EdgeReport { from, to: edge.target + 1, loss, probability, attention };
+        if !loss.is_finite() {
+            let (node, edge, value) = (edge.target + 1, report.to_string(), loss as f32);
+            return Err(Error::Diverged { node, edge, step, value, learning_rate });
+        }
+        *nodes[edge.target].loss.get_or_insert(0.0) += loss;
+        edges.push(report);
     }
-    let networks = networks.into_par_iter().enumerate();
-    networks.map(|(m, network)| in_queue(Queue::Network(m), || work(network))).collect()
+    Ok(StepReport { step, epoch, learning_rate, nodes, edges })
 }

@@ -23,7 +23,7 @@ use crate::error::CliError;
 use crate::methods::{Method, tables};
 use crate::names::storage_option;
 use crate::output::{note, print, print_json};
-use crate::parallel::{in_parallel, pool, small_runs};
+use crate::parallel::{in_parallel, pool};
 use crate::predict::write_overlays;
 use crate::progress::{Progress, seconds};
 use crate::search::{Search, notices, say};
@@ -177,13 +177,12 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
         patience: Patience { limit, stop: Arc::clone(stop), notice: Arc::clone(&notice) },
         enqueued: None,
     };
-    let (at_once, threads) = small_runs();
     let worker = || -> Result<bool, CliError> {
         let template = template.with_graph(template.written_graph().clone())?;
         let objective = Trials { template, bars: bars.clone(), notice: Arc::clone(&notice), patience: limit };
-        pool(threads)?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
+        pool(1)?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
     };
-    let done = in_parallel(at_once, stop, worker);
+    let done = in_parallel(rayon::current_num_threads(), stop, worker);
     let done = done.map_err(|error| match error {
         CliError::Search(ktg_search::Error::Study { .. }) => elsewhere(&error, args),
         other => other,
@@ -208,8 +207,8 @@ fn elsewhere(error: &dyn std::fmt::Display, args: &DemoArgs) -> CliError {
     CliError::Other(format!("{error} (for another demo than the one in {out}, give another --out, or remove {out})"))
 }
 
-/// Trains all methods with all seeds, as many [at a time](small_runs) as suits the device; on the CPU each on one thread,
-/// which makes the results independent of their number. `None` if it was interrupted.
+/// Trains all methods with all seeds, a run a core, because small networks leave a second thread little to do. `None` if
+/// it was interrupted.
 fn train_all(
     args: &DemoArgs,
     methods: &[(&str, Graph)],
@@ -220,9 +219,8 @@ fn train_all(
     let jobs: Vec<(u64, usize)> =
         (1..=args.repeats).flat_map(|seed| (0..methods.len()).map(move |m| (seed, m))).collect();
     let next = AtomicUsize::new(0);
-    let (at_once, threads) = small_runs();
     let worker = || -> Result<Vec<(usize, RunResult)>, CliError> {
-        let pool = pool(threads)?;
+        let pool = pool(1)?;
         let mut results = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let Some(&(seed, m)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
@@ -233,7 +231,7 @@ fn train_all(
         }
         Ok(results)
     };
-    let finished = in_parallel(at_once.min(jobs.len()), stop, worker)?;
+    let finished = in_parallel(rayon::current_num_threads().min(jobs.len()), stop, worker)?;
     let mut results: Vec<Vec<RunResult>> = vec![Vec::new(); methods.len()];
     for (m, result) in finished.into_iter().flatten() {
         results[m].push(result);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ktg_figures::png::png;
 use ktg_graph::{Document, Graph, draw, import_authors_config, presets};
-use ktg_nn::Architecture;
+use ktg_net::Architecture;
 use ktg_train::write_atomically;
 
 use crate::args::{GraphCommand, OutputArgs};

@@ -5,7 +5,6 @@ mod args;
 mod compare;
 mod data;
 mod demo;
-mod devices;
 mod error;
 mod eval;
 mod export;
@@ -14,6 +13,7 @@ mod found;
 mod graph;
 mod methods;
 mod names;
+mod net;
 mod output;
 mod parallel;
 mod predict;
@@ -47,16 +47,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<ExitCode, CliError> {
-    ktg_nn::kernels::choose(args.kernels).map_err(|e| CliError::Other(e.to_string()))?;
-    ktg_nn::kernels::keep_freed_memory();
+    ktg_engine::choose(args.kernels).map_err(|e| CliError::Other(e.to_string()))?;
+    ktg_engine::keep_freed_memory();
     // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
     // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.
     let threads = args.threads.unwrap_or(0).into();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     pool.map_err(|e| CliError::Other(format!("cannot start the threads: {e}")))?;
-    if computes(&args.command) {
-        ktg_nn::device::choose(args.device).map_err(|e| CliError::Other(e.to_string()))?;
-    }
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),
@@ -69,14 +66,8 @@ fn run(args: Args) -> Result<ExitCode, CliError> {
         Command::Watch(args) => watch::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Predict(args) => predict::run(&args),
-        Command::Devices { json } => devices::run(json),
+        Command::Net(command) => net::run(&command),
         Command::Graph(command) => graph::run(&command),
         Command::Completions { shell } => output::completions(shell),
     }
-}
-
-/// Whether a command may compute networks: the others must not wait for a GPU to wake up, nor ask for one.
-fn computes(command: &Command) -> bool {
-    use Command::{Analyse, Compare, Demo, Eval, Predict, Report, Search, Train};
-    matches!(command, Analyse(_) | Compare(_) | Demo(_) | Eval(_) | Predict(_) | Report(_) | Search(_) | Train(_))
 }

@@ -11,13 +11,6 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool, CliError> {
     pool.map_err(|e| CliError::Other(format!("cannot start a thread: {e}")))
 }
 
-/// How many small runs the machine does at a time, and on how many threads each: one a core, because small networks leave a
-/// second thread little to do; on a GPU one after the other, each with a thread a network.
-pub fn small_runs() -> (usize, usize) {
-    let threads = rayon::current_num_threads();
-    if ktg_nn::kernels::is_gpu(&ktg_nn::device::chosen()) { (1, threads) } else { (threads, 1) }
-}
-
 /// Runs `work` on so many threads at the same time. One failure stops all.
 pub fn in_parallel<T: Send>(
     threads: usize,

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
-use ktg_nn::Architecture;
+use ktg_net::Architecture;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
 use ktg_train::{EvaluateOn, Experiment};

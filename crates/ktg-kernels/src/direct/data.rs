@@ -4,7 +4,7 @@ use super::pack::{Pack, Results};
 use super::source::{Folding, transposed};
 use super::{forward::forward, panel};
 use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
-use crate::parallel::{Shared, filled, parallel};
+use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::workspace::buffer;
@@ -15,10 +15,16 @@ const RESULTS: usize = 192;
 const CONTRIBUTIONS: usize = 256 << 10;
 
 /// Gradient of the images.
-pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32]) -> Vec<f32> {
-    let weights = transposed(weights, shape.output);
+pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
+    let transposed = transposed(weights, shape.output);
+    let weights: &[f32] = &transposed;
     if shape.window == (Window { kernel: 1, stride: 1, padding: 0 }) {
-        return forward::<S>(&Conv2d { input: shape.output, output: shape.input, ..*shape }, gradient, &weights);
+        return forward::<S>(
+            &Conv2d { input: shape.output, output: shape.input, ..*shape },
+            gradient,
+            &weights,
+            result,
+        );
     }
     let Conv2d { batch, input, output, window: Window { kernel, .. }, .. } = *shape;
     let width = panel::<S>();
@@ -36,67 +42,64 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
     let parts = (4 * threads).div_ceil(groups).min(input.div_ceil(channels));
     let rows_of_gradient: Vec<usize> = (0..output).map(|channel| channel * result_pixels).collect();
 
-    let body = |dx: Shared| {
-        parallel(groups * parts, |task| {
-            let (group, part) = (task / parts, crate::parallel::part(input, task % parts, parts));
-            let first_image = group * images;
-            let results = Results {
-                images: images.min(batch - first_image),
-                image_len: output * result_pixels,
-                lines: 1,
-                line: result_pixels,
-                line_step: 0,
-            };
-            let panels = results.len().div_ceil(width);
-            let mut packed = buffer(panels * output * width + S::LANES);
-            let mut contributions = buffer(channels * taps * row);
-            let mut scratch = buffer(folding.scratch_len());
-            let mut runs = Vec::with_capacity(width);
+    let dx = Shared::new(result);
+    parallel(groups * parts, |task| {
+        let (group, part) = (task / parts, crate::parallel::part(input, task % parts, parts));
+        let first_image = group * images;
+        let results = Results {
+            images: images.min(batch - first_image),
+            image_len: output * result_pixels,
+            lines: 1,
+            line: result_pixels,
+            line_step: 0,
+        };
+        let panels = results.len().div_ceil(width);
+        let mut packed = buffer(panels * output * width + S::LANES);
+        let mut contributions = buffer(channels * taps * row);
+        let mut scratch = buffer(folding.scratch_len());
+        let mut runs = Vec::with_capacity(width);
+        for number in 0..panels {
+            results.runs(number * width, width, &mut runs);
+            // SAFETY: runs and rows stay within the gradient of the task's images; each panel has its place.
+            unsafe {
+                S::vectorize(Pack {
+                    from: gradient.as_ptr().add(first_image * output * result_pixels),
+                    taps: &rows_of_gradient,
+                    runs: &runs,
+                    to: packed.as_mut_ptr().add(number * output * width),
+                });
+            }
+        }
+        for first in part.clone().step_by(channels) {
+            let some = channels.min(part.end - first);
             for number in 0..panels {
-                results.runs(number * width, width, &mut runs);
-                // SAFETY: runs and rows stay within the gradient of the task's images; each panel has its place.
+                // SAFETY: the panel, the rows of the weights and the room for contributions exist.
                 unsafe {
-                    S::vectorize(Pack {
-                        from: gradient.as_ptr().add(first_image * output * result_pixels),
-                        taps: &rows_of_gradient,
-                        runs: &runs,
-                        to: packed.as_mut_ptr().add(number * output * width),
+                    let a = weights.as_ptr().add(first * taps * output);
+                    let b = packed.as_ptr().add(number * output * width);
+                    S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
+                        rows: some * taps,
+                        segments: &[Segment { a, b, depth: output }],
+                        a_row: output,
+                        a_step: 0,
+                        b_step: 0,
+                        c: contributions.as_mut_ptr().add(number * width),
+                        c_row: row,
+                        accumulate: false,
                     });
                 }
             }
-            for first in part.clone().step_by(channels) {
-                let some = channels.min(part.end - first);
-                for number in 0..panels {
-                    // SAFETY: the panel, the rows of the weights and the room for contributions exist.
-                    unsafe {
-                        let a = weights.as_ptr().add(first * taps * output);
-                        let b = packed.as_ptr().add(number * output * width);
-                        S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
-                            rows: some * taps,
-                            segments: &[Segment { a, b, depth: output }],
-                            a_row: output,
-                            a_step: 0,
-                            b_step: 0,
-                            c: contributions.as_mut_ptr().add(number * width),
-                            c_row: row,
-                            accumulate: false,
-                        });
-                    }
-                }
-                for image in 0..results.images {
-                    for channel in 0..some {
-                        let from = &contributions[channel * taps * row + image * result_pixels..];
-                        // SAFETY: each task writes its own images and channels.
-                        let to = unsafe {
-                            let plane = (first_image + image) * input + first + channel;
-                            std::slice::from_raw_parts_mut(dx.at(plane * image_pixels), image_pixels)
-                        };
-                        folding.fold::<S>(from, row, shape.output_image(), &mut scratch, to);
-                    }
+            for image in 0..results.images {
+                for channel in 0..some {
+                    let from = &contributions[channel * taps * row + image * result_pixels..];
+                    // SAFETY: each task writes its own images and channels.
+                    let to = unsafe {
+                        let plane = (first_image + image) * input + first + channel;
+                        std::slice::from_raw_parts_mut(dx.at(plane * image_pixels), image_pixels)
+                    };
+                    folding.fold::<S>(from, row, shape.output_image(), &mut scratch, to);
                 }
             }
-        });
-    };
-    // SAFETY: all images and channels are written.
-    unsafe { filled(shape.input_len(), body) }
+        }
+    });
 }

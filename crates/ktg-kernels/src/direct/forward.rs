@@ -4,7 +4,7 @@ use super::pack::{Pack, Results};
 use super::panel;
 use super::source::Source;
 use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
-use crate::parallel::{Shared, filled, parallel};
+use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::buffer;
@@ -15,7 +15,7 @@ const PANEL: usize = 4096;
 const PANELS: usize = 8;
 
 /// Result `[batch, output, output_height, output_width]`.
-pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32]) -> Vec<f32> {
+pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
     let source = Source::new(shape, images);
     let geometry = source.geometry;
     let results = Results {
@@ -31,60 +31,53 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32]) 
     let panels = results.len().div_ceil(width);
     let depth = PANEL / width;
     let some = PANELS.min(panels.div_ceil(4 * rayon::current_num_threads()));
-    let body = |y: Shared| {
-        parallel(panels.div_ceil(some), |task| {
-            let mut packed = buffer(depth.min(taps.len()) * width + S::LANES);
-            let mut spill = buffer(some * output * width);
-            let mut runs = Vec::with_capacity(width);
-            for (chunk, taps_now) in taps.chunks(depth).enumerate() {
-                for (i, number) in (task * some..((task + 1) * some).min(panels)).enumerate() {
-                    let first = number * width;
-                    results.runs(first, width, &mut runs);
-                    let (image, at) = (first / pixels, first % pixels);
-                    // SAFETY: runs and taps stay within the source; a panel's results are this task's own, and
-                    // lie side by side where it ends within the image where it starts.
-                    unsafe {
-                        let (c, c_row) = if at + width <= pixels {
-                            (y.at(image * output * pixels + at), pixels)
-                        } else {
-                            (spill.as_mut_ptr().add(i * output * width), width)
-                        };
-                        S::vectorize(Pack {
-                            from: data.as_ptr(),
-                            taps: taps_now,
-                            runs: &runs,
-                            to: packed.as_mut_ptr(),
-                        });
-                        let a = weights.as_ptr().add(chunk * depth);
-                        S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
-                            rows: output,
-                            segments: &[Segment { a, b: packed.as_ptr(), depth: taps_now.len() }],
-                            a_row: taps.len(),
-                            a_step: 0,
-                            b_step: 0,
-                            c,
-                            c_row,
-                            accumulate: chunk > 0,
-                        });
-                    }
-                }
-            }
+    // The panels cover all results, and all output channels are rows of each.
+    let y = Shared::new(result);
+    parallel(panels.div_ceil(some), |task| {
+        let mut packed = buffer(depth.min(taps.len()) * width + S::LANES);
+        let mut spill = buffer(some * output * width);
+        let mut runs = Vec::with_capacity(width);
+        for (chunk, taps_now) in taps.chunks(depth).enumerate() {
             for (i, number) in (task * some..((task + 1) * some).min(panels)).enumerate() {
                 let first = number * width;
-                if first % pixels + width <= pixels {
-                    continue;
-                }
-                let spill = &spill[i * output * width..][..output * width];
-                for column in 0..width.min(results.len() - first) {
-                    let (image, at) = ((first + column) / pixels, (first + column) % pixels);
-                    for (channel, row) in spill.chunks_exact(width).enumerate() {
-                        // SAFETY: as above.
-                        unsafe { *y.at((image * output + channel) * pixels + at) = row[column] };
-                    }
+                results.runs(first, width, &mut runs);
+                let (image, at) = (first / pixels, first % pixels);
+                // SAFETY: runs and taps stay within the source; a panel's results are this task's own, and
+                // lie side by side where it ends within the image where it starts.
+                unsafe {
+                    let (c, c_row) = if at + width <= pixels {
+                        (y.at(image * output * pixels + at), pixels)
+                    } else {
+                        (spill.as_mut_ptr().add(i * output * width), width)
+                    };
+                    S::vectorize(Pack { from: data.as_ptr(), taps: taps_now, runs: &runs, to: packed.as_mut_ptr() });
+                    let a = weights.as_ptr().add(chunk * depth);
+                    S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
+                        rows: output,
+                        segments: &[Segment { a, b: packed.as_ptr(), depth: taps_now.len() }],
+                        a_row: taps.len(),
+                        a_step: 0,
+                        b_step: 0,
+                        c,
+                        c_row,
+                        accumulate: chunk > 0,
+                    });
                 }
             }
-        });
-    };
-    // SAFETY: the panels cover all results, and all output channels are rows of each.
-    unsafe { filled(shape.output_len(), body) }
+        }
+        for (i, number) in (task * some..((task + 1) * some).min(panels)).enumerate() {
+            let first = number * width;
+            if first % pixels + width <= pixels {
+                continue;
+            }
+            let spill = &spill[i * output * width..][..output * width];
+            for column in 0..width.min(results.len() - first) {
+                let (image, at) = ((first + column) / pixels, (first + column) % pixels);
+                for (channel, row) in spill.chunks_exact(width).enumerate() {
+                    // SAFETY: as above.
+                    unsafe { *y.at((image * output + channel) * pixels + at) = row[column] };
+                }
+            }
+        }
+    });
 }

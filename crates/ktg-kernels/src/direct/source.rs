@@ -1,15 +1,27 @@
 //! Images laid out so that every tap of the window reads a row of results' pixels from contiguous memory.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 
 use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
 use crate::simd::{Simd, Task};
 use crate::workspace::{Buffer, buffer};
 
-enum Data<'a> {
+/// What a convolution reads: as it was given, or laid out anew.
+pub(super) enum Data<'a> {
     Given(&'a [f32]),
     Made(Buffer),
+}
+
+impl Deref for Data<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Data::Given(values) => values,
+            Data::Made(buffer) => buffer,
+        }
+    }
 }
 
 /// Images with their zero border, the columns of each row sorted by their remainder by the stride.
@@ -133,10 +145,7 @@ impl<'a> Source<'a> {
     }
 
     pub fn data(&self) -> &[f32] {
-        match &self.data {
-            Data::Given(images) => images,
-            Data::Made(buffer) => buffer,
-        }
+        &self.data
     }
 }
 
@@ -232,12 +241,12 @@ impl Task for Fold<'_> {
 }
 
 /// The weights `[output, rest]` as `[rest, output]`.
-pub(super) fn transposed<'a>(weights: &'a [f32], output: usize) -> Cow<'a, [f32]> {
+pub(super) fn transposed(weights: &[f32], output: usize) -> Data<'_> {
     let rest = weights.len() / output;
     if output == 1 || rest == 1 {
-        return Cow::Borrowed(weights);
+        return Data::Given(weights);
     }
-    let mut result = vec![0.0; weights.len()];
+    let mut result = buffer(weights.len());
     let shared = Shared::new(&mut result);
     const TILE: usize = 16;
     parallel(rest.div_ceil(TILE), |task| {
@@ -251,5 +260,5 @@ pub(super) fn transposed<'a>(weights: &'a [f32], output: usize) -> Cow<'a, [f32]
             }
         }
     });
-    Cow::Owned(result)
+    Data::Made(result)
 }

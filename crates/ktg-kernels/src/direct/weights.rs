@@ -3,7 +3,7 @@
 
 use super::source::Source;
 use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
-use crate::parallel::{Shared, filled, parallel, part};
+use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes};
 use crate::shape::Conv2d;
 use crate::simd::{Simd, Task};
@@ -16,11 +16,11 @@ const RESULTS: usize = 384;
 const TASKS: usize = 16;
 
 /// Gradient of the weights.
-pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {
     if shape.output <= S::LANES {
-        by_blocks::<S, 1>(shape, images, gradient)
+        by_blocks::<S, 1>(shape, images, gradient, result)
     } else {
-        by_blocks::<S, 2>(shape, images, gradient)
+        by_blocks::<S, 2>(shape, images, gradient, result)
     }
 }
 
@@ -41,7 +41,7 @@ impl Task for Transpose {
     }
 }
 
-fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {
     let source = Source::new(shape, images);
     let (geometry, data) = (source.geometry, source.data());
     let Conv2d { batch, input, output, window, .. } = *shape;
@@ -120,23 +120,19 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
         }
     });
 
-    let body = |weights: Shared| {
-        parallel(blocks, |b| {
-            // SAFETY: each task reads and writes its own block's sums.
-            let total = unsafe { sums.add_up(b * parts * sums_len, sums_len, sums_len, parts) };
-            for o in 0..block.min(output - b * block) {
-                for c in 0..input {
-                    for tap in 0..taps {
-                        // SAFETY: the weights are those of the task's own output channels.
-                        unsafe {
-                            *weights.at(((b * block + o) * input + c) * taps + tap) =
-                                total[(tap * input + c) * block + o];
-                        }
+    let weights = Shared::new(result);
+    parallel(blocks, |b| {
+        // SAFETY: each task reads and writes its own block's sums.
+        let total = unsafe { sums.add_up(b * parts * sums_len, sums_len, sums_len, parts) };
+        for o in 0..block.min(output - b * block) {
+            for c in 0..input {
+                for tap in 0..taps {
+                    // SAFETY: the weights are those of the task's own output channels.
+                    unsafe {
+                        *weights.at(((b * block + o) * input + c) * taps + tap) = total[(tap * input + c) * block + o];
                     }
                 }
             }
-        });
-    };
-    // SAFETY: all blocks of output channels, and in them all weights, are written.
-    unsafe { filled(shape.weight_len(), body) }
+        }
+    });
 }

@@ -3,49 +3,36 @@
 use std::ops::Range;
 
 use super::{BackwardPass, CHANNELS, NormGradients, groups, plane};
-use crate::parallel::{Shared, filled, parallel};
+use crate::parallel::{Shared, parallel};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
 
 /// All gradients.
-pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradient: &[f32]) -> NormGradients {
-    let (mut weight, mut bias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
-    let (weights, biases) = (Shared::new(&mut weight), Shared::new(&mut bias));
-    let mut residual = None;
-    let body = |dx: Shared| {
-        let channels = |masked: Option<Shared>| {
-            let (count, group) = groups(shape);
-            parallel(count, |task| {
-                let channels = group(task);
-                // SAFETY: each task reads and writes its own channels.
-                unsafe {
-                    let (weight, bias) = (weights.at(channels.start), biases.at(channels.start));
-                    let weight = std::slice::from_raw_parts_mut(weight, channels.len());
-                    let bias = std::slice::from_raw_parts_mut(bias, channels.len());
-                    S::vectorize(Channels { shape, pass, gradient, channels, masked, dx, weight, bias });
-                }
-            });
-        };
-        if pass.residual {
-            // SAFETY: all channels are written.
-            residual = Some(unsafe { filled(shape.len(), |masked| channels(Some(masked))) });
-        } else {
-            channels(None);
+pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradients: NormGradients) {
+    let (weights, biases) = (Shared::new(gradients.weight), Shared::new(gradients.bias));
+    let gradient = Shared::new(gradients.result);
+    let separate = gradients.x.map(|x| Shared::new(x));
+    let (count, group) = groups(shape);
+    parallel(count, |task| {
+        let channels = group(task);
+        // SAFETY: each task reads and writes its own channels.
+        unsafe {
+            let (weight, bias) = (weights.at(channels.start), biases.at(channels.start));
+            let weight = std::slice::from_raw_parts_mut(weight, channels.len());
+            let bias = std::slice::from_raw_parts_mut(bias, channels.len());
+            S::vectorize(Channels { shape, pass, channels, gradient, separate, weight, bias });
         }
-    };
-    // SAFETY: all channels are written.
-    let x = unsafe { filled(shape.len(), body) };
-    NormGradients { x, weight, bias, residual }
+    });
 }
 
 struct Channels<'a> {
     shape: &'a Features,
     pass: &'a BackwardPass<'a>,
-    gradient: &'a [f32],
     channels: Range<usize>,
-    /// Where the gradient behind the ReLU is written: it is the residual's.
-    masked: Option<Shared<'a>>,
-    dx: Shared<'a>,
+    /// Of the result. With `separate`, it becomes that behind the ReLU, which is the residual's; else, the input's.
+    gradient: Shared<'a>,
+    /// Where the input's gradient goes.
+    separate: Option<Shared<'a>>,
     /// Gradients of weight and bias.
     weight: &'a mut [f32],
     bias: &'a mut [f32],
@@ -63,15 +50,15 @@ impl Channels<'_> {
     /// Sums of g and of `g (x - mean)` over a plane, where g is the gradient behind the ReLU.
     #[inline(always)]
     unsafe fn sums<S: Simd>(&self, image: usize, channel: usize) -> (f32, f32) {
-        let Self { shape, pass, gradient, masked, .. } = self;
+        let Self { shape, pass, gradient, separate, .. } = self;
         let mean = pass.statistics.mean[channel];
         let start = plane(shape, image, channel);
         // SAFETY: loads and stores stay within the plane, which has `pixels` values everywhere.
         unsafe {
             let x = pass.x.as_ptr().add(start);
-            let gradient = gradient.as_ptr().add(start);
+            let gradient = gradient.at(start);
             let output = pass.relu_output.map(|y| y.as_ptr().add(start));
-            let masked = masked.map(|m| m.at(start));
+            let masks = separate.is_some() && output.is_some();
             let means = S::splat(mean);
             let mut sums = [S::zero(); 2];
             let mut products = [S::zero(); 2];
@@ -81,8 +68,8 @@ impl Channels<'_> {
                     let i = i + v * S::LANES;
                     let g = S::load(gradient.add(i));
                     let g = if let Some(y) = output { S::where_passed(S::load(y.add(i)), g) } else { g };
-                    if let Some(m) = masked {
-                        S::store(m.add(i), g);
+                    if masks {
+                        S::store(gradient.add(i), g);
                     }
                     sums[v] = S::add(sums[v], g);
                     products[v] = S::fma(g, S::sub(S::load(x.add(i)), means), products[v]);
@@ -96,8 +83,8 @@ impl Channels<'_> {
                     Some(y) if *y.add(i) <= 0.0 => 0.0,
                     _ => *gradient.add(i),
                 };
-                if let Some(m) = masked {
-                    *m.add(i) = g;
+                if masks {
+                    *gradient.add(i) = g;
                 }
                 sum += g;
                 product += g * (*x.add(i) - mean);
@@ -107,20 +94,20 @@ impl Channels<'_> {
         }
     }
 
-    /// The gradient of a plane of the input. `masked` has been written.
+    /// The gradient of a plane of the input, after `sums`.
     #[inline(always)]
     unsafe fn input<S: Simd>(&self, image: usize, channel: usize, line: Line) {
-        let Self { shape, pass, gradient, masked, dx, .. } = self;
+        let Self { shape, pass, gradient, separate, .. } = self;
         let mean = pass.statistics.mean[channel];
         let start = plane(shape, image, channel);
         // SAFETY: as in `sums`.
         unsafe {
             let x = pass.x.as_ptr().add(start);
-            let dx = dx.at(start);
-            // Behind the ReLU already, where it has been written.
-            let (g, output) = match masked {
-                Some(masked) => (masked.at(start).cast_const(), None),
-                None => (gradient.as_ptr().add(start), pass.relu_output.map(|y| y.as_ptr().add(start))),
+            let g = gradient.at(start);
+            // With a separate result, the gradient is behind the ReLU already.
+            let (dx, output) = match separate {
+                Some(dx) => (dx.at(start), None),
+                None => (g, pass.relu_output.map(|y| y.as_ptr().add(start))),
             };
             let (means, scales) = (S::splat(mean), S::splat(line.scale));
             let (constants, slopes) = (S::splat(line.constant), S::splat(line.slope));

@@ -3,53 +3,57 @@
 
 use std::ops::Range;
 
-use super::{Affine, CHANNELS, Fused, Normalised, Statistics, groups, plane};
-use crate::parallel::{Shared, filled, parallel};
+use super::{Affine, CHANNELS, Fused, Moving, Statistics, groups, plane};
+use crate::parallel::{Shared, parallel};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
 
 /// Training: the statistics are those of the batch.
-pub(crate) fn train<S: Simd>(shape: &Features, x: &[f32], affine: Affine, fused: Fused) -> Normalised {
-    let (mut mean, mut variance) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
-    let (means, variances) = (Shared::new(&mut mean), Shared::new(&mut variance));
-    let body = |y: Shared| {
-        let (count, group) = groups(shape);
-        parallel(count, |task| {
-            let channels = group(task);
-            // SAFETY: each task reads and writes its own channels.
-            unsafe {
-                let (mean, variance) = (means.at(channels.start), variances.at(channels.start));
-                let mean = std::slice::from_raw_parts_mut(mean, channels.len());
-                let variance = std::slice::from_raw_parts_mut(variance, channels.len());
-                S::vectorize(Moments { shape, x, channels: channels.clone(), mean, variance });
-                S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y });
-            }
-        });
-    };
-    // SAFETY: all channels are written.
-    let output = unsafe { filled(shape.len(), body) };
-    Normalised { output, mean, variance }
-}
-
-/// Inference: the statistics are given.
-pub(crate) fn inference<S: Simd>(
+pub(crate) fn train<S: Simd>(
     shape: &Features,
     x: &[f32],
     affine: Affine,
+    fused: Fused,
+    statistics: Moving,
+    result: &mut [f32],
+) {
+    let (means, variances) = (Shared::new(statistics.mean), Shared::new(statistics.variance));
+    let y = Shared::new(result);
+    let (count, group) = groups(shape);
+    parallel(count, |task| {
+        let channels = group(task);
+        // SAFETY: each task reads and writes its own channels.
+        unsafe {
+            let (mean, variance) = (means.at(channels.start), variances.at(channels.start));
+            let mean = std::slice::from_raw_parts_mut(mean, channels.len());
+            let variance = std::slice::from_raw_parts_mut(variance, channels.len());
+            S::vectorize(Moments { shape, x, channels: channels.clone(), mean, variance });
+            let x = x.as_ptr();
+            S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y });
+        }
+    });
+}
+
+/// Inference: the statistics are given. Without `x`, what is in `result` is normalized in place.
+pub(crate) fn inference<S: Simd>(
+    shape: &Features,
+    x: Option<&[f32]>,
+    affine: Affine,
     statistics: Statistics,
     fused: Fused,
-) -> Vec<f32> {
-    let body = |y: Shared| {
-        let (count, group) = groups(shape);
-        parallel(count, |task| {
-            let channels = group(task);
-            let (mean, variance) = (&statistics.mean[channels.clone()], &statistics.variance[channels.clone()]);
-            // SAFETY: each task reads and writes its own channels.
-            unsafe { S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y }) }
-        });
-    };
-    // SAFETY: all channels are written.
-    unsafe { filled(shape.len(), body) }
+    result: &mut [f32],
+) {
+    let y = Shared::new(result);
+    let (count, group) = groups(shape);
+    parallel(count, |task| {
+        let channels = group(task);
+        let (mean, variance) = (&statistics.mean[channels.clone()], &statistics.variance[channels.clone()]);
+        // SAFETY: each task reads and writes its own channels.
+        unsafe {
+            let x = x.map_or(y.at(0).cast_const(), <[f32]>::as_ptr);
+            S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y });
+        }
+    });
 }
 
 /// Mean and biased variance of some channels.
@@ -145,7 +149,8 @@ impl Task for Moments<'_> {
 /// `relu((x - mean) * scale + bias + residual)` of some channels.
 struct Normalise<'a> {
     shape: &'a Features,
-    x: &'a [f32],
+    /// As large as y, and maybe the same: every value is read before it is written.
+    x: *const f32,
     channels: Range<usize>,
     mean: &'a [f32],
     variance: &'a [f32],
@@ -167,7 +172,7 @@ impl Task for Normalise<'_> {
                 // SAFETY: loads and stores stay within the plane, which has `pixels` values in x, residual and y.
                 unsafe {
                     let (means, scales, biases) = (S::splat(mean[i]), S::splat(scale), S::splat(affine.bias[channel]));
-                    let x = x.as_ptr().add(start);
+                    let x = x.add(start);
                     let residual = fused.residual.map(|r| r.as_ptr().add(start));
                     let y = y.at(start);
                     let mut i = 0;

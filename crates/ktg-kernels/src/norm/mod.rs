@@ -57,15 +57,20 @@ impl Fused<'_> {
     }
 }
 
-/// Result of a training pass.
-#[derive(Clone, Debug)]
-pub struct Normalised {
-    /// `[batch, channels, pixels]`
-    pub output: Vec<f32>,
+/// Where the statistics of a batch go.
+#[derive(Debug)]
+pub struct Moving<'a> {
     /// Mean of the batch, `[channels]`.
-    pub mean: Vec<f32>,
+    pub mean: &'a mut [f32],
     /// Biased variance of the batch, `[channels]`.
-    pub variance: Vec<f32>,
+    pub variance: &'a mut [f32],
+}
+
+impl Moving<'_> {
+    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+        check_length("the mean", shape.channels, self.mean.len())?;
+        check_length("the variance", shape.channels, self.variance.len())
+    }
 }
 
 /// What the backward pass needs to know of the forward pass.
@@ -83,8 +88,6 @@ pub struct BackwardPass<'a> {
     pub from_batch: bool,
     /// The forward pass's output, where it ended with a ReLU: the gradient passes unless the output is `<= 0`.
     pub relu_output: Option<&'a [f32]>,
-    /// Whether to return the gradient of a residual.
-    pub residual: bool,
 }
 
 impl BackwardPass<'_> {
@@ -97,16 +100,26 @@ impl BackwardPass<'_> {
 }
 
 /// Gradients of a batch norm.
-#[derive(Clone, Debug)]
-pub struct NormGradients {
-    /// Of the input.
-    pub x: Vec<f32>,
+#[derive(Debug)]
+pub struct NormGradients<'a> {
+    /// Of the result, before. It becomes the gradient of the input, or, where that has a place of its own, that of the
+    /// residual.
+    pub result: &'a mut [f32],
+    /// Where the gradient of the input goes, if not into `result`.
+    pub x: Option<&'a mut [f32]>,
     /// Of the weight, `[channels]`.
-    pub weight: Vec<f32>,
+    pub weight: &'a mut [f32],
     /// Of the bias, `[channels]`.
-    pub bias: Vec<f32>,
-    /// Of the residual, where it was asked for.
-    pub residual: Option<Vec<f32>>,
+    pub bias: &'a mut [f32],
+}
+
+impl NormGradients<'_> {
+    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+        check_length("the gradient", shape.len(), self.result.len())?;
+        check_length("the gradient of the weight", shape.channels, self.weight.len())?;
+        check_length("the gradient of the bias", shape.channels, self.bias.len())?;
+        self.x.as_ref().map_or(Ok(()), |x| check_length("the gradient of the input", shape.len(), x.len()))
+    }
 }
 
 /// Bytes of a group of channels: they are read twice, and shall still be in the second-level cache the second time.

@@ -3,7 +3,7 @@
 use super::tiles::{Filters, Input, Output, TileRow, Tiles, scratch_len};
 use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
 use crate::gemm::{Gemm, ONE, Segment};
-use crate::parallel::{Shared, filled, parallel};
+use crate::parallel::{Shared, parallel};
 use crate::planes::Planes;
 use crate::shape::Conv2d;
 use crate::simd::Simd;
@@ -20,22 +20,22 @@ struct FilterView<'a> {
 }
 
 /// Result `[batch, output, height, width]`.
-pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32]) -> Vec<f32> {
+pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
     let filters = FilterView { weights, lane_stride: shape.input * 9, step: 9, turned: false };
-    choose_block::<S>(shape, shape.input, shape.output, images, &filters)
+    choose_block::<S>(shape, shape.input, shape.output, images, &filters, result)
 }
 
 /// Gradient of the images.
-pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32]) -> Vec<f32> {
+pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
     let filters = FilterView { weights, lane_stride: 9, step: shape.input * 9, turned: true };
-    choose_block::<S>(shape, shape.output, shape.input, gradient, &filters)
+    choose_block::<S>(shape, shape.output, shape.input, gradient, &filters, result)
 }
 
-fn choose_block<S: Simd>(shape: &Conv2d, from: usize, to: usize, x: &[f32], filters: &FilterView) -> Vec<f32> {
+fn choose_block<S: Simd>(shape: &Conv2d, from: usize, to: usize, x: &[f32], filters: &FilterView, result: &mut [f32]) {
     if to <= S::LANES {
-        Correlation::<S, 1>::new(shape, from, to, x, filters).run()
+        Correlation::<S, 1>::new(shape, from, to, x, filters).run(result)
     } else {
-        Correlation::<S, 2>::new(shape, from, to, x, filters).run()
+        Correlation::<S, 2>::new(shape, from, to, x, filters).run(result)
     }
 }
 
@@ -79,18 +79,11 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         Self { tiling, from, to, from_blocks, to_blocks, x, filters, level: std::marker::PhantomData }
     }
 
-    fn run(&self) -> Vec<f32> {
-        let batch = self.tiling.all_rows / self.tiling.rows;
-        let len = batch * self.to * self.tiling.pixels();
+    /// Both ways cover all rows of tiles and all blocks of channels, hence all results.
+    fn run(&self, result: &mut [f32]) {
         let filters = POSITIONS * self.from * self.to_blocks * Self::BLOCK * size_of::<f32>();
-        // SAFETY: both ways cover all rows of tiles and all blocks of channels, hence all results.
-        unsafe {
-            if filters <= KEPT_FILTERS {
-                filled(len, |y| self.tile_by_tile(y))
-            } else {
-                filled(len, |y| self.channels_by_channels(y))
-            }
-        }
+        let y = Shared::new(result);
+        if filters <= KEPT_FILTERS { self.tile_by_tile(y) } else { self.channels_by_channels(y) }
     }
 
     /// Values of the transformed filters of one block, and from one position to the next in them.

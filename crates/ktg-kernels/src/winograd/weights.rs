@@ -6,18 +6,18 @@ use std::ops::Range;
 use super::tiles::{FilterGradient, Gradient, Input, TileRow, Tiles, scratch_len};
 use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
 use crate::gemm::{Gemm, ONE, Segment};
-use crate::parallel::{Shared, filled, parallel, part};
+use crate::parallel::{Shared, parallel, part};
 use crate::planes::Planes;
 use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
 
 /// Gradient of the weights.
-pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {
     if shape.input.min(shape.output) <= S::LANES {
-        WeightGradient::<S, 1>::new(shape, images, gradient).run()
+        WeightGradient::<S, 1>::new(shape, images, gradient).run(result)
     } else {
-        WeightGradient::<S, 2>::new(shape, images, gradient).run()
+        WeightGradient::<S, 2>::new(shape, images, gradient).run(result)
     }
 }
 
@@ -67,20 +67,17 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         Self { tiling, input, output, input_blocks, output_blocks, images, gradient, level }
     }
 
-    fn run(&self) -> Vec<f32> {
+    /// All three ways write the gradients of all pairs of blocks, hence all weights.
+    fn run(&self, result: &mut [f32]) {
         let pairs = self.input_blocks * self.output_blocks;
         let sums = pairs * Self::PAIR * size_of::<f32>();
-        // SAFETY: all three ways write the gradients of all pairs of blocks, hence all weights.
-        unsafe {
-            filled(self.output * self.input * 9, |weights| {
-                if sums <= SMALL_SUMS {
-                    self.by_parts_of_the_batch(weights)
-                } else if sums <= LARGE_SUMS {
-                    self.piece_by_piece(weights)
-                } else {
-                    self.all_at_once(weights)
-                }
-            })
+        let weights = Shared::new(result);
+        if sums <= SMALL_SUMS {
+            self.by_parts_of_the_batch(weights)
+        } else if sums <= LARGE_SUMS {
+            self.piece_by_piece(weights)
+        } else {
+            self.all_at_once(weights)
         }
     }
 

@@ -5,7 +5,9 @@
 
 use std::fmt::Display;
 
-use ktg_kernels::{Kernels, Level};
+use ktg_kernels::{
+    Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Level, Moving, NormGradients, Pool, ShapeError, Statistics,
+};
 
 /// `len` values from [-1, 1], the same for the same seed (SplitMix64, whose upper bits make the value).
 pub fn values(seed: u64, len: usize) -> Vec<f32> {
@@ -70,5 +72,135 @@ pub fn assert_same(what: impl Display, found: &[f32], expected: &[f32]) {
             found[first],
             expected[first],
         );
+    }
+}
+
+/// What a training pass of batch norm gives.
+pub struct Normalized {
+    pub output: Vec<f32>,
+    pub mean: Vec<f32>,
+    pub variance: Vec<f32>,
+}
+
+/// The gradients of a batch norm: the residual's where it was asked for.
+pub struct Gradients {
+    pub x: Vec<f32>,
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub residual: Option<Vec<f32>>,
+}
+
+/// Not finite and never equal: whatever a kernel leaves unwritten is noticed.
+fn unwritten(len: usize) -> Vec<f32> {
+    vec![f32::NAN; len]
+}
+
+type Result<T> = std::result::Result<T, ShapeError>;
+
+/// The operations with vectors as results.
+pub trait Returning {
+    fn conv(&self, shape: &Conv2d, images: &[f32], weights: &[f32]) -> Result<Vec<f32>>;
+    fn conv_backward_data(&self, shape: &Conv2d, gradient: &[f32], weights: &[f32]) -> Result<Vec<f32>>;
+    fn conv_backward_weights(&self, shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Result<Vec<f32>>;
+    fn norm_train(&self, shape: &Features, x: &[f32], affine: Affine, fused: Fused) -> Result<Normalized>;
+    fn norm_inference(
+        &self,
+        shape: &Features,
+        x: &[f32],
+        affine: Affine,
+        statistics: Statistics,
+        fused: Fused,
+    ) -> Result<Vec<f32>>;
+    fn norm_backward(
+        &self,
+        shape: &Features,
+        pass: &BackwardPass,
+        gradient: &[f32],
+        residual: bool,
+    ) -> Result<Gradients>;
+    fn pool_max(&self, shape: &Pool, x: &[f32]) -> Result<Vec<f32>>;
+    fn pool_max_backward(&self, shape: &Pool, x: &[f32], gradient: &[f32]) -> Result<Vec<f32>>;
+    fn pool_mean(&self, shape: &Features, x: &[f32]) -> Result<Vec<f32>>;
+    fn pool_mean_backward(&self, shape: &Features, gradient: &[f32]) -> Result<Vec<f32>>;
+}
+
+impl Returning for Kernels {
+    fn conv(&self, shape: &Conv2d, images: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.output_len());
+        self.conv2d(shape, images, weights, &mut result).map(|()| result)
+    }
+
+    fn conv_backward_data(&self, shape: &Conv2d, gradient: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.input_len());
+        self.conv2d_backward_data(shape, gradient, weights, &mut result).map(|()| result)
+    }
+
+    fn conv_backward_weights(&self, shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.weight_len());
+        self.conv2d_backward_weights(shape, images, gradient, &mut result).map(|()| result)
+    }
+
+    fn norm_train(&self, shape: &Features, x: &[f32], affine: Affine, fused: Fused) -> Result<Normalized> {
+        let mut output = unwritten(shape.len());
+        let (mut mean, mut variance) = (unwritten(shape.channels()), unwritten(shape.channels()));
+        let statistics = Moving { mean: &mut mean, variance: &mut variance };
+        self.batch_norm_train(shape, x, affine, fused, statistics, &mut output)?;
+        Ok(Normalized { output, mean, variance })
+    }
+
+    /// Both ways, which must agree.
+    fn norm_inference(
+        &self,
+        shape: &Features,
+        x: &[f32],
+        affine: Affine,
+        statistics: Statistics,
+        fused: Fused,
+    ) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.len());
+        self.batch_norm_inference(shape, Some(x), affine, statistics, fused, &mut result)?;
+        let mut in_place = x.to_vec();
+        self.batch_norm_inference(shape, None, affine, statistics, fused, &mut in_place)?;
+        assert_same("in place", &in_place, &result);
+        Ok(result)
+    }
+
+    /// Both ways, which must agree.
+    fn norm_backward(
+        &self,
+        shape: &Features,
+        pass: &BackwardPass,
+        gradient: &[f32],
+        residual: bool,
+    ) -> Result<Gradients> {
+        let mut in_place = gradient.to_vec();
+        let (mut weight, mut bias) = (unwritten(shape.channels()), unwritten(shape.channels()));
+        let gradients = NormGradients { result: &mut in_place, x: None, weight: &mut weight, bias: &mut bias };
+        self.batch_norm_backward(shape, pass, gradients)?;
+        let (mut x, mut behind) = (unwritten(shape.len()), gradient.to_vec());
+        let gradients = NormGradients { result: &mut behind, x: Some(&mut x), weight: &mut weight, bias: &mut bias };
+        self.batch_norm_backward(shape, pass, gradients)?;
+        assert_same("in place", &in_place, &x);
+        Ok(Gradients { x, weight, bias, residual: residual.then_some(behind) })
+    }
+
+    fn pool_max(&self, shape: &Pool, x: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.output_len());
+        self.max_pool(shape, x, &mut result).map(|()| result)
+    }
+
+    fn pool_max_backward(&self, shape: &Pool, x: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.input_len());
+        self.max_pool_backward(shape, x, gradient, &mut result).map(|()| result)
+    }
+
+    fn pool_mean(&self, shape: &Features, x: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.batch() * shape.channels());
+        self.global_average_pool(shape, x, &mut result).map(|()| result)
+    }
+
+    fn pool_mean_backward(&self, shape: &Features, gradient: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.len());
+        self.global_average_pool_backward(shape, gradient, &mut result).map(|()| result)
     }
 }

@@ -2,6 +2,7 @@
 
 mod data;
 mod graph;
+mod net;
 mod report;
 mod search;
 mod study;
@@ -14,6 +15,7 @@ use ktg_train::EvaluateOn;
 
 pub use data::{DataArgs, DataCommand};
 pub use graph::{GraphCommand, OutputArgs};
+pub use net::NetCommand;
 pub use report::{AnalyseArgs, CompareArgs, ReportArgs, WatchArgs};
 pub use search::{SearchArgs, WorkerArgs};
 pub use study::{DEFAULT_STORAGE, StorageArg, StudyCommand};
@@ -28,18 +30,17 @@ pub use study::{DEFAULT_STORAGE, StorageArg, StudyCommand};
 #[derive(Parser, Debug)]
 #[command(name = "ktg", version, max_term_width = 100)]
 pub struct Args {
-    /// Threads for computing [default: one per core]. Results are the same, bit for bit, only for equal numbers; `demo`
-    /// trains so many runs at a time, each on one thread
+    /// Threads for computing [default: one per core]. Results do not depend on it; `demo` trains so many runs at a time,
+    /// each on one thread
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Which code computes the networks on the CPU: auto (the fastest this processor can run), avx512, avx2, portable,
-    /// or reference (the slow operations of the Burn framework, to compare with, on GPUs too)
-    #[arg(long, global = true, value_name = "NAME", env = ktg_nn::kernels::VARIABLE, default_value = "auto", hide_env_values = true)]
-    pub kernels: ktg_nn::kernels::Choice,
-    /// Where the networks are computed: cpu, a GPU as `ktg devices` lists them (as in cuda:1), or auto (the first GPU, else
-    /// the CPU)
-    #[arg(long, global = true, value_name = "NAME", env = ktg_nn::device::VARIABLE, default_value = "auto", hide_env_values = true)]
-    pub device: ktg_nn::device::DeviceChoice,
+    /// Which code computes the networks: auto (the fastest this processor can run), avx512, avx2, portable, or reference
+    /// (plain and slow, from the definitions, to compare with)
+    #[arg(long, global = true, value_name = "NAME", env = ktg_engine::VARIABLE, default_value = "auto", hide_env_values = true)]
+    pub kernels: ktg_engine::Choice,
+    /// Where the networks are computed: cpu, or auto (the best there is)
+    #[arg(long, global = true, value_name = "NAME", env = ktg_engine::Device::VARIABLE, default_value = "auto", hide_env_values = true)]
+    pub device: ktg_engine::Device,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -70,12 +71,9 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify images, and show what each network looks at
     Predict(PredictArgs),
-    /// List what networks can be computed on here: names for `--device`, with memory
-    Devices {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// List the kinds of networks there are, and what they consist of
+    #[command(subcommand)]
+    Net(NetCommand),
     /// Look at, check, make, import and draw knowledge transfer graphs
     #[command(subcommand)]
     Graph(GraphCommand),
@@ -181,7 +179,7 @@ pub struct SettingFlags {
     /// Images a step
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Type of number the networks compute in while they learn: f32, bf16 or f16
+    /// Type of number the networks compute in while they learn: f32 is the only one on this device
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
     /// Learning rate before the schedule's factor

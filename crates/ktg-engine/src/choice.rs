@@ -1,0 +1,96 @@
+//! Which code computes: one choice for the whole process, like the number of threads.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use ktg_kernels::{Kernels, Level};
+
+/// What computes the networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The kernels, at a level that this machine has.
+    Kernels(Kernels),
+    /// The definitions, plain and slow.
+    Reference,
+}
+
+/// The environment variable that makes the choice where [`choose`] has not.
+pub const VARIABLE: &str = "KTG_KERNELS";
+
+/// A choice that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// No such name.
+    #[error("`{0}` names no kernels; choose auto, reference, portable, avx2 or avx512")]
+    Unknown(String),
+    /// The processor lacks the instructions.
+    #[error("this processor has no {0}; choose auto, or one of: reference, {1}")]
+    Unavailable(&'static str, String),
+    /// Networks have been made already, or the choice was made before.
+    #[error("the kernels were chosen before")]
+    Late,
+}
+
+impl FromStr for Choice {
+    type Err = ChoiceError;
+
+    /// `auto` (the best level of this machine), `reference`, `portable`, `avx2` or `avx512`.
+    fn from_str(name: &str) -> Result<Self, ChoiceError> {
+        let level = match name {
+            "auto" => return Ok(Choice::Kernels(Kernels::new())),
+            "reference" => return Ok(Choice::Reference),
+            "portable" => Level::Portable,
+            "avx2" => Level::Avx2,
+            "avx512" => Level::Avx512,
+            _ => return Err(ChoiceError::Unknown(name.to_owned())),
+        };
+        let available = || Level::available().iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
+        Kernels::at(level).map(Choice::Kernels).ok_or_else(|| ChoiceError::Unavailable(level.name(), available()))
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Choice::Kernels(kernels) => f.write_str(kernels.level().name()),
+            Choice::Reference => f.write_str("reference"),
+        }
+    }
+}
+
+static CHOSEN: OnceLock<Choice> = OnceLock::new();
+
+/// Makes the choice for the whole process. Only possible before the first network.
+///
+/// # Errors
+///
+/// If another choice was made before.
+pub fn choose(choice: Choice) -> Result<(), ChoiceError> {
+    if *CHOSEN.get_or_init(|| choice) == choice { Ok(()) } else { Err(ChoiceError::Late) }
+}
+
+/// What was chosen: by [`choose`], else by the environment variable `KTG_KERNELS`, else `auto`.
+///
+/// # Panics
+///
+/// If the variable holds something else than [`Choice::from_str`] accepts.
+pub fn chosen() -> Choice {
+    *CHOSEN.get_or_init(|| {
+        let name = std::env::var(VARIABLE).unwrap_or_else(|_| "auto".to_owned());
+        name.parse().unwrap_or_else(|error| panic!("{VARIABLE}: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_wrong_ones_are_refused() {
+        assert_eq!("reference".parse::<Choice>().unwrap().to_string(), "reference");
+        assert_eq!("portable".parse::<Choice>().unwrap().to_string(), "portable");
+        assert_eq!("auto".parse::<Choice>().unwrap(), Choice::Kernels(Kernels::new()));
+        assert!("sse9".parse::<Choice>().unwrap_err().to_string().contains("reference, portable, avx2"));
+    }
+}

@@ -1,0 +1,141 @@
+//! Which layers are computed together.
+
+use ktg_net::{Network, Op, Value};
+
+use crate::Wanted;
+
+/// Layers that one call of a kernel computes: a layer, and the sums and activations behind it that the kernel does along
+/// with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// The layer whose operation and parameters it has.
+    pub layer: usize,
+    /// What the layer reads, and behind it what is added.
+    pub reads: Vec<Value>,
+    /// The last of `reads` is added to the result. (Of an [`Op::Attend`], it is what was weighted.)
+    pub adds: bool,
+    /// The result goes through a ReLU.
+    pub relu: bool,
+    /// The result.
+    pub gives: Value,
+}
+
+/// The calls that compute what is wanted of a network, in order.
+pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
+    let outputs = outputs(network, wanted);
+    let is_live = live(network, &outputs);
+    let readers = readers(network, &is_live);
+    // The only reader of a value that nobody else is interested in.
+    let follower = |value: Value| match readers[value.index()][..] {
+        [reader] if !outputs.contains(&value) => Some(reader),
+        _ => None,
+    };
+    let mut is_done = vec![false; network.layers.len()];
+    let mut calls = Vec::new();
+    for (index, layer) in network.layers.iter().enumerate().filter(|(index, _)| is_live[*index]) {
+        if is_done[index] {
+            continue;
+        }
+        let (mut reads, mut gives) = (layer.inputs.clone(), Value::of_layer(index));
+        let (mut adds, mut relu) = (false, false);
+        if matches!(layer.op, Op::BatchNorm { .. } | Op::Attend) {
+            if let Some(sum) = follower(gives).filter(|&reader| network.layers[reader].op == Op::Add) {
+                let other = network.layers[sum].inputs.iter().copied().find(|&value| value != gives);
+                // Batch norm adds anything that is there already, attention what it weighted.
+                let fits = |other: &Value| match layer.op {
+                    Op::Attend => *other == layer.inputs[0],
+                    _ => *other < gives,
+                };
+                if let Some(other) = other.filter(fits) {
+                    reads.push(other);
+                    (adds, is_done[sum], gives) = (true, true, Value::of_layer(sum));
+                }
+            }
+        }
+        if matches!(layer.op, Op::BatchNorm { .. }) {
+            if let Some(rectifier) = follower(gives).filter(|&reader| network.layers[reader].op == Op::Relu) {
+                (relu, is_done[rectifier], gives) = (true, true, Value::of_layer(rectifier));
+            }
+        }
+        calls.push(Call { layer: index, reads, adds, relu, gives });
+    }
+    calls
+}
+
+/// The values that are wanted.
+pub(crate) fn outputs(network: &Network, wanted: Wanted) -> Vec<Value> {
+    let attention_logits = network.attention_logits.filter(|_| wanted.attention_logits);
+    let map = Some(network.attention_map).filter(|_| wanted.attention_map);
+    [Some(network.logits), attention_logits, map].into_iter().flatten().collect()
+}
+
+/// Which layers the outputs need.
+fn live(network: &Network, outputs: &[Value]) -> Vec<bool> {
+    let mut is_live = vec![false; network.layers.len()];
+    for index in (0..network.layers.len()).rev() {
+        if outputs.contains(&Value::of_layer(index)) {
+            is_live[index] = true;
+        }
+        if is_live[index] {
+            let inputs = network.layers[index].inputs.iter().filter_map(|value| value.layer());
+            inputs.for_each(|input| is_live[input] = true);
+        }
+    }
+    is_live
+}
+
+/// By value, the live layers that read it; one that reads it twice is there twice.
+fn readers(network: &Network, is_live: &[bool]) -> Vec<Vec<usize>> {
+    let mut readers = vec![Vec::new(); network.layers.len() + 1];
+    for (index, layer) in network.layers.iter().enumerate().filter(|(index, _)| is_live[*index]) {
+        layer.inputs.iter().for_each(|value| readers[value.index()].push(index));
+    }
+    readers
+}
+
+#[cfg(test)]
+mod tests {
+    use ktg_net::Builder;
+
+    use super::*;
+
+    fn names(network: &Network, wanted: Wanted) -> Vec<String> {
+        let name = |call: &Call| {
+            let end = [call.adds.then_some("+add"), call.relu.then_some("+relu")];
+            network.layers[call.layer].name.clone() + &end.into_iter().flatten().collect::<String>()
+        };
+        calls(network, wanted).iter().map(name).collect()
+    }
+
+    #[test]
+    fn norms_take_the_sum_and_the_rectifier_behind_them_along() {
+        let network = "abn-resnet-cifar-8".parse::<ktg_net::Architecture>().unwrap().network(3, 4);
+        let names = names(&network, Wanted::MAP);
+        assert_eq!(
+            names[..6],
+            ["conv1", "bn1+relu", "layer1.0.conv1", "layer1.0.bn1+relu", "layer1.0.conv2", "layer1.0.bn2+add+relu"]
+        );
+        let second = names.iter().position(|name| name == "layer2.0.conv2").unwrap();
+        assert_eq!(
+            names[second..second + 4],
+            ["layer2.0.conv2", "layer2.0.bn2", "layer2.0.downsample.0", "layer2.0.downsample.1+add+relu"]
+        );
+        // Features weighted by the map are added to the features; the attention logits, which are not wanted, are missing.
+        assert!(names.contains(&"attention+add".to_owned()) && !names.contains(&"att_conv2".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn what_others_read_is_not_taken_along() {
+        let mut net = Builder::new(1);
+        let a = net.batch_norm("a", Value::IMAGES);
+        let b = net.relu("b", a);
+        let sum = net.add("sum", b, a);
+        let twice = net.batch_norm("twice", sum);
+        let doubled = net.add("doubled", twice, twice);
+        let pooled = net.global_average_pool("pool", doubled);
+        let map = net.mean_square("map", a);
+        let network = net.finish(pooled, None, map);
+        assert_eq!(names(&network, Wanted::ALL), ["a", "b", "sum", "twice", "doubled", "pool", "map"]);
+        assert_eq!(names(&network, Wanted { attention_map: false, ..Wanted::ALL }).last().unwrap(), "pool");
+    }
+}

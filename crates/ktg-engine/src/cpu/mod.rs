@@ -1,0 +1,11 @@
+//! The engine on `ktg-kernels`: a network is planned once, then run.
+
+mod backward;
+mod call;
+mod forward;
+mod memory;
+mod node;
+mod places;
+mod plan;
+
+pub use node::CpuNode;

@@ -1,0 +1,410 @@
+//! What is computed in which order, and where every value lies.
+
+use ktg_net::{Network, Op, Shape, ShapeError, Value};
+
+use super::call::{Call, calls, outputs};
+use super::places::{Allocator, Place};
+use crate::{Job, Wanted};
+
+/// The work of a node, for images of one size and any number of them.
+pub(crate) struct Plan {
+    /// By value.
+    pub shapes: Vec<Shape>,
+    /// Forward.
+    pub calls: Vec<PlannedCall>,
+    /// Backward, in the order in which it is done.
+    pub backward: Vec<Step>,
+    /// The outputs' places behind the forward pass, and those of their gradients before the backward pass.
+    pub outputs: Vec<Output>,
+    /// Numbers an image that outlive the forward pass.
+    pub kept: usize,
+    /// Numbers an image that a pass needs besides.
+    pub shared: usize,
+}
+
+/// A call, and where everything lies.
+pub(crate) struct PlannedCall {
+    pub call: Call,
+    /// Of [`Call::reads`].
+    pub reads: Vec<Place>,
+    /// Of the result. The same as that of the first value read where that is overwritten.
+    pub gives: Place,
+}
+
+/// An output.
+pub(crate) struct Output {
+    pub value: Value,
+    pub place: Place,
+    /// `None` where it has no gradient.
+    pub gradient: Option<Place>,
+}
+
+/// A step backward.
+pub(crate) enum Step {
+    /// Computes the result of a batch norm again, which the forward pass did not keep.
+    Again {
+        /// Index of the norm's call.
+        call: usize,
+        /// The norm's input.
+        x: Place,
+        /// Where its result goes.
+        gives: Place,
+    },
+    /// Goes back through a call.
+    Back(Back),
+}
+
+/// The way back through a call.
+pub(crate) struct Back {
+    /// Index of the call.
+    pub call: usize,
+    /// Gradient of the result. It is overwritten where one of `targets` is here too.
+    pub gradient: Place,
+    /// The values read, as the forward pass had them, where the way back needs them.
+    pub reads: Vec<Option<Place>>,
+    /// The result, where the way back needs it.
+    pub gives: Option<Place>,
+    /// For each value read, where its gradient goes; `None` where nobody needs it.
+    pub targets: Vec<Option<Target>>,
+}
+
+/// Where the gradient of a value that a call read goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// Where the call's own part is computed.
+    pub part: Place,
+    /// The sum of the parts of the value's other readers, to which it is added; `None` if this is the first part.
+    pub sum: Option<Place>,
+}
+
+/// Which values the way back through a call needs: for each value read, whether it does, and the result.
+fn needs(op: &Op, call: &Call) -> (Vec<bool>, bool) {
+    let of_reads = |first: bool| (0..call.reads.len()).map(|i| first && i == 0).collect();
+    match op {
+        Op::Conv2d { .. } | Op::Linear { .. } | Op::MaxPool { .. } | Op::MeanSquare => (of_reads(true), false),
+        Op::BatchNorm { .. } => (of_reads(true), call.relu),
+        Op::Attend => ((0..call.reads.len()).map(|i| i < 2).collect(), false),
+        Op::Relu | Op::Sigmoid => (of_reads(false), true),
+        Op::Add | Op::GlobalAveragePool => (of_reads(false), false),
+    }
+}
+
+/// Where the part of the gradient that a call has for a value it reads can be computed.
+enum Way {
+    /// In the place of the result's gradient, which is not needed any more then.
+    InPlace,
+    /// Elsewhere.
+    Apart,
+}
+
+fn way(op: &Op, call: &Call, read: usize) -> Way {
+    match (op, read) {
+        (Op::Relu | Op::Sigmoid, _) => Way::InPlace,
+        // With a sum, the gradient that is left in place belongs to what was added.
+        (Op::BatchNorm { .. }, 0) if !call.adds => Way::InPlace,
+        (Op::BatchNorm { .. }, 1) => Way::InPlace,
+        (Op::Attend, 0) => Way::InPlace,
+        // Both summands have the gradient of the sum; the first gets a copy.
+        (Op::Add, 1) => Way::InPlace,
+        _ => Way::Apart,
+    }
+}
+
+impl Plan {
+    /// A pass forward in inference mode.
+    pub fn inference(network: &Network, image: [usize; 2], wanted: Wanted) -> Result<Self, ShapeError> {
+        let job = Job { wanted, ..Job::INFERENCE };
+        Planner::new(network, image, job).map(Planner::plan)
+    }
+
+    /// A node's part of a training step.
+    pub fn of_job(network: &Network, image: [usize; 2], job: Job) -> Result<Self, ShapeError> {
+        Planner::new(network, image, job).map(Planner::plan)
+    }
+
+    /// The layers whose parameters get a gradient.
+    pub fn layers_with_gradient(&self) -> impl Iterator<Item = usize> {
+        let call = |step: &Step| match step {
+            Step::Again { .. } => None,
+            Step::Back(back) => Some(self.calls[back.call].call.layer),
+        };
+        self.backward.iter().filter_map(call)
+    }
+}
+
+/// Goes through the passes as they will be run, and gives every value a place when it comes up.
+struct Planner<'a> {
+    network: &'a Network,
+    job: Job,
+    shapes: Vec<Shape>,
+    calls: Vec<Call>,
+    outputs: Vec<Value>,
+    kept: Allocator,
+    shared: Allocator,
+    /// By value, where it lies now.
+    places: Vec<Option<Place>>,
+    /// By value, where its gradient lies now.
+    gradients: Vec<Option<Place>>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(network: &'a Network, image: [usize; 2], job: Job) -> Result<Self, ShapeError> {
+        let shapes = network.shapes(image)?;
+        let mut places = vec![None; shapes.len()];
+        places[Value::IMAGES.index()] = Some(Place::Images);
+        Ok(Self {
+            network,
+            job,
+            calls: calls(network, job.wanted),
+            outputs: outputs(network, job.wanted),
+            kept: Allocator::default(),
+            shared: Allocator::default(),
+            places,
+            gradients: vec![None; shapes.len()],
+            shapes,
+        })
+    }
+
+    fn plan(mut self) -> Plan {
+        let learns = self.learns();
+        let backward: Vec<usize> =
+            (0..self.calls.len()).rev().filter(|&c| learns[self.calls[c].gives.index()]).collect();
+        let keeps = self.keeps(&backward);
+        let calls = self.forward(&keeps);
+        let outputs: Vec<(Value, Place)> = self.outputs.iter().map(|&value| (value, self.place(value))).collect();
+        for (value, place) in &outputs {
+            if !keeps[value.index()] {
+                self.give_back(*place);
+            }
+        }
+        let mut gradient_of = |(value, place): (Value, Place)| {
+            let gradient = self.has_gradient(value).then(|| self.new_gradient(value));
+            Output { value, place, gradient }
+        };
+        let outputs = outputs.into_iter().map(&mut gradient_of).collect();
+        let backward = self.backward(&backward);
+        Plan { shapes: self.shapes, calls, backward, outputs, kept: self.kept.peak, shared: self.shared.peak }
+    }
+
+    fn op(&self, call: usize) -> &'a Op {
+        &self.network.layers[self.calls[call].layer].op
+    }
+
+    fn len(&self, value: Value) -> usize {
+        self.shapes[value.index()].len()
+    }
+
+    fn place(&self, value: Value) -> Place {
+        self.places[value.index()].expect("a value is computed before it is read")
+    }
+
+    fn give_back(&mut self, place: Place) {
+        match place {
+            Place::Images => {}
+            Place::Kept(offset) => self.kept.give_back(offset),
+            Place::Shared(offset) => self.shared.give_back(offset),
+        }
+    }
+
+    /// Whether some loss has a gradient at the output.
+    fn has_gradient(&self, output: Value) -> bool {
+        let Job { trained, wanted, logits_learn, map_learns, .. } = self.job;
+        let is_branch = wanted.attention_logits && self.network.attention_logits == Some(output);
+        trained
+            && (is_branch
+                || logits_learn && self.network.logits == output
+                || map_learns && self.network.attention_map == output)
+    }
+
+    /// By value, whether it has a gradient: it is an output that has one, or is read on the way to such an output. The
+    /// images' is of no use to anybody.
+    fn learns(&self) -> Vec<bool> {
+        let mut learns = vec![false; self.shapes.len()];
+        for &output in &self.outputs {
+            learns[output.index()] = self.has_gradient(output);
+        }
+        for call in self.calls.iter().rev().filter(|_| self.job.trained) {
+            if learns[call.gives.index()] {
+                call.reads.iter().for_each(|value| learns[value.index()] = true);
+            }
+        }
+        learns[Value::IMAGES.index()] = false;
+        learns
+    }
+
+    /// By value, whether the forward pass keeps it for the backward pass. What a batch norm gives without adding anything
+    /// is computed again from its input instead, which is kept anyway: that is quicker than it sounds, and it halves
+    /// what the blocks of a residual network keep.
+    fn keeps(&self, backward: &[usize]) -> Vec<bool> {
+        let mut keeps = vec![false; self.shapes.len()];
+        for &c in backward {
+            let (call, (reads, gives)) = (&self.calls[c], needs(self.op(c), &self.calls[c]));
+            call.reads
+                .iter()
+                .zip(reads)
+                .filter(|(_, needed)| *needed)
+                .for_each(|(value, _)| keeps[value.index()] = true);
+            keeps[call.gives.index()] |= gives;
+        }
+        for &c in backward {
+            if self.can_repeat(c) {
+                keeps[self.calls[c].gives.index()] = false;
+            }
+        }
+        keeps[Value::IMAGES.index()] = false;
+        keeps
+    }
+
+    fn can_repeat(&self, call: usize) -> bool {
+        matches!(self.op(call), Op::BatchNorm { .. }) && !self.calls[call].adds
+    }
+
+    /// Places for the forward pass.
+    fn forward(&mut self, keeps: &[bool]) -> Vec<PlannedCall> {
+        let mut last_reader = vec![0; self.shapes.len()];
+        for (c, call) in self.calls.iter().enumerate() {
+            call.reads.iter().for_each(|value| last_reader[value.index()] = c);
+        }
+        let mut planned = Vec::new();
+        for (c, call) in self.calls.clone().into_iter().enumerate() {
+            let reads: Vec<Place> = call.reads.iter().map(|&value| self.place(value)).collect();
+            let dies = |value: &Value| {
+                let lives_on = keeps[value.index()] || self.outputs.contains(value) || *value == Value::IMAGES;
+                last_reader[value.index()] == c && !lives_on
+            };
+            let dying: Vec<Value> = call.reads.iter().copied().filter(dies).collect();
+            let overwrites = matches!(self.op(c), Op::BatchNorm { .. })
+                && !self.job.trained
+                && dying.contains(&call.reads[0])
+                && call.reads.get(1) != Some(&call.reads[0]);
+            let len = self.len(call.gives);
+            let gives = if overwrites {
+                reads[0]
+            } else if keeps[call.gives.index()] {
+                Place::Kept(self.kept.take(len))
+            } else {
+                Place::Shared(self.shared.take(len))
+            };
+            let mut given_back = Vec::new();
+            for &value in &dying {
+                let place = self.place(value);
+                if place != gives && !given_back.contains(&place) {
+                    self.give_back(place);
+                    given_back.push(place);
+                }
+            }
+            self.places[call.gives.index()] = Some(gives);
+            planned.push(PlannedCall { call, reads, gives });
+        }
+        planned
+    }
+
+    /// A place for something that lives in the backward pass only: where the node's own memory has become free, else in
+    /// the shared memory.
+    fn new_place(&mut self, len: usize) -> Place {
+        match self.kept.take_gap(len) {
+            Some(offset) => Place::Kept(offset),
+            None => Place::Shared(self.shared.take(len)),
+        }
+    }
+
+    fn new_gradient(&mut self, value: Value) -> Place {
+        let place = self.new_place(self.len(value));
+        self.gradients[value.index()] = Some(place);
+        place
+    }
+
+    /// Places for the backward pass through the given calls.
+    fn backward(&mut self, order: &[usize]) -> Vec<Step> {
+        // By value, how many of the calls to come need it.
+        let mut uses = vec![0; self.shapes.len()];
+        for &c in order {
+            self.needed(c).into_iter().for_each(|value| uses[value.index()] += 1);
+        }
+        let learns = self.learns();
+        let maker: Vec<Option<usize>> = self.makers();
+        let mut is_again = vec![false; self.shapes.len()];
+        let mut steps = Vec::new();
+        for &c in order {
+            for value in self.needed(c) {
+                let again = maker[value.index()].filter(|&maker| self.can_repeat(maker) && !is_again[value.index()]);
+                if let Some(maker) = again {
+                    let gives = self.new_place(self.len(value));
+                    self.places[value.index()] = Some(gives);
+                    is_again[value.index()] = true;
+                    let x = self.place(self.calls[maker].reads[0]);
+                    steps.push(Step::Again { call: maker, x, gives });
+                }
+            }
+            steps.push(Step::Back(self.back(c, &learns)));
+            for value in self.needed(c) {
+                uses[value.index()] -= 1;
+                if uses[value.index()] == 0 && value != Value::IMAGES {
+                    self.give_back(self.place(value));
+                }
+            }
+        }
+        steps
+    }
+
+    /// By value, the call that gives it.
+    fn makers(&self) -> Vec<Option<usize>> {
+        let mut makers = vec![None; self.shapes.len()];
+        self.calls.iter().enumerate().for_each(|(c, call)| makers[call.gives.index()] = Some(c));
+        makers
+    }
+
+    /// The values that the way back through a call needs, each once.
+    fn needed(&self, c: usize) -> Vec<Value> {
+        let (call, (reads, gives)) = (&self.calls[c], needs(self.op(c), &self.calls[c]));
+        let reads = call.reads.iter().zip(reads).filter(|(_, needed)| *needed).map(|(value, _)| *value);
+        let mut values: Vec<Value> = reads.chain(gives.then_some(call.gives)).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    fn back(&mut self, c: usize, learns: &[bool]) -> Back {
+        let call = self.calls[c].clone();
+        let op = self.op(c);
+        let (needed, gives) = needs(op, &call);
+        let gradient = self.gradients[call.gives.index()].take().expect("a value's readers come before it");
+        let mut is_taken = false;
+        let mut targets: Vec<Option<Target>> = vec![None; call.reads.len()];
+        let mut loose = Vec::new();
+        for (i, &value) in call.reads.iter().enumerate() {
+            // What an attention map weights and adds has one gradient, which the first value read stands for.
+            let is_counted = matches!(op, Op::Attend) && i == 2;
+            let is_written_anyway = match op {
+                Op::BatchNorm { .. } => i == 0 && call.adds,
+                Op::Attend => i == 1,
+                _ => false,
+            };
+            let is_needed = learns[value.index()] && !is_counted;
+            if !is_needed && !is_written_anyway {
+                continue;
+            }
+            let part = match way(op, &call, i) {
+                Way::InPlace => {
+                    is_taken = true;
+                    gradient
+                }
+                Way::Apart => self.new_place(self.len(value)),
+            };
+            let sum = self.gradients[value.index()].filter(|_| is_needed);
+            match sum {
+                None if is_needed => self.gradients[value.index()] = Some(part),
+                // Only once the call is through: its other parts may still need the place.
+                _ => loose.push(part),
+            }
+            targets[i] = Some(Target { part, sum });
+        }
+        if !is_taken {
+            loose.push(gradient);
+        }
+        loose.into_iter().for_each(|place| self.give_back(place));
+        let reads = call.reads.iter().zip(needed).map(|(&value, needed)| needed.then(|| self.place(value))).collect();
+        let gives = gives.then(|| self.place(call.gives));
+        Back { call: c, gradient, reads, gives, targets }
+    }
+}

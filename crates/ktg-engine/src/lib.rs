@@ -1,0 +1,34 @@
+//! Runs the networks of a knowledge transfer graph.
+//!
+//! A [`Node`] is a network at work: it takes images forward, gradients at its outputs backward, and learns by an optimizer's
+//! rule. Its outputs are small host arrays ([`Outputs`]); the losses of the graph's edges are computed on them
+//! ([`loss`]), value and gradient side by side. One training step is: `forward` of every node that is needed, losses and
+//! gradients of the graph, `backward` and `update` of every node that learns.
+//!
+//! There are two engines: [`CpuNode`], on `ktg-kernels`, plans a network once (which layers are computed together, which
+//! buffer lives how long); [`ReferenceNode`] is written from the definitions, plain and slow, in double precision.
+//! [`Choice`] names one of them, and for the first the instructions it uses.
+//!
+//! What both promise is in `docs/design.md`, "The engine's contract", and tested sentence by sentence in `tests/contract.rs`.
+
+mod choice;
+mod cpu;
+mod device;
+mod job;
+pub mod loss;
+mod node;
+mod optimizer;
+mod outputs;
+mod parameters;
+mod reference;
+
+pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen};
+pub use cpu::CpuNode;
+pub use device::{Device, DeviceError};
+pub use job::{Job, Wanted};
+pub use node::{EngineError, Node, Scratch, node};
+pub use optimizer::{OptimizerState, Sgd};
+pub use outputs::{Images, Map, OutputGradients, Outputs, ensemble_logits};
+pub use reference::ReferenceNode;
+
+pub use ktg_kernels::keep_freed_memory;

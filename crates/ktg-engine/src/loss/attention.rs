@@ -1,0 +1,126 @@
+//! Losses between attention maps, cropped around the source's peak.
+
+use super::shown::first_maximum;
+use super::{Knowledge, Loss, Shown};
+use crate::Map;
+
+/// Squared length below which a crop counts as all zero: it has no direction, is normalized to zero and passes no
+/// gradient. (PyTorch's `normalize` uses the same length, 1e-12, but a gradient of 1e12.)
+const SHORTEST_SQUARED: f64 = 1e-24;
+
+/// Mean over crops of the mean squared difference of the L2-normalized crops, eq. 3.
+pub(super) struct Closer {
+    /// Sides of the crops.
+    pub crop_sizes: Vec<usize>,
+}
+
+impl Loss for Closer {
+    fn knowledge(&self) -> Knowledge {
+        Knowledge::Attention
+    }
+
+    fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
+        mean_over_crops(&self.crop_sizes, source.map(i), target.map(i), weight, gradient, |source, target| {
+            let pixels = source.len() as f64;
+            let squares = source.iter().zip(&*target).map(|(s, t)| (t - s) * (t - s));
+            let loss = squares.sum::<f64>() / pixels;
+            target.iter_mut().zip(source).for_each(|(t, s)| *t = 2.0 * (*t - s) / pixels);
+            loss
+        })
+    }
+}
+
+/// Mean over crops of the inner product of the L2-normalized crops, eq. 4.
+pub(super) struct Apart {
+    /// Sides of the crops.
+    pub crop_sizes: Vec<usize>,
+}
+
+impl Loss for Apart {
+    fn knowledge(&self) -> Knowledge {
+        Knowledge::Attention
+    }
+
+    fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
+        mean_over_crops(&self.crop_sizes, source.map(i), target.map(i), weight, gradient, |source, target| {
+            let loss = source.iter().zip(&*target).map(|(s, t)| s * t).sum();
+            target.copy_from_slice(source);
+            loss
+        })
+    }
+}
+
+/// `compare` takes the normalized crops of source and target, gives their loss, and puts its gradient with respect to the
+/// latter in the latter's place.
+fn mean_over_crops(
+    crop_sizes: &[usize],
+    (source, sizes): (&[f32], &Map),
+    (target, target_sizes): (&[f32], &Map),
+    weight: f64,
+    gradient: &mut [f64],
+    compare: impl Fn(&[f64], &mut [f64]) -> f64,
+) -> f64 {
+    assert_eq!(sizes.pixels(), target_sizes.pixels(), "an attention edge joins nodes with maps of one size");
+    let peak = first_maximum(source);
+    let mut sum = 0.0;
+    for &size in crop_sizes {
+        let window = Window::around(peak, size, sizes);
+        let (source, _) = window.unit(source);
+        let (mut at_unit, length) = window.unit(target);
+        let unit = at_unit.clone();
+        sum += compare(&source, &mut at_unit);
+        if length == 0.0 {
+            continue;
+        }
+        // Back through the division by the length.
+        let along: f64 = at_unit.iter().zip(&unit).map(|(g, u)| g * u).sum();
+        let factor = weight / (length * crop_sizes.len() as f64);
+        for ((g, u), at) in at_unit.iter().zip(&unit).zip(window.positions()) {
+            gradient[at] += factor * (g - along * u);
+        }
+    }
+    sum / crop_sizes.len() as f64
+}
+
+/// A part of a map.
+struct Window {
+    row: usize,
+    column: usize,
+    height: usize,
+    width: usize,
+    /// Of the whole map.
+    map_width: usize,
+}
+
+impl Window {
+    /// The window of the given side, or as much of it as there is, centered on `peak` and shifted to stay in the map.
+    fn around(peak: usize, size: usize, map: &Map) -> Self {
+        let (height, width) = (size.min(map.height), size.min(map.width));
+        let start = |center: usize, size: usize, side: usize| center.saturating_sub(size / 2).min(side - size);
+        Self {
+            row: start(peak / map.width, height, map.height),
+            column: start(peak % map.width, width, map.width),
+            height,
+            width,
+            map_width: map.width,
+        }
+    }
+
+    /// Row-major positions in the map.
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        let first = self.row * self.map_width + self.column;
+        let (width, map_width) = (self.width, self.map_width);
+        (0..self.height).flat_map(move |y| (0..width).map(move |x| first + y * map_width + x))
+    }
+
+    /// The window's values scaled to length 1, and the length they had; both are zero below the shortest length.
+    fn unit(&self, map: &[f32]) -> (Vec<f64>, f64) {
+        let mut values: Vec<f64> = self.positions().map(|at| f64::from(map[at])).collect();
+        let squared: f64 = values.iter().map(|v| v * v).sum();
+        // A NaN is no short length and stays.
+        let is_zero = squared < SHORTEST_SQUARED;
+        let length = if is_zero { 0.0 } else { squared.sqrt() };
+        values.iter_mut().for_each(|v| *v = if is_zero { 0.0 } else { *v / length });
+        (values, length)
+    }
+}

@@ -1,0 +1,162 @@
+//! The losses of all edges of a graph in one step.
+
+use ktg_graph::{Gate, Graph};
+
+use super::{Knowledge, Labels, Loss, LossSettings, Shown, cross_entropy, of_design, transfer};
+use crate::{Job, OutputGradients, Outputs};
+
+/// The loss of an edge, gated and averaged over the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EdgeLoss {
+    /// The node that teaches, from 0; `None` where the label does.
+    pub source: Option<usize>,
+    /// The node that learns, from 0.
+    pub target: usize,
+    /// From the class probabilities: one part, or for a label edge to a node with an attention branch two.
+    pub probability: Vec<f32>,
+    /// From the attention maps.
+    pub attention: Option<f32>,
+}
+
+/// The losses of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphLosses {
+    /// Label edges in the order of their targets, then transfer edges in the order of the graph.
+    pub edges: Vec<EdgeLoss>,
+    /// By node with outputs, how many samples it classifies correctly.
+    pub hits: Vec<Option<usize>>,
+    /// By node, gradients of the sum of all losses at its outputs; all `None` for nodes that do not learn.
+    pub gradients: Vec<OutputGradients>,
+}
+
+/// A transfer edge that is not cut.
+struct Edge {
+    source: usize,
+    target: usize,
+    gate: Gate,
+    losses: Vec<Box<dyn Loss>>,
+}
+
+/// Computes the losses of a graph.
+pub struct GraphLoss {
+    jobs: Vec<Job>,
+    /// By node; `None` where the label does not teach.
+    label_gates: Vec<Option<Gate>>,
+    transfers: Vec<Edge>,
+    temperature: f64,
+}
+
+/// Sums of gradients at the outputs of a node.
+struct Sums {
+    logits: Vec<f64>,
+    attention_logits: Vec<f64>,
+    attention_map: Vec<f64>,
+}
+
+impl Sums {
+    fn new(outputs: Option<&Outputs>) -> Self {
+        let zeros = |len: Option<usize>| vec![0.0; len.unwrap_or(0)];
+        let map = outputs.and_then(|outputs| outputs.attention_map.as_ref());
+        Self {
+            logits: zeros(outputs.map(|outputs| outputs.logits.len())),
+            attention_logits: zeros(outputs.and_then(|outputs| outputs.attention_logits.as_ref()).map(Vec::len)),
+            attention_map: zeros(map.map(|map| map.data.len())),
+        }
+    }
+
+    /// What the job says has a gradient.
+    fn finish(&self, job: &Job) -> OutputGradients {
+        let single = |sums: &[f64]| sums.iter().map(|sum| *sum as f32).collect();
+        let has_branch = job.trained && job.wanted.attention_logits && !self.attention_logits.is_empty();
+        OutputGradients {
+            logits: job.logits_learn.then(|| single(&self.logits)),
+            attention_logits: has_branch.then(|| single(&self.attention_logits)),
+            attention_map: job.map_learns.then(|| single(&self.attention_map)),
+        }
+    }
+}
+
+impl GraphLoss {
+    /// Of the edges of `graph` that are not cut.
+    pub fn new(graph: &Graph, settings: &LossSettings) -> Self {
+        let label_gate = |m: usize| Some(graph.label_gate(m)).filter(|gate| !gate.is_cut() && graph.is_trained(m));
+        let edge = |(source, target, transfer): (usize, usize, ktg_graph::Transfer)| Edge {
+            source,
+            target,
+            gate: transfer.gate,
+            losses: of_design(transfer.design, settings),
+        };
+        Self {
+            jobs: Job::of_graph(graph),
+            label_gates: (0..graph.len()).map(label_gate).collect(),
+            transfers: graph.active_transfers().map(edge).collect(),
+            temperature: settings.temperature,
+        }
+    }
+
+    /// The losses and gradients for the nodes' outputs; nodes that nobody needs have none. `progress` is k/K at iteration
+    /// k of K.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an attention edge joins nodes without maps or with maps of different size.
+    pub fn step(&self, outputs: &[Option<Outputs>], labels: Labels, progress: f64) -> GraphLosses {
+        let mut shown: Vec<Option<Shown>> = Vec::with_capacity(outputs.len());
+        for outputs in outputs {
+            shown.push(outputs.as_ref().map(|outputs| Shown::new(outputs, labels.own, self.temperature)));
+        }
+        let mut sums: Vec<Sums> = outputs.iter().map(|outputs| Sums::new(outputs.as_ref())).collect();
+        let mut edges = Vec::new();
+        for (target, (gate, outputs)) in self.label_gates.iter().zip(outputs).enumerate() {
+            if let (Some(gate), Some(outputs)) = (gate, outputs) {
+                edges.push(label_edge(target, *gate, outputs, labels, progress, &mut sums[target]));
+            }
+        }
+        for edge in &self.transfers {
+            if let (Some(source), Some(target)) = (&shown[edge.source], &shown[edge.target]) {
+                edges.push(edge.loss(source, target, progress, &mut sums[edge.target]));
+            }
+        }
+        let hits = |shown: &Shown| shown.correct.iter().filter(|correct| **correct).count();
+        GraphLosses {
+            edges,
+            hits: shown.iter().map(|shown| shown.as_ref().map(hits)).collect(),
+            gradients: sums.iter().zip(&self.jobs).map(|(sums, job)| sums.finish(job)).collect(),
+        }
+    }
+}
+
+/// Both branches learn from the label, which is always right: the gate `correct` lets everything through (SPEC 5).
+fn label_edge(
+    target: usize,
+    gate: Gate,
+    outputs: &Outputs,
+    labels: Labels,
+    progress: f64,
+    sums: &mut Sums,
+) -> EdgeLoss {
+    let weight = gate.weight(progress, true);
+    let mut probability = vec![cross_entropy(&outputs.logits, labels, weight, &mut sums.logits)];
+    if let Some(logits) = &outputs.attention_logits {
+        probability.push(cross_entropy(logits, labels, weight, &mut sums.attention_logits));
+    }
+    EdgeLoss { source: None, target, probability, attention: None }
+}
+
+impl Edge {
+    fn loss(&self, source: &Shown, target: &Shown, progress: f64, sums: &mut Sums) -> EdgeLoss {
+        let weights: Vec<f64> = source.correct.iter().map(|&correct| self.gate.weight(progress, correct)).collect();
+        let (mut probability, mut attention) = (Vec::new(), None);
+        for loss in &self.losses {
+            match loss.knowledge() {
+                Knowledge::Probability => {
+                    probability.push(transfer(&**loss, source, target, &weights, &mut sums.logits));
+                }
+                Knowledge::Attention => {
+                    attention = Some(transfer(&**loss, source, target, &weights, &mut sums.attention_map));
+                }
+            }
+        }
+        EdgeLoss { source: Some(self.source), target: self.target, probability, attention }
+    }
+}

@@ -1,0 +1,112 @@
+//! What every engine offers: one object a network node.
+
+use ktg_kernels::Arena;
+use ktg_net::{Network, ShapeError, StateDict, WeightsError};
+
+use crate::{
+    Choice, CpuNode, Images, Job, OptimizerState, OutputGradients, Outputs, ReferenceNode, Sgd, Wanted, chosen,
+};
+
+/// Why a network cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The images are too small for it.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// Weights or optimizer states are those of another network.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
+
+/// A network at work. Images have the size for which the node was made.
+pub trait Node: Send + Sync {
+    /// The network.
+    fn network(&self) -> &Network;
+
+    /// All parameters and running statistics.
+    fn weights(&self) -> StateDict;
+
+    /// Replaces all parameters and running statistics; `origin` names them in messages.
+    ///
+    /// # Errors
+    ///
+    /// If names or shapes are not those of this network, except that `num_batches_tracked` counters are ignored. The node
+    /// is unchanged then.
+    fn load_weights(&mut self, weights: &StateDict, origin: &str) -> Result<(), WeightsError>;
+
+    /// What the optimizer remembers.
+    fn optimizer_state(&self) -> OptimizerState;
+
+    /// Puts back what [`optimizer_state`](Self::optimizer_state) gave; `origin` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// If there are arrays in it that are not those of a parameter. The node is unchanged then.
+    fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), WeightsError>;
+
+    /// What the node's job wants of a batch, in a training step. A trained node runs in training mode, with the
+    /// statistics of the batch, and keeps what [`backward`](Self::backward) needs; weights and running statistics stay
+    /// as they are.
+    fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Outputs;
+
+    /// The outputs in inference mode, with the running statistics.
+    fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Outputs;
+
+    /// Computes the gradients of the parameters, from those at the outputs of the last [`forward`](Self::forward) of the
+    /// same images; they are in `scratch` then, until another node goes backward.
+    fn backward(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch);
+
+    /// The gradients of the last [`backward`](Self::backward), by name; parameters that no gradient reaches have none.
+    fn gradients(&self, scratch: &Scratch) -> StateDict;
+
+    /// After [`forward`](Self::forward) of so many images and, where something learns, [`backward`](Self::backward): moves
+    /// the running statistics, and the parameters that have a gradient.
+    fn update(&mut self, images: usize, rule: Sgd, scratch: &Scratch);
+}
+
+/// Memory that the nodes of a graph share, because only one of them uses it at a time: gradients, and what is needed
+/// within one pass. It grows with what they need.
+#[derive(Default)]
+pub struct Scratch {
+    /// Values between layers.
+    pub(crate) values: Buffer,
+    /// Gradients of one node's parameters.
+    pub(crate) gradients: Buffer,
+}
+
+/// Memory that grows.
+#[derive(Default)]
+pub(crate) struct Buffer(Option<Arena>);
+
+impl Buffer {
+    /// At least `len` values, with any content.
+    pub fn at_least(&mut self, len: usize) -> &mut [f32] {
+        if self.0.as_ref().is_none_or(|arena| arena.len() < len) {
+            // The old memory is given back before the new is asked for.
+            self.0 = None;
+            self.0 = Some(Arena::new(len));
+        }
+        self.get_mut()
+    }
+
+    /// All of it.
+    pub fn get(&self) -> &[f32] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    pub fn get_mut(&mut self) -> &mut [f32] {
+        self.0.as_deref_mut().unwrap_or_default()
+    }
+}
+
+/// A node for images of the given height and width, with all weights zero, in the engine that was [`chosen`].
+///
+/// # Errors
+///
+/// If the images are too small for the network.
+pub fn node(network: Network, image: [usize; 2], job: Job) -> Result<Box<dyn Node>, ShapeError> {
+    Ok(match chosen() {
+        Choice::Kernels(kernels) => Box::new(CpuNode::new(network, image, job, kernels)?),
+        Choice::Reference => Box::new(ReferenceNode::new(network, image, job)?),
+    })
+}

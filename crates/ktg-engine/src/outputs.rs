@@ -1,0 +1,81 @@
+//! What goes into a network and what comes out, as host arrays.
+
+use ktg_net::{Network, Value};
+
+/// A batch of images, `[count, channels, height, width]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    /// Row-major.
+    pub data: &'a [f32],
+    /// Number of images.
+    pub count: usize,
+}
+
+/// Attention maps of a batch, `[count, height, width]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// Row-major.
+    pub data: Vec<f32>,
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+}
+
+impl Map {
+    /// Pixels of one map.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// What a forward pass gives for a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    /// Class logits of the perception branch, `[count, classes]`.
+    pub logits: Vec<f32>,
+    /// Class logits of the attention branch, `[count, classes]`; absent in plain networks or where not wanted.
+    pub attention_logits: Option<Vec<f32>>,
+    /// Attention maps: the branch's sigmoid, or in a plain network the channel mean of the squared last feature map
+    /// (Zagoruyko & Komodakis 2017). Absent where not wanted.
+    pub attention_map: Option<Map>,
+}
+
+/// Gradients of the losses at the outputs, each as large as its output. `None` where no loss can have one, which
+/// follows from the graph and not from values; such an output's layers are left alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutputGradients {
+    /// At the class logits.
+    pub logits: Option<Vec<f32>>,
+    /// At the attention branch's.
+    pub attention_logits: Option<Vec<f32>>,
+    /// At the attention maps.
+    pub attention_map: Option<Vec<f32>>,
+}
+
+impl OutputGradients {
+    /// The gradient at one of the network's outputs.
+    pub(crate) fn of(&self, network: &Network, output: Value) -> Option<&[f32]> {
+        if output == network.logits {
+            self.logits.as_deref()
+        } else if output == network.attention_map {
+            self.attention_map.as_deref()
+        } else {
+            self.attention_logits.as_deref()
+        }
+    }
+}
+
+/// Logits of the ensemble node: the mean over the logits of all network nodes (thesis, eq. 5).
+///
+/// # Panics
+///
+/// Panics if there are no members.
+pub fn ensemble_logits(members: &[&[f32]]) -> Vec<f32> {
+    let mut sum = members[0].to_vec();
+    for member in &members[1..] {
+        sum.iter_mut().zip(*member).for_each(|(sum, logit)| *sum += logit);
+    }
+    sum.iter_mut().for_each(|sum| *sum /= members.len() as f32);
+    sum
+}

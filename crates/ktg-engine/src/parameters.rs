@@ -1,0 +1,69 @@
+//! All tensors of a network in one piece of memory.
+
+use std::ops::Range;
+
+use ktg_kernels::Arena;
+use ktg_net::{Array, Network, Parameter, StateDict, WeightsError, weights};
+
+/// Where each tensor of a network lies, in the order of [`Network::parameters`].
+pub(crate) struct Layout {
+    pub parameters: Vec<Parameter>,
+    ranges: Vec<Range<usize>>,
+    /// The first tensor of each layer.
+    first: Vec<usize>,
+}
+
+/// Tensors begin at cache lines.
+const LINE: usize = 16;
+
+impl Layout {
+    pub fn new(network: &Network) -> Self {
+        let parameters = network.parameters();
+        let mut ranges = Vec::with_capacity(parameters.len());
+        let mut end = 0;
+        for parameter in &parameters {
+            ranges.push(end..end + parameter.len());
+            end = (end + parameter.len()).next_multiple_of(LINE);
+        }
+        let first = (0..network.layers.len()).map(|layer| parameters.partition_point(|p| p.layer < layer)).collect();
+        Self { parameters, ranges, first }
+    }
+
+    /// Numbers, gaps included.
+    pub fn len(&self) -> usize {
+        self.ranges.last().map_or(0, |range| range.end)
+    }
+
+    /// Where tensor `i` lies.
+    pub fn range(&self, i: usize) -> Range<usize> {
+        self.ranges[i].clone()
+    }
+
+    /// Where the tensors of a layer lie: weight, bias, and so on.
+    pub fn of_layer<const N: usize>(&self, layer: usize) -> [Range<usize>; N] {
+        std::array::from_fn(|i| self.range(self.first[layer] + i))
+    }
+
+    /// The tensors as arrays.
+    pub fn to_dict(&self, values: &[f32]) -> StateDict {
+        self.some_to_dict(values, |_| true)
+    }
+
+    /// Those tensors of which `is_meant` says so.
+    pub fn some_to_dict(&self, values: &[f32], is_meant: impl Fn(usize) -> bool) -> StateDict {
+        let array = |i: usize| {
+            let Parameter { name, shape, .. } = &self.parameters[i];
+            (name.clone(), Array { shape: shape.clone(), data: values[self.range(i)].to_vec() })
+        };
+        (0..self.parameters.len()).filter(|i| is_meant(*i)).map(array).collect()
+    }
+
+    /// Fills `values` from arrays, or leaves them as they are on an error; `origin` names the arrays in messages.
+    pub fn fill(&self, values: &mut Arena, dict: &StateDict, origin: &str) -> Result<(), WeightsError> {
+        weights::check(&self.parameters, dict, origin)?;
+        for (i, parameter) in self.parameters.iter().enumerate() {
+            values[self.range(i)].copy_from_slice(&dict[&parameter.name].data);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! Every operation and its gradients.
+
+use ktg_net::{Op, Shape, StateDict};
+
+use super::convolution::Convolution;
+
+/// The tensors of a layer.
+#[derive(Clone, Copy)]
+pub(super) struct Tensors<'a> {
+    pub weights: &'a StateDict,
+    pub layer: &'a str,
+}
+
+impl Tensors<'_> {
+    fn get(&self, end: &str) -> Vec<f64> {
+        self.weights[&format!("{}.{end}", self.layer)].data.iter().map(|v| f64::from(*v)).collect()
+    }
+}
+
+/// Mean and biased variance of each channel of a batch.
+pub(super) struct Moments {
+    pub mean: Vec<f64>,
+    pub variance: Vec<f64>,
+    /// Values of a channel.
+    pub count: usize,
+}
+
+impl Moments {
+    pub fn of(x: &[f64], shape: Shape) -> Self {
+        let count = x.len() / shape.channels;
+        let of = |channel: usize, value: &dyn Fn(f64) -> f64| {
+            channel_values(x, shape, channel).map(value).sum::<f64>() / count as f64
+        };
+        let mean: Vec<f64> = (0..shape.channels).map(|channel| of(channel, &|x| x)).collect();
+        let variance = (0..shape.channels).map(|channel| of(channel, &|x| (x - mean[channel]).powi(2))).collect();
+        Self { mean, variance, count }
+    }
+}
+
+/// All values of a channel, image by image.
+fn channel_values(x: &[f64], shape: Shape, channel: usize) -> impl Iterator<Item = f64> {
+    x.chunks_exact(shape.len())
+        .flat_map(move |image| image[channel * shape.pixels()..][..shape.pixels()].iter().copied())
+}
+
+/// Channel of the value at `i`.
+fn channel(i: usize, shape: Shape) -> usize {
+    i / shape.pixels() % shape.channels
+}
+
+/// Place, in a map of one channel, of the value at `i`.
+fn in_map(i: usize, shape: Shape) -> usize {
+    i / shape.len() * shape.pixels() + i % shape.pixels()
+}
+
+fn each(values: &[f64], result: impl Fn(usize, f64) -> f64) -> Vec<f64> {
+    values.iter().enumerate().map(|(i, value)| result(i, *value)).collect()
+}
+
+fn convolution(op: &Op, [x, y]: [Shape; 2]) -> Convolution {
+    match *op {
+        Op::Conv2d { kernel, stride, padding, .. } => Convolution { x, y, kernel, stride, padding },
+        _ => Convolution { x, y, kernel: 1, stride: 1, padding: 0 },
+    }
+}
+
+/// Place of the first maximum of each window; NaN counts as largest.
+fn maxima(op: &Op, x: &[f64], [from, to]: [Shape; 2]) -> Vec<usize> {
+    let Op::MaxPool { kernel, stride, padding } = *op else { unreachable!("{op:?} is no max-pool") };
+    let seen = |position: usize, side: usize| {
+        let start = position * stride;
+        start.saturating_sub(padding)..(start + kernel - padding).min(side)
+    };
+    let planes = x.len() / from.pixels();
+    let places = (0..planes * to.pixels()).map(|i| {
+        let (plane, row, column) = (i / to.pixels(), i / to.width % to.height, i % to.width);
+        let mut best = None;
+        for (y, x_) in seen(row, from.height).flat_map(|y| seen(column, from.width).map(move |x| (y, x))) {
+            let at = plane * from.pixels() + y * from.width + x_;
+            let is_better = |best: usize| x[at] > x[best] || x[at].is_nan() && !x[best].is_nan();
+            if best.is_none_or(is_better) {
+                best = Some(at);
+            }
+        }
+        best.expect("a window sees a pixel")
+    });
+    places.collect()
+}
+
+/// The result of a layer. `moments` are the batch's, by which a batch norm normalizes in training.
+pub(super) fn forward(
+    op: &Op,
+    tensors: Tensors,
+    inputs: &[&[f64]],
+    shapes: [Shape; 2],
+    moments: Option<&Moments>,
+) -> Vec<f64> {
+    let (x, shape) = (inputs[0], shapes[0]);
+    match op {
+        Op::Conv2d { .. } => convolution(op, shapes).forward(x, &tensors.get("weight")),
+        Op::Linear { output, .. } => {
+            let bias = tensors.get("bias");
+            each(&convolution(op, shapes).forward(x, &tensors.get("weight")), |i, y| y + bias[i % output])
+        }
+        Op::BatchNorm { .. } => {
+            let (mean, variance) = match moments {
+                Some(moments) => (moments.mean.clone(), moments.variance.clone()),
+                None => (tensors.get("running_mean"), tensors.get("running_var")),
+            };
+            let (weight, bias) = (tensors.get("weight"), tensors.get("bias"));
+            each(x, |i, x| {
+                let c = channel(i, shape);
+                (x - mean[c]) / (variance[c] + Op::NORM_EPSILON).sqrt() * weight[c] + bias[c]
+            })
+        }
+        Op::Relu => each(x, |_, x| if x <= 0.0 { 0.0 } else { x }),
+        Op::Sigmoid => each(x, |_, x| 1.0 / (1.0 + (-x).exp())),
+        Op::Add => each(x, |i, x| x + inputs[1][i]),
+        Op::Attend => each(x, |i, x| x * inputs[1][in_map(i, shape)]),
+        Op::MaxPool { .. } => maxima(op, x, shapes).into_iter().map(|at| x[at]).collect(),
+        Op::GlobalAveragePool => {
+            let mean = |plane: &[f64]| plane.iter().sum::<f64>() / plane.len() as f64;
+            x.chunks_exact(shape.pixels()).map(mean).collect()
+        }
+        Op::MeanSquare => {
+            let mut y = vec![0.0; x.len() / shape.channels];
+            x.iter().enumerate().for_each(|(i, x)| y[in_map(i, shape)] += x * x / shape.channels as f64);
+            y
+        }
+    }
+}
+
+/// What a layer gave, and what came back to it.
+pub(super) struct Result<'a> {
+    pub y: &'a [f64],
+    pub gradient: &'a [f64],
+    /// Of the batch, where it was normalized by them.
+    pub moments: Option<&'a Moments>,
+}
+
+/// Gradients that a layer has.
+pub(super) struct Back {
+    /// Of each value it read.
+    pub inputs: Vec<Vec<f64>>,
+    /// Of its parameters, by the end of their names.
+    pub parameters: Vec<(&'static str, Vec<f64>)>,
+}
+
+/// Gradients of a layer in training.
+pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Shape; 2], result: &Result) -> Back {
+    let ([shape, _], x, g) = (shapes, inputs[0], result.gradient);
+    let without_parameters = |inputs: Vec<Vec<f64>>| Back { inputs, parameters: Vec::new() };
+    match op {
+        Op::Conv2d { .. } => {
+            let convolution = convolution(op, shapes);
+            Back {
+                inputs: vec![convolution.backward_data(g, &tensors.get("weight"))],
+                parameters: vec![("weight", convolution.backward_weights(x, g))],
+            }
+        }
+        Op::Linear { output, .. } => {
+            let convolution = convolution(op, shapes);
+            let mut bias = vec![0.0; *output];
+            g.iter().enumerate().for_each(|(i, g)| bias[i % output] += g);
+            Back {
+                inputs: vec![convolution.backward_data(g, &tensors.get("weight"))],
+                parameters: vec![("weight", convolution.backward_weights(x, g)), ("bias", bias)],
+            }
+        }
+        Op::BatchNorm { .. } => batch_norm_backward(tensors, x, shape, result),
+        Op::Relu => without_parameters(vec![each(g, |i, g| if result.y[i] <= 0.0 { 0.0 } else { g })]),
+        Op::Sigmoid => without_parameters(vec![each(g, |i, g| g * result.y[i] * (1.0 - result.y[i]))]),
+        Op::Add => without_parameters(vec![g.to_vec(), g.to_vec()]),
+        Op::Attend => {
+            let mut of_map = vec![0.0; inputs[1].len()];
+            g.iter().enumerate().for_each(|(i, g)| of_map[in_map(i, shape)] += g * x[i]);
+            without_parameters(vec![each(g, |i, g| g * inputs[1][in_map(i, shape)]), of_map])
+        }
+        Op::MaxPool { .. } => {
+            let mut dx = vec![0.0; x.len()];
+            maxima(op, x, shapes).into_iter().zip(g).for_each(|(at, g)| dx[at] += g);
+            without_parameters(vec![dx])
+        }
+        Op::GlobalAveragePool => {
+            without_parameters(vec![each(x, |i, _| g[i / shape.pixels()] / shape.pixels() as f64)])
+        }
+        Op::MeanSquare => {
+            without_parameters(vec![each(x, |i, x| 2.0 * x / shape.channels as f64 * g[in_map(i, shape)])])
+        }
+    }
+}
+
+fn batch_norm_backward(tensors: Tensors, x: &[f64], shape: Shape, result: &Result) -> Back {
+    let Moments { mean, variance, count } = result.moments.expect("a training pass has the batch's moments");
+    let deviation = |c: usize| (variance[c] + Op::NORM_EPSILON).sqrt();
+    let normalized = each(x, |i, x| (x - mean[channel(i, shape)]) / deviation(channel(i, shape)));
+    let (mut of_weight, mut of_bias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
+    for (i, g) in result.gradient.iter().enumerate() {
+        of_weight[channel(i, shape)] += g * normalized[i];
+        of_bias[channel(i, shape)] += g;
+    }
+    let weight = tensors.get("weight");
+    let dx = each(result.gradient, |i, g| {
+        let c = channel(i, shape);
+        let from_statistics = (of_bias[c] + normalized[i] * of_weight[c]) / *count as f64;
+        weight[c] / deviation(c) * (g - from_statistics)
+    });
+    Back { inputs: vec![dx], parameters: vec![("weight", of_weight), ("bias", of_bias)] }
+}

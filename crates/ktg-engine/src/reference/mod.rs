@@ -1,0 +1,223 @@
+//! Networks computed from the definitions: layer by layer, in double precision, with nothing fused, reused or skipped. Slow
+//! on purpose: what it does can be read, so that the fast engine can be compared with it. It shares no line with the
+//! kernels, and is itself held to PyTorch and to finite differences.
+
+mod convolution;
+mod layers;
+
+use std::collections::BTreeMap;
+
+use ktg_net::{Array, Network, Op, Role, Shape, ShapeError, StateDict, Value, WeightsError, weights};
+
+use crate::optimizer::{MOMENTUM, check_state};
+use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Scratch, Sgd, Wanted};
+use layers::{Moments, Tensors};
+
+/// A network at work, computed from the definitions.
+pub struct ReferenceNode {
+    network: Network,
+    shapes: Vec<Shape>,
+    job: Job,
+    weights: StateDict,
+    /// SGD's velocities, by the names of parameters that have had a gradient.
+    momentum: StateDict,
+    /// What the last forward pass computed.
+    pass: Pass,
+    /// Those of the last backward pass, by name.
+    gradients: BTreeMap<String, Vec<f64>>,
+}
+
+/// The values of a forward pass.
+#[derive(Default)]
+struct Pass {
+    /// By value, `[count, ...]`; the images come first.
+    values: Vec<Vec<f64>>,
+    /// By layer, mean and biased variance of the batch that a batch norm saw; none in inference mode.
+    moments: Vec<Option<Moments>>,
+    count: usize,
+}
+
+impl ReferenceNode {
+    /// A node with all weights zero, for images of the given height and width.
+    ///
+    /// # Errors
+    ///
+    /// If the images are too small for the network.
+    pub fn new(network: Network, image: [usize; 2], job: Job) -> Result<Self, ShapeError> {
+        let shapes = network.shapes(image)?;
+        let zeros = |parameter: &ktg_net::Parameter| {
+            let array = Array { shape: parameter.shape.clone(), data: vec![0.0; parameter.len()] };
+            (parameter.name.clone(), array)
+        };
+        let weights = network.parameters().iter().map(zeros).collect();
+        let (momentum, pass, gradients) = Default::default();
+        Ok(Self { network, shapes, job, weights, momentum, pass, gradients })
+    }
+
+    fn tensors(&self, layer: usize) -> Tensors<'_> {
+        Tensors { weights: &self.weights, layer: &self.network.layers[layer].name }
+    }
+
+    fn run(&self, images: Images, training: bool) -> Pass {
+        let mut values = vec![images.data.iter().map(|pixel| f64::from(*pixel)).collect::<Vec<f64>>()];
+        let mut all_moments = Vec::new();
+        for (index, layer) in self.network.layers.iter().enumerate() {
+            let x = layer.inputs[0].index();
+            let inputs: Vec<&[f64]> = layer.inputs.iter().map(|value| &values[value.index()][..]).collect();
+            let shapes = [self.shapes[x], self.shapes[index + 1]];
+            let moments =
+                (training && matches!(layer.op, Op::BatchNorm { .. })).then(|| Moments::of(inputs[0], shapes[0]));
+            let y = layers::forward(&layer.op, self.tensors(index), &inputs, shapes, moments.as_ref());
+            values.push(y);
+            all_moments.push(moments);
+        }
+        Pass { values, moments: all_moments, count: images.count }
+    }
+
+    fn outputs(&self, pass: &Pass, wanted: Wanted) -> Outputs {
+        let single = |value: Value| pass.values[value.index()].iter().map(|v| *v as f32).collect();
+        let Network { logits, attention_logits, attention_map, .. } = self.network;
+        let Shape { height, width, .. } = self.shapes[attention_map.index()];
+        let map = || Map { data: single(attention_map), height, width };
+        Outputs {
+            logits: single(logits),
+            attention_logits: attention_logits.filter(|_| wanted.attention_logits).map(single),
+            attention_map: wanted.attention_map.then(map),
+        }
+    }
+
+    /// By value, whether it has a gradient.
+    fn learns(&self, at_outputs: &OutputGradients) -> Vec<bool> {
+        let mut learns = vec![false; self.shapes.len()];
+        let Network { logits, attention_logits, attention_map, .. } = self.network;
+        learns[logits.index()] |= at_outputs.logits.is_some();
+        learns[attention_map.index()] |= at_outputs.attention_map.is_some();
+        if let Some(value) = attention_logits {
+            learns[value.index()] |= at_outputs.attention_logits.is_some();
+        }
+        for (index, layer) in self.network.layers.iter().enumerate().rev() {
+            if learns[index + 1] {
+                layer.inputs.iter().for_each(|value| learns[value.index()] = true);
+            }
+        }
+        learns
+    }
+}
+
+fn add(sum: &mut [f64], part: impl IntoIterator<Item = f64>) {
+    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+}
+
+impl Node for ReferenceNode {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn weights(&self) -> StateDict {
+        self.weights.clone()
+    }
+
+    fn load_weights(&mut self, new: &StateDict, origin: &str) -> Result<(), WeightsError> {
+        weights::check(&self.network.parameters(), new, origin)?;
+        for (name, array) in &mut self.weights {
+            array.data.clone_from(&new[name].data);
+        }
+        Ok(())
+    }
+
+    fn optimizer_state(&self) -> OptimizerState {
+        let is_new = self.momentum.is_empty();
+        (!is_new).then(|| (MOMENTUM.to_owned(), self.momentum.clone())).into_iter().collect()
+    }
+
+    fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), WeightsError> {
+        check_state(&self.network.parameters(), state, origin)?;
+        self.momentum = state.get(MOMENTUM).cloned().unwrap_or_default();
+        Ok(())
+    }
+
+    fn forward(&mut self, images: Images, _: &mut Scratch) -> Outputs {
+        self.pass = self.run(images, self.job.trained);
+        self.outputs(&self.pass, self.job.wanted)
+    }
+
+    fn infer(&self, images: Images, wanted: Wanted, _: &mut Scratch) -> Outputs {
+        self.outputs(&self.run(images, false), wanted)
+    }
+
+    fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) {
+        let learns = self.learns(at_outputs);
+        let mut gradients: Vec<Vec<f64>> = self.pass.values.iter().map(|value| vec![0.0; value.len()]).collect();
+        for output in [Some(self.network.logits), self.network.attention_logits, Some(self.network.attention_map)] {
+            let Some(output) = output else { continue };
+            if let Some(given) = at_outputs.of(&self.network, output) {
+                add(&mut gradients[output.index()], given.iter().map(|g| f64::from(*g)));
+            }
+        }
+        let mut of_parameters = BTreeMap::new();
+        for (index, layer) in self.network.layers.iter().enumerate().rev() {
+            if !learns[index + 1] {
+                continue;
+            }
+            let inputs: Vec<&[f64]> = layer.inputs.iter().map(|v| &self.pass.values[v.index()][..]).collect();
+            let shapes = [self.shapes[layer.inputs[0].index()], self.shapes[index + 1]];
+            let result = layers::Result {
+                y: &self.pass.values[index + 1],
+                gradient: &gradients[index + 1],
+                moments: self.pass.moments[index].as_ref(),
+            };
+            let back = layers::backward(&layer.op, self.tensors(index), &inputs, shapes, &result);
+            for (value, part) in layer.inputs.iter().zip(back.inputs) {
+                add(&mut gradients[value.index()], part);
+            }
+            let named = back.parameters.into_iter().map(|(end, gradient)| (format!("{}.{end}", layer.name), gradient));
+            of_parameters.extend(named);
+        }
+        self.gradients = of_parameters;
+    }
+
+    fn gradients(&self, _: &Scratch) -> StateDict {
+        let array = |(name, gradient): (&String, &Vec<f64>)| {
+            let data = gradient.iter().map(|g| *g as f32).collect();
+            (name.clone(), Array { shape: self.weights[name].shape.clone(), data })
+        };
+        self.gradients.iter().map(array).collect()
+    }
+
+    fn update(&mut self, images: usize, rule: Sgd, _: &Scratch) {
+        if !self.job.trained {
+            return;
+        }
+        for (layer, moments) in self.network.layers.iter().zip(&self.pass.moments) {
+            let Some(Moments { mean, variance, count }) = moments else { continue };
+            // One value a channel has no unbiased variance; PyTorch refuses it, we keep the biased one (zero).
+            let unbias = if *count > 1 { *count as f64 / (*count - 1) as f64 } else { 1.0 };
+            let unbiased = variance.iter().map(|v| v * unbias).collect();
+            for (end, batch) in [("running_mean", mean.clone()), ("running_var", unbiased)] {
+                let running = self.weights.get_mut(&format!("{}.{end}", layer.name)).expect("a batch norm has both");
+                for (running, batch) in running.data.iter_mut().zip::<Vec<f64>>(batch) {
+                    *running = (f64::from(*running) * (1.0 - Op::NORM_MOMENTUM) + batch * Op::NORM_MOMENTUM) as f32;
+                }
+            }
+        }
+        debug_assert_eq!(images, self.pass.count);
+        for parameter in self.network.parameters().iter().filter(|parameter| parameter.role == Role::Learned) {
+            let Some(gradient) = self.gradients.get(&parameter.name) else { continue };
+            let weights = self.weights.get_mut(&parameter.name).expect("all parameters have weights");
+            let zeros = Array { shape: parameter.shape.clone(), data: vec![0.0; parameter.len()] };
+            let mut velocity = self.momentum.remove(&parameter.name).unwrap_or(zeros);
+            for ((w, g), v) in weights.data.iter_mut().zip(gradient).zip(&mut velocity.data) {
+                let d = g + rule.weight_decay * f64::from(*w);
+                *v = (rule.momentum * f64::from(*v) + d) as f32;
+                *w = (f64::from(*w) - rule.learning_rate * f64::from(*v)) as f32;
+            }
+            if rule.momentum != 0.0 {
+                self.momentum.insert(parameter.name.clone(), velocity);
+            }
+        }
+        self.gradients.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Networks against PyTorch: outputs, running statistics and gradients (fixtures/README.md).
+
+use ktg_engine::loss::{Labels, cross_entropy};
+use ktg_engine::{Images, Job, Node, OutputGradients, Outputs, Scratch, Sgd, Wanted, node};
+use ktg_net::{Architecture, Network, StateDict};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::Value;
+
+#[path = "../../../fixtures/support.rs"]
+mod support;
+use support::{assert_close, filled, json, tensors};
+
+/// Limit of the issue: relative error of f32.
+const LIMIT: f64 = 1e-4;
+
+fn network(fixture: &Value) -> Network {
+    let size = |key: &str| fixture[key].as_u64().unwrap() as usize;
+    let architecture: Architecture = fixture["network"].as_str().unwrap().parse().unwrap();
+    architecture.network(size("in_channels"), size("num_classes"))
+}
+
+/// Checks the outputs of one forward pass.
+fn check_outputs(outputs: &Outputs, fixture: &StateDict, mode: &str) {
+    let check = |what: &str, ours: &[f32]| {
+        let what = format!("{mode}.{what}");
+        assert_close(&what, ours, &fixture[&what].data, 0.0, LIMIT);
+    };
+    check("logits", &outputs.logits);
+    check("map", &outputs.attention_map.as_ref().unwrap().data);
+    match &outputs.attention_logits {
+        Some(logits) => check("attention_logits", logits),
+        None => assert!(!fixture.contains_key(&format!("{mode}.attention_logits"))),
+    }
+}
+
+/// The loss of the fixtures, cross-entropies of both branches and the mean square of the map, and its gradients.
+fn loss(outputs: &Outputs, labels: &[u32]) -> (f64, OutputGradients) {
+    let label = |logits: &[f32]| {
+        let mut gradient = vec![0.0; logits.len()];
+        let loss = cross_entropy(logits, Labels { own: labels, mixed: None }, 1.0, &mut gradient);
+        (f64::from(loss), gradient.into_iter().map(|g| g as f32).collect::<Vec<f32>>())
+    };
+    let (of_logits, logits) = label(&outputs.logits);
+    let branch = outputs.attention_logits.as_deref().map(label);
+    let map = &outputs.attention_map.as_ref().unwrap().data;
+    let count = map.len() as f64;
+    let of_map = map.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / count;
+    let value = of_logits + branch.as_ref().map_or(0.0, |(loss, _)| *loss) + of_map;
+    let attention_map = Some(map.iter().map(|v| (2.0 * f64::from(*v) / count) as f32).collect());
+    let attention_logits = branch.map(|(_, gradient)| gradient);
+    (value, OutputGradients { logits: Some(logits), attention_logits, attention_map })
+}
+
+fn check_gradients(gradients: &StateDict, weights: &StateDict, fixture: &StateDict, norms: &Value, total: f64) {
+    let (at_least, mut all_squares, mut checked) = (1e-3 * total, 0.0, 0);
+    for name in weights.keys().filter(|name| !name.contains("running_")) {
+        let gradient = &gradients[name].data;
+        let squares: f64 = gradient.iter().map(|&v| f64::from(v).powi(2)).sum();
+        all_squares += squares;
+        let norm = norms[name].as_f64().unwrap();
+        let difference = (squares.sqrt() - norm).abs() / norm.max(at_least);
+        assert!(difference <= LIMIT, "norm of the gradient of {name}: relative difference {difference:.1e}");
+        if let Some(expected) = fixture.get(&format!("grad.{name}")) {
+            let n = expected.data.len();
+            assert_close(&format!("gradient of {name}"), &gradient[..n], &expected.data, at_least, LIMIT);
+            checked += 1;
+        }
+    }
+    assert!(gradients.keys().all(|name| !name.contains("running_")), "statistics have no gradient");
+    assert!((all_squares.sqrt() - total).abs() <= LIMIT * total);
+    assert!(checked >= 5, "only {checked} gradients were compared");
+}
+
+fn check_network(name: &str) {
+    let fixture = json(&format!("{name}.json"));
+    let data = tensors(&format!("{name}.safetensors"));
+    let shape = &data["images"].shape;
+    let images = Images { data: &data["images"].data, count: shape[0] };
+    let mut node: Box<dyn Node> = node(network(&fixture), [shape[2], shape[3]], Job::TRAINING).unwrap();
+    let mut scratch = Scratch::default();
+    let start = filled(&node.weights(), "", &fixture["scales"]);
+    node.load_weights(&start, "filled").unwrap();
+
+    // Inference, first with statistics that do not fit the weights, then with those of the batch.
+    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch), &data, "eval");
+    let mut calibrated = start.clone();
+    for (name, array) in &mut calibrated {
+        if let Some(replacement) = data.get(&format!("calibrated_stats.{name}")) {
+            array.data.clone_from(&replacement.data);
+        }
+    }
+    node.load_weights(&calibrated, "calibrated").unwrap();
+    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch), &data, "calibrated");
+
+    // Training.
+    node.load_weights(&start, "filled").unwrap();
+    let outputs = node.forward(images, &mut scratch);
+    check_outputs(&outputs, &data, "train");
+    let labels: Vec<u32> = serde_json::from_value(fixture["labels"].clone()).unwrap();
+    let (value, at_outputs) = loss(&outputs, &labels);
+    let expected = fixture["loss"].as_f64().unwrap();
+    assert!((value - expected).abs() <= LIMIT * expected, "loss {value} instead of {expected}");
+    node.backward(images, &at_outputs, &mut scratch);
+    let total = fixture["grad_norm_total"].as_f64().unwrap();
+    check_gradients(&node.gradients(&scratch), &start, &data, &fixture["grad_norms"], total);
+    node.update(images.count, Sgd { learning_rate: 0.0, momentum: 0.0, weight_decay: 0.0 }, &scratch);
+    let mut seen = 0;
+    for (name, array) in node.weights() {
+        let before = &start[&name].data;
+        // Statistics that are not stored follow from those of the batch.
+        let expected = match (data.get(&format!("stats.{name}")), data.get(&format!("calibrated_stats.{name}"))) {
+            (Some(stored), _) => stored.data.clone(),
+            (None, Some(batch)) => before.iter().zip(&batch.data).map(|(a, b)| 0.9 * a + 0.1 * b).collect(),
+            (None, None) => before.clone(),
+        };
+        seen += usize::from(expected != *before);
+        assert_close(&name, &array.data, &expected, 0.0, LIMIT);
+    }
+    assert!(seen > 10, "only {seen} running statistics changed");
+}
+
+macro_rules! parity {
+    ($($test:ident: $name:literal),* $(,)?) => { $(#[test] fn $test() { check_network($name); })* };
+}
+
+parity! {
+    abn_resnet_18: "abn-resnet-18-64px",
+    abn_resnet_34: "abn-resnet-34-64px",
+    abn_resnet_50: "abn-resnet-50-64px",
+    resnet_18: "resnet-18-64px",
+    resnet_34: "resnet-34-64px",
+    resnet_50: "resnet-50-64px",
+    abn_resnet_cifar_8: "abn-resnet-cifar-8-28px",
+    abn_resnet_cifar_8_odd_side: "abn-resnet-cifar-8-17px",
+    abn_resnet_cifar_20: "abn-resnet-cifar-20-16px",
+    resnet_cifar_8: "resnet-cifar-8-28px",
+    resnet_cifar_20: "resnet-cifar-20-32px",
+}
+
+#[test]
+fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
+    for (name, side) in [("abn-resnet-18", 1), ("abn-resnet-cifar-8", 3), ("resnet-18", 1), ("resnet-cifar-8", 1)] {
+        let network = name.parse::<Architecture>().unwrap().network(3, 3);
+        let initial = network.initial(&mut ChaCha8Rng::seed_from_u64(4));
+        let (mut node, mut scratch) = (node(network, [side, side], Job::TRAINING).unwrap(), Scratch::default());
+        node.load_weights(&initial, "initial").unwrap();
+        let pixels = vec![1.0; 3 * side * side];
+        let images = Images { data: &pixels, count: 1 };
+        let outputs = node.forward(images, &mut scratch);
+        let (value, at_outputs) = loss(&outputs, &[2]);
+        node.backward(images, &at_outputs, &mut scratch);
+        let gradients = node.gradients(&scratch);
+        node.update(1, Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 }, &scratch);
+        let is_finite = |dict: &StateDict| dict.values().all(|array| array.data.iter().all(|v| v.is_finite()));
+        assert!(value.is_finite() && is_finite(&gradients) && is_finite(&node.weights()), "{name}");
+        assert_eq!(gradients.len(), initial.keys().filter(|name| !name.contains("running_")).count());
+    }
+}

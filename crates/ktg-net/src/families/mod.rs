@@ -1,0 +1,13 @@
+//! The families of architectures, a file each; to add one, write its file and add its row to [`ALL`].
+
+mod abn_resnet;
+mod abn_resnet_cifar;
+mod attention_branch;
+mod residual;
+mod resnet;
+mod resnet_cifar;
+
+use crate::architecture::Family;
+
+/// All families, in the order in which help lists them.
+pub(crate) const ALL: &[Family] = &[abn_resnet::FAMILY, abn_resnet_cifar::FAMILY, resnet::FAMILY, resnet_cifar::FAMILY];

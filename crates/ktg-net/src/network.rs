@@ -1,0 +1,117 @@
+//! The list of layers.
+
+/// What a layer reads or gives: the images, or the result of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value(usize);
+
+impl Value {
+    /// The images that a network is given.
+    pub const IMAGES: Value = Value(0);
+
+    /// The result of the layer at `index` of the list.
+    pub fn of_layer(index: usize) -> Self {
+        Value(index + 1)
+    }
+
+    /// Which value it is: 0 for the images, i + 1 for the result of layer i.
+    pub fn index(self) -> usize {
+        self.0
+    }
+
+    /// The layer that gives it; `None` for the images.
+    pub fn layer(self) -> Option<usize> {
+        self.0.checked_sub(1)
+    }
+}
+
+/// An operation, with everything that does not depend on the size of the images. Maps are `[batch, channels, height,
+/// width]`, vectors `[batch, features]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Square convolution without bias; weights `[output, input, kernel, kernel]`.
+    Conv2d {
+        /// Channels of the input.
+        input: usize,
+        /// Channels of the result.
+        output: usize,
+        /// Side of the window.
+        kernel: usize,
+        /// Pixels from one position to the next, in both directions.
+        stride: usize,
+        /// Zeros around the image.
+        padding: usize,
+    },
+    /// Batch normalization (Ioffe & Szegedy 2015) with PyTorch's conventions: [`Op::NORM_EPSILON`], [`Op::NORM_MOMENTUM`],
+    /// normalized by the biased variance of the batch, while the running variance collects the unbiased one.
+    BatchNorm {
+        /// Channels of input and result.
+        channels: usize,
+    },
+    /// `max(x, 0)`
+    Relu,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// Sum of two values of the same shape.
+    Add,
+    /// Product of a map and a map of one channel, which weights all channels alike.
+    Attend,
+    /// Maximum of every window.
+    MaxPool {
+        /// Side of the window.
+        kernel: usize,
+        /// Pixels from one position to the next, in both directions.
+        stride: usize,
+        /// Ignored pixels around the image.
+        padding: usize,
+    },
+    /// Mean over height and width: a map to a vector.
+    GlobalAveragePool,
+    /// Mean over channels of the squares: a map to one of one channel (Zagoruyko & Komodakis 2017).
+    MeanSquare,
+    /// Fully connected layer with bias; weights `[output, input]`.
+    Linear {
+        /// Features of the input.
+        input: usize,
+        /// Features of the result.
+        output: usize,
+    },
+}
+
+impl Op {
+    /// What batch normalization adds to the variance.
+    pub const NORM_EPSILON: f64 = 1e-5;
+    /// Share of the newest batch in the running statistics of batch normalization.
+    pub const NORM_MOMENTUM: f64 = 0.1;
+}
+
+/// A step of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// PyTorch's path, such as `layer1.0.conv1`; operations without parameters have one too, which nothing depends on.
+    pub name: String,
+    /// What is computed.
+    pub op: Op,
+    /// From which values: one, or two for [`Op::Add`] and [`Op::Attend`] (the map that weights comes second).
+    pub inputs: Vec<Value>,
+}
+
+/// An image classifier as a list of layers. Made by [`Architecture::network`](crate::Architecture::network), or with a
+/// [`Builder`](crate::Builder).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Channels of the images.
+    pub channels: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// In the order in which they are computed: a layer reads only what stands before it.
+    pub layers: Vec<Layer>,
+    /// Indices of the layers in the order in which PyTorch's module declares them, which is the order in which they get
+    /// their initial random numbers.
+    pub declared: Vec<usize>,
+    /// Class logits, `[batch, classes]`.
+    pub logits: Value,
+    /// Class logits of the attention branch, `[batch, classes]`; plain networks have none.
+    pub attention_logits: Option<Value>,
+    /// Attention map, `[batch, 1, height, width]`.
+    pub attention_map: Value,
+}

@@ -1,0 +1,113 @@
+//! Shapes of all values, for images of a given size.
+
+use std::fmt;
+
+use crate::network::{Network, Op};
+
+/// Shape of a value of one image; a vector has height and width 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Channels, or features of a vector.
+    pub channels: usize,
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+}
+
+impl Shape {
+    /// Pixels of a channel.
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+
+    /// Numbers.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(self) -> usize {
+        self.channels * self.pixels()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match (self.height, self.width) {
+            (1, 1) => write!(f, "{}", self.channels),
+            (height, width) => write!(f, "{} x {height} x {width}", self.channels),
+        }
+    }
+}
+
+/// Images that are too small for a network, or a list whose layers do not fit each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A window is larger than what it moves over.
+    #[error("images of {height} x {width} pixels are too small for layer `{layer}`, whose window has side {kernel}")]
+    Small {
+        /// The layer.
+        layer: String,
+        /// Side of its window.
+        kernel: usize,
+        /// Of the images.
+        height: usize,
+        /// Of the images.
+        width: usize,
+    },
+    /// A layer reads something that it cannot.
+    #[error("layer `{layer}` cannot read a value of shape {found}")]
+    Unfit {
+        /// The layer.
+        layer: String,
+        /// What it reads.
+        found: String,
+    },
+}
+
+impl Network {
+    /// The shapes of all values of one image, by [`Value::index`]; the first is the image's.
+    ///
+    /// # Errors
+    ///
+    /// If the images are too small, or the list is wrong.
+    pub fn shapes(&self, [height, width]: [usize; 2]) -> Result<Vec<Shape>, ShapeError> {
+        let mut shapes = vec![Shape { channels: self.channels, height, width }];
+        for layer in &self.layers {
+            let x = shapes[layer.inputs[0].index()];
+            let second = layer.inputs.get(1).map(|value| shapes[value.index()]);
+            let unfit = |shape: Shape| ShapeError::Unfit { layer: layer.name.clone(), found: shape.to_string() };
+            let windows = |kernel: usize, stride: usize, padding: usize| {
+                let positions = |side: usize| Some((side + 2 * padding).checked_sub(kernel)? / stride + 1);
+                let small = || ShapeError::Small { layer: layer.name.clone(), kernel, height, width };
+                Ok([positions(x.height).ok_or_else(small)?, positions(x.width).ok_or_else(small)?])
+            };
+            let shape = match layer.op {
+                Op::Conv2d { input, output, kernel, stride, padding } if input == x.channels => {
+                    let [height, width] = windows(kernel, stride, padding)?;
+                    Shape { channels: output, height, width }
+                }
+                Op::MaxPool { kernel, stride, padding } => {
+                    let [height, width] = windows(kernel, stride, padding)?;
+                    Shape { height, width, ..x }
+                }
+                Op::BatchNorm { channels } if channels == x.channels => x,
+                Op::Relu | Op::Sigmoid => x,
+                Op::Add if second == Some(x) => x,
+                Op::Attend if second == Some(Shape { channels: 1, ..x }) => x,
+                Op::GlobalAveragePool => Shape { height: 1, width: 1, ..x },
+                Op::MeanSquare => Shape { channels: 1, ..x },
+                Op::Linear { input, output } if input == x.channels && x.pixels() == 1 => {
+                    Shape { channels: output, ..x }
+                }
+                _ => return Err(unfit(second.unwrap_or(x))),
+            };
+            shapes.push(shape);
+        }
+        Ok(shapes)
+    }
+
+    /// Side of the attention map for images of side `side`, in pixels; 0 if they are too small.
+    ///
+    /// Attention edges can only join networks whose maps have the same side.
+    pub fn map_side(&self, side: usize) -> usize {
+        self.shapes([side; 2]).map_or(0, |shapes| shapes[self.attention_map.index()].height)
+    }
+}

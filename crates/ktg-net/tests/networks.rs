@@ -1,0 +1,174 @@
+//! Networks as data against PyTorch: names and shapes, weight files, published figures (fixtures/README.md).
+
+use ktg_net::{Architecture, Array, Network, StateDict, WeightsFile, table, weights};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use safetensors::tensor::{Dtype, TensorView};
+
+#[path = "../../../fixtures/support.rs"]
+mod support;
+use support::{assert_close, fnv1a, json, splitmix64};
+
+fn network(name: &str, channels: usize, classes: usize) -> Network {
+    name.parse::<Architecture>().unwrap().network(channels, classes)
+}
+
+#[test]
+fn filling_is_as_in_python() {
+    for case in json("fill.json").as_array().unwrap() {
+        let key = case["key"].as_str().unwrap();
+        assert_eq!(format!("{:016x}", fnv1a(key)), case["fnv1a"].as_str().unwrap());
+        let mut state = fnv1a(key);
+        for expected in case["splitmix64"].as_array().unwrap() {
+            assert_eq!(format!("{:016x}", splitmix64(&mut state)), expected.as_str().unwrap());
+        }
+        let shape: Vec<usize> =
+            case["shape"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+        let values = support::fill(key, &shape, case["fc_in"].as_u64().unwrap() as usize);
+        let first: Vec<f32> = case["first"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+        assert_close(key, &values[..first.len()], &first, 0.0, 1e-7);
+    }
+}
+
+#[test]
+fn names_and_shapes_are_pytorchs() {
+    for case in json("state_dict_names.json").as_array().unwrap() {
+        let size = |key: &str| case[key].as_u64().unwrap() as usize;
+        let network = network(case["network"].as_str().unwrap(), size("in_channels"), size("num_classes"));
+        let mut ours: Vec<(String, Vec<usize>)> =
+            network.parameters().into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
+        ours.sort();
+        let mut theirs: Vec<(String, Vec<usize>)> = serde_json::from_value(case["state"].clone()).unwrap();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{}", case["network"]);
+        let initial = network.initial(&mut ChaCha8Rng::seed_from_u64(1));
+        weights::check(&network.parameters(), &initial, "initial").unwrap();
+    }
+}
+
+/// Parameters and multiply-adds, in millions, of all layers.
+fn totals(name: &str, side: usize, classes: usize) -> (usize, f64) {
+    let rows = table::rows(&network(name, 3, classes), [side, side]).unwrap();
+    let multiply_adds: u64 = rows.iter().map(|row| row.multiply_adds).sum();
+    (rows.iter().map(|row| row.parameters).sum(), multiply_adds as f64 / 1e6)
+}
+
+#[test]
+fn totals_are_the_published_ones() {
+    // torchvision's documentation: parameters, and "GFLOPS", which are billions of multiply-adds.
+    for (name, parameters, billions) in
+        [("resnet-18", 11_689_512, 1.81), ("resnet-34", 21_797_672, 3.66), ("resnet-50", 25_557_032, 4.09)]
+    {
+        let (ours, millions) = totals(name, 224, 1000);
+        assert_eq!(ours, parameters, "{name}");
+        assert!((millions / 1e3 - billions).abs() < 0.01, "{name}: {millions} million");
+    }
+    // He et al. 2016, table 6: 0.27 and 1.7 million.
+    assert_eq!(totals("resnet-cifar-20", 32, 10).0 / 10_000, 27);
+    assert_eq!(totals("resnet-cifar-110", 32, 10).0 / 100_000, 17);
+}
+
+#[test]
+fn images_that_are_too_small_are_refused_by_name() {
+    let network = network("resnet-18", 3, 10);
+    assert!(network.shapes([1, 1]).is_ok(), "padding makes one pixel enough");
+    let mut net = ktg_net::Builder::new(1);
+    let pooled = net.max_pool("pool", ktg_net::Value::IMAGES, 5, 1, 0);
+    let logits = net.global_average_pool("mean", pooled);
+    let network = net.finish(logits, None, pooled);
+    assert_eq!(
+        network.shapes([8, 4]).unwrap_err().to_string(),
+        "images of 8 x 4 pixels are too small for layer `pool`, whose window has side 5"
+    );
+    assert_eq!(network.map_side(4), 0);
+}
+
+#[test]
+fn weights_travel_through_safetensors_and_wrong_ones_are_refused() {
+    let network = network("resnet-cifar-8", 3, 4);
+    let (parameters, dict) = (network.parameters(), network.initial(&mut ChaCha8Rng::seed_from_u64(1)));
+    let bytes = weights::to_bytes(&dict, None);
+    assert_eq!(weights::from_bytes(&bytes, "x").unwrap(), WeightsFile { arrays: dict.clone(), changes: Vec::new() });
+    assert_ne!(network.initial(&mut ChaCha8Rng::seed_from_u64(2)), dict);
+    let with_counters: StateDict = dict
+        .clone()
+        .into_iter()
+        .chain([("bn1.num_batches_tracked".to_owned(), Array { shape: vec![], data: vec![3.0] })])
+        .collect();
+    weights::check(&parameters, &with_counters, "x").unwrap();
+
+    let mut broken = dict.clone();
+    broken.remove("bn1.bias");
+    broken.get_mut("fc.bias").unwrap().shape = vec![5];
+    let message = weights::check(&parameters, &broken, "w.safetensors").unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "w.safetensors does not fit the network: `bn1.bias` is missing, `fc.bias` is [5], the network has [4]"
+    );
+    let message = weights::from_bytes(&bytes[..bytes.len() - 1], "w.safetensors").unwrap_err().to_string();
+    assert!(message.starts_with("w.safetensors is not a whole safetensors file"), "{message}");
+}
+
+/// A file with tensors of these names, of one number each.
+fn file_of(names: &[&str], kind: Dtype) -> Vec<u8> {
+    let size = match kind {
+        Dtype::F32 => 4,
+        _ => 1,
+    };
+    let bytes = vec![0; size];
+    let tensors = names.iter().map(|name| (*name, TensorView::new(kind, vec![1], &bytes).unwrap()));
+    safetensors::serialize(tensors, None).unwrap()
+}
+
+#[test]
+fn weights_of_other_programs_are_converted_and_it_is_said() {
+    let read = |name: &str| weights::read(&support::path(name)).unwrap();
+    let (ours, expected) = (read("weights_of_others.safetensors"), read("weights_of_others_f32.safetensors"));
+    assert!(expected.changes.is_empty());
+    assert_eq!(ours.arrays.keys().collect::<Vec<_>>(), expected.arrays.keys().collect::<Vec<_>>());
+    for (name, array) in &expected.arrays {
+        let bits = |array: &Array| array.data.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!((&ours.arrays[name].shape, bits(&ours.arrays[name])), (&array.shape, bits(array)), "{name}");
+    }
+    assert_eq!(
+        ours.changes,
+        ["`_orig_mod.model.` is stripped from all names", "numbers are converted from BF16 and F16 and F64 to F32",]
+    );
+}
+
+#[test]
+fn only_prefixes_of_all_names_are_stripped() {
+    let names = |names: &[&str]| {
+        let file = weights::from_bytes(&file_of(names, Dtype::F32), "x").unwrap();
+        file.arrays.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["module.backbone.a", "module.backbone.b.c"]), ["a", "b.c"]);
+    assert_eq!(names(&["encoder.module.encoder.a"]), ["a"]);
+    assert_eq!(names(&["backbone.a", "head.b"]), ["backbone.a", "head.b"]);
+    assert_eq!(names(&["model.", "model.a"]), ["model.", "model.a"]);
+    assert_eq!(names(&["models.a", "modelx"]), ["models.a", "modelx"]);
+    assert!(names(&[]).is_empty());
+    let message = weights::from_bytes(&file_of(&["a"], Dtype::F8_E4M3), "w").unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "w: tensor `a` is F8_E4M3, which is not read; save it as float32, float16, bfloat16 or float64"
+    );
+}
+
+#[test]
+fn fresh_weights_have_the_published_spread() {
+    let dict = network("abn-resnet-18", 3, 10).initial(&mut ChaCha8Rng::seed_from_u64(3));
+    let weights = &dict["layer3.0.conv2.weight"].data;
+    let n = weights.len() as f64;
+    let mean = weights.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let std = (weights.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let expected = (2.0 / (256.0 * 9.0_f64)).sqrt();
+    // Standard errors are expected / sqrt(n) and expected / sqrt(2n); five of them.
+    assert!(mean.abs() < 5.0 * expected / n.sqrt(), "{mean}");
+    assert!((std - expected).abs() < 5.0 * expected / (2.0 * n).sqrt(), "{std} instead of {expected}");
+    let bound = (1.0 / 512.0_f64).sqrt() as f32;
+    let fc = &dict["fc.weight"].data;
+    let largest = fc.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    assert!(largest <= bound && largest > 0.99 * bound, "{largest} of {bound}");
+    assert!(dict["bn1.weight"].data.iter().all(|&v| v == 1.0) && dict["bn1.bias"].data.iter().all(|&v| v == 0.0));
+}
