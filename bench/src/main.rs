@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use ktg_data::Batch;
 use ktg_engine::loss::LossSettings;
-use ktg_engine::{Choice, Images, Outputs, Wanted, choose, chosen, ensemble_logits, keep_freed_memory};
+use ktg_engine::{Choice, Images, Outputs, Wanted, choose, chosen, ensemble_logits};
 use ktg_graph::{Document, Graph};
 use ktg_train::SgdSettings;
 use ktg_train::trainer::{Moment, Trainer};
@@ -45,7 +45,6 @@ const LEARNING_RATE: f64 = 0.01;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     choose(args.kernels)?;
-    keep_freed_memory();
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
     let mut case = Case::new(&args.graph, args.case)?;
     say(json!({

@@ -99,7 +99,6 @@ fn run(arguments: &[&str]) -> Result<()> {
 
 fn main() -> ExitCode {
     // As `ktg` does.
-    ktg_kernels::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,5 +30,3 @@ pub use node::{EngineError, Node, Scratch, node};
 pub use optimizer::{OptimizerState, Sgd};
 pub use outputs::{Images, Map, OutputGradients, Outputs, ensemble_logits};
 pub use reference::ReferenceNode;
-
-pub use ktg_kernels::keep_freed_memory;

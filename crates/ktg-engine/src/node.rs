@@ -59,6 +59,13 @@ pub trait Node: Send + Sync {
     /// The gradients of the last [`backward`](Self::backward), by name; parameters that no gradient reaches have none.
     fn gradients(&self, scratch: &Scratch) -> StateDict;
 
+    /// [`backward`](Self::backward) and [`update`](Self::update) in one, to the same bits; an engine may change a layer's
+    /// weights as soon as nobody needs them any more, and forget their gradients.
+    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Sgd, scratch: &mut Scratch) {
+        self.backward(images, at_outputs, scratch);
+        self.update(images.count, rule, scratch);
+    }
+
     /// After [`forward`](Self::forward) of so many images and, where something learns, [`backward`](Self::backward): moves
     /// the running statistics, and the parameters that have a gradient.
     fn update(&mut self, images: usize, rule: Sgd, scratch: &Scratch);

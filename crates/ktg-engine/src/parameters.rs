@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ktg_kernels::Arena;
-use ktg_net::{Array, Network, Parameter, StateDict, WeightsError, weights};
+use ktg_net::{Array, Network, Parameter, Role, StateDict, WeightsError, weights};
 
 /// Where each tensor of a network lies, in the order of [`Network::parameters`].
 pub(crate) struct Layout {
@@ -42,6 +42,22 @@ impl Layout {
     /// Where the tensors of a layer lie: weight, bias, and so on.
     pub fn of_layer<const N: usize>(&self, layer: usize) -> [Range<usize>; N] {
         std::array::from_fn(|i| self.range(self.first[layer] + i))
+    }
+
+    /// Where the tensors of a layer lie that are learned: weight, and bias if it has one.
+    pub fn learned_of_layer(&self, layer: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+        let is_meant = move |i: &usize| self.parameters[*i].layer == layer && self.parameters[*i].role == Role::Learned;
+        (self.first[layer]..self.parameters.len()).take_while(is_meant).map(|i| self.range(i))
+    }
+
+    /// The most numbers, gaps included, that the learned tensors of a layer have.
+    pub fn largest_layer(&self) -> usize {
+        let span = |layer| {
+            let mut ranges = self.learned_of_layer(layer);
+            let first = ranges.next()?;
+            Some(ranges.last().map_or(first.end, |last| last.end) - first.start)
+        };
+        (0..self.first.len()).filter_map(span).max().unwrap_or(0)
     }
 
     /// The tensors as arrays.

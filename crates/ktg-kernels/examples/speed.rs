@@ -69,7 +69,6 @@ fn peak(kernels: Kernels) -> f64 {
 }
 
 fn main() {
-    ktg_kernels::keep_freed_memory();
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
     let filter = std::env::args().nth(1).unwrap_or_default();
     let kernels = Kernels::new();

@@ -1,22 +1,83 @@
-//! What becomes of freed memory.
+//! Memory from the system.
 
-/// Asks the C library's allocator to keep freed memory for later instead of giving it back to the system, for the whole
-/// process.
+use std::ops::{Deref, DerefMut};
+
+/// The size of a huge page of x86-64 and ARM; harmless elsewhere.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+
+/// Transformed tiles are read in pieces from all over a buffer of many megabytes; with small pages the processor would
+/// look up addresses half the time. Where the system does not follow the advice nothing is lost.
 ///
-/// A training step allocates and frees hundreds of tensors of many megabytes. As the GNU C library does it by default,
-/// each of them is new memory, which the system fills with zeros page by page when it is first touched; for a batch norm
-/// that takes four times as long as the batch norm. Call this once, when a program starts that trains. The process then
-/// holds as much memory as its largest moment needed until it ends. Elsewhere than on Linux with the GNU C library
-/// nothing happens.
-pub fn keep_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: these calls change parameters of the allocator, which takes its own lock.
+/// # Safety
+///
+/// The memory is allocated.
+pub(crate) unsafe fn advise_huge_pages(start: *mut f32, bytes: usize) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    // SAFETY: advice changes no contents.
     unsafe {
-        // No mapping of its own for a large piece: it would go back to the system when freed.
-        libc::mallopt(libc::M_MMAP_MAX, 0);
-        // -1: never shrink the heap.
-        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
-        // Grow it in large steps.
-        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = (start, bytes);
+}
+
+/// Memory for values that outlive an operation: zero at first, aligned to a cache line or, where it is large, to a huge
+/// page. It comes from the system directly and goes back to it; pages that nobody touches are never there.
+pub struct Arena {
+    pages: memmap2::MmapMut,
+    /// Where the values start, in bytes.
+    start: usize,
+    len: usize,
+}
+
+impl Arena {
+    /// Room for `len` values.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the system has not so much memory.
+    pub fn new(len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<f32>()).expect("a size within the address space").max(1);
+        let spare = if bytes >= HUGE_PAGE { HUGE_PAGE } else { 0 };
+        let pages = memmap2::MmapMut::map_anon(bytes + spare);
+        let mut pages = pages.unwrap_or_else(|e| panic!("the system has no {bytes} bytes of memory ({e})"));
+        // Without a spare page, the pages' own alignment is enough.
+        let start = if spare > 0 { pages.as_ptr().align_offset(HUGE_PAGE) } else { 0 };
+        if spare > 0 {
+            // SAFETY: the pages from `start` on are ours.
+            unsafe { advise_huge_pages(pages.as_mut_ptr().add(start).cast(), bytes) };
+        }
+        Self { pages, start, len }
+    }
+}
+
+impl Deref for Arena {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: from `start` on, which is aligned, there are pages for `len` values, all of which are initialised.
+        unsafe { std::slice::from_raw_parts(self.pages.as_ptr().add(self.start).cast(), self.len) }
+    }
+}
+
+impl DerefMut for Arena {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`.
+        unsafe { std::slice::from_raw_parts_mut(self.pages.as_mut_ptr().add(self.start).cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_zero_and_aligned() {
+        for len in [0, 1, 1000, 3_000_000] {
+            let mut arena = Arena::new(len);
+            assert!(arena.len() == len && arena.iter().all(|value| *value == 0.0));
+            assert!((arena.as_ptr() as usize).is_multiple_of(if len > 1 << 20 { HUGE_PAGE } else { 64 }));
+            arena.fill(1.0);
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! Memory: scratch that is allocated once per thread and used again, and arenas that their owners keep.
+//! Scratch memory that is allocated once per thread and used again.
 
 use std::alloc::Layout;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+
+use crate::memory::{HUGE_PAGE, advise_huge_pages};
 
 /// Memory from the system's allocator: initialised, aligned to a cache line or, where it is large, to a huge page.
 struct Block {
@@ -13,11 +15,6 @@ struct Block {
 
 // SAFETY: it owns its memory.
 unsafe impl Send for Block {}
-// SAFETY: its memory is only written through a `&mut` of its owner.
-unsafe impl Sync for Block {}
-
-/// The size of a huge page of x86-64 and ARM; harmless elsewhere.
-const HUGE_PAGE: usize = 2 << 20;
 
 impl Block {
     /// Memory for at least `len` values.
@@ -52,54 +49,6 @@ impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout in `new`.
         unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), self.layout) }
-    }
-}
-
-/// Transformed tiles are read in pieces from all over a buffer of many megabytes; with small pages the processor would
-/// look up addresses half the time. Where the system does not follow the advice nothing is lost.
-///
-/// # Safety
-///
-/// The memory is allocated.
-unsafe fn advise_huge_pages(start: *mut f32, bytes: usize) {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    // SAFETY: advice changes no contents.
-    unsafe {
-        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
-    }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    let _ = (start, bytes);
-}
-
-/// Memory for values that outlive an operation, zero at first, aligned to a cache line or, where it is large, to a huge
-/// page.
-pub struct Arena {
-    block: Option<Block>,
-    len: usize,
-}
-
-impl Arena {
-    /// Room for `len` values.
-    pub fn new(len: usize) -> Self {
-        Self { block: (len > 0).then(|| Block::new(len)), len }
-    }
-}
-
-impl Deref for Arena {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
-        // SAFETY: the block holds at least `len` initialised values; without one there are none.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
-    }
-}
-
-impl DerefMut for Arena {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
-        // SAFETY: as in `deref`, and nobody else has the block.
-        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
     }
 }
 

@@ -126,8 +126,7 @@ impl Trainer {
         let rule = Sgd { learning_rate: at.learning_rate, momentum, weight_decay };
         for ((node, job), gradients) in self.nodes.iter_mut().zip(&self.jobs).zip(&losses.gradients) {
             if job.trained {
-                node.backward(images, gradients, &mut self.scratch);
-                node.update(images.count, rule, &self.scratch);
+                node.learn(images, gradients, rule, &mut self.scratch);
             }
         }
         Ok(report)

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ktg_engine::loss::LossSettings;
 use ktg_graph::presets;
-use ktg_nn::loss::LossSettings;
-use ktg_nn::{NetworkConfig, StateDict};
+use ktg_net::{Architecture, StateDict};
 use ktg_train::SgdSettings;
 use ktg_train::trainer::Trainer;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,9 @@ fn checksum(weights: &StateDict) -> String {
 /// What the networks of `nodes` nodes start from.
 fn initial_checksums(architecture: &str, nodes: usize, seed: u64) -> Vec<String> {
     let graph = presets::independent(nodes, architecture);
-    let configs = vec![NetworkConfig::new(architecture.parse().unwrap(), 10); nodes];
+    let networks = vec![architecture.parse::<Architecture>().unwrap().network(3, 10); nodes];
     let sgd = SgdSettings { momentum: 0.9, weight_decay: 1e-4 };
-    let device = ktg_nn::device::chosen();
-    let loss = LossSettings::default();
-    let trainer = Trainer::new(&graph, &configs, &vec![None; nodes], seed, loss, sgd, &device).unwrap();
+    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, &LossSettings::default(), sgd).unwrap();
     (0..nodes).map(|m| checksum(&trainer.state(m).0)).collect()
 }
 

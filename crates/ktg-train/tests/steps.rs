@@ -1,9 +1,10 @@
 //! Three optimiser steps of a three-node graph, learning rates and measures against PyTorch (fixtures/README.md).
 
 use ktg_data::{Batch, Mixed};
+use ktg_engine::OptimizerState;
+use ktg_engine::loss::LossSettings;
 use ktg_graph::{Graph, Node, Transfer};
-use ktg_nn::loss::LossSettings;
-use ktg_nn::{NetworkConfig, StateDict};
+use ktg_net::{Architecture, StateDict};
 use ktg_train::measures::{Accumulator, MemberOutputs};
 use ktg_train::schedule::{Position, factor};
 use ktg_train::trainer::Moment;
@@ -65,19 +66,19 @@ fn check_variant(name: &str) {
     let variant = fixture["variants"].as_array().unwrap().iter().find(|v| v["name"] == name).unwrap();
     let graph = graph(&fixture);
     let size = |key: &str| fixture[key].as_u64().unwrap() as usize;
-    let config = NetworkConfig::new(fixture["network"].as_str().unwrap().parse().unwrap(), size("num_classes"))
-        .with_channels(size("in_channels"));
+    let architecture: Architecture = fixture["network"].as_str().unwrap().parse().unwrap();
+    let networks = vec![architecture.network(size("in_channels"), size("num_classes")); graph.len()];
     let loss = LossSettings {
         temperature: variant["temperature"].as_f64().unwrap(),
         crop_sizes: serde_json::from_value(variant["crop_sizes"].clone()).unwrap(),
     };
     let number = |key: &str| variant[key].as_f64().unwrap();
     let sgd = SgdSettings { momentum: number("momentum"), weight_decay: number("weight_decay") };
-    let configs = vec![config; graph.len()];
-    let mut trainer = Trainer::new(&graph, &configs, &[], 0, loss, sgd, &ktg_nn::device::chosen()).unwrap();
+    let shape = &data["images.1"].shape;
+    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, &loss, sgd).unwrap();
     for m in 0..graph.len() {
         let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
-        trainer.restore(m, &weights, &StateDict::new(), "filled").unwrap();
+        trainer.restore(m, &weights, &OptimizerState::new(), "filled").unwrap();
     }
     let steps = variant["steps"].as_array().unwrap();
     for (i, expected) in steps.iter().enumerate() {
@@ -87,7 +88,7 @@ fn check_variant(name: &str) {
             epoch: 1,
             learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
         };
-        let report = trainer.step(batch(&data, &variant["labels"][i], i + 1), at).unwrap();
+        let report = trainer.step(&batch(&data, &variant["labels"][i], i + 1), at).unwrap();
         for (node, expected) in report.nodes.iter().zip(expected["nodes"].as_array().unwrap()) {
             let (ours, theirs) = (node.loss.unwrap(), expected["loss"].as_f64().unwrap());
             assert!((ours - theirs).abs() <= LIMIT * theirs, "step {}: node loss {ours}, not {theirs}", i + 1);
@@ -103,9 +104,10 @@ fn check_variant(name: &str) {
         }
     }
     for m in 0..graph.len() {
-        let (weights, momentum) = trainer.state(m);
+        let (weights, optimizer) = trainer.state(m);
+        let momentum = &optimizer["momentum"];
         let after = &variant["after"][format!("node{}", m + 1)];
-        for (what, dict) in [("parameters", &weights), ("momentum", &momentum), ("statistics", &weights)] {
+        for (what, dict) in [("parameters", &weights), ("momentum", momentum), ("statistics", &weights)] {
             let expected = after[what].as_object().unwrap();
             assert!(!expected.is_empty());
             for (name, expected) in expected {
@@ -204,7 +206,6 @@ fn measures_are_pytorchs() {
 fn label_losses_of_mixed_samples_are_those_of_both_labels() {
     let mut graph = Graph::new(vec![Node::new("abn-resnet-cifar-20")]);
     graph.set_label_gate(0, "through".parse().unwrap());
-    let configs = [NetworkConfig { architecture: "abn-resnet-cifar-20".parse().unwrap(), classes: 5, channels: 3 }];
     let loss = |labels: [u32; 4], mixed: Option<Mixed>| {
         let batch = Batch {
             indices: (0..4).collect(),
@@ -216,11 +217,11 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
             mixed,
         };
         let settings = SgdSettings { momentum: 0.9, weight_decay: 0.0 };
-        let mut trainer =
-            Trainer::new(&graph, &configs, &[None], 1, LossSettings::default(), settings, &ktg_nn::device::chosen())
-                .unwrap();
+        let network = "abn-resnet-cifar-20".parse::<Architecture>().unwrap().network(3, 5);
+        let loss = LossSettings::default();
+        let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, &loss, settings).unwrap();
         let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
-        trainer.step(batch, at).unwrap().nodes[0].loss.unwrap()
+        trainer.step(&batch, at).unwrap().nodes[0].loss.unwrap()
     };
     let (own, partners) = ([0, 1, 2, 3], [3, 1, 4, 0]);
     let mixed = loss(own, Some(Mixed { labels: partners.to_vec(), share: 0.7 }));
@@ -237,10 +238,9 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     graph.set_label_gate(1, "through".parse().unwrap());
     let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
     graph.set_transfer(1, 0, Some(attention));
-    let config = NetworkConfig { architecture: "abn-resnet-cifar-8".parse().unwrap(), classes: 3, channels: 3 };
+    let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
     let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.1 };
-    let device = ktg_nn::device::chosen();
-    let mut trainer = Trainer::new(&graph, &[config, config], &[], 1, LossSettings::default(), sgd, &device).unwrap();
+    let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default(), sgd).unwrap();
     let before = [trainer.state(0).0, trainer.state(1).0];
     let batch = Batch {
         indices: (0..4).collect(),
@@ -251,12 +251,12 @@ fn layers_that_no_loss_reaches_are_left_alone() {
         width: 16,
         mixed: None,
     };
-    trainer.step(batch, Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 }).unwrap();
+    trainer.step(&batch, Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 }).unwrap();
     let after = [trainer.state(0), trainer.state(1)];
     let unchanged = |m: usize, name: &str| before[m][name] == after[m].0[name];
     for name in ["fc.weight", "fc.bias", "layer3.0.conv1.weight", "att_conv2.weight"] {
-        assert!(unchanged(0, name) && !after[0].1.contains_key(name), "{name} of node 1");
-        assert!(!unchanged(1, name) && after[1].1.contains_key(name), "{name} of node 2");
+        assert!(unchanged(0, name) && !after[0].1["momentum"].contains_key(name), "{name} of node 1");
+        assert!(!unchanged(1, name) && after[1].1["momentum"].contains_key(name), "{name} of node 2");
     }
     assert!(!unchanged(0, "conv1.weight") && !unchanged(0, "att_conv3.weight"));
 }

@@ -48,7 +48,6 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<ExitCode, CliError> {
     ktg_engine::choose(args.kernels).map_err(|e| CliError::Other(e.to_string()))?;
-    ktg_engine::keep_freed_memory();
     // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
     // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.
     let threads = args.threads.unwrap_or(0).into();

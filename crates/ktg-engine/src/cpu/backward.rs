@@ -1,31 +1,65 @@
 //! Backward through a plan.
 
-use ktg_kernels::{BackwardPass, Each, NormGradients, Statistics};
+use std::ops::Range;
+
+use ktg_kernels::{BackwardPass, Each, NormGradients, SgdStep, Statistics};
 use ktg_net::Op;
 
 use super::forward::{Context, FITS, Moments, again, convolution, features, pooling};
 use super::memory::{Memory, Span};
 use super::plan::{Back, Plan, Step};
+use crate::parameters::Layout;
 
-/// Goes back through all calls of `plan` that have a gradient. The gradients of the outputs lie where the plan has them,
-/// those of the parameters go to `gradients`, which has the parameters' layout.
+/// What becomes of the parameters' gradients.
+pub(crate) struct Learner<'a> {
+    pub parameters: &'a mut [f32],
+    /// Where gradients go: with `step`, those of one layer at a time, else all, in the parameters' layout.
+    pub gradients: &'a mut [f32],
+    /// An optimizer's step that is done as soon as a layer's gradients are known and nobody needs its weights any more,
+    /// with its velocities in the parameters' layout (empty without momentum).
+    pub step: Option<(SgdStep, &'a mut [f32])>,
+}
+
+impl Learner<'_> {
+    /// Where the gradients of a layer's tensors go.
+    fn ranges<const N: usize>(&self, layout: &Layout, layer: usize) -> [Range<usize>; N] {
+        let ranges = layout.of_layer::<N>(layer);
+        let first = if self.step.is_some() { ranges[0].start } else { 0 };
+        ranges.map(|range| range.start - first..range.end - first)
+    }
+
+    /// The layer's gradients are known.
+    fn finish(&mut self, context: Context, layer: usize) {
+        let Some((step, velocities)) = &mut self.step else { return };
+        let ranges = context.layout.learned_of_layer(layer);
+        let first = ranges.clone().next().map_or(0, |range| range.start);
+        for range in ranges {
+            let gradient = &self.gradients[range.start - first..range.end - first];
+            let velocity = if velocities.is_empty() { &mut [] } else { &mut velocities[range.clone()] };
+            context.kernels.sgd(*step, &mut self.parameters[range], gradient, velocity).expect(FITS);
+        }
+    }
+}
+
+/// Goes back through all calls of `plan` that have a gradient. The gradients of the outputs lie where the plan has them.
 pub(crate) fn backward(
     context: Context,
     plan: &Plan,
     memory: &mut Memory,
     moments: &[Option<Moments>],
-    gradients: &mut [f32],
+    mut learner: Learner,
 ) {
     for step in &plan.backward {
         match step {
-            Step::Again { call, x, gives } => {
+            Step::Again { call, reads, gives } => {
                 let call = &plan.calls[*call];
                 let moments = moments[call.call.layer].as_ref().expect("a training pass has statistics");
-                again(context, plan, call, memory, moments, (*x, *gives));
+                again(context, plan, call, learner.parameters, memory, moments, (reads, *gives));
             }
             Step::Back(back) => {
-                go_back(context, plan, back, memory, moments, gradients);
+                go_back(context, plan, back, memory, moments, &mut learner);
                 add_up(context, plan, back, memory);
+                learner.finish(context, plan.calls[back.call].call.layer);
             }
         }
     }
@@ -37,7 +71,7 @@ fn go_back(
     back: &Back,
     memory: &mut Memory,
     moments: &[Option<Moments>],
-    gradients: &mut [f32],
+    learner: &mut Learner,
 ) {
     let (count, kernels) = (memory.count, context.kernels);
     let call = &plan.calls[back.call];
@@ -51,15 +85,15 @@ fn go_back(
             let convolution = convolution(op, shape(0), count);
             if let Some(part) = part(0) {
                 let (dx, [g]) = memory.split(part, [gradient]);
-                let [weights] = context.tensors(layer);
+                let [weights] = context.tensors(learner.parameters, layer);
                 kernels.conv2d_backward_data(&convolution, g, weights, dx).expect(FITS);
             }
-            let [weights] = context.layout.of_layer(layer);
+            let [weights] = learner.ranges::<1>(context.layout, layer);
             let (x, g) = (memory.get(read(0)), memory.get(gradient));
-            kernels.conv2d_backward_weights(&convolution, x, g, &mut gradients[weights]).expect(FITS);
+            kernels.conv2d_backward_weights(&convolution, x, g, &mut learner.gradients[weights]).expect(FITS);
             if let Op::Linear { output, .. } = *op {
-                let [_, bias] = context.layout.of_layer(layer);
-                let sum = &mut gradients[bias];
+                let [_, bias] = learner.ranges(context.layout, layer);
+                let sum = &mut learner.gradients[bias];
                 sum.fill(0.0);
                 for g in g.chunks_exact(output) {
                     sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
@@ -67,10 +101,10 @@ fn go_back(
             }
         }
         Op::BatchNorm { .. } => {
-            let [of_weight, of_bias] = context.layout.of_layer(layer);
-            let [of_weight, of_bias] = gradients.get_disjoint_mut([of_weight, of_bias]).expect(FITS);
+            let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
+            let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
             let moments = moments[layer].as_ref().expect("a training pass has statistics");
-            let affine = context.affine(layer);
+            let affine = context.affine(learner.parameters, layer);
             let result = back.gives.map(|place| (place, gradient.1));
             let apart = part(0).filter(|(place, _)| *place != back.gradient);
             let reads = [read(0), result.unwrap_or(read(0))];

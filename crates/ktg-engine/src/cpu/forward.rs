@@ -23,8 +23,6 @@ pub(crate) struct Moments {
 pub(crate) struct Context<'a> {
     pub network: &'a Network,
     pub layout: &'a Layout,
-    /// Parameters and running statistics.
-    pub parameters: &'a [f32],
     pub kernels: Kernels,
 }
 
@@ -33,13 +31,13 @@ impl<'a> Context<'a> {
         &self.network.layers[call.call.layer].op
     }
 
-    /// Tensors of a layer: weight, bias, and so on.
-    pub fn tensors<const N: usize>(&self, layer: usize) -> [&'a [f32]; N] {
-        self.layout.of_layer(layer).map(|range| &self.parameters[range])
+    /// Tensors of a layer, among all parameters and running statistics: weight, bias, and so on.
+    pub fn tensors<'p, const N: usize>(&self, parameters: &'p [f32], layer: usize) -> [&'p [f32]; N] {
+        self.layout.of_layer(layer).map(|range| &parameters[range])
     }
 
-    pub fn affine(&self, layer: usize) -> Affine<'a> {
-        let [weight, bias] = self.tensors(layer);
+    pub fn affine<'p>(&self, parameters: &'p [f32], layer: usize) -> Affine<'p> {
+        let [weight, bias] = self.tensors(parameters, layer);
         Affine { weight, bias, epsilon: Op::NORM_EPSILON as f32 }
     }
 }
@@ -67,14 +65,27 @@ pub(crate) fn features(x: Shape, count: usize) -> Features {
 
 /// Computes all calls of `plan`. `moments`, by layer, is where batch norms put the batch's statistics, by which they
 /// normalize then; without, they take the running ones.
-pub(crate) fn forward(context: Context, plan: &Plan, memory: &mut Memory, mut moments: Option<&mut [Option<Moments>]>) {
+pub(crate) fn forward(
+    context: Context,
+    plan: &Plan,
+    parameters: &[f32],
+    memory: &mut Memory,
+    mut moments: Option<&mut [Option<Moments>]>,
+) {
     for call in &plan.calls {
         let moments = moments.as_deref_mut().and_then(|all| all[call.call.layer].as_mut());
-        compute(context, plan, call, memory, moments);
+        compute(context, plan, call, parameters, memory, moments);
     }
 }
 
-fn compute(context: Context, plan: &Plan, call: &PlannedCall, memory: &mut Memory, moments: Option<&mut Moments>) {
+fn compute(
+    context: Context,
+    plan: &Plan,
+    call: &PlannedCall,
+    parameters: &[f32],
+    memory: &mut Memory,
+    moments: Option<&mut Moments>,
+) {
     let (count, kernels, op) = (memory.count, context.kernels, context.op(call));
     let shape = |i: usize| plan.shapes[call.call.reads[i].index()];
     let read = |i: usize| -> Span { (call.reads[i], shape(i).len()) };
@@ -82,18 +93,29 @@ fn compute(context: Context, plan: &Plan, call: &PlannedCall, memory: &mut Memor
     match op {
         Op::Conv2d { .. } => {
             let (y, [x]) = memory.split(gives, [read(0)]);
-            let [weights] = context.tensors(call.call.layer);
+            let [weights] = context.tensors(parameters, call.call.layer);
             kernels.conv2d(&convolution(op, shape(0), count), x, weights, y).expect(FITS);
         }
         Op::Linear { .. } => {
             let (y, [x]) = memory.split(gives, [read(0)]);
-            let [weights, bias] = context.tensors(call.call.layer);
+            let [weights, bias] = context.tensors(parameters, call.call.layer);
             kernels.conv2d(&convolution(op, shape(0), count), x, weights, y).expect(FITS);
             for y in y.chunks_exact_mut(bias.len()) {
                 y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
             }
         }
-        Op::BatchNorm { .. } => normalize(context, call, features(shape(0), count), memory, gives, moments),
+        Op::BatchNorm { .. } => {
+            let norm = Norm { kernels, features: features(shape(0), count), relu: call.call.relu };
+            let affine = context.affine(parameters, call.call.layer);
+            let spans = (read(0), call.reads.get(1).map(|place| (*place, gives.1)), gives);
+            match moments {
+                Some(moments) => norm.train(affine, memory, spans, moments),
+                None => {
+                    let [_, _, mean, variance] = context.tensors(parameters, call.call.layer);
+                    norm.inference(affine, memory, spans, Statistics { mean, variance });
+                }
+            }
+        }
         Op::MaxPool { .. } => {
             let (y, [x]) = memory.split(gives, [read(0)]);
             kernels.max_pool(&pooling(op, shape(0), count), x, y).expect(FITS);
@@ -123,64 +145,57 @@ fn compute(context: Context, plan: &Plan, call: &PlannedCall, memory: &mut Memor
     }
 }
 
-/// Batch norm, with the sum and the ReLU behind it.
-fn normalize(
-    context: Context,
-    call: &PlannedCall,
+/// A batch norm, with the sum and the ReLU behind it.
+struct Norm {
+    kernels: Kernels,
     features: Features,
-    memory: &mut Memory,
-    gives: Span,
-    moments: Option<&mut Moments>,
-) {
-    let (layer, relu, kernels) = (call.call.layer, call.call.relu, context.kernels);
-    let affine = context.affine(layer);
-    let spans = call.reads.iter().map(|place| (*place, gives.1));
-    let spans: [Option<Span>; 2] = {
-        let mut spans = spans;
-        [spans.next(), spans.next()]
-    };
-    let [Some(x), residual] = spans else { unreachable!("a layer reads something") };
-    if let Some(moments) = moments {
-        let (y, [x, other]) = memory.split(gives, [x, residual.unwrap_or(x)]);
-        let fused = Fused { residual: residual.map(|_| other), relu };
+    relu: bool,
+}
+
+/// Where a batch norm reads, where what it adds lies, and where its result goes.
+type NormSpans = (Span, Option<Span>, Span);
+
+impl Norm {
+    fn train(&self, affine: Affine, memory: &mut Memory, (x, added, gives): NormSpans, moments: &mut Moments) {
+        let (y, [x, other]) = memory.split(gives, [x, added.unwrap_or(x)]);
+        let fused = Fused { residual: added.map(|_| other), relu: self.relu };
         let statistics = Moving { mean: &mut moments.mean, variance: &mut moments.variance };
-        kernels.batch_norm_train(&features, x, affine, fused, statistics, y).expect(FITS);
-        return;
+        self.kernels.batch_norm_train(&self.features, x, affine, fused, statistics, y).expect(FITS);
     }
-    let [_, _, mean, variance] = context.tensors(layer);
-    let statistics = Statistics { mean, variance };
-    if x == gives {
-        let (y, others) = match residual {
-            Some(residual) => {
-                let (y, [other]) = memory.split(gives, [residual]);
-                (y, Some(other))
+
+    /// In place where the result goes where the input is.
+    fn inference(&self, affine: Affine, memory: &mut Memory, (x, added, gives): NormSpans, statistics: Statistics) {
+        let (y, x, added) = match (x == gives, added) {
+            (false, _) => {
+                let (y, [x, other]) = memory.split(gives, [x, added.unwrap_or(x)]);
+                (y, Some(x), added.map(|_| other))
             }
-            None => (memory.split(gives, []).0, None),
+            (true, Some(added)) => {
+                let (y, [other]) = memory.split(gives, [added]);
+                (y, None, Some(other))
+            }
+            (true, None) => (memory.split(gives, []).0, None, None),
         };
-        let fused = Fused { residual: others, relu };
-        kernels.batch_norm_inference(&features, None, affine, statistics, fused, y).expect(FITS);
-    } else {
-        let (y, [x, other]) = memory.split(gives, [x, residual.unwrap_or(x)]);
-        let fused = Fused { residual: residual.map(|_| other), relu };
-        kernels.batch_norm_inference(&features, Some(x), affine, statistics, fused, y).expect(FITS);
+        let fused = Fused { residual: added, relu: self.relu };
+        self.kernels.batch_norm_inference(&self.features, x, affine, statistics, fused, y).expect(FITS);
     }
 }
 
-/// Computes the result of a batch norm of a training pass again, from its input and the statistics it had, to the same
+/// Computes the result of a batch norm of a training pass again, from what it read and the statistics it had, to the same
 /// bits.
 pub(crate) fn again(
     context: Context,
     plan: &Plan,
     call: &PlannedCall,
+    parameters: &[f32],
     memory: &mut Memory,
     moments: &Moments,
-    (x, gives): (Place, Place),
+    (reads, gives): (&[Place], Place),
 ) {
     let shape = plan.shapes[call.call.gives.index()];
-    let features = features(shape, memory.count);
-    let (y, [x]) = memory.split((gives, shape.len()), [(x, shape.len())]);
-    let statistics = Statistics { mean: &moments.mean, variance: &moments.variance };
-    let fused = Fused { residual: None, relu: call.call.relu };
-    let affine = context.affine(call.call.layer);
-    context.kernels.batch_norm_inference(&features, Some(x), affine, statistics, fused, y).expect(FITS);
+    let norm = Norm { kernels: context.kernels, features: features(shape, memory.count), relu: call.call.relu };
+    let span = |place: &Place| (*place, shape.len());
+    let spans = (span(&reads[0]), reads.get(1).map(span), span(&gives));
+    let affine = context.affine(parameters, call.call.layer);
+    norm.inference(affine, memory, spans, Statistics { mean: &moments.mean, variance: &moments.variance });
 }

@@ -3,8 +3,8 @@
 use ktg_kernels::{Arena, Kernels, SgdStep};
 use ktg_net::{Network, Op, Role, ShapeError, StateDict, Value, WeightsError};
 
-use super::backward::backward;
-use super::forward::{Context, Moments, forward};
+use super::backward::{Learner, backward};
+use super::forward::{Context, FITS, Moments, forward};
 use super::memory::Memory;
 use super::plan::{Output, Plan};
 use crate::node::Buffer;
@@ -66,11 +66,6 @@ impl CpuNode {
         })
     }
 
-    fn context(&self) -> Context<'_> {
-        let Self { network, layout, values: parameters, kernels, .. } = self;
-        Context { network, layout, parameters, kernels: *kernels }
-    }
-
     /// Numbers that the node itself keeps for each image of a batch, and those in the shared scratch memory, in a
     /// training step.
     pub fn memory_per_image(&self) -> [usize; 2] {
@@ -127,20 +122,20 @@ impl Node for CpuNode {
 
     fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Outputs {
         let Self { network, layout, values, kernels, job: plan, kept, moments, trained, .. } = self;
-        let context = Context { network, layout, parameters: values, kernels: *kernels };
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
-        forward(context, plan, &mut memory, trained.then_some(moments));
+        let context = Context { network, layout, kernels: *kernels };
+        forward(context, plan, values, &mut memory, trained.then_some(moments));
         outputs(network, plan, &memory)
     }
 
     fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Outputs {
-        let plan = &self.inference;
+        let Self { network, layout, values, kernels, inference: plan, .. } = self;
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
-        forward(self.context(), plan, &mut memory, None);
-        let all = outputs(&self.network, plan, &memory);
+        forward(Context { network, layout, kernels: *kernels }, plan, values, &mut memory, None);
+        let all = outputs(network, plan, &memory);
         Outputs {
             logits: all.logits,
             attention_logits: all.attention_logits.filter(|_| wanted.attention_logits),
@@ -149,18 +144,17 @@ impl Node for CpuNode {
     }
 
     fn backward(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch) {
-        let Self { network, layout, values, kernels, job: plan, kept, moments, .. } = self;
-        let context = Context { network, layout, parameters: values, kernels: *kernels };
-        let kept = kept.at_least(plan.kept * images.count);
-        let shared = scratch.values.at_least(plan.shared * images.count);
-        let gradients = scratch.gradients.at_least(layout.len());
-        let mut memory = Memory { images: images.data, kept, shared, count: images.count };
-        for Output { value, gradient, .. } in &plan.outputs {
-            let Some(place) = gradient else { continue };
-            let given = at_outputs.of(network, *value).expect("a gradient for each output that the job says has one");
-            memory.split((*place, plan.shapes[value.index()].len()), []).0.copy_from_slice(given);
-        }
-        backward(context, plan, &mut memory, moments, gradients);
+        let Scratch { values, gradients } = scratch;
+        let gradients = gradients.at_least(self.layout.len());
+        self.go_back(images, at_outputs, values, gradients, None);
+    }
+
+    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Sgd, scratch: &mut Scratch) {
+        let Scratch { values, gradients } = scratch;
+        let gradients = gradients.at_least(self.layout.largest_layer());
+        let step = self.sgd_step(rule);
+        self.go_back(images, at_outputs, values, gradients, Some(step));
+        self.move_statistics(images.count);
     }
 
     fn gradients(&self, scratch: &Scratch) -> StateDict {
@@ -172,30 +166,53 @@ impl Node for CpuNode {
             return;
         }
         self.move_statistics(images);
-        if !self.learns.contains(&true) {
-            return;
-        }
-        let first = self.momentum.is_none();
-        if first && rule.momentum != 0.0 {
-            self.momentum = Some(Arena::new(self.layout.len()));
-        }
-        let step = SgdStep {
-            learning_rate: rule.learning_rate as f32,
-            momentum: rule.momentum as f32,
-            weight_decay: rule.weight_decay as f32,
-            first,
-        };
+        let step = self.sgd_step(rule);
         let gradients = scratch.gradients.get();
         for i in (0..self.learns.len()).filter(|&i| self.learns[i]) {
             let range = self.layout.range(i);
             let velocity = self.momentum.as_deref_mut().map_or(&mut [][..], |momentum| &mut momentum[range.clone()]);
-            let result = self.kernels.sgd(step, &mut self.values[range.clone()], &gradients[range], velocity);
-            result.expect("parameter, gradient and velocity are of one size");
+            self.kernels.sgd(step, &mut self.values[range.clone()], &gradients[range], velocity).expect(FITS);
         }
     }
 }
 
 impl CpuNode {
+    /// The rule as the kernel has it; makes room for its memory.
+    fn sgd_step(&mut self, rule: Sgd) -> SgdStep {
+        let first = self.momentum.is_none();
+        if first && rule.momentum != 0.0 && self.learns.contains(&true) {
+            self.momentum = Some(Arena::new(self.layout.len()));
+        }
+        SgdStep {
+            learning_rate: rule.learning_rate as f32,
+            momentum: rule.momentum as f32,
+            weight_decay: rule.weight_decay as f32,
+            first,
+        }
+    }
+
+    fn go_back(
+        &mut self,
+        images: Images,
+        at_outputs: &OutputGradients,
+        shared: &mut Buffer,
+        gradients: &mut [f32],
+        step: Option<SgdStep>,
+    ) {
+        let Self { network, layout, values, momentum, kernels, job: plan, kept, moments, .. } = self;
+        let kept = kept.at_least(plan.kept * images.count);
+        let shared = shared.at_least(plan.shared * images.count);
+        let mut memory = Memory { images: images.data, kept, shared, count: images.count };
+        for Output { value, gradient, .. } in &plan.outputs {
+            let Some(place) = gradient else { continue };
+            let given = at_outputs.of(network, *value).expect("a gradient for each output that the job says has one");
+            memory.split((*place, plan.shapes[value.index()].len()), []).0.copy_from_slice(given);
+        }
+        let step = step.map(|step| (step, momentum.as_deref_mut().unwrap_or_default()));
+        let learner = Learner { parameters: values, gradients, step };
+        backward(Context { network, layout, kernels: *kernels }, plan, &mut memory, moments, learner);
+    }
+
     /// `running += 0.1 (batch - running)`, with the unbiased variance, as in PyTorch.
     fn move_statistics(&mut self, images: usize) {
         let share = Op::NORM_MOMENTUM;

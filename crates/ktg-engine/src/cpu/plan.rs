@@ -45,8 +45,8 @@ pub(crate) enum Step {
     Again {
         /// Index of the norm's call.
         call: usize,
-        /// The norm's input.
-        x: Place,
+        /// The norm's input, and what is added to it.
+        reads: Vec<Place>,
         /// Where its result goes.
         gives: Place,
     },
@@ -145,6 +145,10 @@ struct Planner<'a> {
     places: Vec<Option<Place>>,
     /// By value, where its gradient lies now.
     gradients: Vec<Option<Place>>,
+    /// By value, the call that gives it.
+    makers: Vec<Option<usize>>,
+    /// By value, how many steps of the backward pass still read it.
+    uses: Vec<usize>,
 }
 
 impl<'a> Planner<'a> {
@@ -152,15 +156,20 @@ impl<'a> Planner<'a> {
         let shapes = network.shapes(image)?;
         let mut places = vec![None; shapes.len()];
         places[Value::IMAGES.index()] = Some(Place::Images);
+        let calls = calls(network, job.wanted);
+        let mut makers = vec![None; shapes.len()];
+        calls.iter().enumerate().for_each(|(c, call)| makers[call.gives.index()] = Some(c));
         Ok(Self {
             network,
             job,
-            calls: calls(network, job.wanted),
+            calls,
             outputs: outputs(network, job.wanted),
             kept: Allocator::default(),
             shared: Allocator::default(),
             places,
             gradients: vec![None; shapes.len()],
+            makers,
+            uses: vec![0; shapes.len()],
             shapes,
         })
     }
@@ -182,7 +191,7 @@ impl<'a> Planner<'a> {
             Output { value, place, gradient }
         };
         let outputs = outputs.into_iter().map(&mut gradient_of).collect();
-        let backward = self.backward(&backward);
+        let backward = self.backward(&backward, &keeps);
         Plan { shapes: self.shapes, calls, backward, outputs, kept: self.kept.peak, shared: self.shared.peak }
     }
 
@@ -232,30 +241,34 @@ impl<'a> Planner<'a> {
         learns
     }
 
-    /// By value, whether the forward pass keeps it for the backward pass. What a batch norm gives without adding anything
-    /// is computed again from its input instead, which is kept anyway: that is quicker than it sounds, and it halves
-    /// what the blocks of a residual network keep.
+    /// By value, whether the forward pass keeps it for the backward pass.
     fn keeps(&self, backward: &[usize]) -> Vec<bool> {
         let mut keeps = vec![false; self.shapes.len()];
         for &c in backward {
-            let (call, (reads, gives)) = (&self.calls[c], needs(self.op(c), &self.calls[c]));
-            call.reads
-                .iter()
-                .zip(reads)
-                .filter(|(_, needed)| *needed)
-                .for_each(|(value, _)| keeps[value.index()] = true);
-            keeps[call.gives.index()] |= gives;
+            self.needed(c).into_iter().for_each(|value| keeps[value.index()] = true);
         }
-        for &c in backward {
-            if self.can_repeat(c) {
+        keeps[Value::IMAGES.index()] = false;
+        for c in 0..self.calls.len() {
+            if self.can_repeat(c, &keeps) {
                 keeps[self.calls[c].gives.index()] = false;
             }
         }
-        keeps[Value::IMAGES.index()] = false;
         keeps
     }
 
-    fn can_repeat(&self, call: usize) -> bool {
+    /// Whether the result of a call can be computed again in the backward pass from what is kept anyway: that of a batch
+    /// norm, unless what it adds would first have to be computed from a sum, too. It costs little, and of the three values
+    /// that a residual block would keep, about half are left.
+    fn can_repeat(&self, call: usize, keeps: &[bool]) -> bool {
+        let Call { reads, adds, .. } = &self.calls[call];
+        let is_there = |value: Value| match self.makers[value.index()] {
+            Some(maker) => keeps[value.index()] || self.is_plain_norm(maker),
+            None => false,
+        };
+        self.is_plain_norm(call) || matches!(self.op(call), Op::BatchNorm { .. }) && *adds && is_there(reads[1])
+    }
+
+    fn is_plain_norm(&self, call: usize) -> bool {
         matches!(self.op(call), Op::BatchNorm { .. }) && !self.calls[call].adds
     }
 
@@ -315,43 +328,56 @@ impl<'a> Planner<'a> {
     }
 
     /// Places for the backward pass through the given calls.
-    fn backward(&mut self, order: &[usize]) -> Vec<Step> {
-        // By value, how many of the calls to come need it.
-        let mut uses = vec![0; self.shapes.len()];
+    fn backward(&mut self, order: &[usize], keeps: &[bool]) -> Vec<Step> {
         for &c in order {
-            self.needed(c).into_iter().for_each(|value| uses[value.index()] += 1);
+            self.needed(c).into_iter().for_each(|value| self.count_use(value, keeps));
+        }
+        for (value, place) in self.places.iter_mut().enumerate() {
+            if !keeps[value] && *place != Some(Place::Images) {
+                *place = None;
+            }
         }
         let learns = self.learns();
-        let maker: Vec<Option<usize>> = self.makers();
-        let mut is_again = vec![false; self.shapes.len()];
         let mut steps = Vec::new();
         for &c in order {
-            for value in self.needed(c) {
-                let again = maker[value.index()].filter(|&maker| self.can_repeat(maker) && !is_again[value.index()]);
-                if let Some(maker) = again {
-                    let gives = self.new_place(self.len(value));
-                    self.places[value.index()] = Some(gives);
-                    is_again[value.index()] = true;
-                    let x = self.place(self.calls[maker].reads[0]);
-                    steps.push(Step::Again { call: maker, x, gives });
-                }
-            }
+            let needed = self.needed(c);
+            needed.iter().for_each(|value| self.ensure(*value, &mut steps));
             steps.push(Step::Back(self.back(c, &learns)));
-            for value in self.needed(c) {
-                uses[value.index()] -= 1;
-                if uses[value.index()] == 0 && value != Value::IMAGES {
-                    self.give_back(self.place(value));
-                }
-            }
+            needed.into_iter().for_each(|value| self.release(value));
         }
         steps
     }
 
-    /// By value, the call that gives it.
-    fn makers(&self) -> Vec<Option<usize>> {
-        let mut makers = vec![None; self.shapes.len()];
-        self.calls.iter().enumerate().for_each(|(c, call)| makers[call.gives.index()] = Some(c));
-        makers
+    /// Counts a step that reads a value. Where the value has to be computed again first, so do the values that this reads.
+    fn count_use(&mut self, value: Value, keeps: &[bool]) {
+        self.uses[value.index()] += 1;
+        let is_first = self.uses[value.index()] == 1;
+        if let Some(maker) = self.makers[value.index()].filter(|_| is_first && !keeps[value.index()]) {
+            self.calls[maker].reads.clone().into_iter().for_each(|value| self.count_use(value, keeps));
+        }
+    }
+
+    /// Has a value computed again unless it is there.
+    fn ensure(&mut self, value: Value, steps: &mut Vec<Step>) {
+        if self.places[value.index()].is_some() {
+            return;
+        }
+        let call = self.makers[value.index()].expect("only results of calls are not kept");
+        let values = self.calls[call].reads.clone();
+        values.iter().for_each(|value| self.ensure(*value, steps));
+        let gives = self.new_place(self.len(value));
+        self.places[value.index()] = Some(gives);
+        let reads = values.iter().map(|value| self.place(*value)).collect();
+        steps.push(Step::Again { call, reads, gives });
+        values.into_iter().for_each(|value| self.release(value));
+    }
+
+    /// A step has read a value; after the last one its place is free.
+    fn release(&mut self, value: Value) {
+        self.uses[value.index()] -= 1;
+        if self.uses[value.index()] == 0 {
+            self.give_back(self.place(value));
+        }
     }
 
     /// The values that the way back through a call needs, each once.
