@@ -7,5 +7,7 @@ mod memory;
 mod node;
 mod places;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 pub use node::CpuNode;

@@ -54,6 +54,12 @@ impl ReferenceNode {
         Ok(Self { network, shapes, job, weights, momentum, pass, gradients })
     }
 
+    /// A value of the last forward pass.
+    #[cfg(test)]
+    pub(crate) fn value(&self, value: Value) -> &[f64] {
+        &self.pass.values[value.index()]
+    }
+
     fn tensors(&self, layer: usize) -> Tensors<'_> {
         Tensors { weights: &self.weights, layer: &self.network.layers[layer].name }
     }
@@ -95,12 +101,29 @@ impl ReferenceNode {
         if let Some(value) = attention_logits {
             learns[value.index()] |= at_outputs.attention_logits.is_some();
         }
+        self.with_sources(learns)
+    }
+
+    /// By value, whether an output that is wanted depends on it.
+    fn reached(&self) -> Vec<bool> {
+        let mut reached = vec![false; self.shapes.len()];
+        let Network { logits, attention_logits, attention_map, .. } = self.network;
+        reached[logits.index()] = true;
+        reached[attention_map.index()] |= self.job.wanted.attention_map;
+        if let Some(value) = attention_logits {
+            reached[value.index()] |= self.job.wanted.attention_logits;
+        }
+        self.with_sources(reached)
+    }
+
+    /// The marked values, and all that they depend on.
+    fn with_sources(&self, mut marked: Vec<bool>) -> Vec<bool> {
         for (index, layer) in self.network.layers.iter().enumerate().rev() {
-            if learns[index + 1] {
-                layer.inputs.iter().for_each(|value| learns[value.index()] = true);
+            if marked[index + 1] {
+                layer.inputs.iter().for_each(|value| marked[value.index()] = true);
             }
         }
-        learns
+        marked
     }
 }
 
@@ -188,8 +211,11 @@ impl Node for ReferenceNode {
         if !self.job.trained {
             return;
         }
-        for (layer, moments) in self.network.layers.iter().zip(&self.pass.moments) {
-            let Some(Moments { mean, variance, count }) = moments else { continue };
+        let reached = self.reached();
+        for (index, (layer, moments)) in self.network.layers.iter().zip(&self.pass.moments).enumerate() {
+            let Some(Moments { mean, variance, count }) = moments.as_ref().filter(|_| reached[index + 1]) else {
+                continue;
+            };
             // One value a channel has no unbiased variance; PyTorch refuses it, we keep the biased one (zero).
             let unbias = if *count > 1 { *count as f64 / (*count - 1) as f64 } else { 1.0 };
             let unbiased = variance.iter().map(|v| v * unbias).collect();

@@ -1,1 +1,94 @@
+//! The gradients of the definitions against differences of their values.
 
+use ktg_net::Builder;
+
+use super::*;
+
+/// Numbers without a pattern, in [-1, 1).
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A network with every operation.
+fn network() -> Network {
+    let mut net = Builder::new(2);
+    let mut x = net.conv2d("conv1", Value::IMAGES, 4, 3, 1);
+    x = net.batch_norm("bn1", x);
+    x = net.relu("relu", x);
+    x = net.max_pool("pool", x, 3, 2, 1);
+    let y = net.conv2d("conv2", x, 4, 3, 2);
+    let shortcut = net.conv2d("downsample", x, 4, 1, 2);
+    let sum = net.add("add", y, shortcut);
+    let mut map = net.conv2d("att_conv", sum, 1, 3, 1);
+    map = net.batch_norm("att_bn", map);
+    map = net.sigmoid("sigmoid", map);
+    let attended = net.attend("attend", sum, map);
+    let squares = net.mean_square("square", attended);
+    let weighted = net.attend("attend2", attended, squares);
+    let branch = net.global_average_pool("branch", sum);
+    let branch = net.linear("branch_fc", branch, 3);
+    let pooled = net.global_average_pool("gap", weighted);
+    let logits = net.linear("fc", pooled, 3);
+    net.finish(logits, Some(branch), map)
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_values() {
+    let (count, side) = (3, 9);
+    let mut node = ReferenceNode::new(network(), [side, side], Job::TRAINING).unwrap();
+    let mut weights = node.weights();
+    for (seed, array) in weights.values_mut().enumerate() {
+        let len = array.data.len();
+        array.data = numbers(seed as u64 + 1, len);
+    }
+    node.load_weights(&weights, "test").unwrap();
+    let pixels = numbers(100, count * 2 * side * side);
+    let images = Images { data: &pixels, count };
+    let outputs = node.forward(images, &mut Scratch::default());
+    let map = outputs.attention_map.unwrap().data.len();
+    let [of_logits, of_branch, of_map] = [(200, 9), (300, 9), (400, map)].map(|(seed, len)| numbers(seed, len));
+    let value = |pass: &Pass| {
+        let dot = |value: Value, with: &[f32]| -> f64 {
+            pass.values[value.index()].iter().zip(with).map(|(v, w)| v * f64::from(*w)).sum()
+        };
+        let Network { logits, attention_logits, attention_map, .. } = network();
+        dot(logits, &of_logits) + dot(attention_logits.unwrap(), &of_branch) + dot(attention_map, &of_map)
+    };
+    let at_outputs = OutputGradients {
+        logits: Some(of_logits.clone()),
+        attention_logits: Some(of_branch.clone()),
+        attention_map: Some(of_map.clone()),
+    };
+    node.backward(images, &at_outputs, &mut Scratch::default());
+    let gradients = node.gradients.clone();
+    let mut checked = 0;
+    for (name, gradient) in &gradients {
+        let largest = gradient.iter().fold(0.0f64, |most, g| most.max(g.abs()));
+        for (i, gradient) in gradient.iter().enumerate() {
+            let mut at = |step: f32| {
+                let mut moved = weights.clone();
+                let weight = &mut moved.get_mut(name).unwrap().data[i];
+                *weight += step;
+                let weight = f64::from(*weight);
+                node.load_weights(&moved, "test").unwrap();
+                (weight, value(&node.run(images, true)))
+            };
+            let ((above, high), (below, low)) = (at(1e-4), at(-1e-4));
+            let slope = (high - low) / (above - below);
+            assert!(
+                (slope - gradient).abs() <= 1e-5 * largest.max(0.1),
+                "{name}[{i}]: slope {slope}, gradient {gradient}"
+            );
+            checked += 1;
+        }
+    }
+    assert_eq!(
+        checked,
+        network().parameters().iter().filter(|p| p.role == Role::Learned).map(|p| p.len()).sum::<usize>()
+    );
+}

@@ -1,0 +1,206 @@
+//! Random networks, planned and run, against the definitions: a buffer that is overwritten too early, a gradient that is
+//! added to the wrong sum or a layer that is left out would show.
+
+use ktg_kernels::{Kernels, Level};
+use ktg_net::{Builder, Network, Op, StateDict, Value};
+
+use super::CpuNode;
+use crate::{Images, Job, Node, OutputGradients, Outputs, ReferenceNode, Scratch, Sgd, Wanted};
+
+/// Numbers without a pattern.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.next() as usize % limit
+    }
+
+    /// In [-1, 1).
+    fn value(&mut self) -> f32 {
+        (self.next() & 0xff_ffff) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.value()).collect()
+    }
+}
+
+const SIDE: usize = 6;
+
+/// A network of about a dozen layers that read whatever there is: some values have several readers, some none.
+fn network(numbers: &mut Numbers) -> Network {
+    let mut net = Builder::new(3);
+    let mut x = Value::IMAGES;
+    if numbers.below(3) == 0 {
+        x = net.max_pool("pool", x, 3, 1, 1);
+    }
+    let mut values = vec![net.conv2d("first", x, 8, 3, 1)];
+    let mut maps = Vec::new();
+    for i in 0..10 + numbers.below(5) {
+        let x = values[values.len() - 1 - numbers.below(values.len().min(3))];
+        let other = values[numbers.below(values.len())];
+        let name = |kind: &str| format!("{kind}{i}");
+        let y = match numbers.below(9) {
+            0 => net.conv2d(&name("conv"), x, 8, 3, 1),
+            1 => net.conv2d(&name("conv"), x, 8, 1, 1),
+            2 | 3 => net.batch_norm(&name("bn"), x),
+            4 => net.relu(&name("relu"), x),
+            5 | 6 => net.add(&name("add"), x, other),
+            7 => {
+                let map = net.conv2d(&name("att_conv"), x, 1, 3, 1);
+                let map = if numbers.below(2) == 0 { net.batch_norm(&name("att_bn"), map) } else { map };
+                let map = net.sigmoid(&name("sigmoid"), map);
+                maps.push(map);
+                net.attend(&name("attend"), other, map)
+            }
+            // As residual networks do it.
+            _ => {
+                let y = net.batch_norm(&name("bn"), x);
+                let sum = net.add(&name("sum"), y, other);
+                net.relu(&name("relu"), sum)
+            }
+        };
+        values.push(y);
+    }
+    let last = values[values.len() - 1];
+    let map = if maps.is_empty() || numbers.below(3) == 0 {
+        net.mean_square("map", last)
+    } else {
+        maps[numbers.below(maps.len())]
+    };
+    let branch = values[numbers.below(values.len())];
+    let branch = net.global_average_pool("branch_gap", branch);
+    let branch = (numbers.below(3) > 0).then(|| net.linear("branch_fc", branch, 4));
+    let pooled = net.global_average_pool("gap", last);
+    let logits = net.linear("fc", pooled, 4);
+    net.finish(logits, branch, map)
+}
+
+/// What a node did with a batch.
+struct Done {
+    outputs: Outputs,
+    inferred: Outputs,
+    gradients: StateDict,
+    after: StateDict,
+}
+
+fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &OutputGradients) -> Done {
+    let mut scratch = Scratch::default();
+    node.load_weights(weights, "test").unwrap();
+    let outputs = node.forward(images, &mut scratch);
+    node.backward(images, at_outputs, &mut scratch);
+    let gradients = node.gradients(&scratch);
+    node.update(images.count, Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 }, &scratch);
+    let inferred = node.infer(images, Wanted::ALL, &mut scratch);
+    Done { outputs, inferred, gradients, after: node.weights() }
+}
+
+/// Whether rounding cannot decide a ReLU otherwise: none has an input near zero.
+fn is_decided(network: &Network, node: &ReferenceNode) -> bool {
+    let near = |values: &[f64]| values.iter().any(|v| v.abs() < 1e-5 && *v != 0.0);
+    let relus = network.layers.iter().filter(|layer| layer.op == Op::Relu);
+    relus.map(|layer| node.value(layer.inputs[0])).all(|values| !near(values))
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |most, v| most.max(v.abs()))
+}
+
+/// Differences count relative to the largest value, or to `at_least`: what cancels to zero leaves rounding.
+#[track_caller]
+fn assert_close(what: &str, ours: &[f32], theirs: &[f32], at_least: f32) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let largest = largest(theirs).max(at_least);
+    for (a, b) in ours.iter().zip(theirs) {
+        assert!((a - b).abs() <= 2e-4 * largest, "{what}: {a} is not {b} (the largest is {largest})");
+    }
+}
+
+fn assert_same_outputs(what: &str, ours: &Outputs, theirs: &Outputs) {
+    assert_close(&format!("{what}: logits"), &ours.logits, &theirs.logits, 1e-2);
+    let branch = |outputs: &Outputs| outputs.attention_logits.clone().unwrap_or_default();
+    assert_close(&format!("{what}: branch"), &branch(ours), &branch(theirs), 1e-2);
+    let map = |outputs: &Outputs| outputs.attention_map.as_ref().map(|map| map.data.clone()).unwrap_or_default();
+    assert_close(&format!("{what}: map"), &map(ours), &map(theirs), 1e-2);
+}
+
+#[test]
+fn random_networks_are_computed_as_defined() {
+    let mut compared = 0;
+    for seed in 0..300 {
+        let mut numbers = Numbers(seed);
+        let network = network(&mut numbers);
+        let mut flag = || numbers.below(3) > 0;
+        let wanted = Wanted { attention_logits: flag(), attention_map: flag() };
+        let job = Job {
+            trained: true,
+            needed: true,
+            wanted,
+            logits_learn: flag(),
+            map_learns: wanted.attention_map && flag(),
+        };
+        let mut reference = ReferenceNode::new(network.clone(), [SIDE; 2], job).unwrap();
+        let mut weights = reference.weights();
+        for (name, array) in &mut weights {
+            let count = array.data.len();
+            array.data = numbers.values(count);
+            if name.ends_with("running_var") {
+                array.data.iter_mut().for_each(|v| *v = v.abs() + 0.5);
+            }
+        }
+        let count = 1 + numbers.below(4);
+        let pixels = numbers.values(count * 3 * SIDE * SIDE);
+        let images = Images { data: &pixels, count };
+        let has_branch = network.attention_logits.is_some() && wanted.attention_logits;
+        let at_outputs = OutputGradients {
+            logits: job.logits_learn.then(|| numbers.values(count * 4)),
+            attention_logits: has_branch.then(|| numbers.values(count * 4)),
+            attention_map: job.map_learns.then(|| numbers.values(count * SIDE * SIDE)),
+        };
+        let expected = work(&mut reference, &weights, images, &at_outputs);
+        if !is_decided(&network, &reference) || count == 1 {
+            continue;
+        }
+        compared += 1;
+        let overall = expected.gradients.values().map(|gradient| largest(&gradient.data)).fold(0.0, f32::max);
+        for level in [Level::Portable, *Level::available().last().unwrap()] {
+            let kernels = Kernels::at(level).unwrap();
+            let mut node = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
+            let done = work(&mut node, &weights, images, &at_outputs);
+            let what = format!("seed {seed}, {}", level.name());
+            assert_same_outputs(&what, &done.outputs, &expected.outputs);
+            assert_same_outputs(&format!("{what}, inference"), &done.inferred, &expected.inferred);
+            assert_eq!(
+                done.gradients.keys().collect::<Vec<_>>(),
+                expected.gradients.keys().collect::<Vec<_>>(),
+                "{what}"
+            );
+            for (name, gradient) in &expected.gradients {
+                assert_close(&format!("{what}: {name}"), &done.gradients[name].data, &gradient.data, overall);
+            }
+            for (name, array) in &expected.after {
+                assert_close(
+                    &format!("{what}: {name} after the step"),
+                    &done.after[name].data,
+                    &array.data,
+                    overall.max(1.0),
+                );
+            }
+            // Going backward and learning at once comes to the same bits.
+            let mut again = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
+            let mut scratch = Scratch::default();
+            again.load_weights(&weights, "test").unwrap();
+            again.forward(images, &mut scratch);
+            let rule = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
+            again.learn(images, &at_outputs, rule, &mut scratch);
+            assert!(again.weights() == done.after, "{what}: learning at once");
+            assert!(again.optimizer_state() == node.optimizer_state(), "{what}: learning at once");
+        }
+    }
+    assert!(compared > 150, "only {compared} networks were compared");
+}

@@ -1,0 +1,264 @@
+//! The engine's contract, sentence by sentence (docs/design.md), for every engine and every level of this machine. What
+//! needs whole graphs is in `crates/ktg-train/tests/steps.rs`; that random networks are computed as defined, in
+//! `src/cpu/tests.rs`; gates and losses in `losses.rs`.
+
+use ktg_engine::{
+    CpuNode, Images, Job, Node, OptimizerState, OutputGradients, Outputs, ReferenceNode, Scratch, Sgd, Wanted,
+};
+use ktg_kernels::{Kernels, Level};
+use ktg_net::{Architecture, Network, StateDict};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+#[path = "../../../fixtures/support.rs"]
+mod support;
+
+const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
+const SIDE: usize = 12;
+
+fn network() -> Network {
+    "abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 5)
+}
+
+/// Makes nodes of one engine.
+type Maker = Box<dyn Fn(Job) -> Box<dyn Node> + Sync>;
+
+fn fast_engines() -> Vec<(String, Maker)> {
+    let engine = |level: Level| -> (String, Maker) {
+        let kernels = Kernels::at(level).unwrap();
+        (
+            level.name().to_owned(),
+            Box::new(move |job| Box::new(CpuNode::new(network(), [SIDE; 2], job, kernels).unwrap())),
+        )
+    };
+    Level::available().into_iter().map(engine).collect()
+}
+
+fn engines() -> Vec<(String, Maker)> {
+    let reference: Maker = Box::new(|job| Box::new(ReferenceNode::new(network(), [SIDE; 2], job).unwrap()));
+    fast_engines().into_iter().chain([("reference".to_owned(), reference)]).collect()
+}
+
+fn pixels(count: usize) -> Vec<f32> {
+    let mut state = 5;
+    (0..count * 3 * SIDE * SIDE).map(|_| support::uniform(&mut state)).collect()
+}
+
+/// Weights of a network that has seen something: no statistic is 0 or 1.
+fn weights() -> StateDict {
+    support::filled(&network().initial(&mut ChaCha8Rng::seed_from_u64(1)), "", &serde_json::Value::Null)
+}
+
+fn node(maker: &Maker, job: Job) -> Box<dyn Node> {
+    let mut node = maker(job);
+    node.load_weights(&weights(), "test").unwrap();
+    node
+}
+
+/// Any gradients, for the outputs that the job says have one.
+fn gradients(outputs: &Outputs, job: Job) -> OutputGradients {
+    let like = |values: &[f32]| values.iter().map(|v| 0.1 * v + 0.01).collect();
+    let map = outputs.attention_map.as_ref().filter(|_| job.map_learns);
+    OutputGradients {
+        logits: job.logits_learn.then(|| like(&outputs.logits)),
+        attention_logits: outputs.attention_logits.as_deref().map(like),
+        attention_map: map.map(|map| like(&map.data)),
+    }
+}
+
+/// A step of a node, and the weights it leaves.
+fn step(node: &mut dyn Node, job: Job, images: Images) -> StateDict {
+    let mut scratch = Scratch::default();
+    let outputs = node.forward(images, &mut scratch);
+    node.learn(images, &gradients(&outputs, job), RULE, &mut scratch);
+    node.weights()
+}
+
+#[test]
+fn forward_and_backward_change_no_state() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, Job::TRAINING);
+        let mut scratch = Scratch::default();
+        let outputs = node.forward(images, &mut scratch);
+        assert!(node.forward(images, &mut scratch) == outputs, "{name}: a second pass");
+        node.backward(images, &gradients(&outputs, Job::TRAINING), &mut scratch);
+        assert!(node.weights() == weights() && node.optimizer_state().is_empty(), "{name}");
+        node.update(4, RULE, &scratch);
+        let after = node.weights();
+        assert!(after.iter().all(|(name, array)| *array != weights()[name]), "{name}: all tensors move in the update");
+    }
+}
+
+#[test]
+fn nodes_that_are_not_trained_run_in_inference_mode_and_trained_ones_in_training_mode() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    for (name, maker) in engines() {
+        let mut scratch = Scratch::default();
+        let mut teacher = node(&maker, Job::INFERENCE);
+        let shown = teacher.forward(images, &mut scratch);
+        assert!(shown == teacher.infer(images, Wanted::MAP, &mut scratch), "{name}");
+        teacher.update(4, RULE, &scratch);
+        assert!(teacher.weights() == weights(), "{name}: an update leaves it alone");
+        let mut student = node(&maker, Job::TRAINING);
+        assert!(student.forward(images, &mut scratch).logits != shown.logits, "{name}: statistics of the batch");
+        assert!(student.infer(images, Wanted::MAP, &mut scratch) == shown, "{name}");
+    }
+}
+
+#[test]
+fn statistics_move_where_a_layer_is_reached_and_weights_where_a_gradient_is() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    // Only the map learns: nothing comes back to the last stage, the classifier and the branch's scores.
+    let wanted = Wanted { attention_logits: false, attention_map: true };
+    let job = Job { trained: true, needed: true, wanted, logits_learn: false, map_learns: true };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, job);
+        let after = step(&mut *node, job, images);
+        let moves = |tensor: &str| after[tensor] != weights()[tensor];
+        assert!(moves("layer3.0.bn1.running_mean") && moves("bn1.running_var"), "{name}");
+        for tensor in ["layer3.0.bn1.weight", "layer3.0.conv1.weight", "fc.weight", "fc.bias", "att_conv2.weight"] {
+            assert!(!moves(tensor), "{name}: {tensor}");
+            assert!(!node.optimizer_state()["momentum"].contains_key(tensor), "{name}: momentum of {tensor}");
+        }
+        assert!(moves("att_conv3.weight") && moves("conv1.weight"), "{name}");
+    }
+}
+
+#[test]
+fn gradients_of_zero_let_weight_decay_and_momentum_act() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, Job::TRAINING);
+        let mut scratch = Scratch::default();
+        let outputs = node.forward(images, &mut scratch);
+        let zeros = |values: &[f32]| vec![0.0; values.len()];
+        let at_outputs = OutputGradients {
+            logits: Some(zeros(&outputs.logits)),
+            attention_logits: outputs.attention_logits.as_deref().map(zeros),
+            attention_map: outputs.attention_map.as_ref().map(|map| zeros(&map.data)),
+        };
+        node.learn(images, &at_outputs, RULE, &mut scratch);
+        let (after, before) = (&node.weights()["conv1.weight"], &weights()["conv1.weight"]);
+        for (after, before) in after.data.iter().zip(&before.data) {
+            let expected = before * (1.0 - 0.1 * 0.01);
+            assert!((after - expected).abs() <= 1e-6 * before.abs(), "{name}: {after}, not {expected}");
+        }
+        assert!(node.optimizer_state()["momentum"]["conv1.weight"].data.iter().any(|v| *v != 0.0), "{name}");
+    }
+}
+
+#[test]
+fn bits_depend_neither_on_threads_nor_on_what_ran_before() {
+    let pixels = pixels(6);
+    let images = Images { data: &pixels, count: 6 };
+    for (name, maker) in fast_engines() {
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut node = node(&maker, Job::TRAINING);
+                (step(&mut *node, Job::TRAINING, images), node.infer(images, Wanted::ALL, &mut Scratch::default()))
+            })
+        };
+        let expected = on(1);
+        assert!([2, 3, 5].into_iter().all(|threads| on(threads) == expected), "{name}: threads");
+
+        // Memory that others have used, and batches of other sizes, which the plan has to hold too.
+        let (mut node, mut other) = (node(&maker, Job::TRAINING), node(&maker, Job::TRAINING));
+        let mut scratch = Scratch::default();
+        other.forward(images, &mut scratch);
+        other.infer(images, Wanted::ALL, &mut scratch);
+        for count in [1, 6] {
+            let some = Images { data: &pixels[..count * 3 * SIDE * SIDE], count };
+            let outputs = node.forward(some, &mut scratch);
+            other.forward(some, &mut scratch);
+            if count == 6 {
+                node.learn(some, &gradients(&outputs, Job::TRAINING), RULE, &mut scratch);
+            }
+        }
+        assert!(node.weights() == expected.0, "{name}: memory used before");
+    }
+}
+
+#[test]
+fn an_images_bits_do_not_depend_on_its_batch_in_inference() {
+    let pixels = pixels(7);
+    let whole = Images { data: &pixels, count: 7 };
+    for (name, maker) in engines() {
+        let node = node(&maker, Job::INFERENCE);
+        let mut scratch = Scratch::default();
+        let together = node.infer(whole, Wanted::MAP, &mut scratch);
+        let map = together.attention_map.unwrap();
+        for i in 0..7 {
+            let image = Images { data: &pixels[i * 3 * SIDE * SIDE..][..3 * SIDE * SIDE], count: 1 };
+            let alone = node.infer(image, Wanted::MAP, &mut scratch);
+            assert_eq!(alone.logits, together.logits[i * 5..][..5], "{name}: image {i}");
+            assert_eq!(alone.attention_map.unwrap().data, map.data[i * map.pixels()..][..map.pixels()], "{name}");
+        }
+    }
+}
+
+#[test]
+fn only_trained_nodes_keep_anything_and_inference_needs_three_buffers() {
+    let kernels = Kernels::new();
+    let network = || "resnet-18".parse::<Architecture>().unwrap().network(3, 10);
+    let [kept, shared] = CpuNode::new(network(), [64; 2], Job::INFERENCE, kernels).unwrap().memory_per_image();
+    // The first convolution's result is the largest value; its pool needs both that and a quarter of it.
+    let largest = 64 * 32 * 32;
+    assert!(kept == 0 && shared <= largest * 5 / 4, "{kept} and {shared}");
+    let [kept, _] = CpuNode::new(network(), [64; 2], Job::TRAINING, kernels).unwrap().memory_per_image();
+    let all: usize = network().shapes([64; 2]).unwrap().iter().map(|shape| shape.len()).sum();
+    assert!(kept > 0 && kept < all / 2, "{kept} of {all}");
+}
+
+#[test]
+fn what_the_optimizer_remembers_is_named_and_of_others_refused_by_name() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, Job::TRAINING);
+        step(&mut *node, Job::TRAINING, images);
+        let state = node.optimizer_state();
+        let learned = weights().into_keys().filter(|name| !name.contains("running")).collect::<Vec<_>>();
+        assert_eq!(state.keys().collect::<Vec<_>>(), ["momentum"], "{name}");
+        assert_eq!(state["momentum"].keys().cloned().collect::<Vec<_>>(), learned, "{name}");
+        // Resumed, it goes on to the same bits.
+        let mut resumed = maker(Job::TRAINING);
+        resumed.load_weights(&node.weights(), "test").unwrap();
+        resumed.load_optimizer_state(&state, "test").unwrap();
+        let [a, b] = [&mut node, &mut resumed].map(|node| step(&mut **node, Job::TRAINING, images));
+        assert!(a == b, "{name}: resumed");
+
+        let before = node.optimizer_state();
+        let mut wrong = state.clone();
+        wrong.get_mut("momentum").unwrap().get_mut("fc.bias").unwrap().shape = vec![4];
+        let message = node.load_optimizer_state(&wrong, "run/optimiser.safetensors").unwrap_err().to_string();
+        let expected = "run/optimiser.safetensors does not fit the network: its optimizer has a `momentum` of shape [4] for `fc.bias`";
+        assert_eq!(message, expected, "{name}");
+        let other = OptimizerState::from([("exp_avg".to_owned(), state["momentum"].clone())]);
+        let message = node.load_optimizer_state(&other, "x").unwrap_err().to_string();
+        assert!(message.contains("a `exp_avg`"), "{name}: {message}");
+        assert!(node.optimizer_state() == before, "{name}: unchanged");
+        let mut broken = weights();
+        broken.remove("bn1.bias");
+        let before = node.weights();
+        let message = node.load_weights(&broken, "w.safetensors").unwrap_err().to_string();
+        assert_eq!(message, "w.safetensors does not fit the network: `bn1.bias` is missing", "{name}");
+        assert!(node.weights() == before, "{name}: unchanged");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_go_through_as_such() {
+    let mut pixels = pixels(4);
+    pixels[5] = f32::NAN;
+    let images = Images { data: &pixels, count: 4 };
+    for (name, maker) in engines() {
+        let outputs = node(&maker, Job::TRAINING).forward(images, &mut Scratch::default());
+        assert!(outputs.logits.iter().all(|logit| logit.is_nan()), "{name}: the batch's statistics are NaN");
+    }
+}
