@@ -53,7 +53,7 @@ impl Task for Part<'_> {
             Each::ReluBackward => values.for_each(|(to, from)| *to = if *from <= 0.0 { 0.0 } else { *to }),
             // In double precision: there are few of them, and everything behind depends on each.
             Each::Sigmoid => values.for_each(|(to, from)| *to = (1.0 / (1.0 + (-f64::from(*from)).exp())) as f32),
-            Each::SigmoidBackward => values.for_each(|(to, from)| *to = *to * (from * (1.0 - from))),
+            Each::SigmoidBackward => values.for_each(|(to, from)| *to *= from * (1.0 - from)),
         }
     }
 }

@@ -10,15 +10,16 @@ use crate::{Error, Measures};
 
 /// What the networks answer in inference mode.
 fn member_outputs(nodes: &[Box<dyn Node>], images: Images, scratch: &mut Scratch) -> Vec<MemberOutputs> {
-    let answer = |node: &Box<dyn Node>| {
+    let mut members = Vec::with_capacity(nodes.len());
+    for node in nodes {
         let Outputs { logits, attention_map, .. } = node.infer(images, Wanted::MAP, scratch);
         let maps = attention_map.map(|map| {
             let pixels = map.pixels();
             (map.data, pixels)
         });
-        MemberOutputs { logits, maps }
-    };
-    nodes.iter().map(answer).collect()
+        members.push(MemberOutputs { logits, maps });
+    }
+    members
 }
 
 /// Measures of networks and their ensemble on all images of `dataset`. `progress` hears how many images of how many are

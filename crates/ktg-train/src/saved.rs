@@ -194,8 +194,8 @@ impl SavedRun {
         let mut input = vec![0.0; pipeline.values()];
         pipeline.apply(image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
         let (images, mut scratch) = (Images { data: &input, count: 1 }, Scratch::default());
-        let answer = |node: &Box<dyn Node>| node.infer(images, Wanted::MAP, &mut scratch);
-        let outputs: Vec<Outputs> = self.nodes.iter().map(answer).collect();
+        let nodes = self.nodes.iter();
+        let outputs: Vec<Outputs> = nodes.map(|node| node.infer(images, Wanted::MAP, &mut scratch)).collect();
         let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
         let ensemble = probabilities(&ensemble_logits(&logits));
         let nodes = outputs.iter().map(|outputs| NodePrediction {

@@ -38,24 +38,20 @@ pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
         }
         let (mut reads, mut gives) = (layer.inputs.clone(), Value::of_layer(index));
         let (mut adds, mut relu) = (false, false);
-        if matches!(layer.op, Op::BatchNorm { .. } | Op::Attend) {
-            if let Some(sum) = follower(gives).filter(|&reader| network.layers[reader].op == Op::Add) {
-                let other = network.layers[sum].inputs.iter().copied().find(|&value| value != gives);
-                // Batch norm adds anything that is there already, attention what it weighted.
-                let fits = |other: &Value| match layer.op {
-                    Op::Attend => *other == layer.inputs[0],
-                    _ => *other < gives,
-                };
-                if let Some(other) = other.filter(fits) {
-                    reads.push(other);
-                    (adds, is_done[sum], gives) = (true, true, Value::of_layer(sum));
-                }
+        let follower_that_is = |op: Op, value: Value| follower(value).filter(|&reader| network.layers[reader].op == op);
+        let is_norm = matches!(layer.op, Op::BatchNorm { .. });
+        let may_add = is_norm || layer.op == Op::Attend;
+        if let Some(sum) = follower_that_is(Op::Add, gives).filter(|_| may_add) {
+            let other = network.layers[sum].inputs.iter().copied().find(|&value| value != gives);
+            // Batch norm adds anything that is there already, attention what it weighted.
+            let fits = |other: &Value| if is_norm { *other < gives } else { *other == layer.inputs[0] };
+            if let Some(other) = other.filter(fits) {
+                reads.push(other);
+                (adds, is_done[sum], gives) = (true, true, Value::of_layer(sum));
             }
         }
-        if matches!(layer.op, Op::BatchNorm { .. }) {
-            if let Some(rectifier) = follower(gives).filter(|&reader| network.layers[reader].op == Op::Relu) {
-                (relu, is_done[rectifier], gives) = (true, true, Value::of_layer(rectifier));
-            }
+        if let Some(rectifier) = follower_that_is(Op::Relu, gives).filter(|_| is_norm) {
+            (relu, is_done[rectifier], gives) = (true, true, Value::of_layer(rectifier));
         }
         calls.push(Call { layer: index, reads, adds, relu, gives });
     }

@@ -19,12 +19,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
     let transposed = transposed(weights, shape.output);
     let weights: &[f32] = &transposed;
     if shape.window == (Window { kernel: 1, stride: 1, padding: 0 }) {
-        return forward::<S>(
-            &Conv2d { input: shape.output, output: shape.input, ..*shape },
-            gradient,
-            &weights,
-            result,
-        );
+        return forward::<S>(&Conv2d { input: shape.output, output: shape.input, ..*shape }, gradient, weights, result);
     }
     let Conv2d { batch, input, output, window: Window { kernel, .. }, .. } = *shape;
     let width = panel::<S>();

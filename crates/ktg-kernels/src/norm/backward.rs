@@ -11,7 +11,7 @@ use crate::simd::{Simd, Task};
 pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradients: NormGradients) {
     let (weights, biases) = (Shared::new(gradients.weight), Shared::new(gradients.bias));
     let gradient = Shared::new(gradients.result);
-    let separate = gradients.x.map(|x| Shared::new(x));
+    let separate = gradients.x.map(Shared::new);
     let (count, group) = groups(shape);
     parallel(count, |task| {
         let channels = group(task);
