@@ -260,3 +260,52 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     }
     assert!(!unchanged(0, "conv1.weight") && !unchanged(0, "att_conv3.weight"));
 }
+
+/// Two nodes; the second learns from the first alone, where that is right.
+fn taught_where_right() -> Trainer {
+    let mut graph = Graph::new(vec![Node::new("abn-resnet-cifar-8"); 2]);
+    graph.set_label_gate(0, "through".parse().unwrap());
+    graph.set_label_gate(1, "cutoff".parse().unwrap());
+    let edge = Transfer { design: "probability closer".parse().unwrap(), gate: "correct".parse().unwrap() };
+    graph.set_transfer(0, 1, Some(edge));
+    let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
+    let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.1 };
+    Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default(), sgd).unwrap()
+}
+
+fn one_image_of(label: u32) -> Batch {
+    let images = (0..3 * 16 * 16).map(|i| ((i * 37 % 101) as f32) / 101.0).collect();
+    Batch { indices: vec![0], images, labels: vec![label], channels: 3, height: 16, width: 16, mixed: None }
+}
+
+#[test]
+fn a_source_that_is_never_right_gives_gradients_of_zero() {
+    let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
+    let mut seen = [false; 2];
+    for label in 0..3 {
+        let mut trainer = taught_where_right();
+        let before = trainer.state(1).0;
+        let report = trainer.step(&one_image_of(label), at).unwrap();
+        let (after, optimizer) = trainer.state(1);
+        let is_right = report.nodes[0].accuracy == Some(100.0);
+        seen[usize::from(is_right)] = true;
+        let (after, before) = (&after["conv1.weight"].data, &before["conv1.weight"].data);
+        let is_decay = after.iter().zip(before).all(|(a, b)| (a - b * 0.99).abs() <= 1e-6 * b.abs());
+        assert_eq!(is_decay, !is_right, "weight decay alone acts where the source is wrong");
+        assert!(optimizer["momentum"]["conv1.weight"].data.iter().any(|v| *v != 0.0));
+    }
+    assert_eq!(seen, [true, true]);
+}
+
+#[test]
+fn a_step_that_diverges_changes_nothing() {
+    let mut trainer = taught_where_right();
+    let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
+    trainer.step(&one_image_of(0), at).unwrap();
+    let before = [trainer.state(0), trainer.state(1)];
+    let mut batch = one_image_of(0);
+    batch.images[7] = f32::NAN;
+    let error = trainer.step(&batch, Moment { step: 2, ..at }).unwrap_err();
+    assert!(matches!(error, ktg_train::Error::Diverged { node: 1, step: 2, .. }), "{error}");
+    assert!([trainer.state(0), trainer.state(1)] == before);
+}
