@@ -63,7 +63,7 @@ pub enum ShapeError {
 }
 
 impl Network {
-    /// The shapes of all values of one image, by [`Value::index`]; the first is the image's.
+    /// The shapes of all values of one image, by [`Value::index`](crate::Value::index); the first is the image's.
     ///
     /// # Errors
     ///
