@@ -7,17 +7,6 @@ use crate::{
     Choice, CpuNode, Images, Job, OptimizerState, OutputGradients, Outputs, ReferenceNode, Sgd, Wanted, chosen,
 };
 
-/// Why a network cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The images are too small for it.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// Weights or optimizer states are those of another network.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-}
-
 /// A network at work. Images have the size for which the node was made.
 pub trait Node: Send + Sync {
     /// The network.

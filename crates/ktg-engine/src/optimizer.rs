@@ -23,7 +23,7 @@ pub struct Sgd {
 pub type OptimizerState = BTreeMap<String, StateDict>;
 
 /// The kind of SGD's velocities.
-pub(crate) const MOMENTUM: &str = "momentum";
+pub const MOMENTUM: &str = "momentum";
 
 /// Errs unless all arrays of `state` are those of parameters; some may be missing, as of layers that nothing reaches.
 pub(crate) fn check_state(parameters: &[Parameter], state: &OptimizerState, origin: &str) -> Result<(), WeightsError> {

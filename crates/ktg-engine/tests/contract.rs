@@ -57,7 +57,11 @@ fn node(maker: &Maker, job: Job) -> Box<dyn Node> {
 
 /// Any gradients, for the outputs that the job says have one.
 fn gradients(outputs: &Outputs, job: Job) -> OutputGradients {
-    let like = |values: &[f32]| values.iter().map(|v| 0.1 * v + 0.01).collect();
+    gradients_by(outputs, job, |v| 0.1 * v + 0.01)
+}
+
+fn gradients_by(outputs: &Outputs, job: Job, gradient: impl Fn(f32) -> f32) -> OutputGradients {
+    let like = |values: &[f32]| values.iter().map(|v| gradient(*v)).collect();
     let map = outputs.attention_map.as_ref().filter(|_| job.map_learns);
     OutputGradients {
         logits: job.logits_learn.then(|| like(&outputs.logits)),
@@ -136,12 +140,7 @@ fn gradients_of_zero_let_weight_decay_and_momentum_act() {
         let mut node = node(&maker, Job::TRAINING);
         let mut scratch = Scratch::default();
         let outputs = node.forward(images, &mut scratch);
-        let zeros = |values: &[f32]| vec![0.0; values.len()];
-        let at_outputs = OutputGradients {
-            logits: Some(zeros(&outputs.logits)),
-            attention_logits: outputs.attention_logits.as_deref().map(zeros),
-            attention_map: outputs.attention_map.as_ref().map(|map| zeros(&map.data)),
-        };
+        let at_outputs = gradients_by(&outputs, Job::TRAINING, |_| 0.0);
         node.learn(images, &at_outputs, RULE, &mut scratch);
         let (after, before) = (&node.weights()["conv1.weight"], &weights()["conv1.weight"]);
         for (after, before) in after.data.iter().zip(&before.data) {

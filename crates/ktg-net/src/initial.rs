@@ -3,6 +3,7 @@
 use rand::Rng;
 
 use crate::network::{Network, Op};
+use crate::parameters::Parameter;
 use crate::weights::{Array, StateDict};
 
 impl Network {
@@ -10,43 +11,34 @@ impl Network {
     /// and 0, fully connected layers as PyTorch's default, uniform in ±1/√in. The same generator state gives the same
     /// weights anywhere.
     pub fn initial(&self, rng: &mut impl Rng) -> StateDict {
+        let parameters = self.parameters();
         let mut all = StateDict::new();
-        for &index in &self.declared {
-            let layer = &self.layers[index];
-            let mut add = |end: &str, shape: &[usize], data: Vec<f32>| {
-                all.insert(format!("{}.{end}", layer.name), Array { shape: shape.to_vec(), data });
-            };
-            match layer.op {
-                Op::Conv2d { input, output, kernel, .. } => {
-                    let deviation = (2.0 / (output * kernel * kernel) as f64).sqrt();
-                    let count = output * input * kernel * kernel;
-                    let data = (0..count).map(|_| (normal(rng) * deviation) as f32).collect();
-                    add("weight", &[output, input, kernel, kernel], data);
-                }
-                Op::BatchNorm { channels } => {
-                    add("weight", &[channels], vec![1.0; channels]);
-                    add("bias", &[channels], vec![0.0; channels]);
-                    add("running_mean", &[channels], vec![0.0; channels]);
-                    add("running_var", &[channels], vec![1.0; channels]);
-                }
-                Op::Linear { input, output } => {
-                    let bound = 1.0 / (input as f64).sqrt();
-                    let mut values = |count: usize| -> Vec<f32> {
-                        (0..count).map(|_| ((2.0 * uniform(rng) - 1.0) * bound) as f32).collect()
-                    };
-                    add("weight", &[output, input], values(output * input));
-                    add("bias", &[output], values(output));
-                }
-                Op::Relu
-                | Op::Sigmoid
-                | Op::Add
-                | Op::Attend
-                | Op::MaxPool { .. }
-                | Op::GlobalAveragePool
-                | Op::MeanSquare => {}
+        for &layer in &self.declared {
+            for parameter in parameters.iter().filter(|parameter| parameter.layer == layer) {
+                let data = initial_values(&self.layers[layer].op, parameter, rng);
+                all.insert(parameter.name.clone(), Array { shape: parameter.shape.clone(), data });
             }
         }
         all
+    }
+}
+
+fn initial_values(op: &Op, parameter: &Parameter, rng: &mut impl Rng) -> Vec<f32> {
+    let count = parameter.len();
+    match *op {
+        Op::Conv2d { output, kernel, .. } => {
+            let deviation = (2.0 / (output * kernel * kernel) as f64).sqrt();
+            (0..count).map(|_| (normal(rng) * deviation) as f32).collect()
+        }
+        Op::Linear { input, .. } => {
+            let bound = 1.0 / (input as f64).sqrt();
+            (0..count).map(|_| ((2.0 * uniform(rng) - 1.0) * bound) as f32).collect()
+        }
+        // Weights and variances are 1, biases and means 0.
+        _ => {
+            let is_scale = parameter.name.ends_with(".weight") || parameter.name.ends_with(".running_var");
+            vec![if is_scale { 1.0 } else { 0.0 }; count]
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ktg_engine::OptimizerState;
+use ktg_engine::{MOMENTUM, OptimizerState};
 use ktg_net::{StateDict, weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -229,11 +229,8 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<(), Error> {
     Ok(())
 }
 
-/// The kind of optimizer state that was there first: its arrays have the names of the parameters alone.
-const MOMENTUM: &str = "momentum";
-
-/// What the optimizer's arrays of node `m` have before the names of their parameters: `node1.` for momentum, and
-/// `node1/KIND/` for every other kind.
+/// What the optimizer's arrays of node `m` have before the names of their parameters: `node1.` for momentum, which was
+/// there first, and `node1/KIND/` for every other kind.
 fn optimizer_prefix(m: usize, kind: &str) -> String {
     if kind == MOMENTUM { format!("node{}.", m + 1) } else { format!("node{}/{kind}/", m + 1) }
 }

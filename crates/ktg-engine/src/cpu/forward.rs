@@ -91,17 +91,15 @@ fn compute(
     let read = |i: usize| -> Span { (call.reads[i], shape(i).len()) };
     let gives: Span = (call.gives, plan.shapes[call.call.gives.index()].len());
     match op {
-        Op::Conv2d { .. } => {
+        Op::Conv2d { .. } | Op::Linear { .. } => {
             let (y, [x]) = memory.split(gives, [read(0)]);
             let [weights] = context.tensors(parameters, call.call.layer);
             kernels.conv2d(&convolution(op, shape(0), count), x, weights, y).expect(FITS);
-        }
-        Op::Linear { .. } => {
-            let (y, [x]) = memory.split(gives, [read(0)]);
-            let [weights, bias] = context.tensors(parameters, call.call.layer);
-            kernels.conv2d(&convolution(op, shape(0), count), x, weights, y).expect(FITS);
-            for y in y.chunks_exact_mut(bias.len()) {
-                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            if let Op::Linear { .. } = op {
+                let [_, bias] = context.tensors(parameters, call.call.layer);
+                for y in y.chunks_exact_mut(bias.len()) {
+                    y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+                }
             }
         }
         Op::BatchNorm { .. } => {

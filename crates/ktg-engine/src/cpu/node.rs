@@ -25,7 +25,8 @@ pub struct CpuNode {
     learns: Vec<bool>,
     trained: bool,
     job: Plan,
-    inference: Plan,
+    /// Without the attention branch's logits, and with them.
+    inference: [Plan; 2],
     /// What outlives a forward pass.
     kept: Buffer,
     /// By layer, what batch norms saw in the last training pass.
@@ -41,7 +42,8 @@ impl CpuNode {
     pub fn new(network: Network, image: [usize; 2], job: Job, kernels: Kernels) -> Result<Self, ShapeError> {
         let layout = Layout::new(&network);
         let plan = Plan::of_job(&network, image, job)?;
-        let inference = Plan::inference(&network, image, Wanted::ALL)?;
+        let inference = |wanted| Plan::of_job(&network, image, Job { wanted, ..Job::INFERENCE });
+        let inference = [inference(Wanted::MAP)?, inference(Wanted::ALL)?];
         let with_gradient: Vec<usize> = plan.layers_with_gradient().collect();
         let is_learned = |p: &ktg_net::Parameter| p.role == Role::Learned && with_gradient.contains(&p.layer);
         let learns = layout.parameters.iter().map(is_learned).collect();
@@ -131,16 +133,13 @@ impl Node for CpuNode {
     }
 
     fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Outputs {
-        let Self { network, layout, values, kernels, inference: plan, .. } = self;
+        let Self { network, layout, values, kernels, inference, .. } = self;
+        let plan = &inference[usize::from(wanted.attention_logits)];
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
         forward(Context { network, layout, kernels: *kernels }, plan, values, &mut memory, None);
         let all = outputs(network, plan, &memory);
-        Outputs {
-            logits: all.logits,
-            attention_logits: all.attention_logits.filter(|_| wanted.attention_logits),
-            attention_map: all.attention_map.filter(|_| wanted.attention_map),
-        }
+        Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all }
     }
 
     fn backward(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch) {

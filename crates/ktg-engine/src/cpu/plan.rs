@@ -4,7 +4,7 @@ use ktg_net::{Network, Op, Shape, ShapeError, Value};
 
 use super::call::{Call, calls, outputs};
 use super::places::{Allocator, Place};
-use crate::{Job, Wanted};
+use crate::Job;
 
 /// The work of a node, for images of one size and any number of them.
 pub(crate) struct Plan {
@@ -111,12 +111,6 @@ fn way(op: &Op, call: &Call, read: usize) -> Way {
 }
 
 impl Plan {
-    /// A pass forward in inference mode.
-    pub fn inference(network: &Network, image: [usize; 2], wanted: Wanted) -> Result<Self, ShapeError> {
-        let job = Job { wanted, ..Job::INFERENCE };
-        Planner::new(network, image, job).map(Planner::plan)
-    }
-
     /// A node's part of a training step.
     pub fn of_job(network: &Network, image: [usize; 2], job: Job) -> Result<Self, ShapeError> {
         Planner::new(network, image, job).map(Planner::plan)
@@ -191,7 +185,7 @@ impl<'a> Planner<'a> {
             Output { value, place, gradient }
         };
         let outputs = outputs.into_iter().map(&mut gradient_of).collect();
-        let backward = self.backward(&backward, &keeps);
+        let backward = self.backward(&backward, &keeps, &learns);
         Plan { shapes: self.shapes, calls, backward, outputs, kept: self.kept.peak, shared: self.shared.peak }
     }
 
@@ -328,7 +322,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Places for the backward pass through the given calls.
-    fn backward(&mut self, order: &[usize], keeps: &[bool]) -> Vec<Step> {
+    fn backward(&mut self, order: &[usize], keeps: &[bool], learns: &[bool]) -> Vec<Step> {
         for &c in order {
             self.needed(c).into_iter().for_each(|value| self.count_use(value, keeps));
         }
@@ -337,12 +331,11 @@ impl<'a> Planner<'a> {
                 *place = None;
             }
         }
-        let learns = self.learns();
         let mut steps = Vec::new();
         for &c in order {
             let needed = self.needed(c);
             needed.iter().for_each(|value| self.ensure(*value, &mut steps));
-            steps.push(Step::Back(self.back(c, &learns)));
+            steps.push(Step::Back(self.back(c, learns)));
             needed.into_iter().for_each(|value| self.release(value));
         }
         steps

@@ -1,7 +1,7 @@
 //! Attention Branch Network on a ResNet for CIFAR-sized images (Fukui et al., CVPR 2019).
 
 use super::attention_branch::{attention_branch, declared_after_the_stages};
-use super::residual::{cifar_stages, classifier, small_stem};
+use super::residual::{build_stages, cifar_stages, classifier, small_stem};
 use crate::architecture::Family;
 use crate::builder::Builder;
 use crate::network::{Network, Value};
@@ -19,9 +19,7 @@ fn build(depth: usize, channels: usize, classes: usize) -> Option<Network> {
     let (last, earlier) = stages.split_last()?;
     let mut net = Builder::new(channels);
     let mut x = small_stem(&mut net, Value::IMAGES, stages[0].width);
-    for (i, stage) in earlier.iter().enumerate() {
-        x = stage.build(&mut net, &format!("layer{}", i + 1), x);
-    }
+    x = build_stages(&mut net, earlier, x);
     let branch = attention_branch(&mut net, x, *last, stages.len(), classes);
     // The attended features are added to the features: `x * map + x`.
     let attended = net.attend("attention", x, branch.map);

@@ -1,7 +1,7 @@
 //! Residual blocks (He et al., CVPR 2016) and what all residual networks share.
 
 use crate::builder::Builder;
-use crate::network::Value;
+use crate::network::{Network, Value};
 
 /// The two kinds of residual block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,4 +112,21 @@ pub(super) fn small_stem(net: &mut Builder, images: Value, width: usize) -> Valu
 pub(super) fn classifier(net: &mut Builder, features: Value, classes: usize) -> Value {
     let pooled = net.global_average_pool("avgpool", features);
     net.linear("fc", pooled, classes)
+}
+
+/// Builds stages one after the other, from number 1 on.
+pub(super) fn build_stages(net: &mut Builder, stages: &[Stage], x: Value) -> Value {
+    let mut x = x;
+    for (i, stage) in stages.iter().enumerate() {
+        x = stage.build(net, &format!("layer{}", i + 1), x);
+    }
+    x
+}
+
+/// Builds everything behind the stem of a plain network; its attention map is the mean square of the last features.
+pub(super) fn plain_network(mut net: Builder, stages: &[Stage], x: Value, classes: usize) -> Network {
+    let x = build_stages(&mut net, stages, x);
+    let map = net.mean_square("map", x);
+    let logits = classifier(&mut net, x, classes);
+    net.finish(logits, None, map)
 }
