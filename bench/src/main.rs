@@ -12,6 +12,7 @@ use ktg_data::Batch;
 use ktg_engine::loss::LossSettings;
 use ktg_engine::{Choice, Images, Outputs, Wanted, choose, chosen, ensemble_logits};
 use ktg_graph::{Document, Graph};
+use ktg_net::Role;
 use ktg_train::SgdSettings;
 use ktg_train::trainer::{Moment, Trainer};
 use rand_chacha::ChaCha8Rng;
@@ -106,9 +107,9 @@ impl Case {
     }
 
     /// Parameters of one node.
-    fn parameters(&self) -> usize {
-        let (weights, _) = self.trainer.state(0);
-        weights.iter().filter(|(name, _)| !name.contains("running")).map(|(_, array)| array.data.len()).sum()
+    fn parameters(&mut self) -> usize {
+        let parameters = self.trainer.nodes().0[0].network().parameters();
+        parameters.iter().filter(|parameter| parameter.role == Role::Learned).map(|parameter| parameter.len()).sum()
     }
 
     /// So many training steps, one after the other: milliseconds of all of them, the sum of the last one's losses, and

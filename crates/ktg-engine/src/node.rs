@@ -1,7 +1,7 @@
 //! What every engine offers: one object a network node.
 
 use ktg_kernels::Arena;
-use ktg_net::{Network, ShapeError, StateDict, WeightsError};
+use ktg_net::{Network, ShapeError, StateDict, WeightsError, weights};
 
 use crate::{
     Choice, CpuNode, Images, Job, OptimizerState, OutputGradients, Outputs, ReferenceNode, Sgd, Wanted, chosen,
@@ -15,13 +15,25 @@ pub trait Node: Send + Sync {
     /// All parameters and running statistics.
     fn weights(&self) -> StateDict;
 
+    /// Replaces a parameter or running statistic.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the network has none of this name with as many values.
+    fn set(&mut self, name: &str, values: &[f32]);
+
     /// Replaces all parameters and running statistics; `origin` names them in messages.
     ///
     /// # Errors
     ///
     /// If names or shapes are not those of this network, except that `num_batches_tracked` counters are ignored. The node
     /// is unchanged then.
-    fn load_weights(&mut self, weights: &StateDict, origin: &str) -> Result<(), WeightsError>;
+    fn load_weights(&mut self, dict: &StateDict, origin: &str) -> Result<(), WeightsError> {
+        let parameters = self.network().parameters();
+        weights::check(&parameters, dict, origin)?;
+        parameters.iter().for_each(|parameter| self.set(&parameter.name, &dict[&parameter.name].data));
+        Ok(())
+    }
 
     /// What the optimizer remembers.
     fn optimizer_state(&self) -> OptimizerState;

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use ktg_kernels::Arena;
-use ktg_net::{Array, Network, Parameter, Role, StateDict, WeightsError, weights};
+use ktg_net::{Array, Network, Parameter, Role, StateDict};
 
 /// Where each tensor of a network lies, in the order of [`Network::parameters`].
 pub(crate) struct Layout {
@@ -39,6 +38,12 @@ impl Layout {
         self.ranges[i].clone()
     }
 
+    /// Where the tensor of a name lies.
+    pub fn named(&self, name: &str) -> Range<usize> {
+        let i = self.parameters.iter().position(|parameter| parameter.name == name);
+        self.range(i.unwrap_or_else(|| panic!("the network has no parameter `{name}`")))
+    }
+
     /// Where the tensors of a layer lie: weight, bias, and so on.
     pub fn of_layer<const N: usize>(&self, layer: usize) -> [Range<usize>; N] {
         std::array::from_fn(|i| self.range(self.first[layer] + i))
@@ -72,14 +77,5 @@ impl Layout {
             (name.clone(), Array { shape: shape.clone(), data: values[self.range(i)].to_vec() })
         };
         (0..self.parameters.len()).filter(|i| is_meant(*i)).map(array).collect()
-    }
-
-    /// Fills `values` from arrays, or leaves them as they are on an error; `origin` names the arrays in messages.
-    pub fn fill(&self, values: &mut Arena, dict: &StateDict, origin: &str) -> Result<(), WeightsError> {
-        weights::check(&self.parameters, dict, origin)?;
-        for (i, parameter) in self.parameters.iter().enumerate() {
-            values[self.range(i)].copy_from_slice(&dict[&parameter.name].data);
-        }
-        Ok(())
     }
 }

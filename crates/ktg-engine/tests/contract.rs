@@ -46,7 +46,7 @@ fn pixels(count: usize) -> Vec<f32> {
 
 /// Weights of a network that has seen something: no statistic is 0 or 1.
 fn weights() -> StateDict {
-    support::filled(&network().initial(&mut ChaCha8Rng::seed_from_u64(1)), "", &serde_json::Value::Null)
+    support::filled(&network().initial(&mut ChaCha8Rng::seed_from_u64(1)).collect(), "", &serde_json::Value::Null)
 }
 
 fn node(maker: &Maker, job: Job) -> Box<dyn Node> {

@@ -142,7 +142,7 @@ parity! {
 fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
     for (name, side) in [("abn-resnet-18", 1), ("abn-resnet-cifar-8", 3), ("resnet-18", 1), ("resnet-cifar-8", 1)] {
         let network = name.parse::<Architecture>().unwrap().network(3, 3);
-        let initial = network.initial(&mut ChaCha8Rng::seed_from_u64(4));
+        let initial: StateDict = network.initial(&mut ChaCha8Rng::seed_from_u64(4)).collect();
         let (mut node, mut scratch) = (node(network, [side, side], Job::TRAINING).unwrap(), Scratch::default());
         node.load_weights(&initial, "initial").unwrap();
         let pixels = vec![1.0; 3 * side * side];

@@ -1,22 +1,85 @@
 //! What attention maps do to features, and how plain networks make one.
 
-use crate::parallel::{Shared, parallel};
-use crate::shape::Features;
-use crate::simd::{Simd, Task};
+use crate::Kernels;
+use crate::parallel::{for_each_pair, for_each_piece};
+use crate::shape::{Features, ShapeError, check_length};
+use crate::simd::Plain;
 
-/// `x * map`, and with `keeps` `x * map + x`.
-pub(crate) fn forward<S: Simd>(shape: &Features, x: &[f32], map: &[f32], keeps: bool, result: &mut [f32]) {
-    let (len, pixels) = (shape.channels * shape.pixels, shape.pixels);
-    let y = Shared::new(result);
-    parallel(shape.batch, |image| {
-        // SAFETY: each task writes its own image; safe code compiled for the level's instructions.
-        unsafe {
-            let y = std::slice::from_raw_parts_mut(y.at(image * len), len);
-            S::vectorize(Weigh { x: &x[image * len..][..len], map: &map[image * pixels..][..pixels], keeps, y });
-        }
-    });
+/// Image `i` of some values.
+fn image(values: &[f32], i: usize, len: usize) -> &[f32] {
+    &values[i * len..][..len]
 }
 
+impl Kernels {
+    /// Product of maps `x` and a map of one channel, `[batch, pixels]`, plus `x` itself where it `keeps` it.
+    pub fn attend(
+        &self,
+        shape: &Features,
+        x: &[f32],
+        map: &[f32],
+        keeps: bool,
+        result: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        let (len, pixels) = (shape.image_len(), shape.pixels);
+        check_length("the input", shape.len(), x.len())?;
+        check_length("the map", shape.batch * pixels, map.len())?;
+        check_length("the result", shape.len(), result.len())?;
+        for_each_piece(result, len, |i, y| {
+            self.compute(Weigh { x: image(x, i, len), map: image(map, i, pixels), keeps, y });
+        });
+        Ok(())
+    }
+
+    /// Gradients of [`attend`](Self::attend): `gradient`, of the result, becomes that of `x`; that of the map goes to
+    /// `result`.
+    pub fn attend_backward(
+        &self,
+        shape: &Features,
+        x: &[f32],
+        map: &[f32],
+        keeps: bool,
+        gradient: &mut [f32],
+        result: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        let (len, pixels) = (shape.image_len(), shape.pixels);
+        check_length("the input", shape.len(), x.len())?;
+        check_length("the map", shape.batch * pixels, map.len())?;
+        check_length("the gradient", shape.len(), gradient.len())?;
+        check_length("the gradient of the map", shape.batch * pixels, result.len())?;
+        for_each_pair(gradient, len, result, pixels, |i, g, of_map| {
+            self.compute(WeighBackward { x: image(x, i, len), map: image(map, i, pixels), keeps, g, of_map });
+        });
+        Ok(())
+    }
+
+    /// Mean over channels of the squares: `[batch, pixels]`.
+    pub fn mean_square(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+        check_length("the input", shape.len(), x.len())?;
+        check_length("the result", shape.batch * shape.pixels, result.len())?;
+        for_each_piece(result, shape.pixels, |i, y| self.compute(Squares { x: image(x, i, shape.image_len()), y }));
+        Ok(())
+    }
+
+    /// Gradient of the input `x` of [`mean_square`](Self::mean_square).
+    pub fn mean_square_backward(
+        &self,
+        shape: &Features,
+        x: &[f32],
+        gradient: &[f32],
+        result: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        let len = shape.image_len();
+        check_length("the input", shape.len(), x.len())?;
+        check_length("the gradient", shape.batch * shape.pixels, gradient.len())?;
+        check_length("the gradient of the input", shape.len(), result.len())?;
+        for_each_piece(result, len, |i, dx| {
+            self.compute(SquaresBackward { x: image(x, i, len), gradient: image(gradient, i, shape.pixels), dx });
+        });
+        Ok(())
+    }
+}
+
+/// `x * map`, and where it keeps x `x * map + x`.
 struct Weigh<'a> {
     x: &'a [f32],
     map: &'a [f32],
@@ -24,11 +87,9 @@ struct Weigh<'a> {
     y: &'a mut [f32],
 }
 
-impl Task for Weigh<'_> {
-    type Output = ();
-
+impl Plain for Weigh<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let pixels = self.map.len();
         for (y, x) in self.y.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels)) {
             let values = y.iter_mut().zip(x).zip(self.map);
@@ -42,27 +103,6 @@ impl Task for Weigh<'_> {
 }
 
 /// The gradient of the result becomes that of x; the map's is the sum over channels of its products with x.
-pub(crate) fn backward<S: Simd>(
-    shape: &Features,
-    x: &[f32],
-    map: &[f32],
-    keeps: bool,
-    gradient: &mut [f32],
-    result: &mut [f32],
-) {
-    let (len, pixels) = (shape.channels * shape.pixels, shape.pixels);
-    let (g, of_map) = (Shared::new(gradient), Shared::new(result));
-    parallel(shape.batch, |image| {
-        // SAFETY: each task reads and writes its own image; safe code compiled for the level's instructions.
-        unsafe {
-            let g = std::slice::from_raw_parts_mut(g.at(image * len), len);
-            let of_map = std::slice::from_raw_parts_mut(of_map.at(image * pixels), pixels);
-            let (x, map) = (&x[image * len..][..len], &map[image * pixels..][..pixels]);
-            S::vectorize(WeighBackward { x, map, keeps, g, of_map });
-        }
-    });
-}
-
 struct WeighBackward<'a> {
     x: &'a [f32],
     map: &'a [f32],
@@ -71,11 +111,9 @@ struct WeighBackward<'a> {
     of_map: &'a mut [f32],
 }
 
-impl Task for WeighBackward<'_> {
-    type Output = ();
-
+impl Plain for WeighBackward<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let pixels = self.map.len();
         self.of_map.fill(0.0);
         for (g, x) in self.g.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels)) {
@@ -90,29 +128,14 @@ impl Task for WeighBackward<'_> {
     }
 }
 
-/// Mean over channels of the squares.
-pub(crate) fn mean_square<S: Simd>(shape: &Features, x: &[f32], result: &mut [f32]) {
-    let (len, pixels) = (shape.channels * shape.pixels, shape.pixels);
-    let y = Shared::new(result);
-    parallel(shape.batch, |image| {
-        // SAFETY: each task writes its own image; safe code compiled for the level's instructions.
-        unsafe {
-            let y = std::slice::from_raw_parts_mut(y.at(image * pixels), pixels);
-            S::vectorize(Squares { x: &x[image * len..][..len], y });
-        }
-    });
-}
-
 struct Squares<'a> {
     x: &'a [f32],
     y: &'a mut [f32],
 }
 
-impl Task for Squares<'_> {
-    type Output = ();
-
+impl Plain for Squares<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let (pixels, channels) = (self.y.len(), self.x.len() / self.y.len());
         self.y.fill(0.0);
         for x in self.x.chunks_exact(pixels) {
@@ -122,31 +145,15 @@ impl Task for Squares<'_> {
     }
 }
 
-/// Gradient of the input.
-pub(crate) fn mean_square_backward<S: Simd>(shape: &Features, x: &[f32], gradient: &[f32], result: &mut [f32]) {
-    let (len, pixels) = (shape.channels * shape.pixels, shape.pixels);
-    let dx = Shared::new(result);
-    parallel(shape.batch, |image| {
-        // SAFETY: each task writes its own image; safe code compiled for the level's instructions.
-        unsafe {
-            let dx = std::slice::from_raw_parts_mut(dx.at(image * len), len);
-            let (x, gradient) = (&x[image * len..][..len], &gradient[image * pixels..][..pixels]);
-            S::vectorize(SquaresBackward { x, gradient, dx });
-        }
-    });
-}
-
 struct SquaresBackward<'a> {
     x: &'a [f32],
     gradient: &'a [f32],
     dx: &'a mut [f32],
 }
 
-impl Task for SquaresBackward<'_> {
-    type Output = ();
-
+impl Plain for SquaresBackward<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let (pixels, channels) = (self.gradient.len(), self.x.len() / self.gradient.len());
         let factor = 2.0 / channels as f32;
         for (dx, x) in self.dx.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels)) {

@@ -1,7 +1,7 @@
 //! 8-bit images to planes of `f32`.
 
-use crate::Level;
 use crate::shape::{ShapeError, check_length};
+use crate::{Kernels, Level};
 
 /// What a channel's 8-bit value v becomes: `(v / 255 - mean) / std`, each operation rounded to `f32` as PyTorch does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,40 +22,46 @@ impl ChannelScale {
     }
 }
 
-/// Appends the planes of an image to `out`: `scales.len()` planes of the image's rows and columns. `pixels` are row by row,
-/// the channels of a pixel together; `mirrored` swaps left and right.
-pub(crate) fn append_planes(
-    level: Level,
-    pixels: &[u8],
-    width: usize,
-    scales: &[ChannelScale],
-    mirrored: bool,
-    out: &mut Vec<f32>,
-) -> Result<(), ShapeError> {
-    let channels = scales.len();
-    if width == 0 || channels == 0 {
-        return Err(ShapeError::Zero(if width == 0 { "the width" } else { "the number of channels" }));
-    }
-    let height = pixels.len() / (width * channels);
-    check_length("the image", height * width * channels, pixels.len())?;
-    #[cfg(target_arch = "x86_64")]
-    if let ([red, green, blue], true) = (scales, level >= Level::Avx2) {
-        out.reserve(pixels.len());
-        let spare = &mut out.spare_capacity_mut()[..pixels.len()];
-        // SAFETY: the processor has AVX2 and FMA, as its level says; `pixels` and `spare` hold 3 * height * width values,
-        // and the function writes all of `spare`.
-        unsafe { x86::three_planes(pixels, width, [*red, *green, *blue], mirrored, spare) };
-        // SAFETY: the capacity was reserved, and these values were all written.
-        unsafe { out.set_len(out.len() + pixels.len()) };
-        return Ok(());
-    }
-    for (channel, scale) in scales.iter().enumerate() {
-        for row in pixels.chunks_exact(width * channels) {
-            let values = row[channel..].iter().step_by(channels).map(|&v| scale.value(v));
-            if mirrored { out.extend(values.rev()) } else { out.extend(values) }
+impl Kernels {
+    /// Appends an 8-bit image of `scales.len()` channels to `out`, as one plane a channel. `pixels` are row by row, the
+    /// channels of a pixel together; `mirrored` swaps left and right. Equal, bit for bit, at all levels.
+    ///
+    /// # Errors
+    ///
+    /// If `pixels` are no whole rows of `width` pixels, or there are no channels.
+    pub fn append_planes(
+        &self,
+        pixels: &[u8],
+        width: usize,
+        scales: &[ChannelScale],
+        mirrored: bool,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ShapeError> {
+        let channels = scales.len();
+        if width == 0 || channels == 0 {
+            return Err(ShapeError::Zero(if width == 0 { "the width" } else { "the number of channels" }));
         }
+        let height = pixels.len() / (width * channels);
+        check_length("the image", height * width * channels, pixels.len())?;
+        #[cfg(target_arch = "x86_64")]
+        if let ([red, green, blue], true) = (scales, self.level() >= Level::Avx2) {
+            out.reserve(pixels.len());
+            let spare = &mut out.spare_capacity_mut()[..pixels.len()];
+            // SAFETY: the processor has AVX2 and FMA, as its level says; `pixels` and `spare` hold 3 * height * width values,
+            // and the function writes all of `spare`.
+            unsafe { x86::three_planes(pixels, width, [*red, *green, *blue], mirrored, spare) };
+            // SAFETY: the capacity was reserved, and these values were all written.
+            unsafe { out.set_len(out.len() + pixels.len()) };
+            return Ok(());
+        }
+        for (channel, scale) in scales.iter().enumerate() {
+            for row in pixels.chunks_exact(width * channels) {
+                let values = row[channel..].iter().step_by(channels).map(|&v| scale.value(v));
+                if mirrored { out.extend(values.rev()) } else { out.extend(values) }
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(target_arch = "x86_64")]

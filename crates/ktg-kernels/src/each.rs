@@ -1,7 +1,9 @@
 //! Operations on each value by itself.
 
-use crate::parallel::{Shared, parallel};
-use crate::simd::{Simd, Task};
+use crate::Kernels;
+use crate::parallel::for_each_piece;
+use crate::shape::{ShapeError, check_length};
+use crate::simd::Plain;
 
 /// What becomes of a value `to`, given the value `from` at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +23,17 @@ pub enum Each {
 /// Values a task handles.
 const SOME: usize = 1 << 14;
 
-pub(crate) fn each<S: Simd>(with: Each, to: &mut [f32], from: &[f32]) {
-    let len = to.len();
-    let to = Shared::new(to);
-    parallel(len.div_ceil(SOME), |task| {
-        let start = task * SOME;
-        let some = SOME.min(len - start);
-        // SAFETY: each task writes its own values; safe code compiled for the level's instructions.
-        unsafe {
-            let to = std::slice::from_raw_parts_mut(to.at(start), some);
-            S::vectorize(Part { with, to, from: &from[start..start + some] });
-        }
-    });
+impl Kernels {
+    /// An operation on each value by itself: `to` becomes what `with` says of it and of `from`.
+    ///
+    /// # Errors
+    ///
+    /// If there are not as many values in both.
+    pub fn each(&self, with: Each, to: &mut [f32], from: &[f32]) -> Result<(), ShapeError> {
+        check_length("the values", to.len(), from.len())?;
+        for_each_piece(to, SOME, |i, to| self.compute(Part { with, from: &from[i * SOME..][..to.len()], to }));
+        Ok(())
+    }
 }
 
 struct Part<'a> {
@@ -41,11 +42,9 @@ struct Part<'a> {
     from: &'a [f32],
 }
 
-impl Task for Part<'_> {
-    type Output = ();
-
+impl Plain for Part<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let values = self.to.iter_mut().zip(self.from);
         match self.with {
             Each::Add => values.for_each(|(to, from)| *to += from),

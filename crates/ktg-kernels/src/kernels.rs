@@ -1,11 +1,9 @@
-//! The public operations: arguments checked, then the level's code.
+//! The operations, at one level: here the large ones, in files of their own the others.
 
-use crate::each::Each;
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::sgd::{SgdStep, sgd};
-use crate::shape::{Conv2d, Features, Pool, ShapeError, check_length};
-use crate::simd::{Level, at_level};
-use crate::{ChannelScale, attend, bytes, direct, each, pool, winograd};
+use crate::shape::{Conv2d, Features, ShapeError, check_length};
+use crate::simd::{Compiled, Level, Plain, Simd, Task, at_level};
+use crate::{direct, winograd};
 
 /// All operations, at one dispatch level.
 ///
@@ -39,21 +37,20 @@ impl Kernels {
         self.level
     }
 
-    /// Appends an 8-bit image of `scales.len()` channels to `out`, as one plane a channel. `pixels` are row by row, the
-    /// channels of a pixel together; `mirrored` swaps left and right. Equal, bit for bit, at all levels.
+    /// Runs a task, compiled for the level's instructions.
     ///
-    /// # Errors
+    /// # Safety
     ///
-    /// If `pixels` are no whole rows of `width` pixels, or there are no channels.
-    pub fn append_planes(
-        &self,
-        pixels: &[u8],
-        width: usize,
-        scales: &[ChannelScale],
-        mirrored: bool,
-        out: &mut Vec<f32>,
-    ) -> Result<(), ShapeError> {
-        bytes::append_planes(self.level, pixels, width, scales, mirrored, out)
+    /// The pointers in the task may be used as it says.
+    pub(crate) unsafe fn run<T: Task>(&self, task: T) -> T::Output {
+        // SAFETY: this machine has the level; the rest is granted by the caller.
+        unsafe { at_level!(self.level, S => S::vectorize(task)) }
+    }
+
+    /// Runs a plain piece of work, compiled for the level's instructions.
+    pub(crate) fn compute(&self, work: impl Plain) {
+        // SAFETY: it has no pointers.
+        unsafe { self.run(Compiled(work)) }
     }
 
     /// Convolution of `images` with `weights`; shapes see [`Conv2d`].
@@ -68,14 +65,13 @@ impl Kernels {
         weights: &[f32],
         result: &mut [f32],
     ) -> Result<(), ShapeError> {
-        use {direct::forward as implicit_gemm, winograd::forward as winograd};
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the result", shape.output_len(), result.len())?;
         if shape.is_winograd() {
-            at_level!(self.level, winograd(shape, images, weights, result))
+            at_level!(self.level, S => winograd::forward::<S>(shape, images, weights, result))
         } else {
-            at_level!(self.level, implicit_gemm(shape, images, weights, result))
+            at_level!(self.level, S => direct::forward::<S>(shape, images, weights, result))
         }
         Ok(())
     }
@@ -88,14 +84,13 @@ impl Kernels {
         weights: &[f32],
         result: &mut [f32],
     ) -> Result<(), ShapeError> {
-        use {direct::backward_data as implicit_gemm, winograd::backward_data as winograd};
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the gradient of the images", shape.input_len(), result.len())?;
         if shape.is_winograd() {
-            at_level!(self.level, winograd(shape, gradient, weights, result))
+            at_level!(self.level, S => winograd::backward_data::<S>(shape, gradient, weights, result))
         } else {
-            at_level!(self.level, implicit_gemm(shape, gradient, weights, result))
+            at_level!(self.level, S => direct::backward_data::<S>(shape, gradient, weights, result))
         }
         Ok(())
     }
@@ -108,14 +103,13 @@ impl Kernels {
         gradient: &[f32],
         result: &mut [f32],
     ) -> Result<(), ShapeError> {
-        use {direct::backward_weights as implicit_gemm, winograd::backward_weights as winograd};
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the weights", shape.weight_len(), result.len())?;
         if shape.is_winograd() {
-            at_level!(self.level, winograd(shape, images, gradient, result))
+            at_level!(self.level, S => winograd::backward_weights::<S>(shape, images, gradient, result))
         } else {
-            at_level!(self.level, implicit_gemm(shape, images, gradient, result))
+            at_level!(self.level, S => direct::backward_weights::<S>(shape, images, gradient, result))
         }
         Ok(())
     }
@@ -131,13 +125,12 @@ impl Kernels {
         statistics: Moving,
         result: &mut [f32],
     ) -> Result<(), ShapeError> {
-        use norm::train;
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.len(), result.len())?;
         affine.check(shape)?;
         fused.check(shape)?;
         statistics.check(shape)?;
-        at_level!(self.level, train(shape, x, affine, fused, statistics, result));
+        at_level!(self.level, S => norm::train::<S>(shape, x, affine, fused, statistics, result));
         Ok(())
     }
 
@@ -152,13 +145,12 @@ impl Kernels {
         fused: Fused,
         result: &mut [f32],
     ) -> Result<(), ShapeError> {
-        use norm::inference;
         x.map_or(Ok(()), |x| check_length("the input", shape.len(), x.len()))?;
         check_length("the result", shape.len(), result.len())?;
         affine.check(shape)?;
         statistics.check(shape)?;
         fused.check(shape)?;
-        at_level!(self.level, inference(shape, x, affine, statistics, fused, result));
+        at_level!(self.level, S => norm::inference::<S>(shape, x, affine, statistics, fused, result));
         Ok(())
     }
 
@@ -169,143 +161,9 @@ impl Kernels {
         pass: &BackwardPass,
         gradients: NormGradients,
     ) -> Result<(), ShapeError> {
-        use norm::backward;
         gradients.check(shape)?;
         pass.check(shape)?;
-        at_level!(self.level, backward(shape, pass, gradients));
-        Ok(())
-    }
-
-    /// Maximum of every window. NaN counts as largest.
-    pub fn max_pool(&self, shape: &Pool, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
-        use pool::max_pool;
-        check_length("the input", shape.input_len(), x.len())?;
-        check_length("the result", shape.output_len(), result.len())?;
-        at_level!(self.level, max_pool(shape, x, result));
-        Ok(())
-    }
-
-    /// Gradient of the max-pool's input `x`: each result's gradient goes to the first maximum of its window.
-    pub fn max_pool_backward(
-        &self,
-        shape: &Pool,
-        x: &[f32],
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        use pool::max_pool_backward;
-        check_length("the input", shape.input_len(), x.len())?;
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the gradient of the input", shape.input_len(), result.len())?;
-        at_level!(self.level, max_pool_backward(shape, x, gradient, result));
-        Ok(())
-    }
-
-    /// Mean over pixels: `[batch, channels]`.
-    pub fn global_average_pool(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
-        use pool::global_average_pool;
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the result", shape.batch * shape.channels, result.len())?;
-        at_level!(self.level, global_average_pool(shape, x, result));
-        Ok(())
-    }
-
-    /// Gradient of the global average pool's input.
-    pub fn global_average_pool_backward(
-        &self,
-        shape: &Features,
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        check_length("the gradient", shape.batch * shape.channels, gradient.len())?;
-        check_length("the gradient of the input", shape.len(), result.len())?;
-        pool::global_average_pool_backward(shape, gradient, result);
-        Ok(())
-    }
-
-    /// Product of maps `x` and a map of one channel, `[batch, pixels]`, plus `x` itself where it `keeps` it.
-    pub fn attend(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        map: &[f32],
-        keeps: bool,
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        use attend::forward;
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the map", shape.batch * shape.pixels, map.len())?;
-        check_length("the result", shape.len(), result.len())?;
-        at_level!(self.level, forward(shape, x, map, keeps, result));
-        Ok(())
-    }
-
-    /// Gradients of [`attend`](Self::attend): `gradient`, of the result, becomes that of `x`; that of the map goes to
-    /// `result`.
-    pub fn attend_backward(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        map: &[f32],
-        keeps: bool,
-        gradient: &mut [f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        use attend::backward;
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the map", shape.batch * shape.pixels, map.len())?;
-        check_length("the gradient", shape.len(), gradient.len())?;
-        check_length("the gradient of the map", shape.batch * shape.pixels, result.len())?;
-        at_level!(self.level, backward(shape, x, map, keeps, gradient, result));
-        Ok(())
-    }
-
-    /// Mean over channels of the squares: `[batch, pixels]`.
-    pub fn mean_square(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
-        use attend::mean_square;
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the result", shape.batch * shape.pixels, result.len())?;
-        at_level!(self.level, mean_square(shape, x, result));
-        Ok(())
-    }
-
-    /// Gradient of the input `x` of [`mean_square`](Self::mean_square).
-    pub fn mean_square_backward(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        use attend::mean_square_backward;
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the gradient", shape.batch * shape.pixels, gradient.len())?;
-        check_length("the gradient of the input", shape.len(), result.len())?;
-        at_level!(self.level, mean_square_backward(shape, x, gradient, result));
-        Ok(())
-    }
-
-    /// An operation on each value by itself: `to` becomes what `with` says of it and of `from`.
-    pub fn each(&self, with: Each, to: &mut [f32], from: &[f32]) -> Result<(), ShapeError> {
-        use each::each;
-        check_length("the values", to.len(), from.len())?;
-        at_level!(self.level, each(with, to, from));
-        Ok(())
-    }
-
-    /// One optimizer step, in place. `velocity` may be empty where the momentum is 0.
-    pub fn sgd(
-        &self,
-        step: SgdStep,
-        parameters: &mut [f32],
-        gradient: &[f32],
-        velocity: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        check_length("the gradient", parameters.len(), gradient.len())?;
-        if step.momentum != 0.0 {
-            check_length("the velocity", parameters.len(), velocity.len())?;
-        }
-        at_level!(self.level, sgd(step, parameters, gradient, velocity));
+        at_level!(self.level, S => norm::backward::<S>(shape, pass, gradients));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Window};
+use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
 use crate::{direct, winograd};
 
@@ -32,6 +33,28 @@ fn assert_close(name: &str, a: &[f32], b: &[f32], limit: f32) {
     }
 }
 
+/// A way to compute a convolution or one of its gradients.
+type Way = fn(&Conv2d, &[f32], &[f32], &mut [f32]);
+
+/// What three ways give: a convolution forward, backward to the images and backward to the weights.
+fn convolution(shape: &Conv2d, [forward, backward_data, backward_weights]: [Way; 3]) -> [Vec<f32>; 3] {
+    let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
+    let g = values(3, shape.output_len());
+    [
+        result(shape.output_len(), |y| forward(shape, &x, &w, y)),
+        result(shape.input_len(), |y| backward_data(shape, &g, &w, y)),
+        result(shape.weight_len(), |y| backward_weights(shape, &x, &g, y)),
+    ]
+}
+
+fn direct<S: Simd>() -> [Way; 3] {
+    [direct::forward::<S>, direct::backward_data::<S>, direct::backward_weights::<S>]
+}
+
+fn winograd<S: Simd>() -> [Way; 3] {
+    [winograd::forward::<S>, winograd::backward_data::<S>, winograd::backward_weights::<S>]
+}
+
 #[test]
 fn convolutions_of_all_widths_agree() {
     let window = |kernel, stride| Window { kernel, stride, padding: kernel / 2 };
@@ -48,73 +71,52 @@ fn convolutions_of_all_widths_agree() {
     ];
     for ([batch, input, output, height, width], window) in shapes {
         let shape = Conv2d::new(batch, input, output, [height, width], window).unwrap();
-        let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
-        let g = values(3, shape.output_len());
-        let name = format!("{shape:?}");
-        let expected = [
-            result(shape.output_len(), |y| direct::forward::<Portable>(&shape, &x, &w, y)),
-            result(shape.input_len(), |y| direct::backward_data::<Portable>(&shape, &g, &w, y)),
-            result(shape.weight_len(), |y| direct::backward_weights::<Portable>(&shape, &x, &g, y)),
-        ];
-        macro_rules! check {
-            ($($level:ty),*) => {$(
-                assert_close(&name, &result(shape.output_len(), |y| direct::forward::<$level>(&shape, &x, &w, y)), &expected[0], 1e-5);
-                assert_close(&name, &result(shape.input_len(), |y| direct::backward_data::<$level>(&shape, &g, &w, y)), &expected[1], 1e-5);
-                assert_close(&name, &result(shape.weight_len(), |y| direct::backward_weights::<$level>(&shape, &x, &g, y)), &expected[2], 1e-5);
-                if shape.is_winograd() {
-                    assert_close(&name, &result(shape.output_len(), |y| winograd::forward::<$level>(&shape, &x, &w, y)), &expected[0], 1e-4);
-                    assert_close(&name, &result(shape.input_len(), |y| winograd::backward_data::<$level>(&shape, &g, &w, y)), &expected[1], 1e-4);
-                    assert_close(&name, &result(shape.weight_len(), |y| winograd::backward_weights::<$level>(&shape, &x, &g, y)), &expected[2], 1e-4);
-                }
-            )*};
+        let expected = convolution(&shape, direct::<Portable>());
+        let mut ways = vec![(direct::<Array<8, 6>>(), 1e-5), (direct::<Array<16, 14>>(), 1e-5)];
+        if shape.is_winograd() {
+            ways.extend(
+                [winograd::<Array<8, 6>>(), winograd::<Array<16, 14>>(), winograd::<Portable>()].map(|way| (way, 1e-4)),
+            );
         }
-        check!(Array<8, 6>, Array<16, 14>, Portable);
+        for (way, limit) in ways {
+            for (found, expected) in convolution(&shape, way).iter().zip(&expected) {
+                assert_close(&format!("{shape:?}"), found, expected, limit);
+            }
+        }
     }
+}
+
+/// What a batch norm gives in training: result, variance, and gradients of input, weight and residual.
+fn batch_norm<S: Simd>(shape: &Features) -> [Vec<f32>; 5] {
+    let (x, r, mut residual) = (values(1, shape.len()), values(2, shape.len()), values(3, shape.len()));
+    let zeros = || vec![0.0; shape.channels];
+    let (weight, bias) = (values(4, shape.channels), values(5, shape.channels));
+    let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
+    let fused = Fused { residual: Some(&r), relu: true };
+    let (mut mean, mut variance) = (zeros(), zeros());
+    let statistics = Moving { mean: &mut mean, variance: &mut variance };
+    let output = result(shape.len(), |y| norm::train::<S>(shape, &x, affine, fused, statistics, y));
+    let statistics = Statistics { mean: &mean, variance: &variance };
+    let relu_output = Some(&output[..]);
+    let pass = BackwardPass { x: &x, weight: &weight, epsilon: 1e-5, statistics, from_batch: true, relu_output };
+    let mut of_weight = zeros();
+    let of_x = result(shape.len(), |dx| {
+        let (weight, bias) = (&mut of_weight[..], &mut zeros()[..]);
+        norm::backward::<S>(shape, &pass, NormGradients { result: &mut residual, x: Some(dx), weight, bias });
+    });
+    [output, variance, of_x, of_weight, residual]
 }
 
 #[test]
 fn batch_norms_of_all_widths_agree() {
     for (batch, channels, pixels) in [(3, 5, 1), (2, 20, 37), (4, 3, 200)] {
         let shape = Features::new(batch, channels, pixels).unwrap();
-        let (x, r, g) = (values(1, shape.len()), values(2, shape.len()), values(3, shape.len()));
-        let (weight, bias) = (values(4, channels), values(5, channels));
-        let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
-        let fused = Fused { residual: Some(&r), relu: true };
-        let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
-        let statistics = Moving { mean: &mut mean, variance: &mut variance };
-        let output = result(shape.len(), |y| norm::train::<Portable>(&shape, &x, affine, fused, statistics, y));
-        let pass = BackwardPass {
-            x: &x,
-            weight: &weight,
-            epsilon: 1e-5,
-            statistics: Statistics { mean: &mean, variance: &variance },
-            from_batch: true,
-            relu_output: Some(&output),
-        };
-        let (mut of_weight, mut residual) = (vec![0.0; channels], g.clone());
-        let of_x = result(shape.len(), |dx| {
-            let bias = &mut vec![0.0; channels];
-            let gradients = NormGradients { result: &mut residual, x: Some(dx), weight: &mut of_weight, bias };
-            norm::backward::<Portable>(&shape, &pass, gradients);
-        });
-        macro_rules! check {
-            ($($level:ty),*) => {$(
-                let (mut mean, mut found) = (vec![0.0; channels], vec![0.0; channels]);
-                let statistics = Moving { mean: &mut mean, variance: &mut found };
-                let y = result(shape.len(), |y| norm::train::<$level>(&shape, &x, affine, fused, statistics, y));
-                assert_close("output", &y, &output, 1e-5);
-                assert_close("variance", &found, &variance, 1e-5);
-                let (mut found, mut masked) = (vec![0.0; channels], g.clone());
-                let dx = result(shape.len(), |dx| {
-                    let bias = &mut vec![0.0; channels];
-                    let gradients = NormGradients { result: &mut masked, x: Some(dx), weight: &mut found, bias };
-                    norm::backward::<$level>(&shape, &pass, gradients);
-                });
-                assert_close("gradient", &dx, &of_x, 1e-4);
-                assert_close("weight", &found, &of_weight, 1e-5);
-                assert_close("residual", &masked, &residual, 0.0);
-            )*};
+        let expected = batch_norm::<Portable>(&shape);
+        for found in [batch_norm::<Array<8, 6>>(&shape), batch_norm::<Array<16, 14>>(&shape)] {
+            let limits = [1e-5, 1e-5, 1e-4, 1e-5, 0.0];
+            for (i, ((found, expected), limit)) in found.iter().zip(&expected).zip(limits).enumerate() {
+                assert_close(&format!("{shape:?}, {i}"), found, expected, limit);
+            }
         }
-        check!(Array<8, 6>, Array<16, 14>);
     }
 }

@@ -38,6 +38,26 @@ pub(crate) fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
     });
 }
 
+/// Runs `body` for every piece of `len` values, the last of which may be shorter, with its number; in parallel as
+/// [`parallel`] does it.
+pub(crate) fn for_each_piece(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32]) + Sync) {
+    for_each_pair(values, len, &mut [], 0, |i, piece, _| body(i, piece));
+}
+
+/// As [`for_each_piece`], with the piece of the same number of other values, which may end sooner.
+pub(crate) fn for_each_pair(
+    values: &mut [f32],
+    len: usize,
+    others: &mut [f32],
+    other_len: usize,
+    body: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) {
+    let pieces = values.len().div_ceil(len);
+    let (values, others) = (Shared::new(values), Shared::new(others));
+    // SAFETY: pieces with different numbers are apart, and each is used by one thread.
+    parallel(pieces, |i| unsafe { body(i, values.piece(i, len), others.piece(i, other_len)) });
+}
+
 /// Part `i` of `n` nearly equal parts of `0..len`.
 pub(crate) fn part(len: usize, i: usize, n: usize) -> Range<usize> {
     len * i / n..len * (i + 1) / n
@@ -72,6 +92,17 @@ impl<'a> Shared<'a> {
         debug_assert!(index <= self.len);
         // SAFETY: granted by the caller.
         unsafe { self.start.add(index) }
+    }
+
+    /// Piece `i` of pieces of `len` values: shorter, or empty, where the slice ends before.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses it.
+    pub unsafe fn piece(self, i: usize, len: usize) -> &'a mut [f32] {
+        let start = (i * len).min(self.len);
+        // SAFETY: within the slice; the rest is granted by the caller.
+        unsafe { std::slice::from_raw_parts_mut(self.at(start), len.min(self.len - start)) }
     }
 
     /// Adds to the `len` values from `start` on those of the other `parts`, `step` values apart, in order; the sums.

@@ -1,9 +1,72 @@
 //! Max-pool and global average pool.
 
+use crate::Kernels;
 use crate::direct::scatter;
-use crate::parallel::{Shared, parallel};
-use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, Window};
-use crate::simd::{Simd, Task};
+use crate::parallel::for_each_piece;
+use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, ShapeError, Window, check_length};
+use crate::simd::{Plain, Simd, Task};
+
+/// Planes that a task of the global pool handles.
+const PLANES: usize = 64;
+
+impl Kernels {
+    /// Maximum of every window. NaN counts as largest.
+    pub fn max_pool(&self, shape: &Pool, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+        check_length("the input", shape.input_len(), x.len())?;
+        check_length("the result", shape.output_len(), result.len())?;
+        let [from, to] = shape.plane_lens();
+        for_each_piece(result, to, |plane, y| self.compute(MaxPlane { shape, x: &x[plane * from..][..from], y }));
+        Ok(())
+    }
+
+    /// Gradient of the max-pool's input `x`: each result's gradient goes to the first maximum of its window.
+    pub fn max_pool_backward(
+        &self,
+        shape: &Pool,
+        x: &[f32],
+        gradient: &[f32],
+        result: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        check_length("the input", shape.input_len(), x.len())?;
+        check_length("the gradient", shape.output_len(), gradient.len())?;
+        check_length("the gradient of the input", shape.input_len(), result.len())?;
+        let [from, to] = shape.plane_lens();
+        for_each_piece(result, from, |plane, dx| {
+            let (x, gradient) = (&x[plane * from..][..from], &gradient[plane * to..][..to]);
+            self.compute(MaxPlaneBackward { shape, x, gradient, dx });
+        });
+        Ok(())
+    }
+
+    /// Mean over pixels: `[batch, channels]`.
+    pub fn global_average_pool(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+        check_length("the input", shape.len(), x.len())?;
+        check_length("the result", shape.batch * shape.channels, result.len())?;
+        for_each_piece(result, PLANES, |task, means| {
+            let planes = x[task * PLANES * shape.pixels..].chunks_exact(shape.pixels);
+            // SAFETY: the task reads its own slice only.
+            means.iter_mut().zip(planes).for_each(|(mean, x)| *mean = unsafe { self.run(Mean(x)) });
+        });
+        Ok(())
+    }
+
+    /// Gradient of the global average pool's input.
+    pub fn global_average_pool_backward(
+        &self,
+        shape: &Features,
+        gradient: &[f32],
+        result: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        check_length("the gradient", shape.batch * shape.channels, gradient.len())?;
+        check_length("the gradient of the input", shape.len(), result.len())?;
+        for_each_piece(result, PLANES * shape.pixels, |task, planes| {
+            for (dx, gradient) in planes.chunks_exact_mut(shape.pixels).zip(&gradient[task * PLANES..]) {
+                dx.fill(gradient / shape.pixels as f32);
+            }
+        });
+        Ok(())
+    }
+}
 
 /// The larger of both; NaN counts as largest, and the first of equals stays.
 #[inline(always)]
@@ -18,29 +81,16 @@ fn seen(position: usize, window: Window, side: usize) -> std::ops::Range<usize> 
     start.saturating_sub(window.padding)..(start + window.kernel - window.padding).min(side)
 }
 
-/// Maximum of every window: `[planes, output_height, output_width]`.
-pub(crate) fn max_pool<S: Simd>(shape: &Pool, x: &[f32], result: &mut [f32]) {
-    let (from, to) = (shape.height * shape.width, shape.output_height * shape.output_width);
-    let y = Shared::new(result);
-    parallel(shape.planes, |plane| {
-        // SAFETY: each task writes its own plane.
-        let y = unsafe { std::slice::from_raw_parts_mut(y.at(plane * to), to) };
-        // SAFETY: safe code compiled for the level's instructions.
-        unsafe { S::vectorize(MaxPlane { shape, x: &x[plane * from..][..from], y }) }
-    });
-}
-
+/// Maximum of every window of a plane.
 struct MaxPlane<'a> {
     shape: &'a Pool,
     x: &'a [f32],
     y: &'a mut [f32],
 }
 
-impl Task for MaxPlane<'_> {
-    type Output = ();
-
+impl Plain for MaxPlane<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *self.shape;
         if !is_small(self.shape) {
             for (i, y) in self.y.iter_mut().enumerate() {
@@ -78,19 +128,7 @@ fn most_of_windows(x: &[f32], y: &mut [f32], kernel: usize, stride: usize) {
     }
 }
 
-/// Gradient of the input: every result's gradient goes to the first maximum of its window, row by row.
-pub(crate) fn max_pool_backward<S: Simd>(shape: &Pool, x: &[f32], gradient: &[f32], result: &mut [f32]) {
-    let (from, to) = (shape.height * shape.width, shape.output_height * shape.output_width);
-    let dx = Shared::new(result);
-    parallel(shape.planes, |plane| {
-        // SAFETY: each task writes its own plane.
-        let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * from), from) };
-        let (x, gradient) = (&x[plane * from..][..from], &gradient[plane * to..][..to]);
-        // SAFETY: safe code compiled for the level's instructions.
-        unsafe { S::vectorize(MaxPlaneBackward { shape, x, gradient, dx }) }
-    });
-}
-
+/// Every result's gradient goes to the first maximum of its window, row by row.
 struct MaxPlaneBackward<'a> {
     shape: &'a Pool,
     x: &'a [f32],
@@ -98,11 +136,9 @@ struct MaxPlaneBackward<'a> {
     dx: &'a mut [f32],
 }
 
-impl Task for MaxPlaneBackward<'_> {
-    type Output = ();
-
+impl Plain for MaxPlaneBackward<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *self.shape;
         self.dx.fill(0.0);
         if !is_small(self.shape) {
@@ -175,21 +211,7 @@ fn comes_before(x: f32, y: f32) -> bool {
     (x > y) | (x.is_nan() & !y.is_nan())
 }
 
-/// Planes that a task of the global pool handles at least.
-const PLANES: usize = 64;
-
-/// Mean of every plane: `[batch, channels]`.
-pub(crate) fn global_average_pool<S: Simd>(shape: &Features, x: &[f32], result: &mut [f32]) {
-    let planes = shape.batch * shape.channels;
-    let y = Shared::new(result);
-    parallel(planes.div_ceil(PLANES), |task| {
-        for plane in task * PLANES..((task + 1) * PLANES).min(planes) {
-            // SAFETY: each task writes its own planes.
-            unsafe { *y.at(plane) = S::vectorize(Mean(&x[plane * shape.pixels..][..shape.pixels])) }
-        }
-    });
-}
-
+/// Mean of a plane.
 struct Mean<'a>(&'a [f32]);
 
 impl Task for Mean<'_> {
@@ -206,18 +228,4 @@ impl Task for Mean<'_> {
         };
         (sum + rest) / self.0.len() as f32
     }
-}
-
-/// Gradient of the input.
-pub(crate) fn global_average_pool_backward(shape: &Features, gradient: &[f32], result: &mut [f32]) {
-    let planes = shape.batch * shape.channels;
-    let dx = Shared::new(result);
-    parallel(planes.div_ceil(PLANES), |task| {
-        let some = task * PLANES..((task + 1) * PLANES).min(planes);
-        for (plane, gradient) in some.clone().zip(&gradient[some]) {
-            // SAFETY: each task writes its own planes.
-            let dx = unsafe { std::slice::from_raw_parts_mut(dx.at(plane * shape.pixels), shape.pixels) };
-            dx.fill(gradient / shape.pixels as f32);
-        }
-    });
 }

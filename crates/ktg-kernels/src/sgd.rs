@@ -1,7 +1,9 @@
 //! Stochastic gradient descent in one pass over parameter, gradient and velocity.
 
-use crate::parallel::{Shared, parallel};
-use crate::simd::{Simd, Task};
+use crate::Kernels;
+use crate::parallel::for_each_pair;
+use crate::shape::{ShapeError, check_length};
+use crate::simd::Plain;
 
 /// One step of `torch.optim.SGD` (dampening 0, no Nesterov): `d = gradient + weight_decay * w`;
 /// `v = momentum * v + d` (at the first step `v = d`); `w -= learning_rate * v`.
@@ -20,23 +22,28 @@ pub struct SgdStep {
 /// Parameters a task updates.
 const SOME: usize = 1 << 16;
 
-pub(crate) fn sgd<S: Simd>(step: SgdStep, parameters: &mut [f32], gradient: &[f32], velocity: &mut [f32]) {
-    let len = parameters.len();
-    let (w, v) = (Shared::new(parameters), Shared::new(velocity));
-    parallel(len.div_ceil(SOME), |task| {
-        let start = task * SOME;
-        let some = SOME.min(len - start);
-        // SAFETY: each task updates its own parameters; without momentum the velocity is not touched.
-        unsafe {
-            let w = std::slice::from_raw_parts_mut(w.at(start), some);
-            let v = if step.momentum == 0.0 {
-                Default::default()
-            } else {
-                std::slice::from_raw_parts_mut(v.at(start), some)
-            };
-            S::vectorize(Update { step, w, g: &gradient[start..start + some], v });
+impl Kernels {
+    /// One optimizer step, in place. `velocity` may be empty where the momentum is 0.
+    ///
+    /// # Errors
+    ///
+    /// If the slices have different lengths.
+    pub fn sgd(
+        &self,
+        step: SgdStep,
+        parameters: &mut [f32],
+        gradient: &[f32],
+        velocity: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        check_length("the gradient", parameters.len(), gradient.len())?;
+        if step.momentum != 0.0 {
+            check_length("the velocity", parameters.len(), velocity.len())?;
         }
-    });
+        for_each_pair(parameters, SOME, velocity, SOME, |i, w, v| {
+            self.compute(Update { step, g: &gradient[i * SOME..][..w.len()], w, v });
+        });
+        Ok(())
+    }
 }
 
 struct Update<'a> {
@@ -46,11 +53,9 @@ struct Update<'a> {
     v: &'a mut [f32],
 }
 
-impl Task for Update<'_> {
-    type Output = ();
-
+impl Plain for Update<'_> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn compute(self) {
         let SgdStep { learning_rate, momentum, weight_decay, first } = self.step;
         let parameters = self.w.iter_mut().zip(self.g);
         if momentum == 0.0 {

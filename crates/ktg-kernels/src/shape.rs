@@ -192,10 +192,15 @@ impl Features {
         self.channels
     }
 
+    /// Values of an image.
+    pub(crate) fn image_len(&self) -> usize {
+        self.channels * self.pixels
+    }
+
     /// Number of values. Never 0.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.batch * self.channels * self.pixels
+        self.batch * self.image_len()
     }
 }
 
@@ -240,6 +245,11 @@ impl Pool {
     /// `[height, width]` of the result.
     pub fn output_image(&self) -> [usize; 2] {
         [self.output_height, self.output_width]
+    }
+
+    /// Pixels of a plane of the input, and of the result.
+    pub(crate) fn plane_lens(&self) -> [usize; 2] {
+        [self.height * self.width, self.output_height * self.output_width]
     }
 
     /// Values of the input.

@@ -4,22 +4,19 @@ use rand::Rng;
 
 use crate::network::{Network, Op};
 use crate::parameters::Parameter;
-use crate::weights::{Array, StateDict};
+use crate::weights::Array;
 
 impl Network {
     /// Fresh random weights: Kaiming-normal convolutions (fan-out, gain of ReLU; He et al. 2015), batch normalization at 1
     /// and 0, fully connected layers as PyTorch's default, uniform in ±1/√in. The same generator state gives the same
-    /// weights anywhere.
-    pub fn initial(&self, rng: &mut impl Rng) -> StateDict {
-        let parameters = self.parameters();
-        let mut all = StateDict::new();
-        for &layer in &self.declared {
-            for parameter in parameters.iter().filter(|parameter| parameter.layer == layer) {
-                let data = initial_values(&self.layers[layer].op, parameter, rng);
-                all.insert(parameter.name.clone(), Array { shape: parameter.shape.clone(), data });
-            }
-        }
-        all
+    /// weights anywhere. They are made one by one, so that a large network is never in memory twice.
+    pub fn initial<'a>(&'a self, rng: &'a mut impl Rng) -> impl Iterator<Item = (String, Array)> + 'a {
+        let mut parameters = self.parameters();
+        parameters.sort_by_key(|parameter| self.declared.iter().position(|layer| *layer == parameter.layer));
+        parameters.into_iter().map(|parameter| {
+            let data = initial_values(&self.layers[parameter.layer].op, &parameter, rng);
+            (parameter.name, Array { shape: parameter.shape, data })
+        })
     }
 }
 

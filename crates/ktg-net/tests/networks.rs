@@ -41,7 +41,7 @@ fn names_and_shapes_are_pytorchs() {
         let mut theirs: Vec<(String, Vec<usize>)> = serde_json::from_value(case["state"].clone()).unwrap();
         theirs.sort();
         assert_eq!(ours, theirs, "{}", case["network"]);
-        let initial = network.initial(&mut ChaCha8Rng::seed_from_u64(1));
+        let initial: StateDict = network.initial(&mut ChaCha8Rng::seed_from_u64(1)).collect();
         weights::check(&network.parameters(), &initial, "initial").unwrap();
     }
 }
@@ -86,10 +86,11 @@ fn images_that_are_too_small_are_refused_by_name() {
 #[test]
 fn weights_travel_through_safetensors_and_wrong_ones_are_refused() {
     let network = network("resnet-cifar-8", 3, 4);
-    let (parameters, dict) = (network.parameters(), network.initial(&mut ChaCha8Rng::seed_from_u64(1)));
+    let initial = |seed| -> StateDict { network.initial(&mut ChaCha8Rng::seed_from_u64(seed)).collect() };
+    let (parameters, dict) = (network.parameters(), initial(1));
     let bytes = weights::to_bytes(&dict, None);
     assert_eq!(weights::from_bytes(&bytes, "x").unwrap(), WeightsFile { arrays: dict.clone(), changes: Vec::new() });
-    assert_ne!(network.initial(&mut ChaCha8Rng::seed_from_u64(2)), dict);
+    assert_ne!(initial(2), dict);
     let with_counters: StateDict = dict
         .clone()
         .into_iter()
@@ -157,7 +158,7 @@ fn only_prefixes_of_all_names_are_stripped() {
 
 #[test]
 fn fresh_weights_have_the_published_spread() {
-    let dict = network("abn-resnet-18", 3, 10).initial(&mut ChaCha8Rng::seed_from_u64(3));
+    let dict: StateDict = network("abn-resnet-18", 3, 10).initial(&mut ChaCha8Rng::seed_from_u64(3)).collect();
     let weights = &dict["layer3.0.conv2.weight"].data;
     let n = weights.len() as f64;
     let mean = weights.iter().map(|&v| f64::from(v)).sum::<f64>() / n;

@@ -64,12 +64,13 @@ impl Trainer {
         let jobs = Job::of_graph(graph);
         let mut nodes = Vec::new();
         for (m, (network, job)) in networks.into_iter().zip(&jobs).enumerate() {
-            let (weights, origin) = match pretrained.get(m) {
-                Some(Some(path)) => (weights::read(path)?.arrays, path.display().to_string()),
-                _ => (network.initial(&mut ktg_data::rng(seed, Purpose::Init, m as u64, 0)), String::new()),
-            };
-            let mut node = node(network, image, *job)?;
-            node.load_weights(&weights, &origin)?;
+            let mut node = node(network.clone(), image, *job)?;
+            if let Some(Some(path)) = pretrained.get(m) {
+                node.load_weights(&weights::read(path)?.arrays, &path.display().to_string())?;
+            } else {
+                let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
+                network.initial(&mut rng).for_each(|(name, array)| node.set(&name, &array.data));
+            }
             nodes.push(node);
         }
         Ok(Self { nodes, jobs, loss: GraphLoss::new(graph, loss), sgd, scratch: Scratch::default() })

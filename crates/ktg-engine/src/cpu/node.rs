@@ -99,8 +99,8 @@ impl Node for CpuNode {
         self.layout.to_dict(&self.values)
     }
 
-    fn load_weights(&mut self, weights: &StateDict, origin: &str) -> Result<(), WeightsError> {
-        self.layout.fill(&mut self.values, weights, origin)
+    fn set(&mut self, name: &str, values: &[f32]) {
+        self.values[self.layout.named(name)].copy_from_slice(values);
     }
 
     fn optimizer_state(&self) -> OptimizerState {
@@ -112,10 +112,8 @@ impl Node for CpuNode {
         check_state(&self.layout.parameters, state, origin)?;
         self.momentum = state.get(MOMENTUM).filter(|dict| !dict.is_empty()).map(|dict| {
             let mut momentum = Arena::new(self.layout.len());
-            for (i, parameter) in self.layout.parameters.iter().enumerate() {
-                if let Some(array) = dict.get(&parameter.name) {
-                    momentum[self.layout.range(i)].copy_from_slice(&array.data);
-                }
+            for (name, array) in dict {
+                momentum[self.layout.named(name)].copy_from_slice(&array.data);
             }
             momentum
         });

@@ -7,7 +7,7 @@ mod layers;
 
 use std::collections::BTreeMap;
 
-use ktg_net::{Array, Network, Op, Role, Shape, ShapeError, StateDict, Value, WeightsError, weights};
+use ktg_net::{Array, Network, Op, Role, Shape, ShapeError, StateDict, Value, WeightsError};
 
 use crate::optimizer::{MOMENTUM, check_state};
 use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Scratch, Sgd, Wanted};
@@ -140,12 +140,8 @@ impl Node for ReferenceNode {
         self.weights.clone()
     }
 
-    fn load_weights(&mut self, new: &StateDict, origin: &str) -> Result<(), WeightsError> {
-        weights::check(&self.network.parameters(), new, origin)?;
-        for (name, array) in &mut self.weights {
-            array.data.clone_from(&new[name].data);
-        }
-        Ok(())
+    fn set(&mut self, name: &str, values: &[f32]) {
+        self.weights.get_mut(name).expect("a parameter of the network").data.copy_from_slice(values);
     }
 
     fn optimizer_state(&self) -> OptimizerState {

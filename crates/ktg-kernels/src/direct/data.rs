@@ -1,12 +1,12 @@
 //! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
 
 use super::pack::{Pack, Results};
-use super::source::{Folding, transposed};
+use super::source::{Fold, Folding, transposed};
 use super::{forward::forward, panel};
 use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
-use crate::simd::Simd;
+use crate::simd::{Compiled, Simd};
 use crate::workspace::buffer;
 
 /// Results that a task handles at least, so that the last panel's empty columns do not count.
@@ -86,13 +86,14 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
             }
             for image in 0..results.images {
                 for channel in 0..some {
-                    let from = &contributions[channel * taps * row + image * result_pixels..];
+                    let taps = &contributions[channel * taps * row + image * result_pixels..];
+                    let plane = (first_image + image) * input + first + channel;
+                    let (folding, scratch, output) = (&folding, &mut scratch[..], shape.output_image());
                     // SAFETY: each task writes its own images and channels.
-                    let to = unsafe {
-                        let plane = (first_image + image) * input + first + channel;
-                        std::slice::from_raw_parts_mut(dx.at(plane * image_pixels), image_pixels)
-                    };
-                    folding.fold::<S>(from, row, shape.output_image(), &mut scratch, to);
+                    unsafe {
+                        let image = dx.piece(plane, image_pixels);
+                        S::vectorize(Compiled(Fold { folding, taps, step: row, output, scratch, image }));
+                    }
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use crate::parallel::{Shared, parallel};
+use crate::parallel::for_each_piece;
 use crate::shape::{Conv2d, Window};
-use crate::simd::{Simd, Task};
+use crate::simd::Plain;
 use crate::workspace::{Buffer, buffer};
 
 /// What a convolution reads: as it was given, or laid out anew.
@@ -117,16 +117,11 @@ impl<'a> Source<'a> {
         let Conv2d { batch, input, height, width, window: Window { stride, padding, .. }, .. } = *shape;
         let planes = batch * input;
         let mut data = buffer(planes * geometry.plane_len);
-        let shared = Shared::new(&mut data);
         // Several planes a task: small ones are quickly copied.
         let some = (32768 / geometry.plane_len).clamp(1, planes);
-        parallel(planes.div_ceil(some), |task| {
-            for plane in task * some..((task + 1) * some).min(planes) {
-                let from = &images[plane * height * width..][..height * width];
-                // SAFETY: each plane is written by one task.
-                let to = unsafe {
-                    std::slice::from_raw_parts_mut(shared.at(plane * geometry.plane_len), geometry.plane_len)
-                };
+        for_each_piece(&mut data, some * geometry.plane_len, |task, to| {
+            let from = images[task * some * height * width..].chunks_exact(height * width);
+            for (to, from) in to.chunks_exact_mut(geometry.plane_len).zip(from) {
                 if is_pointwise(shape.window) {
                     let rows = to.chunks_exact_mut(shape.output_width).zip(from.chunks_exact(width).step_by(stride));
                     for (to, from) in rows {
@@ -193,50 +188,39 @@ impl Folding {
     pub fn scratch_len(&self) -> usize {
         (self.height + 2 * self.window.padding) * self.row_len
     }
+}
 
-    /// Sums the taps' contributions `[kernel * kernel]` rows of `[output_height * output_width]`, `step` values apart,
-    /// into one plane of the image.
-    pub fn fold<S: Simd>(&self, taps: &[f32], step: usize, output: [usize; 2], scratch: &mut [f32], image: &mut [f32]) {
-        // SAFETY: safe code, compiled for the level's instructions so that the additions become vectors.
-        unsafe { S::vectorize(Fold { folding: self, taps, step, output, scratch, image }) }
-    }
+/// Sums the taps' contributions into one plane of the image.
+pub(super) struct Fold<'a> {
+    pub folding: &'a Folding,
+    /// `[kernel * kernel]` rows of `[output_height * output_width]`, `step` values apart.
+    pub taps: &'a [f32],
+    pub step: usize,
+    /// `[output_height, output_width]`
+    pub output: [usize; 2],
+    pub scratch: &'a mut [f32],
+    pub image: &'a mut [f32],
+}
 
+impl Plain for Fold<'_> {
     #[inline(always)]
-    fn fold_here(&self, taps: &[f32], step: usize, output: [usize; 2], scratch: &mut [f32], image: &mut [f32]) {
-        let Window { kernel, stride, padding } = self.window;
-        scratch.fill(0.0);
+    fn compute(self) {
+        let Folding { window: Window { kernel, stride, padding }, columns, row_len, width, .. } = *self.folding;
+        self.scratch.fill(0.0);
         for a in 0..kernel {
             for b in 0..kernel {
-                let from = &taps[(a * kernel + b) * step..];
-                let shift = b % stride * self.columns + b / stride;
-                for (y, from) in from.chunks_exact(output[1]).take(output[0]).enumerate() {
-                    let to = &mut scratch[(y * stride + a) * self.row_len + shift..][..output[1]];
+                let from = &self.taps[(a * kernel + b) * self.step..];
+                let shift = b % stride * columns + b / stride;
+                for (y, from) in from.chunks_exact(self.output[1]).take(self.output[0]).enumerate() {
+                    let to = &mut self.scratch[(y * stride + a) * row_len + shift..][..from.len()];
                     to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
                 }
             }
         }
-        let rows = scratch.chunks_exact(self.row_len).skip(padding);
-        for (to, from) in image.chunks_exact_mut(self.width).zip(rows) {
-            gather(from, to, stride, padding, self.columns);
+        let rows = self.scratch.chunks_exact(row_len).skip(padding);
+        for (to, from) in self.image.chunks_exact_mut(width).zip(rows) {
+            gather(from, to, stride, padding, columns);
         }
-    }
-}
-
-struct Fold<'a> {
-    folding: &'a Folding,
-    taps: &'a [f32],
-    step: usize,
-    output: [usize; 2],
-    scratch: &'a mut [f32],
-    image: &'a mut [f32],
-}
-
-impl Task for Fold<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        self.folding.fold_here(self.taps, self.step, self.output, self.scratch, self.image);
     }
 }
 
@@ -247,15 +231,12 @@ pub(super) fn transposed(weights: &[f32], output: usize) -> Data<'_> {
         return Data::Given(weights);
     }
     let mut result = buffer(weights.len());
-    let shared = Shared::new(&mut result);
     const TILE: usize = 16;
-    parallel(rest.div_ceil(TILE), |task| {
-        let rows = task * TILE..((task + 1) * TILE).min(rest);
+    for_each_piece(&mut result, TILE * output, |task, rows| {
         for first in (0..output).step_by(TILE) {
-            for row in rows.clone() {
+            for (row, to) in (task * TILE..).zip(rows.chunks_exact_mut(output)) {
                 for o in first..(first + TILE).min(output) {
-                    // SAFETY: each task writes its own rows.
-                    unsafe { *shared.at(row * output + o) = weights[o * rest + row] };
+                    to[o] = weights[o * rest + row];
                 }
             }
         }

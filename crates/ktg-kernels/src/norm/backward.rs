@@ -2,26 +2,20 @@
 
 use std::ops::Range;
 
-use super::{BackwardPass, CHANNELS, NormGradients, groups, plane};
-use crate::parallel::{Shared, parallel};
+use super::{BackwardPass, CHANNELS, NormGradients, channels_at_a_time, plane};
+use crate::parallel::{Shared, for_each_pair};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
 
 /// All gradients.
 pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradients: NormGradients) {
-    let (weights, biases) = (Shared::new(gradients.weight), Shared::new(gradients.bias));
     let gradient = Shared::new(gradients.result);
     let separate = gradients.x.map(Shared::new);
-    let (count, group) = groups(shape);
-    parallel(count, |task| {
-        let channels = group(task);
+    let some = channels_at_a_time(shape);
+    for_each_pair(gradients.weight, some, gradients.bias, some, |task, weight, bias| {
+        let channels = task * some..task * some + weight.len();
         // SAFETY: each task reads and writes its own channels.
-        unsafe {
-            let (weight, bias) = (weights.at(channels.start), biases.at(channels.start));
-            let weight = std::slice::from_raw_parts_mut(weight, channels.len());
-            let bias = std::slice::from_raw_parts_mut(bias, channels.len());
-            S::vectorize(Channels { shape, pass, channels, gradient, separate, weight, bias });
-        }
+        unsafe { S::vectorize(Channels { shape, pass, channels, gradient, separate, weight, bias }) }
     });
 }
 

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::{Affine, CHANNELS, Fused, Moving, Statistics, groups, plane};
-use crate::parallel::{Shared, parallel};
+use super::{Affine, CHANNELS, Fused, Moving, Statistics, channels_at_a_time, plane};
+use crate::parallel::{Shared, for_each_pair, parallel};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
 
@@ -17,16 +17,12 @@ pub(crate) fn train<S: Simd>(
     statistics: Moving,
     result: &mut [f32],
 ) {
-    let (means, variances) = (Shared::new(statistics.mean), Shared::new(statistics.variance));
     let y = Shared::new(result);
-    let (count, group) = groups(shape);
-    parallel(count, |task| {
-        let channels = group(task);
+    let some = channels_at_a_time(shape);
+    for_each_pair(statistics.mean, some, statistics.variance, some, |task, mean, variance| {
+        let channels = task * some..task * some + mean.len();
         // SAFETY: each task reads and writes its own channels.
         unsafe {
-            let (mean, variance) = (means.at(channels.start), variances.at(channels.start));
-            let mean = std::slice::from_raw_parts_mut(mean, channels.len());
-            let variance = std::slice::from_raw_parts_mut(variance, channels.len());
             S::vectorize(Moments { shape, x, channels: channels.clone(), mean, variance });
             let x = x.as_ptr();
             S::vectorize(Normalise { shape, x, channels, mean, variance, affine, fused, y });
@@ -44,9 +40,9 @@ pub(crate) fn inference<S: Simd>(
     result: &mut [f32],
 ) {
     let y = Shared::new(result);
-    let (count, group) = groups(shape);
-    parallel(count, |task| {
-        let channels = group(task);
+    let some = channels_at_a_time(shape);
+    parallel(shape.channels.div_ceil(some), |task| {
+        let channels = task * some..((task + 1) * some).min(shape.channels);
         let (mean, variance) = (&statistics.mean[channels.clone()], &statistics.variance[channels.clone()]);
         // SAFETY: each task reads and writes its own channels.
         unsafe {

@@ -135,12 +135,6 @@ fn channels_at_a_time(shape: &Features) -> usize {
     (GROUP / bytes).min(CHANNELS).min(most).max(1)
 }
 
-/// The groups of channels: how many, and which channels the given one has.
-fn groups(shape: &Features) -> (usize, impl Fn(usize) -> std::ops::Range<usize>) {
-    let (size, channels) = (channels_at_a_time(shape), shape.channels);
-    (channels.div_ceil(size), move |group| group * size..((group + 1) * size).min(channels))
-}
-
 /// Where the plane of a channel of an image starts.
 #[inline(always)]
 fn plane(shape: &Features, image: usize, channel: usize) -> usize {

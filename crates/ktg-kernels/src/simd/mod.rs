@@ -1,5 +1,17 @@
 //! Vectors of `f32`, one type a dispatch level, and the way into code that may use them.
 
+/// Functions of a [`Simd`] that are one expression, for which `Simd`'s own contract is enough.
+macro_rules! operations {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $expression:expr;)*) => {$(
+        #[inline(always)]
+        #[allow(unused_unsafe)]
+        unsafe fn $name($($argument: $type),*) $(-> $result)? {
+            // SAFETY: granted by the caller.
+            unsafe { $expression }
+        }
+    )*};
+}
+
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
@@ -59,6 +71,24 @@ pub(crate) trait Task {
     ///
     /// The processor has the level's instructions, and the pointers in `self` may be used as the task says.
     unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// A piece of work in plain safe Rust, which the compiler turns into a level's vectors by itself.
+pub(crate) trait Plain {
+    /// Must be `#[inline(always)]`, as [`Task::run`].
+    fn compute(self);
+}
+
+/// A plain piece of work as a task.
+pub(crate) struct Compiled<P>(pub P);
+
+impl<P: Plain> Task for Compiled<P> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        self.0.compute();
+    }
 }
 
 /// Vectors of `LANES` values. All functions are unsafe: the processor must have the level's instructions (which holds
@@ -122,15 +152,24 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
-/// A generic function called with the `Simd` type of a level.
+/// Code in which a name stands for the `Simd` type of a level.
 macro_rules! at_level {
-    ($level:expr, $function:ident ( $($argument:expr),* $(,)? )) => {
+    ($level:expr, $simd:ident => $code:expr) => {
         match $level {
             #[cfg(target_arch = "x86_64")]
-            $crate::Level::Avx512 => $function::<$crate::simd::x86::Avx512>($($argument),*),
+            $crate::Level::Avx512 => {
+                type $simd = $crate::simd::x86::Avx512;
+                $code
+            }
             #[cfg(target_arch = "x86_64")]
-            $crate::Level::Avx2 => $function::<$crate::simd::x86::Avx2>($($argument),*),
-            _ => $function::<$crate::simd::portable::Portable>($($argument),*),
+            $crate::Level::Avx2 => {
+                type $simd = $crate::simd::x86::Avx2;
+                $code
+            }
+            _ => {
+                type $simd = $crate::simd::portable::Portable;
+                $code
+            }
         }
     };
 }

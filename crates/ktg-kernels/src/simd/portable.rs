@@ -29,51 +29,18 @@ impl<const N: usize, const R: usize> Simd for Array<N, R> {
         unsafe { task.run::<Self>() }
     }
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> [f32; N] {
-        [x; N]
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> [f32; N] {
-        // SAFETY: the caller grants N values; an array of f32 has the alignment of f32.
-        unsafe { from.cast::<[f32; N]>().read() }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: [f32; N]) {
-        // SAFETY: as `load`.
-        unsafe { to.cast::<[f32; N]>().write(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
-        from_fn(|i| multiply_add(a[i], b[i], c[i]))
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: [f32; N], b: [f32; N]) -> [f32; N] {
-        from_fn(|i| a[i] + b[i])
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: [f32; N], b: [f32; N]) -> [f32; N] {
-        from_fn(|i| a[i] - b[i])
-    }
-
-    #[inline(always)]
-    unsafe fn mul(a: [f32; N], b: [f32; N]) -> [f32; N] {
-        from_fn(|i| a[i] * b[i])
-    }
-
-    #[inline(always)]
-    unsafe fn relu(x: [f32; N]) -> [f32; N] {
-        from_fn(|i| if x[i] < 0.0 { 0.0 } else { x[i] })
-    }
-
-    #[inline(always)]
-    unsafe fn where_passed(y: [f32; N], v: [f32; N]) -> [f32; N] {
-        from_fn(|i| if y[i] <= 0.0 { 0.0 } else { v[i] })
+    operations! {
+        splat(x: f32) -> [f32; N] = [x; N];
+        // An array of f32 has the alignment of f32.
+        load(from: *const f32) -> [f32; N] = from.cast::<[f32; N]>().read();
+        store(to: *mut f32, v: [f32; N]) = to.cast::<[f32; N]>().write(v);
+        fma(a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] = from_fn(|i| multiply_add(a[i], b[i], c[i]));
+        add(a: [f32; N], b: [f32; N]) -> [f32; N] = from_fn(|i| a[i] + b[i]);
+        sub(a: [f32; N], b: [f32; N]) -> [f32; N] = from_fn(|i| a[i] - b[i]);
+        mul(a: [f32; N], b: [f32; N]) -> [f32; N] = from_fn(|i| a[i] * b[i]);
+        relu(x: [f32; N]) -> [f32; N] = from_fn(|i| if x[i] < 0.0 { 0.0 } else { x[i] });
+        where_passed(y: [f32; N], v: [f32; N]) -> [f32; N] = from_fn(|i| if y[i] <= 0.0 { 0.0 } else { v[i] });
+        sum(v: [f32; N]) -> f32 = v.iter().sum();
     }
 
     #[inline(always)]
@@ -82,10 +49,5 @@ impl<const N: usize, const R: usize> Simd for Array<N, R> {
         for (i, row) in rows.iter_mut().enumerate().take(N) {
             *row = from_fn(|j| r[j][i]);
         }
-    }
-
-    #[inline(always)]
-    unsafe fn sum(v: [f32; N]) -> f32 {
-        v.iter().sum()
     }
 }

@@ -23,6 +23,22 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const ROWS: usize = 6;
 
+    operations! {
+        splat(x: f32) -> __m256 = _mm256_set1_ps(x);
+        prefetch(line: *const f32) = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+        store(to: *mut f32, v: __m256) = _mm256_storeu_ps(to, v);
+        load_first(from: *const f32, n: usize) -> __m256 = _mm256_maskload_ps(from, first_lanes(n));
+        store_first(to: *mut f32, v: __m256, n: usize) = _mm256_maskstore_ps(to, first_lanes(n), v);
+        fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        // The instruction returns its second operand when one is NaN.
+        relu(x: __m256) -> __m256 = _mm256_max_ps(_mm256_setzero_ps(), x);
+        where_passed(y: __m256, v: __m256) -> __m256 = _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(y, _mm256_setzero_ps()), v);
+    }
+
     #[inline(always)]
     unsafe fn vectorize<T: Task>(task: T) -> T::Output {
         #[target_feature(enable = "avx2,fma")]
@@ -30,67 +46,6 @@ impl Simd for Avx2 {
             unsafe { task.run::<Avx2>() }
         }
         unsafe { enter(task) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m256 {
-        unsafe { _mm256_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(line: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: __m256) {
-        unsafe { _mm256_storeu_ps(to, v) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> __m256 {
-        unsafe { _mm256_maskload_ps(from, first_lanes(n)) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(to: *mut f32, v: __m256, n: usize) {
-        unsafe { _mm256_maskstore_ps(to, first_lanes(n), v) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn relu(x: __m256) -> __m256 {
-        // The instruction returns its second operand when one is NaN.
-        unsafe { _mm256_max_ps(_mm256_setzero_ps(), x) }
-    }
-
-    #[inline(always)]
-    unsafe fn where_passed(y: __m256, v: __m256) -> __m256 {
-        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(y, _mm256_setzero_ps()), v) }
     }
 
     #[inline(always)]
@@ -133,6 +88,23 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const ROWS: usize = 14;
 
+    operations! {
+        splat(x: f32) -> __m512 = _mm512_set1_ps(x);
+        prefetch(line: *const f32) = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+        store(to: *mut f32, v: __m512) = _mm512_storeu_ps(to, v);
+        load_first(from: *const f32, n: usize) -> __m512 = _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, from);
+        store_first(to: *mut f32, v: __m512, n: usize) = _mm512_mask_storeu_ps(to, ((1u32 << n) - 1) as u16, v);
+        fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        // The instruction returns its second operand when one is NaN.
+        relu(x: __m512) -> __m512 = _mm512_max_ps(_mm512_setzero_ps(), x);
+        where_passed(y: __m512, v: __m512) -> __m512 = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), v);
+        sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
+    }
+
     #[inline(always)]
     unsafe fn vectorize<T: Task>(task: T) -> T::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
@@ -140,67 +112,6 @@ impl Simd for Avx512 {
             unsafe { task.run::<Avx512>() }
         }
         unsafe { enter(task) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m512 {
-        unsafe { _mm512_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(line: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: __m512) {
-        unsafe { _mm512_storeu_ps(to, v) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> __m512 {
-        unsafe { _mm512_maskz_loadu_ps(((1u32 << n) - 1) as u16, from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_first(to: *mut f32, v: __m512, n: usize) {
-        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << n) - 1) as u16, v) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn relu(x: __m512) -> __m512 {
-        // The instruction returns its second operand when one is NaN.
-        unsafe { _mm512_max_ps(_mm512_setzero_ps(), x) }
-    }
-
-    #[inline(always)]
-    unsafe fn where_passed(y: __m512, v: __m512) -> __m512 {
-        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), v) }
     }
 
     #[inline(always)]
@@ -230,10 +141,5 @@ impl Simd for Avx512 {
                 r[j + 12] = _mm512_shuffle_f32x4::<0xdd>(b, d);
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn sum(v: __m512) -> f32 {
-        unsafe { _mm512_reduce_add_ps(v) }
     }
 }
