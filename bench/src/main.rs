@@ -10,10 +10,9 @@ use std::time::Instant;
 use clap::Parser;
 use ktg_data::Batch;
 use ktg_engine::loss::LossSettings;
-use ktg_engine::{Choice, Images, Outputs, Wanted, choose, chosen, ensemble_logits};
+use ktg_engine::{Choice, Images, Outputs, Sgd, Wanted, choose, chosen, ensemble_logits};
 use ktg_graph::{Document, Graph};
 use ktg_net::Role;
-use ktg_train::SgdSettings;
 use ktg_train::trainer::{Moment, Trainer};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -91,7 +90,7 @@ impl Case {
         let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
         let networks = vec![architecture.network(3, classes); graph.len()];
-        let sgd = SgdSettings { momentum: 0.9, weight_decay: 1e-4 };
+        let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 };
         let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, &LossSettings::default(), sgd)?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {

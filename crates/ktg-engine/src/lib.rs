@@ -17,6 +17,8 @@ mod device;
 mod job;
 pub mod loss;
 mod node;
+#[cfg(test)]
+mod numbers;
 mod optimizer;
 mod outputs;
 mod parameters;

@@ -68,11 +68,10 @@ impl Kernels {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the result", shape.output_len(), result.len())?;
-        if shape.is_winograd() {
-            at_level!(self.level, S => winograd::forward::<S>(shape, images, weights, result))
-        } else {
-            at_level!(self.level, S => direct::forward::<S>(shape, images, weights, result))
-        }
+        at_level!(self.level, S => match shape.is_winograd() {
+            true => winograd::forward::<S>(shape, images, weights, result),
+            false => direct::forward::<S>(shape, images, weights, result),
+        });
         Ok(())
     }
 
@@ -87,11 +86,10 @@ impl Kernels {
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the gradient of the images", shape.input_len(), result.len())?;
-        if shape.is_winograd() {
-            at_level!(self.level, S => winograd::backward_data::<S>(shape, gradient, weights, result))
-        } else {
-            at_level!(self.level, S => direct::backward_data::<S>(shape, gradient, weights, result))
-        }
+        at_level!(self.level, S => match shape.is_winograd() {
+            true => winograd::backward_data::<S>(shape, gradient, weights, result),
+            false => direct::backward_data::<S>(shape, gradient, weights, result),
+        });
         Ok(())
     }
 
@@ -106,11 +104,10 @@ impl Kernels {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the weights", shape.weight_len(), result.len())?;
-        if shape.is_winograd() {
-            at_level!(self.level, S => winograd::backward_weights::<S>(shape, images, gradient, result))
-        } else {
-            at_level!(self.level, S => direct::backward_weights::<S>(shape, images, gradient, result))
-        }
+        at_level!(self.level, S => match shape.is_winograd() {
+            true => winograd::backward_weights::<S>(shape, images, gradient, result),
+            false => direct::backward_weights::<S>(shape, images, gradient, result),
+        });
         Ok(())
     }
 

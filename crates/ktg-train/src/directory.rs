@@ -1,6 +1,5 @@
 //! Reading what a run directory says, without its networks.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ktg_graph::{Document, Graph};
@@ -49,8 +48,7 @@ impl RunDirectory {
         }
         let data = DataFile::read(directory)?;
         let metrics = directory.join("metrics.jsonl");
-        let timing = fs::read_to_string(directory.join("timing.jsonl")).unwrap_or_default();
-        let timing: Vec<Timing> = timing.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let timing = Timing::read(directory);
         Ok(Self {
             path: directory.to_owned(),
             settings: Settings::read(&directory.join(SETTINGS))?,

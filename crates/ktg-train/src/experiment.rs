@@ -10,7 +10,8 @@ use crate::checkpoint;
 use crate::saved::{DataFile, SKIPPED, SPLIT};
 use crate::{Error, EvaluateOn, GraphSettings, Precision, Settings};
 
-/// A run that can start: what `Settings` stand for.
+/// A run that can start: what `Settings` stand for. Copies share the images.
+#[derive(Clone)]
 pub struct Experiment {
     /// The settings, with paths that hold from anywhere; those of `skip` and `split.file` start at the run directory.
     pub settings: Settings,
@@ -124,20 +125,9 @@ impl Experiment {
         let parts = (graph.clone(), None, &*self.graph_base);
         let (side, train) = (self.settings.side, &self.train);
         let opened = open_graph(parts, side, train.classes(), train.channels())?;
-        Ok(Self {
-            settings: self.settings.clone(),
-            warnings: untrained(&opened.graph).collect(),
-            graph: opened.graph,
-            pretrained: opened.pretrained,
-            networks: opened.networks,
-            train: self.train.clone(),
-            evaluation: self.evaluation.clone(),
-            transform: self.transform.clone(),
-            skipped: self.skipped.clone(),
-            split: self.split.clone(),
-            written: graph,
-            graph_base: self.graph_base.clone(),
-        })
+        let warnings = untrained(&opened.graph).collect();
+        let OpenedGraph { graph: hashed, networks, pretrained, .. } = opened;
+        Ok(Self { graph: hashed, networks, pretrained, warnings, written: graph, ..self.clone() })
     }
 
     /// A text that differs where the images differ that are trained on or judged by.

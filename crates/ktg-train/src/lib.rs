@@ -51,4 +51,4 @@ pub use run::{Outcome, RunResult};
 pub use saved::{NodePrediction, Prediction, SavedRun};
 pub use schedule::Schedule;
 pub use settings::{EvaluateOn, GraphSettings, LossSection, Precision, Settings, SplitSettings, TrainSettings};
-pub use trainer::{SgdSettings, Trainer};
+pub use trainer::Trainer;

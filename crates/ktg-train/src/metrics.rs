@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Measures};
 
 /// Losses of one step, or their means over an epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Counted from 1 over the whole training.
     pub step: u64,

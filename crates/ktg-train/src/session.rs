@@ -23,6 +23,9 @@ use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::{Moment, Trainer};
 use crate::{Error, Experiment, GraphSettings, Measures, Observer, Settings};
 
+/// The file that says how long everything took.
+const TIMING: &str = "timing.jsonl";
+
 /// A run at work.
 pub(crate) struct Run {
     experiment: Experiment,
@@ -161,7 +164,7 @@ impl Run {
         let Some(measures) = self.judge(stop, observer)? else {
             return Ok(Outcome::Interrupted { step: self.state.step, steps: all_steps });
         };
-        let train = StepReport { step: self.state.step, epoch: train.epochs, ..empty_report() };
+        let train = StepReport { step: self.state.step, epoch: train.epochs, ..StepReport::default() };
         self.finish(EpochReport { train, evaluation: Some(measures) }).map(Outcome::Finished)
     }
 
@@ -278,7 +281,7 @@ impl Run {
             },
         };
         (self.state.epoch, self.state.batch) = (epoch, 0);
-        let train = std::mem::take(&mut self.state.sums).mean().unwrap_or_else(empty_report);
+        let train = std::mem::take(&mut self.state.sums).mean().unwrap_or_default();
         Ok(Some(EpochReport { train, evaluation }))
     }
 
@@ -303,7 +306,7 @@ impl Run {
     /// Appends a line to `timing.jsonl`: `batches` steps took `training` seconds, of which `waited` for images, and
     /// everything since `started` more.
     fn time(&self, started: Instant, (training, waited): (f64, f64), batches: usize) -> Result<(), Error> {
-        let path = self.directory.join("timing.jsonl");
+        let path = self.directory.join(TIMING);
         let images = batches * self.experiment.settings.train.batch_size;
         let line = Timing {
             step: self.state.step,
@@ -320,8 +323,6 @@ impl Run {
     fn finish(&self, report: EpochReport) -> Result<RunResult, Error> {
         let path = self.directory.join(RESULT);
         let measures = report.evaluation.ok_or_else(|| Error::run(&path, "the last epoch was not judged"))?;
-        let timing = fs::read_to_string(self.directory.join("timing.jsonl")).unwrap_or_default();
-        let lines = timing.lines().filter_map(|line| serde_json::from_str::<Timing>(line).ok());
         let Experiment { settings, graph, train, .. } = &self.experiment;
         let result = RunResult {
             graph: graph.name.clone(),
@@ -329,7 +330,7 @@ impl Run {
             seed: settings.seed,
             epochs: settings.train.epochs,
             train_images: train.len(),
-            seconds: lines.map(|line| line.seconds).sum(),
+            seconds: Timing::read(&self.directory).iter().map(|line| line.seconds).sum(),
             measures,
         };
         let json = serde_json::to_vec_pretty(&result).map_err(|e| Error::run(&path, e.to_string()))?;
@@ -351,12 +352,16 @@ pub(crate) struct Timing {
     pub images_per_second: f64,
 }
 
+impl Timing {
+    /// The lines of a run's `timing.jsonl`, but for those that are cut off.
+    pub fn read(directory: &Path) -> Vec<Self> {
+        let text = fs::read_to_string(directory.join(TIMING)).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
 /// The settings as the run directory has them: the graph is in a file of its own.
 pub(crate) fn run_settings(settings: &Settings) -> Settings {
     let graph = GraphSettings { file: Some(PathBuf::from(GRAPH)), ..GraphSettings::default() };
     Settings { graph, ..settings.clone() }
-}
-
-fn empty_report() -> StepReport {
-    StepReport { step: 0, epoch: 0, learning_rate: 0.0, nodes: Vec::new(), edges: Vec::new() }
 }

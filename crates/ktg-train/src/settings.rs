@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Augment, DataSource};
+use ktg_engine::Sgd;
 use ktg_engine::loss::LossSettings;
 use ktg_graph::{in_plain_words, toml_problem};
 use serde::{Deserialize, Serialize};
 
 use crate::files::read_text;
-use crate::{Error, Schedule, SgdSettings};
+use crate::{Error, Schedule};
 
 /// All settings of a run. In TOML; whatever is left out has its default, and unknown keys are errors.
 ///
@@ -222,8 +223,9 @@ fn is_single(precision: &Precision) -> bool {
 
 impl TrainSettings {
     /// The optimiser's part.
-    pub fn sgd(&self) -> SgdSettings {
-        SgdSettings { momentum: self.momentum, weight_decay: self.weight_decay }
+    pub fn sgd(&self) -> Sgd {
+        let Self { learning_rate, momentum, weight_decay, .. } = *self;
+        Sgd { learning_rate, momentum, weight_decay }
     }
 }
 

@@ -7,26 +7,16 @@ use ktg_engine::loss::{GraphLoss, GraphLosses, Labels, LossSettings};
 use ktg_engine::{Images, Job, Node, OptimizerState, Outputs, Scratch, Sgd, node};
 use ktg_graph::Graph;
 use ktg_net::{Network, StateDict, weights};
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::metrics::{EdgeReport, LabelName, NodeReport, Source, StepReport};
-
-/// Settings of the optimizer, stochastic gradient descent.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SgdSettings {
-    /// Share of the last update that goes on; 0 switches momentum off.
-    pub momentum: f64,
-    /// L2 penalty, added to the gradient of every parameter.
-    pub weight_decay: f64,
-}
 
 /// Trains all networks of one graph together.
 pub struct Trainer {
     nodes: Vec<Box<dyn Node>>,
     jobs: Vec<Job>,
     loss: GraphLoss,
-    sgd: SgdSettings,
+    sgd: Sgd,
     scratch: Scratch,
 }
 
@@ -47,7 +37,7 @@ impl Trainer {
     /// Puts the networks to work, for images of the given height and width, with fresh weights from `seed` or those of
     /// each node's file in `pretrained`.
     ///
-    /// Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
+    /// The learning rate of `sgd` is not used: each step has its own ([`Moment`]). Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
     ///
     /// # Errors
     ///
@@ -59,7 +49,7 @@ impl Trainer {
         pretrained: &[Option<PathBuf>],
         seed: u64,
         loss: &LossSettings,
-        sgd: SgdSettings,
+        sgd: Sgd,
     ) -> Result<Self, Error> {
         let jobs = Job::of_graph(graph);
         let mut nodes = Vec::new();
@@ -123,8 +113,7 @@ impl Trainer {
         let labels = Labels { own: &batch.labels, mixed };
         let losses = self.loss.step(&outputs, labels, at.step as f64 / at.steps as f64);
         let report = report(&losses, images.count, at)?;
-        let SgdSettings { momentum, weight_decay } = self.sgd;
-        let rule = Sgd { learning_rate: at.learning_rate, momentum, weight_decay };
+        let rule = Sgd { learning_rate: at.learning_rate, ..self.sgd };
         for ((node, job), gradients) in self.nodes.iter_mut().zip(&self.jobs).zip(&losses.gradients) {
             if job.trained {
                 node.learn(images, gradients, rule, &mut self.scratch);

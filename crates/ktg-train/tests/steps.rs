@@ -1,14 +1,14 @@
 //! Three optimiser steps of a three-node graph, learning rates and measures against PyTorch (fixtures/README.md).
 
 use ktg_data::{Batch, Mixed};
-use ktg_engine::OptimizerState;
 use ktg_engine::loss::LossSettings;
+use ktg_engine::{OptimizerState, Sgd};
 use ktg_graph::{Graph, Node, Transfer};
 use ktg_net::{Architecture, StateDict};
 use ktg_train::measures::{Accumulator, MemberOutputs};
 use ktg_train::schedule::{Position, factor};
 use ktg_train::trainer::Moment;
-use ktg_train::{Schedule, SgdSettings, Trainer};
+use ktg_train::{Schedule, Trainer};
 use serde_json::Value;
 
 #[path = "../../../fixtures/support.rs"]
@@ -73,7 +73,7 @@ fn check_variant(name: &str) {
         crop_sizes: serde_json::from_value(variant["crop_sizes"].clone()).unwrap(),
     };
     let number = |key: &str| variant[key].as_f64().unwrap();
-    let sgd = SgdSettings { momentum: number("momentum"), weight_decay: number("weight_decay") };
+    let sgd = Sgd { learning_rate: 0.1, momentum: number("momentum"), weight_decay: number("weight_decay") };
     let shape = &data["images.1"].shape;
     let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, &loss, sgd).unwrap();
     for m in 0..graph.len() {
@@ -216,7 +216,7 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
             width: 16,
             mixed,
         };
-        let settings = SgdSettings { momentum: 0.9, weight_decay: 0.0 };
+        let settings = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.0 };
         let network = "abn-resnet-cifar-20".parse::<Architecture>().unwrap().network(3, 5);
         let loss = LossSettings::default();
         let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, &loss, settings).unwrap();
@@ -239,7 +239,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
     graph.set_transfer(1, 0, Some(attention));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.1 };
+    let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
     let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default(), sgd).unwrap();
     let before = [trainer.state(0).0, trainer.state(1).0];
     let batch = Batch {
@@ -269,7 +269,7 @@ fn taught_where_right() -> Trainer {
     let edge = Transfer { design: "probability closer".parse().unwrap(), gate: "correct".parse().unwrap() };
     graph.set_transfer(0, 1, Some(edge));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    let sgd = SgdSettings { momentum: 0.9, weight_decay: 0.1 };
+    let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
     Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default(), sgd).unwrap()
 }
 

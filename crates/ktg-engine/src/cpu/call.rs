@@ -20,6 +20,33 @@ pub(crate) struct Call {
     pub gives: Value,
 }
 
+impl Call {
+    /// Which values the way back needs: how many of those read, and whether the result. `op` is the layer's.
+    pub fn needs(&self, op: &Op) -> (usize, bool) {
+        match op {
+            Op::Conv2d { .. } | Op::Linear { .. } | Op::MaxPool { .. } | Op::MeanSquare => (1, false),
+            Op::BatchNorm { .. } => (1, self.relu),
+            Op::Attend => (2, false),
+            Op::Relu | Op::Sigmoid => (0, true),
+            Op::Add | Op::GlobalAveragePool => (0, false),
+        }
+    }
+
+    /// Whether the part of the gradient that the call has for a value it reads is computed in the place of the result's
+    /// gradient, which is not needed any more then.
+    pub fn is_in_place(&self, op: &Op, read: usize) -> bool {
+        match op {
+            Op::Relu | Op::Sigmoid => true,
+            // With a sum, the gradient that is left in place belongs to what was added.
+            Op::BatchNorm { .. } => read == usize::from(self.adds),
+            Op::Attend => read == 0,
+            // Both summands have the gradient of the sum; the first gets a copy.
+            Op::Add => read == 1,
+            _ => false,
+        }
+    }
+}
+
 /// The calls that compute what is wanted of a network, in order.
 pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
     let outputs = outputs(network, wanted);

@@ -7,6 +7,7 @@ mod memory;
 mod node;
 mod places;
 mod plan;
+mod planner;
 #[cfg(test)]
 mod tests;
 

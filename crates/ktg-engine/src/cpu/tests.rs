@@ -5,32 +5,11 @@ use ktg_kernels::{Kernels, Level};
 use ktg_net::{Builder, Network, Op, StateDict, Value};
 
 use super::CpuNode;
+use crate::numbers::Numbers;
 use crate::{Images, Job, Node, OutputGradients, Outputs, ReferenceNode, Scratch, Sgd, Wanted};
 
-/// Numbers without a pattern.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.next() as usize % limit
-    }
-
-    /// In [-1, 1).
-    fn value(&mut self) -> f32 {
-        (self.next() & 0xff_ffff) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn values(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.value()).collect()
-    }
-}
-
 const SIDE: usize = 6;
+const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
 /// What several batch norms in a row make of rounding; mistakes of a plan are of the size of the values themselves.
 const LIMIT: f32 = 1e-3;
 
@@ -98,7 +77,7 @@ fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &O
     let outputs = node.forward(images, &mut scratch);
     node.backward(images, at_outputs, &mut scratch);
     let gradients = node.gradients(&scratch);
-    node.update(images.count, Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 }, &scratch);
+    node.update(images.count, RULE, &scratch);
     Done { outputs, inferred, gradients, after: node.weights() }
 }
 
@@ -139,13 +118,8 @@ fn random_networks_are_computed_as_defined() {
         let network = network(&mut numbers);
         let mut flag = || numbers.below(3) > 0;
         let wanted = Wanted { attention_logits: flag(), attention_map: flag() };
-        let job = Job {
-            trained: true,
-            needed: true,
-            wanted,
-            logits_learn: flag(),
-            map_learns: wanted.attention_map && flag(),
-        };
+        let (logits_learn, map_learns) = (flag(), wanted.attention_map && flag());
+        let job = Job { wanted, logits_learn, map_learns, ..Job::TRAINING };
         let mut reference = ReferenceNode::new(network.clone(), [SIDE; 2], job).unwrap();
         let mut weights = reference.weights();
         for (name, array) in &mut weights {
@@ -177,29 +151,20 @@ fn random_networks_are_computed_as_defined() {
             let what = format!("seed {seed}, {}", level.name());
             assert_same_outputs(&what, &done.outputs, &expected.outputs);
             assert_same_outputs(&format!("{what}, inference"), &done.inferred, &expected.inferred);
-            assert_eq!(
-                done.gradients.keys().collect::<Vec<_>>(),
-                expected.gradients.keys().collect::<Vec<_>>(),
-                "{what}"
-            );
+            assert!(done.gradients.keys().eq(expected.gradients.keys()), "{what}");
             for (name, gradient) in &expected.gradients {
                 assert_close(&format!("{what}: {name}"), &done.gradients[name].data, &gradient.data, overall);
             }
             for (name, array) in &expected.after {
-                assert_close(
-                    &format!("{what}: {name} after the step"),
-                    &done.after[name].data,
-                    &array.data,
-                    overall.max(1.0),
-                );
+                let what = format!("{what}: {name} after the step");
+                assert_close(&what, &done.after[name].data, &array.data, overall.max(1.0));
             }
             // Going backward and learning at once comes to the same bits.
             let mut again = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
             let mut scratch = Scratch::default();
             again.load_weights(&weights, "test").unwrap();
             again.forward(images, &mut scratch);
-            let rule = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
-            again.learn(images, &at_outputs, rule, &mut scratch);
+            again.learn(images, &at_outputs, RULE, &mut scratch);
             assert!(again.weights() == done.after, "{what}: learning at once");
             assert!(again.optimizer_state() == node.optimizer_state(), "{what}: learning at once");
         }

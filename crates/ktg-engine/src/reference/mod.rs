@@ -92,32 +92,14 @@ impl ReferenceNode {
         }
     }
 
-    /// By value, whether it has a gradient.
-    fn learns(&self, at_outputs: &OutputGradients) -> Vec<bool> {
-        let mut learns = vec![false; self.shapes.len()];
-        let Network { logits, attention_logits, attention_map, .. } = self.network;
-        learns[logits.index()] |= at_outputs.logits.is_some();
-        learns[attention_map.index()] |= at_outputs.attention_map.is_some();
-        if let Some(value) = attention_logits {
-            learns[value.index()] |= at_outputs.attention_logits.is_some();
+    /// By value, whether any of the given outputs depends on it: of the logits, the attention branch's and the map.
+    fn sources(&self, [logits, attention_logits, attention_map]: [bool; 3]) -> Vec<bool> {
+        let mut marked = vec![false; self.shapes.len()];
+        marked[self.network.logits.index()] |= logits;
+        marked[self.network.attention_map.index()] |= attention_map;
+        if let Some(value) = self.network.attention_logits {
+            marked[value.index()] |= attention_logits;
         }
-        self.with_sources(learns)
-    }
-
-    /// By value, whether an output that is wanted depends on it.
-    fn reached(&self) -> Vec<bool> {
-        let mut reached = vec![false; self.shapes.len()];
-        let Network { logits, attention_logits, attention_map, .. } = self.network;
-        reached[logits.index()] = true;
-        reached[attention_map.index()] |= self.job.wanted.attention_map;
-        if let Some(value) = attention_logits {
-            reached[value.index()] |= self.job.wanted.attention_logits;
-        }
-        self.with_sources(reached)
-    }
-
-    /// The marked values, and all that they depend on.
-    fn with_sources(&self, mut marked: Vec<bool>) -> Vec<bool> {
         for (index, layer) in self.network.layers.iter().enumerate().rev() {
             if marked[index + 1] {
                 layer.inputs.iter().for_each(|value| marked[value.index()] = true);
@@ -165,7 +147,8 @@ impl Node for ReferenceNode {
     }
 
     fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) {
-        let learns = self.learns(at_outputs);
+        let OutputGradients { logits, attention_logits, attention_map } = at_outputs;
+        let learns = self.sources([logits.is_some(), attention_logits.is_some(), attention_map.is_some()]);
         let mut gradients: Vec<Vec<f64>> = self.pass.values.iter().map(|value| vec![0.0; value.len()]).collect();
         for output in [Some(self.network.logits), self.network.attention_logits, Some(self.network.attention_map)] {
             let Some(output) = output else { continue };
@@ -207,7 +190,8 @@ impl Node for ReferenceNode {
         if !self.job.trained {
             return;
         }
-        let reached = self.reached();
+        let Wanted { attention_logits, attention_map } = self.job.wanted;
+        let reached = self.sources([true, attention_logits, attention_map]);
         for (index, (layer, moments)) in self.network.layers.iter().zip(&self.pass.moments).enumerate() {
             let Some(Moments { mean, variance, count }) = moments.as_ref().filter(|_| reached[index + 1]) else {
                 continue;

@@ -3,16 +3,7 @@
 use ktg_net::Builder;
 
 use super::*;
-
-/// Numbers without a pattern, in [-1, 1).
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+use crate::numbers::Numbers;
 
 /// A network with every operation.
 fn network() -> Network {
@@ -44,14 +35,14 @@ fn gradients_are_the_slopes_of_the_values() {
     let mut weights = node.weights();
     for (seed, array) in weights.values_mut().enumerate() {
         let len = array.data.len();
-        array.data = numbers(seed as u64 + 1, len);
+        array.data = Numbers(seed as u64).values(len);
     }
     node.load_weights(&weights, "test").unwrap();
-    let pixels = numbers(100, count * 2 * side * side);
+    let pixels = Numbers(100).values(count * 2 * side * side);
     let images = Images { data: &pixels, count };
     let outputs = node.forward(images, &mut Scratch::default());
     let map = outputs.attention_map.unwrap().data.len();
-    let [of_logits, of_branch, of_map] = [(200, 9), (300, 9), (400, map)].map(|(seed, len)| numbers(seed, len));
+    let [of_logits, of_branch, of_map] = [(200, 9), (300, 9), (400, map)].map(|(seed, len)| Numbers(seed).values(len));
     let value = |pass: &Pass| {
         let dot = |value: Value, with: &[f32]| -> f64 {
             pass.values[value.index()].iter().zip(with).map(|(v, w)| v * f64::from(*w)).sum()
@@ -59,11 +50,8 @@ fn gradients_are_the_slopes_of_the_values() {
         let Network { logits, attention_logits, attention_map, .. } = network();
         dot(logits, &of_logits) + dot(attention_logits.unwrap(), &of_branch) + dot(attention_map, &of_map)
     };
-    let at_outputs = OutputGradients {
-        logits: Some(of_logits.clone()),
-        attention_logits: Some(of_branch.clone()),
-        attention_map: Some(of_map.clone()),
-    };
+    let [logits, attention_logits, attention_map] = [&of_logits, &of_branch, &of_map].map(|g| Some(g.clone()));
+    let at_outputs = OutputGradients { logits, attention_logits, attention_map };
     node.backward(images, &at_outputs, &mut Scratch::default());
     let gradients = node.gradients.clone();
     let mut checked = 0;
@@ -80,15 +68,11 @@ fn gradients_are_the_slopes_of_the_values() {
             };
             let ((above, high), (below, low)) = (at(1e-4), at(-1e-4));
             let slope = (high - low) / (above - below);
-            assert!(
-                (slope - gradient).abs() <= 1e-5 * largest.max(0.1),
-                "{name}[{i}]: slope {slope}, gradient {gradient}"
-            );
+            let limit = 1e-5 * largest.max(0.1);
+            assert!((slope - gradient).abs() <= limit, "{name}[{i}]: slope {slope}, gradient {gradient}");
             checked += 1;
         }
     }
-    assert_eq!(
-        checked,
-        network().parameters().iter().filter(|p| p.role == Role::Learned).map(|p| p.len()).sum::<usize>()
-    );
+    let learned: usize = network().parameters().iter().filter(|p| p.role == Role::Learned).map(|p| p.len()).sum();
+    assert_eq!(checked, learned);
 }

@@ -68,8 +68,7 @@ pub struct Moving<'a> {
 
 impl Moving<'_> {
     pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        check_length("the mean", shape.channels, self.mean.len())?;
-        check_length("the variance", shape.channels, self.variance.len())
+        Statistics { mean: self.mean, variance: self.variance }.check(shape)
     }
 }
 

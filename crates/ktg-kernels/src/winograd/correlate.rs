@@ -160,9 +160,6 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 }
             }
         });
-        // SAFETY: within the buffer; from here on it is only read.
-        let tiles = InputTiles { start: unsafe { input.at(0) }, position_step, block_step };
-        let tiles = Constant(tiles);
         let (filter_len, _) = self.filter_len();
         let rows_at_a_time = self.tiling.rows_of(TILES_AT_A_TIME);
         let product_step = rows_at_a_time * columns * Self::BLOCK + SKEW;
@@ -174,15 +171,16 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
             let mut product = buffer(blocks.len() * product_len);
             let mut scratch = buffer(scratch_len(columns));
             let (filters, product) = (filters.as_mut_ptr(), product.as_mut_ptr());
-            let tiles = tiles.get();
-            // SAFETY: the buffers are this task's own; it writes its own channels of the results.
+            // SAFETY: the buffers are this task's own, but for the input, which is only read from here on; it writes its own
+            // channels of the results.
             unsafe {
                 for (i, block) in blocks.clone().enumerate() {
                     self.transform_filters(block, 0..self.from, filters.add(i * filter_len));
                 }
                 for first in (0..all_rows).step_by(rows_at_a_time) {
                     let range = first..(first + rows_at_a_time).min(all_rows);
-                    let from = InputTiles { start: tiles.start.add(first * columns * Self::BLOCK), ..tiles };
+                    let start = input.at(first * columns * Self::BLOCK);
+                    let from = InputTiles { start, position_step, block_step };
                     for position in 0..POSITIONS {
                         for i in 0..blocks.len() {
                             let (filters, product) = (filters.add(i * filter_len), product.add(i * product_len));
@@ -327,17 +325,5 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 }
             }
         }
-    }
-}
-
-/// Something that threads only read through its pointers.
-struct Constant<T>(T);
-
-// SAFETY: used for memory that nobody writes while it is shared.
-unsafe impl<T> Sync for Constant<T> {}
-
-impl<T: Copy> Constant<T> {
-    fn get(&self) -> T {
-        self.0
     }
 }
