@@ -10,15 +10,17 @@ pub struct MappedFile(memmap2::Mmap);
 
 /// Maps a file for reading.
 ///
-/// The file must not be changed in place while it is mapped: whoever replaces it writes a new file and renames it, as all
-/// programs here do. A file that is cut off meanwhile ends the process with a bus error.
+/// # Contract
+///
+/// Nobody changes the file in place while it is mapped: whoever replaces it writes a new file and renames it, as `ktg` does.
+/// It cannot be checked, since other processes may have the file open, which is why this sentence stands here and not an
+/// error below. Bytes that change are read as they are at that moment, so a reader must check what it reads and must not read
+/// the same byte twice to rely on both; a file that is cut off ends the process with a bus error (SIGBUS).
 ///
 /// # Errors
 /// If the file cannot be mapped, for example because it is a directory.
 pub fn map_file(file: &File) -> io::Result<MappedFile> {
-    // SAFETY: the mapping is read-only and lives as long as the handle. What the compiler may not see is bytes that
-    // change under it; the files that are mapped here come into being by a rename of a complete file and are never written
-    // again, which the documentation demands of callers. No process can prevent another from breaking that.
+    // SAFETY: the mapping is read-only and lives as long as the handle; that its bytes do not change is the contract.
     let map = unsafe { memmap2::Mmap::map(file)? };
     Ok(MappedFile(map))
 }

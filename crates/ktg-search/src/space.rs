@@ -37,6 +37,46 @@ pub struct Space {
     base: Graph,
     parameters: Vec<Parameter>,
     slots: Vec<Slot>,
+    /// For each parameter, what its choices do to a graph.
+    effects: Vec<Vec<Effect>>,
+}
+
+/// What a choice does to a graph; nodes count from 0.
+#[derive(Clone, Debug, PartialEq)]
+enum Effect {
+    LabelGate(usize, Gate),
+    Design(usize, usize, Design),
+    Gate(usize, usize, Gate),
+    Architecture(usize, String),
+}
+
+impl Effect {
+    /// Of a choice, as a study writes it.
+    fn of(slot: Slot, choice: &str) -> Result<Self, ktg_graph::Error> {
+        Ok(match slot {
+            Slot::LabelGate(target) => Effect::LabelGate(target, choice.parse()?),
+            Slot::Design(source, target) => Effect::Design(source, target, choice.parse()?),
+            Slot::Gate(source, target) => Effect::Gate(source, target, choice.parse()?),
+            Slot::Architecture(node) => Effect::Architecture(node, choice.to_owned()),
+        })
+    }
+
+    fn apply(&self, graph: &mut Graph) {
+        match self {
+            Effect::LabelGate(target, gate) => graph.set_label_gate(*target, *gate),
+            Effect::Architecture(node, name) => graph.node_mut(*node).architecture.clone_from(name),
+            Effect::Design(source, target, design) => {
+                if let Some(transfer) = graph.transfer(*source, *target) {
+                    graph.set_transfer(*source, *target, Some(Transfer { design: *design, ..transfer }));
+                }
+            }
+            Effect::Gate(source, target, gate) => {
+                if let Some(transfer) = graph.transfer(*source, *target) {
+                    graph.set_transfer(*source, *target, Some(Transfer { gate: *gate, ..transfer }));
+                }
+            }
+        }
+    }
 }
 
 /// As a study keeps it.
@@ -112,8 +152,19 @@ impl Space {
     }
 
     fn from_parts(base: Graph, parameters: Vec<Parameter>) -> Result<Self, Error> {
-        let slots = parameters.iter().map(|parameter| slot(&parameter.name, base.len())).collect::<Result<_, _>>()?;
-        Ok(Self { base, parameters, slots })
+        let mut slots = Vec::new();
+        let mut effects = Vec::new();
+        for Parameter { name, choices } in &parameters {
+            let slot = slot(name, base.len())?;
+            let of_choices: Result<Vec<Effect>, _> = choices.iter().map(|choice| Effect::of(slot, choice)).collect();
+            let of_choices = of_choices.map_err(|e| Error::Setting(format!("the parameter `{name}`: {e}")))?;
+            if of_choices.is_empty() {
+                return Err(Error::Setting(format!("the parameter `{name}` has no choices")));
+            }
+            slots.push(slot);
+            effects.push(of_choices);
+        }
+        Ok(Self { base, parameters, slots, effects })
     }
 
     /// The space as JSON, for the study.
@@ -127,7 +178,7 @@ impl Space {
         let error = |e: String| Error::Setting(format!("the search space cannot be understood: {e}"));
         let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| error(e.to_string()))?;
         let base = Document::parse_json(&saved.graph.to_string(), "space").map_err(|e| error(e.to_string()))?.graph;
-        Self::from_parts(base, saved.parameters)
+        Self::from_parts(base, saved.parameters).map_err(|e| error(format!("{e}; was it written by a newer ktg?")))
     }
 
     /// The parameters: label gates, then each transfer edge's design and gate, then architectures.
@@ -151,20 +202,8 @@ impl Space {
     pub fn graph(&self, genes: &[usize]) -> Graph {
         let mut graph = self.base.clone();
         assert_eq!(genes.len(), self.parameters.len(), "one gene for each parameter");
-        for ((slot, parameter), &gene) in self.slots.iter().zip(&self.parameters).zip(genes) {
-            let choice = &parameter.choices[gene];
-            match *slot {
-                Slot::LabelGate(target) => graph.set_label_gate(target, choice.parse().unwrap_or(Gate::Cutoff)),
-                Slot::Architecture(node) => graph.node_mut(node).architecture.clone_from(choice),
-                Slot::Design(source, target) | Slot::Gate(source, target) => {
-                    let Some(mut transfer) = graph.transfer(source, target) else { continue };
-                    match slot {
-                        Slot::Design(..) => transfer.design = choice.parse().unwrap_or(transfer.design),
-                        _ => transfer.gate = choice.parse().unwrap_or(Gate::Cutoff),
-                    }
-                    graph.set_transfer(source, target, Some(transfer));
-                }
-            }
+        for (effects, &gene) in self.effects.iter().zip(genes) {
+            effects[gene].apply(&mut graph);
         }
         let cut: Vec<(usize, usize)> = (0..graph.len())
             .flat_map(|source| (0..self.base.len()).map(move |target| (source, target)))
@@ -367,6 +406,21 @@ mod tests {
         assert_eq!(names.len(), 3 + 6 * 2);
         assert_eq!(space.combinations(), 4f64.powi(3) * 24f64.powi(6));
         assert_eq!(Space::from_json(&space.to_json()).unwrap(), space);
+    }
+
+    #[test]
+    fn a_space_with_choices_of_another_version_is_refused_and_not_read_as_another() {
+        let of_a_study = Space::new(&nodes(2), &SearchSettings::default()).unwrap().to_json().to_string();
+        let message = |from: &str, to: &str| {
+            assert!(of_a_study.contains(from), "{of_a_study}");
+            Space::from_json(&of_a_study.replace(from, to).parse().unwrap()).unwrap_err().to_string()
+        };
+        let gate = message("\"linear\"", "\"confident\"");
+        assert!(gate.contains("`label->1 gate`: unknown gate \"confident\""), "{gate}");
+        let design = message("\"both apart\"", "\"features closer\"");
+        assert!(design.contains("`2->1 design`: ") && design.contains("features closer"), "{design}");
+        let none = message("[\"through\",\"cutoff\",\"linear\",\"correct\"]", "[]");
+        assert!(none.contains("has no choices"), "{none}");
     }
 
     #[test]

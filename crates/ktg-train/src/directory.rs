@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use ktg_graph::{Document, Graph};
 
-use crate::files::read_text;
 use crate::saved::{DataFile, GRAPH, SETTINGS};
 use crate::session::Timing;
 use crate::{EpochReport, Error, RunResult, Settings, run};
@@ -48,7 +47,7 @@ impl RunDirectory {
         }
         let data = DataFile::read(directory)?;
         let metrics = directory.join("metrics.jsonl");
-        let timing = Timing::read(directory);
+        let timing = Timing::read(directory)?;
         Ok(Self {
             path: directory.to_owned(),
             settings: Settings::read(&directory.join(SETTINGS))?,
@@ -56,7 +55,7 @@ impl RunDirectory {
             classes: data.classes,
             train_images: data.train_images,
             epochs: match metrics.exists() {
-                true => crate::metrics::epochs(&read_text(&metrics)?),
+                true => crate::metrics::epochs(&metrics)?,
                 false => Vec::new(),
             },
             seconds: timing.iter().map(|line| line.seconds).sum(),

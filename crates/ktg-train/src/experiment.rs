@@ -246,6 +246,7 @@ fn open_graph(
     classes: usize,
     channels: usize,
 ) -> Result<OpenedGraph, Error> {
+    graph.check()?;
     let networks = networks_of(&graph, document, side, classes, channels)?;
     let mut pretrained = vec![None; graph.len()];
     let mut changes = Vec::new();
@@ -332,16 +333,13 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
             let preset = preset.as_deref().unwrap_or("independent");
             let architecture = architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE);
             let count = nodes.unwrap_or(2);
-            let graph = match (preset, teacher) {
-                ("kd", Some(teacher)) => {
-                    let node = Node::new(architecture).with_pretrained(path_text(teacher)?).frozen();
-                    presets::kd(count, architecture, node)
-                }
-                (_, Some(_)) => {
+            let mut graph = presets::by_name(preset, count, architecture)?;
+            if let Some(teacher) = teacher {
+                if preset != "kd" {
                     return Err(Error::Setting("`graph.teacher` belongs to the preset `kd`".to_owned()));
                 }
-                (preset, None) => presets::by_name(preset, count, architecture)?,
-            };
+                *graph.node_mut(0) = Node::new(architecture).with_pretrained(path_text(teacher)?).frozen();
+            }
             Ok((graph, None))
         }
     }

@@ -41,6 +41,19 @@ pub struct EnsembleMeasures {
     pub ece: f64,
 }
 
+impl Measures {
+    /// Errs unless all pairs are pairs of the nodes: what a damaged file says may be anything.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let nodes = 1..=self.nodes.len();
+        match self.pairs.iter().find(|pair| !pair.nodes.iter().all(|node| nodes.contains(node))) {
+            Some(PairMeasures { nodes: [a, b], .. }) => {
+                Err(format!("there is no pair of nodes {a} and {b} among {} nodes", self.nodes.len()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// How much two nodes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairMeasures {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::read_text;
 use crate::{Error, Measures};
 
 /// Losses of one step, or their means over an epoch.
@@ -96,16 +97,40 @@ enum Line<'a> {
     Epoch(&'a EpochReport),
 }
 
-/// The epochs that a `metrics.jsonl` holds, oldest first; of one that is there twice, the last report. Lines that are
-/// cut off, as by a power failure, are left out.
-pub(crate) fn epochs(text: &str) -> Vec<EpochReport> {
-    let line = |line: &str| match serde_json::from_str::<serde_json::Value>(line) {
-        Ok(line) if line["kind"] == "epoch" => serde_json::from_value::<EpochReport>(line).ok(),
-        _ => None,
-    };
-    let by_epoch: BTreeMap<usize, EpochReport> =
-        text.lines().filter_map(line).map(|report| (report.train.epoch, report)).collect();
-    by_epoch.into_values().collect()
+/// The epochs that a `metrics.jsonl` holds, oldest first; of one that is there twice, the last report. The last line is
+/// left out if it is cut off: it is being written, or the power failed.
+///
+/// # Errors
+///
+/// If the file cannot be read, or another line is none of ours.
+pub(crate) fn epochs(path: &Path) -> Result<Vec<EpochReport>, Error> {
+    let text = read_text(path)?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let mut by_epoch = BTreeMap::new();
+    for (i, line) in whole.lines().enumerate() {
+        let report = epoch(line)
+            .map_err(|reason| Error::run(path, format!("line {}: {reason}; restore it, or train anew", i + 1)))?;
+        by_epoch.extend(report.map(|report| (report.train.epoch, report)));
+    }
+    Ok(by_epoch.into_values().collect())
+}
+
+/// The epoch that a line is about, if it is about one; the error says what is wrong.
+fn epoch(line: &str) -> Result<Option<EpochReport>, String> {
+    let line: serde_json::Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    if line["kind"] != "epoch" {
+        return Ok(None);
+    }
+    let report: EpochReport = serde_json::from_value(line).map_err(|e| e.to_string())?;
+    let nodes = 1..=report.train.nodes.len();
+    for edge in &report.train.edges {
+        let source_exists = !matches!(edge.from, Source::Node(source) if !nodes.contains(&source));
+        if !nodes.contains(&edge.to) || !source_exists {
+            return Err(format!("there is no edge `{edge}` between {} nodes", nodes.end()));
+        }
+    }
+    report.evaluation.iter().try_for_each(Measures::check)?;
+    Ok(Some(report))
 }
 
 /// Appends to `metrics.jsonl`.

@@ -109,7 +109,7 @@ pub fn epochs(experiment: &Experiment, directory: &Path) -> Result<Vec<EpochRepo
         return Ok(Vec::new());
     }
     check_same(experiment, directory)?;
-    Ok(crate::metrics::epochs(&read_text(&path)?))
+    crate::metrics::epochs(&path)
 }
 
 /// Makes sure that the run in `directory` is that of `experiment`.
@@ -134,7 +134,9 @@ pub(crate) fn result(directory: &Path) -> Result<Option<RunResult>, Error> {
     if !path.exists() {
         return Ok(None);
     }
-    serde_json::from_str(&read_text(&path)?).map(Some).map_err(|e| Error::run(&path, e.to_string()))
+    let result: RunResult = serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))?;
+    result.measures.check().map_err(|reason| Error::run(&path, reason))?;
+    Ok(Some(result))
 }
 
 /// Continues the run in `directory` from its newest usable checkpoint; a finished one just gives its result.

@@ -1,7 +1,7 @@
 //! The loop of a run: steps, epochs, judging, checkpoints, what is written when.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -330,7 +330,7 @@ impl Run {
             seed: settings.seed,
             epochs: settings.train.epochs,
             train_images: train.len(),
-            seconds: Timing::read(&self.directory).iter().map(|line| line.seconds).sum(),
+            seconds: Timing::read(&self.directory)?.iter().map(|line| line.seconds).sum(),
             measures,
         };
         let json = serde_json::to_vec_pretty(&result).map_err(|e| Error::run(&path, e.to_string()))?;
@@ -353,10 +353,14 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    /// The lines of a run's `timing.jsonl`, but for those that are cut off.
-    pub fn read(directory: &Path) -> Vec<Self> {
-        let text = fs::read_to_string(directory.join(TIMING)).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    /// The lines of a run's `timing.jsonl`, but for those that are cut off; none if there is no such file.
+    pub fn read(directory: &Path) -> Result<Vec<Self>, Error> {
+        let path = directory.join(TIMING);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            text => text.map_err(Error::file("read", &path))?,
+        };
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 }
 

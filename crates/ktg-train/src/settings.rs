@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::files::read_text;
 use crate::{Error, Schedule};
 
+/// More would never end, and steps are counted in 64 bits.
+const MAX_EPOCHS: usize = 1_000_000;
+
 /// All settings of a run. In TOML; whatever is left out has its default, and unknown keys are errors.
 ///
 /// ```toml
@@ -336,7 +339,7 @@ impl Settings {
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
-            (train.epochs >= 1, "`train.epochs` is at least 1"),
+            ((1..=MAX_EPOCHS).contains(&train.epochs), "`train.epochs` is between 1 and 1000000"),
             (train.batch_size >= 1, "`train.batch_size` is at least 1"),
             (train.evaluate_batch_size >= 1, "`train.evaluate_batch_size` is at least 1"),
             (finite(train.learning_rate), "`train.learning_rate` is a number from 0 up"),

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ktg_train::{
-    EpochReport, Error, Experiment, GraphSettings, Observer, Outcome, Precision, RunResult, SavedRun, Settings, Silent,
-    StepReport, run,
+    EpochReport, Error, Experiment, GraphSettings, Observer, Outcome, Precision, RunDirectory, RunResult, SavedRun,
+    Settings, Silent, StepReport, run,
 };
 
 /// A few dozen steps of the built-in data: small enough for the dev profile.
@@ -288,6 +288,43 @@ fn pretrained_and_frozen_teachers_keep_their_weights_and_students_learn() {
 }
 
 #[test]
+fn damaged_result_and_metrics_are_named_and_never_misread() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    start(settings(), &directory, &mut Silent, &AtomicBool::new(false)).unwrap();
+    let whole = RunDirectory::read(&directory).unwrap();
+    // The file with something replaced; what the reader says.
+    let damaged = |name: &str, from: &str, to: &str| -> Result<RunDirectory, String> {
+        let (path, before) = (directory.join(name), fs::read_to_string(directory.join(name)).unwrap());
+        assert!(before.contains(from), "{before}");
+        fs::write(&path, before.replacen(from, to, 1)).unwrap();
+        let read = RunDirectory::read(&directory).map_err(|e| e.to_string());
+        fs::write(&path, before).unwrap();
+        read
+    };
+    let pairs = "\"nodes\": [\n          1,\n          2";
+    for nodes in ["0,\n          2", "1,\n          9"] {
+        let message = damaged("result.json", pairs, &format!("\"nodes\": [\n          {nodes}")).unwrap_err();
+        assert!(message.contains("result.json: there is no pair of nodes"), "{message}");
+    }
+    let epoch = "\"kind\":\"epoch\"";
+    let message = damaged("metrics.jsonl", epoch, "\"kind\":").unwrap_err();
+    assert!(message.contains("metrics.jsonl: line 7: ") && message.contains("train anew"), "{message}");
+    // Epochs are judged by their lines' edges: the first edge of the first epoch comes from the label.
+    let text = fs::read_to_string(directory.join("metrics.jsonl")).unwrap();
+    let line = text.lines().find(|line| line.contains(epoch)).unwrap();
+    for (from, to) in [("\"to\":1", "\"to\":0"), ("\"to\":1", "\"to\":3"), ("\"from\":\"label\"", "\"from\":0")] {
+        let message = damaged("metrics.jsonl", line, &line.replacen(from, to, 1)).unwrap_err();
+        assert!(message.contains("there is no edge `"), "{message}");
+    }
+    // A last line that is being written is not there yet.
+    let path = directory.join("metrics.jsonl");
+    let before = fs::read_to_string(&path).unwrap();
+    fs::write(&path, before.clone() + "{\"kind\":\"ep").unwrap();
+    assert_eq!(RunDirectory::read(&directory).unwrap().epochs, whole.epochs);
+}
+
+#[test]
 fn divergence_names_node_edge_and_step() {
     let temporary = tempfile::tempdir().unwrap();
     let mut settings = settings();
@@ -346,6 +383,17 @@ fn mistakes_are_named_before_anything_is_written() {
         s.graph.teacher = Some("none.safetensors".into());
     });
     assert!(message.contains("cannot read the weights file") && message.contains("none.safetensors"), "{message}");
+    for (nodes, reason) in [(0, "1 to 64 nodes, not 0"), (1, "at least 2 nodes"), (1_000_000, "nodes, not 1000000")] {
+        let message = fails(&|s| {
+            s.graph.preset = Some("kd".to_owned());
+            s.graph.nodes = Some(nodes);
+            s.graph.teacher = Some("none.safetensors".into());
+        });
+        assert!(message.contains(reason), "{nodes}: {message}");
+    }
+    for epochs in [0, 1_000_001, usize::MAX] {
+        assert_eq!(fails(&|s| s.train.epochs = epochs), "`train.epochs` is between 1 and 1000000");
+    }
 
     // A directory that holds a run, or something else, is left alone.
     let directory = path.join("run");

@@ -25,7 +25,7 @@ use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::parallel::{in_parallel, pool};
 use crate::predict::write_overlays;
-use crate::progress::{Progress, seconds};
+use crate::progress::{Progress, seconds, seconds_in_file};
 use crate::search::{Search, notices, say};
 use crate::signals;
 
@@ -127,7 +127,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     print(&format!("graph pictures      {}", graphs.display()))?;
     print(&format!("attention overlays  {}", overlays.display()))?;
     print(&format!("runs                {}", args.out.join("runs").display()))?;
-    let (elapsed, training) = (seconds(started.elapsed()), seconds(Duration::from_secs_f64(training)));
+    let (elapsed, training) = (seconds(started.elapsed()), seconds_in_file(training));
     print(&format!("time                {elapsed} ({training} of training, all runs together)"))?;
     Ok(ExitCode::SUCCESS)
 }

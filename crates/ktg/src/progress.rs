@@ -151,6 +151,11 @@ fn averages(nodes: &[NodeReport]) -> String {
     format!("loss {:.3} · {:.1} %", mean(|n| n.loss), mean(|n| n.accuracy))
 }
 
+/// As [`seconds`], of a number in a file: what is no time at all counts as none.
+pub fn seconds_in_file(value: f64) -> String {
+    seconds(Duration::try_from_secs_f64(value).unwrap_or_default())
+}
+
 /// "1 h 02 min", "3 min 20 s", "12 s".
 pub fn seconds(time: Duration) -> String {
     let s = time.as_secs_f64().round() as u64;

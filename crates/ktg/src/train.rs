@@ -9,7 +9,7 @@ use ktg_train::{Experiment, Outcome, RunResult, Settings, run};
 use crate::args::{SettingFlags, TrainArgs};
 use crate::error::CliError;
 use crate::output::{note, print, print_json};
-use crate::progress::{Progress, seconds};
+use crate::progress::{Progress, seconds, seconds_in_file};
 use crate::signals;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
@@ -166,5 +166,5 @@ fn summary(result: &RunResult) -> String {
             pair.probability_cosine
         );
     }
-    text + &format!("  time           {}", seconds(std::time::Duration::from_secs_f64(result.seconds)))
+    text + &format!("  time           {}", seconds_in_file(result.seconds))
 }

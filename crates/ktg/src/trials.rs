@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 impl Objective for Trials {
     fn steps(&self) -> u32 {
-        u32::try_from(self.template.settings.train.epochs).unwrap_or(u32::MAX)
+        u32::try_from(self.template.settings.train.epochs).expect("settings are checked: at most a million")
     }
 
     /// Not a graph whose attention edges do not fit its networks, nor one with a node that learns nothing and knows

@@ -18,7 +18,7 @@ use crate::args::WatchArgs;
 use crate::error::CliError;
 use crate::found;
 use crate::output::{print, table};
-use crate::progress::seconds;
+use crate::progress::seconds_in_file;
 
 /// What there is to see, and whether all is done.
 struct View {
@@ -62,7 +62,7 @@ fn view(subject: &Subject, args: &WatchArgs) -> Result<View, CliError> {
 }
 
 fn left(seconds_left: f64) -> String {
-    format!("about {} left", seconds(Duration::try_from_secs_f64(seconds_left.max(0.0)).unwrap_or_default()))
+    format!("about {} left", seconds_in_file(seconds_left))
 }
 
 fn run_view(directory: &Path) -> Result<View, CliError> {
@@ -72,7 +72,7 @@ fn run_view(directory: &Path) -> Result<View, CliError> {
     let mut text = format!("{}: {name}, seed {}\n", directory.display(), run.settings.seed);
     text += &format!("{} epoch {done} of {all}", bar(done, all));
     match (&run.result, run.seconds_left()) {
-        (Some(_), _) => text += &format!(" · finished, {}", seconds(Duration::from_secs_f64(run.seconds.max(0.0)))),
+        (Some(_), _) => text += &format!(" · finished, {}", seconds_in_file(run.seconds)),
         (None, Some(seconds_left)) => text += &format!(" · {}", left(seconds_left)),
         (None, None) => text += " · the first epoch is not done",
     }

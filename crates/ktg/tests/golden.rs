@@ -62,6 +62,15 @@ fn a_finished_run_is_judged_as_pytorch_judges_its_weights() {
         let line = good(ktg(copy.path(), &["train", "--resume", "finished", "--json"]));
         let result: Json = serde_json::from_str(&line).unwrap();
         assert_eq!(result, json(&copy.path().join("finished/result.json")), "{version}");
+        for seconds in ["-1.0", "1e300"] {
+            let path = copy.path().join("finished/result.json");
+            let before = fs::read_to_string(&path).unwrap();
+            let mut damaged = json(&path);
+            damaged["seconds"] = serde_json::from_str(seconds).unwrap();
+            fs::write(&path, damaged.to_string()).unwrap();
+            assert!(good(ktg(copy.path(), &["train", "--resume", "finished"])).contains("time           0 s"));
+            fs::write(&path, before).unwrap();
+        }
         good(ktg(copy.path(), &["report", "finished", "-o", "report.html", "--images", "1"]));
         let page = fs::read_to_string(copy.path().join("report.html")).unwrap();
         assert!(page.contains(&format!("{:.2}", number(&answers["ensemble"]))), "{version}");

@@ -111,8 +111,25 @@ pub(super) fn parameter(value: f64, distribution: &str) -> Result<Json, Trouble>
     if distribution["name"] != "CategoricalDistribution" {
         return Ok(json!(value));
     }
-    let choice = distribution["attributes"]["choices"].get(value as usize);
+    let is_index = value >= 0.0 && value.fract() == 0.0;
+    let choice = is_index.then(|| distribution["attributes"]["choices"].get(value as usize)).flatten();
     choice.cloned().ok_or_else(|| {
         Trouble::Lasting(format!("a parameter has the choice {value}, which does not exist; the study is damaged"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_index_is_a_choice() {
+        let choices = categorical(&["linear".to_owned(), "cutoff".to_owned()]);
+        assert_eq!(parameter(1.0, &choices).unwrap(), "cutoff");
+        for value in [f64::NAN, -1.0, -0.4, 0.5, 2.0, f64::INFINITY] {
+            let error = parameter(value, &choices).unwrap_err();
+            assert!(matches!(&error, Trouble::Lasting(reason) if reason.contains("damaged")), "{value}: {error:?}");
+        }
+        assert_eq!(parameter(0.5, r#"{"name": "FloatDistribution"}"#).unwrap(), 0.5);
+    }
 }
