@@ -131,7 +131,6 @@ fn made_up_history(trials: usize) -> History {
         title: format!("Search of graphs with 3 nodes, {trials} trials"),
         y_title: "ensemble accuracy in %".into(),
         trials: (0..trials).map(trial).collect(),
-        minimise: false,
     }
 }
 

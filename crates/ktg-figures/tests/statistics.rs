@@ -57,16 +57,13 @@ fn close_interval(ours: Interval, theirs: &Value, scale: f64) {
 // ---- fixtures ----
 
 #[test]
-fn means_and_intervals() {
+fn means_and_deviations() {
     for case in cases("means") {
         let values = numbers(&case["values"]);
         let found = summary(&values).unwrap();
         let deviation = found.deviation.unwrap();
         close("mean", found.mean, &case["mean"], deviation, 1e-11);
         close("deviation", deviation, &case["deviation"], 0.0, 1e-11);
-        for (level, interval) in numbers(&case["levels"]).iter().zip(case["intervals"].as_array().unwrap()) {
-            close_interval(mean_interval(&values, *level).unwrap(), interval, deviation);
-        }
     }
 }
 
@@ -75,29 +72,11 @@ fn paired_differences() {
     for case in cases("pairs") {
         let (a, b) = (numbers(&case["a"]), numbers(&case["b"]));
         for (level, interval) in numbers(&case["levels"]).iter().zip(case["intervals"].as_array().unwrap()) {
-            let found = paired(&a, &b, *level, 1).unwrap();
+            let found = paired(&a, &b, *level).unwrap();
             close("mean", found.mean, &case["mean"], 0.1, 1e-10);
             close("deviation", found.deviation, &case["deviation"], 0.0, 1e-10);
             close("p", found.p.unwrap(), &case["p"], 1e-30, 1e-8);
             close_interval(found.interval, interval, 0.1);
-            match case.get("sign_flip_p") {
-                Some(exact) => close("exact sign flips", found.sign_flip_p, exact, 0.0, 1e-11),
-                // For many pairs both tests nearly agree.
-                None => near("sign flips", found.sign_flip_p, &case["p"], 65_536, 0.1 * number(&case["p"])),
-            }
-        }
-    }
-}
-
-#[test]
-fn differences_without_common_seeds() {
-    for case in cases("unpaired") {
-        let (a, b) = (numbers(&case["a"]), numbers(&case["b"]));
-        for (level, interval) in numbers(&case["levels"]).iter().zip(case["intervals"].as_array().unwrap()) {
-            let found = welch(&a, &b, *level).unwrap();
-            close("p", found.p.unwrap(), &case["p"], 0.0, 1e-9);
-            close("degrees", found.degrees.unwrap(), &case["degrees"], 0.0, 1e-11);
-            close_interval(found.interval, interval, 1e-12);
         }
     }
 }
@@ -204,22 +183,6 @@ fn orderings_of_stopped_trials() {
 }
 
 #[test]
-fn rank_correlation() {
-    for case in cases("correlations") {
-        let (x, y) = (numbers(&case["x"]), numbers(&case["y"]));
-        close("rho", spearman(&x, &y).unwrap(), &case["rho"], 1e-3, 1e-11);
-        let p = spearman_p(&x, &y, 5_040, 5).unwrap();
-        match case.get("p") {
-            Some(exact) => {
-                close("exact p", p, exact, 0.0, 1e-11);
-                near("sampled p", spearman_p(&x, &y, 2_000, 5).unwrap(), exact, 2_000, 0.0);
-            }
-            None => near("p", p, &case["p_t"], 5_040, 0.005),
-        }
-    }
-}
-
-#[test]
 fn reliability_diagrams() {
     for case in cases("diagrams") {
         let correct: Vec<bool> = case["correct"].as_array().unwrap().iter().map(|v| v.as_bool().unwrap()).collect();
@@ -264,12 +227,10 @@ proptest! {
     fn swapping_methods_turns_the_sign(pairs in values(9), others in values(9), level in 0.01..0.99) {
         let n = pairs.len().min(others.len());
         let (a, b) = (&pairs[..n], &others[..n]);
-        let (one, two) = (paired(a, b, level, 4), paired(b, a, level, 4));
+        let (one, two) = (paired(a, b, level), paired(b, a, level));
         prop_assert_eq!(one.is_some(), n >= 2);
         if let (Some(one), Some(two)) = (one, two) {
             prop_assert!((one.mean + two.mean).abs() < 1e-12 && (one.interval.low + two.interval.high).abs() < 1e-9);
-            prop_assert_eq!(one.sign_flip_p, two.sign_flip_p);
-            prop_assert!(share(one.sign_flip_p) && one.sign_flip_p >= 2.0 / f64::from(1 << n));
             prop_assert_eq!(one.p.is_none(), one.deviation == 0.0 && one.mean != 0.0);
             prop_assert!(one.p.is_none_or(share) && (one.p.unwrap_or(0.0) - two.p.unwrap_or(0.0)).abs() < 1e-9);
             // The test and the interval agree, except where rounding decides.
@@ -277,12 +238,6 @@ proptest! {
                 let outside = one.interval.low > 0.0 || one.interval.high < 0.0;
                 prop_assert_eq!(outside, p < 1.0 - level);
             }
-        }
-        let (one, two) = (welch(&pairs, &others, level), welch(&reversed(&others), &reversed(&pairs), level));
-        prop_assert_eq!(one.is_some(), pairs.len() >= 2 && others.len() >= 2);
-        if let (Some(one), Some(two)) = (one, two) {
-            prop_assert!((one.difference + two.difference).abs() < 1e-12);
-            prop_assert!(one.p.is_none_or(share) && (one.p.unwrap_or(0.0) - two.p.unwrap_or(0.0)).abs() < 1e-9);
         }
     }
 
@@ -345,20 +300,6 @@ proptest! {
     }
 
     #[test]
-    fn correlation_is_symmetric(x in values(7), y in values(7)) {
-        let n = x.len().min(y.len());
-        let (x, y) = (&x[..n], &y[..n]);
-        let rho = spearman(x, y);
-        prop_assert_eq!(rho, spearman(y, x));
-        if let Some(rho) = rho {
-            let p = spearman_p(x, y, 800, 1).unwrap();
-            prop_assert!((-1.0..=1.0).contains(&rho) && share(p) && p > 0.0);
-            prop_assert!((p - spearman_p(&reversed(y), &reversed(x), 800, 2).unwrap()).abs() < 1e-12);
-            prop_assert!((rho + spearman(x, &y.iter().map(|y| -y).collect::<Vec<_>>()).unwrap()).abs() < 1e-12);
-        }
-    }
-
-    #[test]
     fn places_follow_the_trials(trials in prop::collection::vec((0..4u64, anything()), 0..12)) {
         let places = ordering(&trials);
         prop_assert_eq!(places.len(), trials.len());
@@ -399,14 +340,8 @@ proptest! {
         for found in [summary(&a).map(|s| s.mean), summary(&a).and_then(|s| s.deviation)] {
             prop_assert!(found.is_none_or(f64::is_finite));
         }
-        for interval in [
-            mean_interval(&a, x),
-            mean_interval(&a, 0.95),
-            paired(&a, &b, x, 0).map(|p| p.interval),
-            welch(&a, &b, x).map(|w| w.interval),
-        ] {
-            prop_assert!(interval.is_none_or(|i| i.low <= i.high && i.low.is_finite() && i.high.is_finite()));
-        }
+        let interval = paired(&a, &b, x).map(|p| p.interval);
+        prop_assert!(interval.is_none_or(|i| i.low <= i.high && i.low.is_finite() && i.high.is_finite()));
         let single: Vec<Vec<f64>> = b.iter().map(|&value| vec![value]).collect();
         for row in enrichment(&a, &single, k, rounds, 0).unwrap_or_default() {
             prop_assert!(share(row.p) && share(row.adjusted) && row.difference.is_finite());
@@ -415,7 +350,6 @@ proptest! {
         prop_assert!(importance(&a, &groups, rounds, 0).is_none_or(|found| share(found.p) && share(found.effect)));
         let choices: Vec<Option<usize>> = (0..a.len()).map(|i| (i % 3 > 0).then_some(i % k.max(1))).collect();
         prop_assert!(ped_anova(&a, &choices, k, x).is_none_or(|found| found >= 0.0));
-        prop_assert!(spearman_p(&a, &b, rounds, 0).is_none_or(share));
         prop_assert!(holm(&a).is_none_or(|p| p.into_iter().all(share)));
         prop_assert!(benjamini_hochberg(&a).is_none_or(|p| p.into_iter().all(share)));
         prop_assert!(reliability(&a, &vec![true; a.len()], k).is_none_or(|found| share(found.ece)));

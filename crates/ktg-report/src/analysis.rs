@@ -271,7 +271,7 @@ pub fn contributions(judged: &[Judged]) -> Vec<Contribution> {
                 let measure = |judged: &Judged| Some(sum(judged, plus)? - sum(judged, minus)?);
                 let pairs = trials.iter().map(|trial| Some((measure(as_found[&trial.seed])?, measure(trial)?)));
                 let (found, changed): (Vec<f64>, Vec<f64>) = pairs.collect::<Option<Vec<_>>>()?.into_iter().unzip();
-                stats::paired(&found, &changed, LEVEL, 0)
+                stats::paired(&found, &changed, LEVEL)
             };
             let measures = MEASURES.iter().map(|(measure, plus, minus)| (*measure, compared(plus, minus))).collect();
             Contribution { variant: (*name).to_owned(), pairs: trials.len(), measures, adjusted: None }

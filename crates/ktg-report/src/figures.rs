@@ -128,7 +128,7 @@ pub fn history(study: &StudyRecord) -> Result<String, Error> {
     };
     let trials = trials.iter().map(trial).collect();
     let (title, y_title) = (format!("Search of the study {}", study.name), "ensemble accuracy in %".to_owned());
-    Ok(chart::history(&History { title, y_title, trials, minimise: false })?)
+    Ok(chart::history(&History { title, y_title, trials })?)
 }
 
 /// How many trials reached each rung, and their values there. `None` for a study without rungs.

@@ -18,8 +18,6 @@ pub struct History {
     pub y_title: String,
     /// In the order in which they ended.
     pub trials: Vec<Trial>,
-    /// Whether a lower value is better.
-    pub minimise: bool,
 }
 
 /// One trial of [`History`].
@@ -91,7 +89,7 @@ pub fn history(figure: &History) -> Result<String, Error> {
     let x = Axis::around([0.0, total.max(1.0)], "epochs trained, all trials together", 6);
     let x = Axis { grid: false, ..x };
     let y = Axis::rounded(values.clone(), &figure.y_title, 5);
-    let best = best(&placed, figure.minimise);
+    let best = best(&placed);
     sheet.legend(&legend(figure, best.last().copied()), MARGIN);
     let left = MARGIN + ticks_width(&y);
     let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 14.0 - left, height: 280.0 };
@@ -143,12 +141,11 @@ fn placed(trials: &[Trial]) -> Vec<(f64, Trial)> {
 }
 
 /// Each better value of a complete trial with its cost.
-fn best(placed: &[(f64, Trial)], minimise: bool) -> Vec<(f64, f64)> {
+fn best(placed: &[(f64, Trial)]) -> Vec<(f64, f64)> {
     let mut best: Vec<(f64, f64)> = Vec::new();
     for (cost, trial) in placed.iter().filter(|(_, trial)| trial.state == State::Complete) {
         let Some(value) = trial.value.filter(|value| drawable(*value)) else { continue };
-        let better = best.last().is_none_or(|(_, best)| if minimise { value < *best } else { value > *best });
-        if better {
+        if best.last().is_none_or(|(_, best)| value > *best) {
             best.push((*cost, value));
         }
     }

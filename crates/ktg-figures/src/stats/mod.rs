@@ -25,19 +25,17 @@ mod ped_anova;
 mod ranks;
 mod reliability;
 mod shuffle;
-mod spearman;
 mod student;
 mod summary;
 
-pub use difference::{Paired, Welch, paired, welch};
+pub use difference::{Paired, paired};
 pub use enrichment::{Enrichment, enrichment};
 pub use importance::{CategoryRank, Importance, importance};
 pub use multiple::{benjamini_hochberg, holm};
 pub use ordering::ordering;
 pub use ped_anova::ped_anova;
 pub use reliability::{Reliability, ReliabilityBin, reliability};
-pub use spearman::{spearman, spearman_p};
-pub use summary::{Interval, Summary, mean_interval, summary};
+pub use summary::{Interval, Summary, summary};
 
 /// Whether all values are numbers that one can calculate with.
 fn finite(values: &[f64]) -> bool {

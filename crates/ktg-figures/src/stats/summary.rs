@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{finite, student};
+use super::finite;
 
 /// Several values in short, in their own unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -53,19 +53,6 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
     (mean.is_finite() && deviation.is_none_or(f64::is_finite)).then_some(Summary { n, mean, deviation })
 }
 
-/// Student's confidence interval of the mean that the values are drawn around: mean +- t s / sqrt(n), with the quantile
-/// t of n - 1 degrees of freedom. `level` is the share of such intervals that contain that mean, such as 0.95.
-///
-/// Assumes independent values from a normal distribution; runs that differ by their seed only come close to that. It
-/// tells nothing about other data sets or settings. `None` for fewer than two values or a level outside 0 to 1.
-///
-/// Source: Student, "The probable error of a mean", Biometrika 1908.
-pub fn mean_interval(values: &[f64], level: f64) -> Option<Interval> {
-    let Summary { n, mean, deviation } = summary(values)?;
-    let error = deviation? / (n as f64).sqrt();
-    Interval::around(mean, student::half_width(error, (n - 1) as f64, level)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,29 +61,14 @@ mod tests {
     fn few_values() {
         assert_eq!(summary(&[]), None);
         assert_eq!(summary(&[3.0]), Some(Summary { n: 1, mean: 3.0, deviation: None }));
-        assert_eq!(mean_interval(&[3.0], 0.95), None);
         assert_eq!(summary(&[0.1; 3]), Some(Summary { n: 3, mean: 0.1, deviation: Some(0.0) }));
-        assert_eq!(mean_interval(&[0.1; 3], 0.95), Some(Interval { low: 0.1, high: 0.1 }));
-    }
-
-    #[test]
-    fn two_values_by_hand() {
-        // With one degree of freedom t is tan(pi (p - 1/2)): 12.706... for p = 0.975.
-        let t = (std::f64::consts::PI * 0.475).tan();
-        let Interval { low, high } = mean_interval(&[1.0, 3.0], 0.95).unwrap();
-        assert!((high - (2.0 + t)).abs() < 1e-9 && (low - (2.0 - t)).abs() < 1e-9, "{low} {high}");
     }
 
     #[test]
     fn what_is_no_number() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(summary(&[1.0, bad]), None);
-            assert_eq!(mean_interval(&[1.0, 2.0, bad], 0.95), None);
-            assert_eq!(mean_interval(&[1.0, 2.0], bad), None);
         }
         assert_eq!(summary(&[f64::MAX, -f64::MAX]), None);
-        for level in [0.0, 1.0, -0.5, 95.0] {
-            assert_eq!(mean_interval(&[1.0, 2.0], level), None);
-        }
     }
 }

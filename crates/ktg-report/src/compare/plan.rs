@@ -265,11 +265,7 @@ impl Plan {
             None => StorageUrl::file(base.join("ktg.db")),
         };
         // A relative SQLite file is one beside the plan, whoever reads it from wherever.
-        let storage = match storage {
-            StorageUrl::Sqlite(path) => StorageUrl::file(base.join(path)),
-            other => other,
-        };
-        Ok(Source::Study { storage, name: filled(study), trial: method.trial })
+        Ok(Source::Study { storage: storage.from_base(base), name: filled(study), trial: method.trial })
     }
 }
 

@@ -181,6 +181,17 @@ impl Comparison {
         for indexed in &index.groups {
             let document = Document::read(&directory.join(&indexed.graph))?;
             let found_on = index.methods.iter().find(|method| method.name == indexed.method).and_then(|m| m.thesis);
+            if indexed.runs.len() != index.seeds.len() {
+                return Err(Error::Other(format!(
+                    "{}: {} with {} nodes on {} has {} runs for {} seeds; prepare the comparison again",
+                    directory.join(INDEX).display(),
+                    indexed.method,
+                    indexed.nodes,
+                    indexed.data,
+                    indexed.runs.len(),
+                    index.seeds.len()
+                )));
+            }
             let (mut settings, mut runs) = (None, Vec::new());
             for (seed, run) in index.seeds.iter().zip(&indexed.runs) {
                 let run = directory.join(run);
@@ -258,4 +269,37 @@ fn state(run: &Path) -> Result<(RunState, Option<Settings>), Error> {
         },
     };
     Ok((state, Some(read.settings)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_with_a_run_too_few_is_refused_and_not_cut() {
+        let here = tempfile::tempdir().unwrap();
+        fs::write(here.path().join("dml.toml"), ktg_graph::presets::dml(2, "abn-resnet-cifar-8").to_toml()).unwrap();
+        let group = IndexedGroup {
+            method: "DML".to_owned(),
+            data: "Dogs".to_owned(),
+            nodes: 2,
+            origin: "the preset dml".to_owned(),
+            graph: "dml.toml".into(),
+            runs: vec!["dml-1".into(), "dml-2".into()],
+        };
+        let index = Index {
+            command: String::new(),
+            plan: String::new(),
+            baseline: "DML".to_owned(),
+            methods: vec![IndexedMethod { name: "DML".to_owned(), thesis: None }],
+            data_sets: vec!["Dogs".to_owned()],
+            nodes: vec![2],
+            seeds: vec![1, 2],
+            groups: vec![group],
+        };
+        let whole = Comparison::of(here.path(), index.clone()).unwrap();
+        assert_eq!(whole.groups[0].missing().unwrap(), "2 of 2 runs not finished");
+        let error = Comparison::of(here.path(), Index { seeds: vec![1, 2, 3], ..index }).unwrap_err().to_string();
+        assert!(error.contains("comparison.json: DML with 2 nodes on Dogs has 2 runs for 3 seeds"), "{error}");
+    }
 }

@@ -202,7 +202,7 @@ pub fn differences(comparison: &Comparison) -> Table {
                 .iter()
                 .filter_map(|(seed, run)| Some((value(run), value(theirs.iter().find(|(other, _)| other == seed)?.1))));
             let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
-            rows.push((group, name, a.len(), paired(&a, &b, LEVEL, 0)));
+            rows.push((group, name, a.len(), paired(&a, &b, LEVEL)));
         }
     }
     let known: Vec<f64> = rows.iter().filter_map(|(.., paired)| paired.as_ref()?.p).collect();

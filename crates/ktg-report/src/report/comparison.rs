@@ -122,9 +122,12 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
     for data in &comparison.index.data_sets {
         let finished = comparison.groups.iter().filter(|group| group.data == *data && !group.finished().is_empty());
         let most = finished.map(|group| group.nodes).max().unwrap_or(0);
-        let chosen = comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most);
-        let chosen: Vec<(&Group, Judgement)> =
-            chosen.filter_map(|group| Some((group, judge(group, options)?))).collect();
+        let mut chosen: Vec<(&Group, Judgement)> = Vec::new();
+        for group in comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most) {
+            if let Some(judged) = judge(group, options)? {
+                chosen.push((group, judged));
+            }
+        }
         if chosen.is_empty() {
             continue;
         }
@@ -158,8 +161,9 @@ struct Judgement {
 }
 
 /// The first finished run of a group.
-fn judge(group: &Group, options: &Options) -> Option<Judgement> {
-    let (_, path, _) = group.runs.iter().find(|run| matches!(run.2, RunState::Finished(_)))?;
-    let directory = RunDirectory::read(path).ok()?;
-    Some(Judgement { judged: Judged::open(path, options), directory })
+fn judge(group: &Group, options: &Options) -> Result<Option<Judgement>, Error> {
+    let finished = group.runs.iter().find(|run| matches!(run.2, RunState::Finished(_)));
+    let Some((_, path, _)) = finished else { return Ok(None) };
+    let directory = RunDirectory::read(path)?;
+    Ok(Some(Judgement { judged: Judged::open(path, options), directory }))
 }
