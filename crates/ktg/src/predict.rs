@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ktg_train::{Error, Prediction, SavedRun, overlay};
+use ktg_report::overlay;
+use ktg_train::{Error, Prediction, SavedRun};
 use serde_json::json;
 
 use crate::args::PredictArgs;

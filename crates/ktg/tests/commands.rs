@@ -117,7 +117,7 @@ fn a_run_is_trained_judged_and_asked() {
 
     // Any PNG will do.
     let picture = here.join("photo.png");
-    ktg_train::overlay(&[0.5; 64], 8, &[0.0, 1.0, 0.0, 0.0], 2).save(&picture).unwrap();
+    ktg_report::overlay(&[0.5; 64], 8, &[0.0, 1.0, 0.0, 0.0], 2).save(&picture).unwrap();
     let text = good(here, &["predict", "--run", "a", "photo.png", "--overlays", "seen", "--top", "2"]);
     assert!(text.contains("ensemble") && text.contains("node 2"), "{text}");
     assert!(here.join("seen/photo-node1.png").is_file() && here.join("seen/photo-node2.png").is_file());
