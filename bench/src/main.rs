@@ -39,8 +39,8 @@ struct Args {
     kernels: Choice,
 }
 
-/// Small: random labels cannot be learned, and the losses shall stay finite.
-const LEARNING_RATE: f64 = 0.01;
+/// With a small learning rate: random labels cannot be learned, and the losses shall stay finite.
+const RULE: Sgd = Sgd { learning_rate: 0.01, momentum: 0.9, weight_decay: 1e-4 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
@@ -90,8 +90,7 @@ impl Case {
         let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
         let networks = vec![architecture.network(3, classes); graph.len()];
-        let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 };
-        let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, &LossSettings::default(), sgd)?;
+        let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, &LossSettings::default())?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {
             indices: (0..batch).collect(),
@@ -119,7 +118,7 @@ impl Case {
         for _ in 0..count {
             self.step += 1;
             // The step number only matters to the linear gate, which stays at one half.
-            let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, learning_rate: LEARNING_RATE };
+            let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, rule: RULE };
             let report = self.trainer.step(&self.batch, at)?;
             last = report.nodes.iter().filter_map(|node| node.loss).sum();
         }

@@ -47,7 +47,6 @@ impl Run {
             &experiment.pretrained,
             settings.seed,
             &(&settings.loss).into(),
-            settings.train.sgd(),
         )?;
         let data = DataFile::of(&experiment.train, &experiment.evaluation);
         let decisive = [
@@ -248,12 +247,7 @@ impl Run {
             train.warmup_epochs,
             Position { epoch, epochs: train.epochs, step, steps },
         );
-        Moment {
-            step: self.state.step + 1,
-            steps: all_steps,
-            epoch: epoch + 1,
-            learning_rate: train.learning_rate * factor,
-        }
+        Moment { step: self.state.step + 1, steps: all_steps, epoch: epoch + 1, rule: train.sgd(factor) }
     }
 
     fn checkpoint(&mut self, metrics: &mut MetricsFile, observer: &mut dyn Observer) -> Result<(), Error> {

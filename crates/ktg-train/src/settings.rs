@@ -225,10 +225,10 @@ fn is_single(precision: &Precision) -> bool {
 }
 
 impl TrainSettings {
-    /// The optimiser's part.
-    pub fn sgd(&self) -> Sgd {
+    /// The rule of a step, at which the schedule gives `factor` of the learning rate.
+    pub fn sgd(&self, factor: f64) -> Sgd {
         let Self { learning_rate, momentum, weight_decay, .. } = *self;
-        Sgd { learning_rate, momentum, weight_decay }
+        Sgd { learning_rate: learning_rate * factor, momentum, weight_decay }
     }
 }
 

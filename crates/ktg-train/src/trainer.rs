@@ -16,7 +16,6 @@ pub struct Trainer {
     nodes: Vec<Box<dyn Node>>,
     jobs: Vec<Job>,
     loss: GraphLoss,
-    sgd: Sgd,
     scratch: Scratch,
 }
 
@@ -29,15 +28,15 @@ pub struct Moment {
     pub steps: u64,
     /// Counted from 1.
     pub epoch: usize,
-    /// After the schedule.
-    pub learning_rate: f64,
+    /// How weights change; its learning rate is that after the schedule.
+    pub rule: Sgd,
 }
 
 impl Trainer {
     /// Puts the networks to work, for images of the given height and width, with fresh weights from `seed` or those of
     /// each node's file in `pretrained`.
     ///
-    /// The learning rate of `sgd` is not used: each step has its own ([`Moment`]). Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
+    /// Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
     ///
     /// # Errors
     ///
@@ -49,7 +48,6 @@ impl Trainer {
         pretrained: &[Option<PathBuf>],
         seed: u64,
         loss: &LossSettings,
-        sgd: Sgd,
     ) -> Result<Self, Error> {
         let jobs = Job::of_graph(graph);
         let mut nodes = Vec::new();
@@ -63,7 +61,7 @@ impl Trainer {
             }
             nodes.push(node);
         }
-        Ok(Self { nodes, jobs, loss: GraphLoss::new(graph, loss), sgd, scratch: Scratch::default() })
+        Ok(Self { nodes, jobs, loss: GraphLoss::new(graph, loss), scratch: Scratch::default() })
     }
 
     /// How many networks there are.
@@ -113,10 +111,9 @@ impl Trainer {
         let labels = Labels { own: &batch.labels, mixed };
         let losses = self.loss.step(&outputs, labels, at.step as f64 / at.steps as f64);
         let report = report(&losses, images.count, at)?;
-        let rule = Sgd { learning_rate: at.learning_rate, ..self.sgd };
         for ((node, job), gradients) in self.nodes.iter_mut().zip(&self.jobs).zip(&losses.gradients) {
             if job.trained {
-                node.learn(images, gradients, rule, &mut self.scratch);
+                node.learn(images, gradients, at.rule, &mut self.scratch);
             }
         }
         Ok(report)
@@ -125,7 +122,7 @@ impl Trainer {
 
 /// What a step reports, or that it diverged.
 fn report(losses: &GraphLosses, images: usize, at: Moment) -> Result<StepReport, Error> {
-    let Moment { step, epoch, learning_rate, .. } = at;
+    let Moment { step, epoch, rule: Sgd { learning_rate, .. }, .. } = at;
     let accuracy = |hits: &Option<usize>| hits.map(|hits| 100.0 * hits as f64 / images as f64);
     let node = |hits| NodeReport { loss: None, accuracy: accuracy(hits) };
     let mut nodes: Vec<NodeReport> = losses.hits.iter().map(node).collect();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ktg_engine::Sgd;
 use ktg_engine::loss::LossSettings;
 use ktg_graph::presets;
 use ktg_net::{Architecture, StateDict};
@@ -39,8 +38,7 @@ fn checksum(weights: &StateDict) -> String {
 fn initial_checksums(architecture: &str, nodes: usize, seed: u64) -> Vec<String> {
     let graph = presets::independent(nodes, architecture);
     let networks = vec![architecture.parse::<Architecture>().unwrap().network(3, 10); nodes];
-    let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 };
-    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, &LossSettings::default(), sgd).unwrap();
+    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, &LossSettings::default()).unwrap();
     (0..nodes).map(|m| checksum(&trainer.state(m).0)).collect()
 }
 

@@ -61,6 +61,9 @@ fn check_summary(what: &str, ours: &[f32], expected: &Value) {
     assert_close(what, &ours[..first.len()], &first, typical, LIMIT);
 }
 
+/// Where fixtures give no other.
+const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
+
 fn check_variant(name: &str) {
     let (fixture, data) = (json("steps.json"), tensors("steps.safetensors"));
     let variant = fixture["variants"].as_array().unwrap().iter().find(|v| v["name"] == name).unwrap();
@@ -73,9 +76,8 @@ fn check_variant(name: &str) {
         crop_sizes: serde_json::from_value(variant["crop_sizes"].clone()).unwrap(),
     };
     let number = |key: &str| variant[key].as_f64().unwrap();
-    let sgd = Sgd { learning_rate: 0.1, momentum: number("momentum"), weight_decay: number("weight_decay") };
     let shape = &data["images.1"].shape;
-    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, &loss, sgd).unwrap();
+    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, &loss).unwrap();
     for m in 0..graph.len() {
         let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
         trainer.restore(m, &weights, &OptimizerState::new(), "filled").unwrap();
@@ -86,7 +88,11 @@ fn check_variant(name: &str) {
             step: i as u64 + 1,
             steps: variant["iterations"].as_u64().unwrap(),
             epoch: 1,
-            learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
+            rule: Sgd {
+                learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
+                momentum: number("momentum"),
+                weight_decay: number("weight_decay"),
+            },
         };
         let report = trainer.step(&batch(&data, &variant["labels"][i], i + 1), at).unwrap();
         for (node, expected) in report.nodes.iter().zip(expected["nodes"].as_array().unwrap()) {
@@ -216,11 +222,10 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
             width: 16,
             mixed,
         };
-        let settings = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.0 };
         let network = "abn-resnet-cifar-20".parse::<Architecture>().unwrap().network(3, 5);
         let loss = LossSettings::default();
-        let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, &loss, settings).unwrap();
-        let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
+        let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, &loss).unwrap();
+        let at = Moment { step: 1, steps: 10, epoch: 1, rule: Sgd { weight_decay: 0.0, ..RULE } };
         trainer.step(&batch, at).unwrap().nodes[0].loss.unwrap()
     };
     let (own, partners) = ([0, 1, 2, 3], [3, 1, 4, 0]);
@@ -239,8 +244,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
     graph.set_transfer(1, 0, Some(attention));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
-    let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default(), sgd).unwrap();
+    let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default()).unwrap();
     let before = [trainer.state(0).0, trainer.state(1).0];
     let batch = Batch {
         indices: (0..4).collect(),
@@ -251,7 +255,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
         width: 16,
         mixed: None,
     };
-    trainer.step(&batch, Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 }).unwrap();
+    trainer.step(&batch, Moment { step: 1, steps: 10, epoch: 1, rule: RULE }).unwrap();
     let after = [trainer.state(0), trainer.state(1)];
     let unchanged = |m: usize, name: &str| before[m][name] == after[m].0[name];
     for name in ["fc.weight", "fc.bias", "layer3.0.conv1.weight", "att_conv2.weight"] {
@@ -269,8 +273,7 @@ fn taught_where_right() -> Trainer {
     let edge = Transfer { design: "probability closer".parse().unwrap(), gate: "correct".parse().unwrap() };
     graph.set_transfer(0, 1, Some(edge));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
-    Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default(), sgd).unwrap()
+    Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default()).unwrap()
 }
 
 fn one_image_of(label: u32) -> Batch {
@@ -280,7 +283,7 @@ fn one_image_of(label: u32) -> Batch {
 
 #[test]
 fn a_source_that_is_never_right_gives_gradients_of_zero() {
-    let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
+    let at = Moment { step: 1, steps: 10, epoch: 1, rule: RULE };
     let mut seen = [false; 2];
     for label in 0..3 {
         let mut trainer = taught_where_right();
@@ -300,7 +303,7 @@ fn a_source_that_is_never_right_gives_gradients_of_zero() {
 #[test]
 fn a_step_that_diverges_changes_nothing() {
     let mut trainer = taught_where_right();
-    let at = Moment { step: 1, steps: 10, epoch: 1, learning_rate: 0.1 };
+    let at = Moment { step: 1, steps: 10, epoch: 1, rule: RULE };
     trainer.step(&one_image_of(0), at).unwrap();
     let before = [trainer.state(0), trainer.state(1)];
     let mut batch = one_image_of(0);
