@@ -13,7 +13,8 @@ use ktg_engine::loss::LossSettings;
 use ktg_engine::{Choice, Images, Outputs, Sgd, Wanted, choose, chosen, ensemble_logits};
 use ktg_graph::{Document, Graph};
 use ktg_net::Role;
-use ktg_train::trainer::{Moment, Trainer};
+use ktg_train::Trainer;
+use ktg_train::schedule::{Length, Position};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
@@ -82,7 +83,7 @@ fn peak_memory() -> Option<f64> {
 struct Case {
     trainer: Trainer,
     batch: Batch,
-    step: u64,
+    step: usize,
 }
 
 impl Case {
@@ -116,10 +117,11 @@ impl Case {
         let mut last = f64::NAN;
         let start = Instant::now();
         for _ in 0..count {
+            // The step only matters to the linear gate, which stays at one half.
+            let at = Position { step: self.step as u64, ..Position::default() };
             self.step += 1;
-            // The step number only matters to the linear gate, which stays at one half.
-            let at = Moment { step: self.step, steps: 2 * self.step, epoch: 1, rule: RULE };
-            let report = self.trainer.step(&self.batch, at)?;
+            let length = Length { epochs: 2, batches: self.step };
+            let report = self.trainer.step(&self.batch, at, length, RULE)?;
             last = report.nodes.iter().filter_map(|node| node.loss).sum();
         }
         let ms = start.elapsed().as_secs_f64() * 1e3;

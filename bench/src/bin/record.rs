@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ktg_data::{Augment, Preset};
 use ktg_graph::{Design, Gate, Graph, Node, Transfer};
-use ktg_train::{EpochReport, EvaluateOn, Experiment, Observer, Schedule, Settings, run};
+use ktg_train::{EvaluateOn, Experiment, Run, RunDirectory, Schedule, Settings};
 
 const ARCHITECTURE: &str = "abn-resnet-cifar-8";
 const EPOCHS: usize = 8;
@@ -62,15 +62,19 @@ fn all_graphs() -> Vec<Graph> {
     graphs
 }
 
-/// Ensemble accuracy per epoch.
-#[derive(Default)]
-struct Curve(Vec<f64>);
-
-impl Observer for Curve {
-    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
-        self.0.extend(report.evaluation.as_ref().map(|measures| measures.ensemble.accuracy.top1));
-        ControlFlow::Continue(())
-    }
+/// Trains in `directory`; returns the ensemble's accuracy per epoch, up to an error.
+fn train(settings: Settings, directory: &Path) -> (Vec<f64>, Result<(), ktg_train::Error>) {
+    let mut curve = Vec::new();
+    let pull = || {
+        let experiment = Experiment::open(settings, Path::new("."))?;
+        let mut run = Run::start(experiment, &RunDirectory::new(directory))?;
+        while let Some(epoch) = run.next_epoch()? {
+            curve.extend(epoch.evaluation.map(|measures| measures.ensemble.accuracy.top1));
+        }
+        Ok(())
+    };
+    let result = pull();
+    (curve, result)
 }
 
 fn describe(graph: &Graph) -> String {
@@ -112,15 +116,11 @@ fn main() -> Result<(), AnyError> {
             let path = std::path::absolute(directory.with_extension("toml"))?;
             std::fs::write(&path, graph.to_toml())?;
             settings.graph.file = Some(path);
-            let mut curve = Curve::default();
-            let trained = pool.install(|| {
-                let experiment = Experiment::open(settings, Path::new("."))?;
-                run::start(experiment, &directory, &AtomicBool::new(false), &mut curve)
-            });
+            let (curve, trained) = pool.install(|| train(settings, &directory));
             if let Err(e) = trained {
                 eprintln!("{}: {e}", describe(graph));
             }
-            let values = curve.0.iter().map(|v| format!("{v:.2}")).collect::<Vec<_>>();
+            let values = curve.iter().map(|v| format!("{v:.2}")).collect::<Vec<_>>();
             let line = format!("{},{},{}\n", graph.hash(), describe(graph), values.join(","));
             file.lock().map_err(|_| "another thread broke down")?.write_all(line.as_bytes())?;
         }

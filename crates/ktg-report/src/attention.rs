@@ -6,9 +6,10 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use ktg_data::Dataset;
 use ktg_figures::chart::{self, Picture, PictureRow, Pictures, Verdict};
-use ktg_train::{Answer, SavedRun};
+use ktg_train::SavedRun;
 
 use crate::Error;
+use crate::answers::Answer;
 use crate::overlay::{overlay, picture};
 
 /// Side of a picture in a report, in pixels.

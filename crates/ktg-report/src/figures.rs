@@ -5,7 +5,7 @@ use ktg_figures::stats;
 use ktg_graph::draw;
 use ktg_search::storage;
 use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
-use ktg_train::{Answer, EpochReport, Measures, RunDirectory};
+use ktg_train::{EpochReport, Measures, RunRecord};
 
 use crate::analysis::ParameterImportance;
 use crate::{Error, StudyRecord};
@@ -14,7 +14,7 @@ use crate::{Error, StudyRecord};
 ///
 /// # Errors
 /// As all figures: if the chart cannot be drawn.
-pub fn training_curves(run: &RunDirectory) -> Result<String, Error> {
+pub fn training_curves(run: &RunRecord) -> Result<String, Error> {
     let epoch = |report: &EpochReport| report.train.epoch as f64;
     let judged = |value: &dyn Fn(&Measures) -> Option<f64>| -> Vec<(f64, f64)> {
         let point = |report: &EpochReport| Some((epoch(report), value(report.evaluation.as_ref()?)?));
@@ -39,7 +39,7 @@ pub fn training_curves(run: &RunDirectory) -> Result<String, Error> {
 ///
 /// # Errors
 /// As all figures.
-pub fn edge_losses(run: &RunDirectory) -> Result<String, Error> {
+pub fn edge_losses(run: &RunRecord) -> Result<String, Error> {
     let mut lines: Vec<Curve> = Vec::new();
     for report in &run.epochs {
         for edge in &report.train.edges {

@@ -5,6 +5,7 @@
 //! one is good for, and [`report`] puts all of it on one page.
 
 pub mod analysis;
+mod answers;
 pub mod attention;
 pub mod compare;
 mod error;
@@ -14,6 +15,7 @@ pub mod report;
 mod study;
 mod words;
 
+pub use answers::{Answer, answers};
 pub use error::Error;
 pub use overlay::{overlay, picture};
 pub use study::{Rung, StudyRecord, edges};

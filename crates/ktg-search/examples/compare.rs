@@ -5,15 +5,14 @@
 //! `cargo run --release -p ktg-search --example compare -- bench/recorded-m2.csv [SEEDS]`
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ktg_graph::{Gate, Graph, Node};
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{
-    EdgeSettings, Ended, Objective, PrunerKind, SamplerKind, SearchSettings, Space, Task, Worker, WorkerSettings,
-    pruner, sampler,
+    EdgeSettings, Objective, PrunerKind, Report, SamplerKind, SearchSettings, Space, Task, Work, Worker, WorkerPlan,
+    WorkerSettings, pruner, sampler,
 };
 
 type AnyError = Box<dyn std::error::Error>;
@@ -77,28 +76,40 @@ impl Objective for Recorded<'_> {
         self.table.contains_key(&graph.hash().to_string())
     }
 
-    fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {
-        let hash = task.graph.hash().to_string();
-        let curve = self.table.get(&hash).ok_or_else(|| format!("the graph {hash} was not recorded"))?;
+    fn start<'b>(&'b mut self, task: Task) -> Box<dyn Work + 'b> {
         if task.reported == 0 {
             self.trials += 1;
         }
-        for step in task.reported + 1..=i64::from(self.epochs) {
-            self.spent += 1;
+        Box::new(RecordedWork { objective: self, hash: task.graph.hash().to_string(), done: task.reported })
+    }
+}
+
+/// A trial whose values are in the table.
+struct RecordedWork<'a, 'b> {
+    objective: &'a mut Recorded<'b>,
+    hash: String,
+    done: i64,
+}
+
+impl Work for RecordedWork<'_, '_> {
+    fn next(&mut self) -> Result<Report, String> {
+        let Self { objective, hash, done } = self;
+        let curve = objective.table.get(hash).ok_or_else(|| format!("the graph {hash} was not recorded"))?;
+        if *done < i64::from(objective.epochs) {
+            objective.spent += 1;
+            *done += 1;
             // A training that diverged has no further values.
-            let Some(&value) = curve.get(step as usize - 1) else { return Ok(Ended::Failed("diverged".to_owned())) };
-            if report(step, value).is_break() {
-                return Ok(Ended::Stopped);
-            }
+            let value = curve.get(*done as usize - 1);
+            return Ok(value.map_or(Report::Failed("diverged".to_owned()), |value| Report::Step(*done, *value)));
         }
         let value = curve.last().copied().unwrap_or(f64::NAN);
-        while self.goals.get(self.reached.len()).is_some_and(|goal| value >= *goal) {
-            self.reached.push((self.trials, self.spent));
+        while objective.goals.get(objective.reached.len()).is_some_and(|goal| value >= *goal) {
+            objective.reached.push((objective.trials, objective.spent));
         }
-        if self.reached.len() == self.goals.len() {
-            self.stop.store(true, Ordering::Relaxed);
+        if objective.reached.len() == objective.goals.len() {
+            objective.stop.store(true, Ordering::Relaxed);
         }
-        Ok(Ended::Finished(value, Vec::new()))
+        Ok(Report::Finished(value, Vec::new()))
     }
 }
 
@@ -137,7 +148,8 @@ fn search(method: Method, seed: u64, table: &Table, epochs: u32, goals: &[f64]) 
     };
     let (sampler, pruner) = (sampler::by_kind(method.sampler), pruner::by_settings(&settings, "compare", epochs));
     let mut silent = |_: ktg_search::Event| {};
-    Worker::new(study, space, &[], sampler, pruner, &mut objective, worker, &stop, &mut silent)?.run()?;
+    let plan = WorkerPlan { space, agreements: vec![], sampler, pruner, settings: worker };
+    Worker::new(study, plan, &mut objective, &stop, &mut silent)?.run()?;
     Ok(objective.reached)
 }
 

@@ -1,16 +1,15 @@
 //! What each edge of a graph is good for: the graph is trained again without the edge, and with the edge's direction
 //! flipped, several times each, as trials of a study of their own, so that any number of workers share the work.
 
-use ktg_graph::{Document, Gate, Graph, Transfer, edge_name};
+use ktg_graph::{Gate, Graph, Transfer, edge_name};
 use serde_json::{Value as Json, json};
 
 use crate::storage::{Enqueued, State, Study, Trial};
-use crate::{Error, SEED, SPACE, SearchSettings, Space, TARGET};
+use crate::attributes::{BASE, SEED, SPACE, TARGET, VARIANT};
+use crate::{Error, SearchSettings, Space};
 
-/// User attribute of a trial: what was changed in the graph, as [`Variant::name`] says it.
-pub const VARIANT: &str = "variant";
-/// User attribute of a study: the graph that its trials change.
-pub const BASE: &str = "base graph";
+/// [`Variant::name`] of the graph itself.
+pub const AS_FOUND: &str = "as found";
 
 /// What is done to an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +30,10 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// Such as `1 -> 2 cut`, `label -> 1 cut`, `2 -> 1 flipped`; the graph itself is `as found`.
+    /// Such as `1 -> 2 cut`, `label -> 1 cut`, `2 -> 1 flipped`; the graph itself is [`AS_FOUND`].
     pub fn name(&self) -> String {
         match self.change {
-            None => "as found".to_owned(),
+            None => AS_FOUND.to_owned(),
             Some((change, source, target)) => {
                 let word = if change == Change::Cut { "cut" } else { "flipped" };
                 format!("{} {word}", edge_name(source, target))
@@ -99,7 +98,7 @@ pub fn trials(space: &Space, variants: &[Variant], seeds: &[u64]) -> Result<Vec<
 /// # Errors
 /// If the study analyses another graph, is a search, or the storage fails.
 pub fn prepare(study: &mut Study, graph: &Graph, trials: &[Enqueued]) -> Result<usize, Error> {
-    let base = serde_json::to_value(graph).unwrap_or_default();
+    let base = json!(graph);
     if study.attribute(BASE)?.is_none() && (study.attribute(SPACE)?.is_some() || study.count()? > 0) {
         return Err(study.error("it is a search, not an analysis; give another --name"));
     }
@@ -109,16 +108,6 @@ pub fn prepare(study: &mut Study, graph: &Graph, trials: &[Enqueued]) -> Result<
     let count = study.enqueue_missing(trials, &[VARIANT, SEED])?;
     study.put_attribute(TARGET, &json!(count))?;
     Ok(count)
-}
-
-/// The graph that a study analyses; `None` if it is no analysis.
-///
-/// # Errors
-/// If the storage fails, or the graph cannot be understood.
-pub fn base(study: &mut Study) -> Result<Option<Graph>, Error> {
-    let Some(json) = study.attribute(BASE)? else { return Ok(None) };
-    let document = Document::parse_json(&json.to_string(), BASE);
-    document.map(|document| Some(document.graph)).map_err(|e| study.error(format!("its graph is damaged: {e}")))
 }
 
 /// A finished trial of an analysis.

@@ -1,14 +1,16 @@
 //! Finds knowledge transfer graphs: the heart of the thesis, where the graph is found, not written.
 //!
-//! A [`Space`] says which graphs there are (SPEC 8); a [`sampler`] chooses the next one, an [`Objective`] judges it step
-//! by step, a [`pruner`] stops what is hopeless. All of it is kept in a [`storage::Study`], in Optuna's schema, and as
+//! A [`Space`] says which graphs there are (SPEC 8); a [`sampler`] chooses the next one, an [`Objective`] trains it step
+//! by step, a [`pruner`] stops what is unpromising. All of it is kept in a [`storage::Study`], in Optuna's schema, and as
 //! many [`Worker`]s as there are machines share a study.
 //!
 //! This crate never trains: the objective is a trait.
 
 pub mod analysis;
+pub mod attributes;
 mod error;
 mod history;
+mod metadata;
 mod objective;
 pub mod pruner;
 mod pulse;
@@ -19,8 +21,8 @@ pub mod storage;
 mod worker;
 
 pub use error::Error;
-pub use objective::{Ended, Objective, Task};
-pub use settings::{EdgeChoice, EdgeSettings, PrunerKind, SamplerKind, SearchSettings};
+pub use metadata::{Agreement, StudyMetadata, analysed_graph, first_difference};
+pub use objective::{Objective, Report, Task, Work};
+pub use settings::{EdgeChoice, EdgeSettings, Halving, PrunerKind, PrunerSettings, SamplerKind, SearchSettings};
 pub use space::{Genes, Parameter, Space};
-pub use storage::WORKER;
-pub use worker::{Event, Origin, Outcome, REASON, RUN, SEED, SPACE, TARGET, Worker, WorkerSettings};
+pub use worker::{Event, Origin, Outcome, Worker, WorkerPlan, WorkerSettings};

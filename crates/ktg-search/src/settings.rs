@@ -113,6 +113,66 @@ pub enum PrunerKind {
     Hyperband,
 }
 
+/// A pruner with its numbers, as a study keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum PrunerSettings {
+    /// All trials run to the end.
+    None,
+    /// Stops what is worse than the median of the complete trials.
+    Median,
+    /// Asynchronous successive halving.
+    Asha(Halving),
+    /// The same, in which a stopped trial may go on.
+    Promotion(Halving),
+    /// Several halvings that start at different epochs.
+    Hyperband(Halving),
+}
+
+/// The numbers of successive halving; see [`SearchSettings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Halving {
+    /// The epoch of the first rung.
+    pub min_resource: u32,
+    /// One trial in so many goes on at each rung.
+    pub reduction_factor: u32,
+    /// Rungs that are left out at the start.
+    pub min_early_stopping_rate: u32,
+}
+
+impl PrunerSettings {
+    /// The epoch of a rung (from 0), if all trials have it at the same.
+    pub fn rung_epoch(&self, rung: u32) -> Option<i64> {
+        match self {
+            Self::Asha(halving) | Self::Promotion(halving) => {
+                let power = halving.min_early_stopping_rate.checked_add(rung)?;
+                let factor = i64::from(halving.reduction_factor).checked_pow(power)?;
+                factor.checked_mul(halving.min_resource.into())
+            }
+            Self::None | Self::Median | Self::Hyperband(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for PrunerSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, halving) = match self {
+            Self::None => return f.write_str("none"),
+            Self::Median => return f.write_str("median"),
+            Self::Asha(halving) => (PrunerKind::Asha, halving),
+            Self::Promotion(halving) => (PrunerKind::Promotion, halving),
+            Self::Hyperband(halving) => (PrunerKind::Hyperband, halving),
+        };
+        let Halving { min_resource, reduction_factor, min_early_stopping_rate } = halving;
+        write!(
+            f,
+            "{kind}, min_resource {min_resource}, reduction_factor {reduction_factor}, \
+             min_early_stopping_rate {min_early_stopping_rate}"
+        )
+    }
+}
+
 macro_rules! names {
     ($type:ty, $what:literal, $($variant:path => $name:literal),+) => {
         impl std::fmt::Display for $type {
@@ -152,6 +212,22 @@ impl SearchSettings {
         let file: File = toml::from_str(text).map_err(|e| Error::Setting(toml_problem(text, origin, &e)))?;
         file.search.check().map_err(|e| Error::Setting(format!("{origin}: {e}")))?;
         Ok(file.search)
+    }
+
+    /// The pruner with its numbers.
+    pub fn pruner_settings(&self) -> PrunerSettings {
+        let halving = Halving {
+            min_resource: self.min_resource,
+            reduction_factor: self.reduction_factor,
+            min_early_stopping_rate: self.min_early_stopping_rate,
+        };
+        match self.pruner {
+            PrunerKind::None => PrunerSettings::None,
+            PrunerKind::Median => PrunerSettings::Median,
+            PrunerKind::Asha => PrunerSettings::Asha(halving),
+            PrunerKind::Promotion => PrunerSettings::Promotion(halving),
+            PrunerKind::Hyperband => PrunerSettings::Hyperband(halving),
+        }
     }
 
     /// Checks every number's range.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ktg_graph::{Design, Document, Gate, Graph, Transfer, edge_name, parse_edge};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::Error;
 use crate::settings::{EdgeChoice, EdgeSettings, SearchSettings};
@@ -80,7 +80,7 @@ impl Effect {
 }
 
 /// As a study keeps it.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Saved {
     graph: Json,
     parameters: Vec<Parameter>,
@@ -169,8 +169,7 @@ impl Space {
 
     /// The space as JSON, for the study.
     pub fn to_json(&self) -> Json {
-        let graph = serde_json::to_value(&self.base).unwrap_or_default();
-        serde_json::to_value(Saved { graph, parameters: self.parameters.clone() }).unwrap_or_default()
+        json!({ "graph": self.base, "parameters": self.parameters })
     }
 
     /// The space that a study keeps.

@@ -10,7 +10,7 @@ use common::{for_each_storage, unique};
 use ktg_graph::{Design, Gate, Graph, Transfer, presets};
 use ktg_search::analysis::{self, judged, variants};
 use ktg_search::storage::State;
-use ktg_search::{Ended, PrunerKind, SamplerKind, SearchSettings, pruner, sampler};
+use ktg_search::{PrunerKind, Report, SamplerKind, SearchSettings, pruner, sampler};
 use serde_json::json;
 
 fn found() -> Graph {
@@ -33,23 +33,27 @@ fn every_change_is_judged_with_every_seed_however_many_workers_prepare_it() {
         assert_eq!(analysis::prepare(&mut place.study(&name), &graph, &trials).unwrap(), 2 * variants.len());
         assert_eq!(analysis::prepare(&mut place.study(&name), &graph, &trials).unwrap(), 2 * variants.len());
         assert_eq!(place.study(&name).trials().unwrap().len(), 2 * variants.len());
-        assert_eq!(analysis::base(&mut place.study(&name)).unwrap(), Some(graph.clone()));
+        assert_eq!(ktg_search::analysed_graph(&mut place.study(&name)).unwrap(), Some(graph.clone()));
         let other = presets::dml(2, "abn-resnet-18");
         let error = analysis::prepare(&mut place.study(&name), &other, &trials).unwrap_err().to_string();
         assert!(error.contains("it analyses another graph"), "{error}");
 
         let mut seeds = Vec::new();
-        let mut objective = Scripted::new(1, |task, report, _| {
+        let mut objective = Scripted::new(1, |task, step, _| {
             let seed = task.seed.expect("it was enqueued with one");
-            seeds.push((task.graph.hash(), seed));
+            if step == 1 {
+                seeds.push((task.graph.hash(), seed));
+            }
             // The first training's worker dies, as far as others can tell.
             if seeds.len() == 1 {
-                return Ok(Ended::Stopped);
+                return Ok(Report::Stopped);
             }
             let edges = task.graph.active_transfers().count();
             let value = 50.0 + seed as f64 + 2.0 * edges as f64;
-            let _ = report(1, value);
-            Ok(Ended::Finished(value, vec![("node average".to_owned(), json!(value - 1.0))]))
+            Ok(match step {
+                1 => Report::Step(1, value),
+                _ => Report::Finished(value, vec![("node average".to_owned(), json!(value - 1.0))]),
+            })
         });
         let settings = SearchSettings { pruner: PrunerKind::None, ..SearchSettings::default() };
         let ways = (sampler::by_kind(SamplerKind::Random), pruner::by_settings(&settings, &name, 1));
@@ -86,7 +90,7 @@ fn a_search_is_not_turned_into_an_analysis() {
         let trials = analysis::trials(&analysis::space(&graph).unwrap(), &variants(&graph), &[1]).unwrap();
         let error = analysis::prepare(&mut study, &graph, &trials).unwrap_err().to_string();
         assert!(error.contains("it is a search, not an analysis"), "{error}");
-        assert_eq!((analysis::base(&mut study).unwrap(), study.trials().unwrap().len()), (None, 1));
+        assert_eq!((ktg_search::analysed_graph(&mut study).unwrap(), study.trials().unwrap().len()), (None, 1));
     });
 }
 

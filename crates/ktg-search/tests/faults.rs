@@ -11,10 +11,10 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use common::stand_in::{Report, quick, space, train, work};
+use common::stand_in::{quick, space, train, work};
 use common::{Place, patience, unique};
 use ktg_search::storage::{StorageUrl, Study};
-use ktg_search::{Ended, Objective, SearchSettings, Task, WorkerSettings, pruner, sampler};
+use ktg_search::{Objective, Report, SearchSettings, Task, Work, WorkerSettings, pruner, sampler};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -42,8 +42,34 @@ impl Objective for Alone {
         STEPS
     }
 
-    fn run(&mut self, task: &Task, report: &mut Report) -> Result<Ended, String> {
-        fs::create_dir_all(task.directory).unwrap();
+    fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {
+        Box::new(AloneWork { runs: &self.runs, lock: None, done: task.reported, task })
+    }
+}
+
+/// A task, and the lock on its directory.
+struct AloneWork<'a> {
+    runs: &'a Path,
+    lock: Option<fs::File>,
+    done: i64,
+    task: Task,
+}
+
+impl Work for AloneWork<'_> {
+    fn next(&mut self) -> Result<Report, String> {
+        if self.lock.is_none() {
+            self.lock = Some(self.lock()?);
+        }
+        self.done += 1;
+        Ok(train(STEPS, &self.task, self.done, &mut 0, Duration::from_millis(5)))
+    }
+}
+
+impl AloneWork<'_> {
+    /// Takes the directory, or says who has it.
+    fn lock(&self) -> Result<fs::File, String> {
+        let task = &self.task;
+        fs::create_dir_all(&task.directory).unwrap();
         let lock = fs::File::create(task.directory.join("lock")).unwrap();
         let owner = task.directory.join("owner");
         let locked = lock.try_lock().is_ok();
@@ -58,7 +84,7 @@ impl Objective for Alone {
                 return Err(text);
             }
         }
-        Ok(train(STEPS, task, report, &mut 0, Duration::from_millis(5)))
+        Ok(lock)
     }
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use common::{Place, for_each_storage, new_trial, unique};
 use ktg_graph::Graph;
 use ktg_search::storage::{Inserted, NewTrial, State, Trial};
 use ktg_search::{
-    Ended, Error, Event, Objective, Origin, Outcome, PrunerKind, SamplerKind, SearchSettings, Space, WorkerSettings,
-    pruner, sampler,
+    Agreement, Error, Event, Objective, Origin, Outcome, PrunerKind, Report, SamplerKind, SearchSettings, Space, Worker,
+    WorkerPlan, WorkerSettings, pruner, sampler,
 };
 use serde_json::{Value as Json, json};
 
@@ -35,7 +36,7 @@ struct Search<'a> {
     sampler: SamplerKind,
     pruner: PrunerKind,
     settings: WorkerSettings,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
     heard: Vec<Heard>,
 }
 
@@ -52,7 +53,7 @@ impl<'a> Search<'a> {
             sampler,
             pruner,
             settings,
-            stop: AtomicBool::new(false),
+            stop: Arc::default(),
             heard: vec![],
         }
     }
@@ -140,11 +141,10 @@ fn a_search_that_learns_beats_chance() {
         let place = Place::sqlite();
         let mut search = Search::new(&place, 120);
         search.sampler = kind.parse().unwrap();
-        let mut objective = Scripted::new(1, |task, report, _| {
+        let mut objective = Scripted::new(1, |task, step, _| {
             let parts = (0..3).map(|node| f64::from(task.graph.label_gate(node) == ktg_graph::Gate::Linear));
             let value = parts.sum::<f64>() - task.graph.active_transfers().count() as f64;
-            let _ = report(1, value);
-            Ok(Ended::Finished(value, vec![]))
+            Ok(if step == 1 { Report::Step(1, value) } else { Report::Finished(value, vec![]) })
         });
         search.run(&mut objective).unwrap();
         let sum: f64 = search.trials()[60..].iter().filter_map(|trial| trial.value).sum();
@@ -157,12 +157,10 @@ fn a_search_that_learns_beats_chance() {
 fn a_worker_that_stops_gives_its_trial_back_and_another_finishes_it() {
     for_each_storage(|place| {
         let mut search = Search::new(place, 4);
-        let mut objective = Scripted::new(5, |task, report, computed| {
-            let mut stopping = |step, value| {
-                task.stop.store(task.number == 2 && step == 3, Ordering::Relaxed);
-                report(step, value)
-            };
-            Ok(train(5, task, &mut stopping, computed, Duration::ZERO))
+        let stop = Arc::clone(&search.stop);
+        let mut objective = Scripted::new(5, |task, step, computed| {
+            stop.store(task.number == 2 && step == 3, Ordering::Relaxed);
+            Ok(train(5, task, step, computed, Duration::ZERO))
         });
         assert!(!search.run(&mut objective).unwrap());
         assert_eq!(search.heard.last(), Some(&Heard::Ended(2, Outcome::GivenBack)));
@@ -191,19 +189,18 @@ fn a_seed_finds_the_same_trials_in_one_go_and_in_pieces() {
             let mut pieces = Search::new(place, 25);
             pieces.sampler = sampler;
             let mut left = 4;
-            while !pieces
-                .run(&mut Scripted::new(3, |task, report, computed| {
-                    let mut stopping = |step, value| {
-                        left -= 1;
-                        task.stop.store(left % 20 == 0, Ordering::Relaxed);
-                        report(step, value)
-                    };
-                    Ok(train(3, task, &mut stopping, computed, Duration::ZERO))
-                }))
-                .unwrap()
-            {
+            let stop = Arc::clone(&pieces.stop);
+            let mut stopping = Scripted::new(3, |task, step, computed| {
+                if step <= 3 {
+                    left -= 1;
+                    stop.store(left % 20 == 0, Ordering::Relaxed);
+                }
+                Ok(train(3, task, step, computed, Duration::ZERO))
+            });
+            while !pieces.run(&mut stopping).unwrap() {
                 pieces.stop.store(false, Ordering::Relaxed);
             }
+            drop(stopping);
             assert!(
                 pieces.heard.iter().filter(|heard| matches!(heard, Heard::Ended(_, Outcome::GivenBack))).count() > 1
             );
@@ -276,9 +273,9 @@ fn an_enqueued_graph_that_cannot_be_trained_fails() {
 fn a_graph_that_cannot_be_judged_fails_with_its_reason_and_is_not_tried_again() {
     for_each_storage(|place| {
         let mut search = Search::new(place, 3);
-        let mut objective = Scripted::new(2, |task, report, computed| match task.number {
-            1 => Ok(Ended::Failed("it needs more memory than there is".to_owned())),
-            _ => Ok(train(2, task, report, computed, Duration::ZERO)),
+        let mut objective = Scripted::new(2, |task, step, computed| match task.number {
+            1 => Ok(Report::Failed("it needs more memory than there is".to_owned())),
+            _ => Ok(train(2, task, step, computed, Duration::ZERO)),
         });
         assert!(search.run(&mut objective).unwrap());
         assert_eq!(search.states(), [State::Complete, State::Fail, State::Complete]);
@@ -292,9 +289,9 @@ fn a_graph_that_cannot_be_judged_fails_with_its_reason_and_is_not_tried_again() 
 fn trouble_that_would_stop_every_trial_gives_the_trial_back_and_ends_the_search() {
     for_each_storage(|place| {
         let mut search = Search::new(place, 3);
-        let mut objective = Scripted::new(2, |task, report, computed| match task.number {
+        let mut objective = Scripted::new(2, |task, step, computed| match task.number {
             1 => Err("the data set is gone".to_owned()),
-            _ => Ok(train(2, task, report, computed, Duration::ZERO)),
+            _ => Ok(train(2, task, step, computed, Duration::ZERO)),
         });
         let error = search.run(&mut objective).unwrap_err();
         assert_eq!((&error.to_string()[..], matches!(error, Error::Objective(_))), ("the data set is gone", true));
@@ -373,17 +370,15 @@ fn a_worker_whose_trial_was_taken_stops_and_writes_nothing() {
     for_each_storage(|place| {
         let mut search = Search::new(place, 2);
         let name = search.name.clone();
-        let mut objective = Scripted::new(4, |task, report, computed| {
-            let mut reaping = |step, value| {
-                if task.number == 0 && step == 3 {
-                    let mut other = place.study(&name);
-                    let id = other.trials().unwrap()[0].id;
-                    place.silence(id);
-                    assert_eq!(other.reap(Duration::from_secs(5), 3).unwrap().len(), 1);
-                }
-                report(step, value)
-            };
-            Ok(train(4, task, &mut reaping, computed, Duration::ZERO))
+        let mut objective = Scripted::new(4, |task, step, computed| {
+            let report = train(4, task, step, computed, Duration::ZERO);
+            if task.number == 0 && step == 3 {
+                let mut other = place.study(&name);
+                let id = other.trials().unwrap()[0].id;
+                place.silence(id);
+                assert_eq!(other.reap(Duration::from_secs(5), 3).unwrap().len(), 1);
+            }
+            Ok(report)
         });
         assert!(search.run(&mut objective).unwrap());
         assert_eq!(
@@ -413,27 +408,21 @@ fn a_study_of_another_space_or_setup_is_refused_with_the_difference() {
         assert!(message.contains(&search.name) && message.contains("search space"), "{message}");
         assert!(message.contains("`\"linear\"` here, `\"cutoff\",` there"), "{message}");
 
-        let join = |setup: &[(&str, Json)]| {
+        let join = |training: Agreement| {
             let (mut objective, stop, mut tell) = (Scripted::training(1), AtomicBool::new(false), |_: Event| {});
-            let (study, space) = (place.study(&search.name), space(3, ""));
-            let (sampler, pruner) = (sampler::by_kind(SamplerKind::Tpe), Box::new(pruner::Never));
-            let settings = search.settings.clone();
-            let worker = ktg_search::Worker::new(
-                study,
-                space,
-                setup,
-                sampler,
-                pruner,
-                &mut objective,
-                settings,
-                &stop,
-                &mut tell,
-            );
+            let plan = WorkerPlan {
+                space: space(3, ""),
+                agreements: vec![training],
+                sampler: sampler::by_kind(SamplerKind::Tpe),
+                pruner: Box::new(pruner::Never),
+                settings: search.settings.clone(),
+            };
+            let worker = Worker::new(place.study(&search.name), plan, &mut objective, &stop, &mut tell);
             worker.map(drop).map_err(|e| e.to_string())
         };
-        let setup = |epochs: i64| [("training", json!({"batch size": 64, "epochs": epochs}))];
-        assert_eq!((join(&setup(5)), join(&setup(5))), (Ok(()), Ok(())));
-        let message = join(&setup(6)).unwrap_err();
+        let training = |epochs: i64| Agreement::new("training", json!({"batch size": 64, "epochs": epochs}));
+        assert_eq!((join(training(5)), join(training(5))), (Ok(()), Ok(())));
+        let message = join(training(6)).unwrap_err();
         common::assert_sentence(&message);
         assert!(
             message.contains("training") && message.contains("`\"epochs\": 6` here, `\"epochs\": 5` there"),
@@ -449,12 +438,12 @@ fn long_trials_are_reported_now_and_then_and_at_rungs() {
             let mut search = Search::new(place, 2);
             search.pruner = pruner;
             // The second is better at every step, so that none is stopped.
-            let mut objective = Scripted::new(150, |task, report, _| {
+            let mut objective = Scripted::new(150, |task, step, _| {
                 let value = |step: i64| step as f64 + task.number as f64;
-                for step in 1..=150 {
-                    assert!(report(step, value(step)).is_continue());
-                }
-                Ok(Ended::Finished(value(150), vec![("note".to_owned(), json!(true))]))
+                Ok(match step {
+                    151 => Report::Finished(value(150), vec![("note".to_owned(), json!(true))]),
+                    step => Report::Step(step, value(step)),
+                })
             });
             search.run(&mut objective).unwrap();
             for trial in search.trials() {
@@ -477,14 +466,12 @@ fn a_trial_that_diverges_is_pruned_without_a_value() {
         for pruner in [PrunerKind::Asha, PrunerKind::Promotion] {
             let mut search = Search::new(place, 3);
             search.pruner = pruner;
-            let mut objective = Scripted::new(4, |task, report, computed| {
-                let mut diverging = |step, value| {
-                    report(
-                        step,
-                        if task.number == 1 && step >= 2 { f64::NAN } else { value + 9.0 * task.number as f64 },
-                    )
-                };
-                Ok(train(4, task, &mut diverging, computed, Duration::ZERO))
+            let mut objective = Scripted::new(4, |task, step, computed| {
+                Ok(match train(4, task, step, computed, Duration::ZERO) {
+                    Report::Step(step, _) if task.number == 1 && step >= 2 => Report::Step(step, f64::NAN),
+                    Report::Step(step, value) => Report::Step(step, value + 9.0 * task.number as f64),
+                    finished => finished,
+                })
             });
             search.run(&mut objective).unwrap();
             let trial = &search.trials()[1];
@@ -499,17 +486,16 @@ fn promote(search: &mut Search, values: &[f64]) -> Vec<(i64, i64)> {
     search.pruner = PrunerKind::Promotion;
     search.settings.trials = values.len() as i64;
     let mut computed = Vec::new();
-    let mut objective = Scripted::new(8, |task, report, _| {
-        std::fs::create_dir_all(task.directory).unwrap();
-        assert_eq!(saved(task.directory), task.reported, "it goes on where it was");
-        for step in task.reported + 1..=8 {
-            computed.push((task.number, step));
-            common::stand_in::save(task.directory, step);
-            if report(step, values[task.number as usize]).is_break() {
-                return Ok(Ended::Stopped);
-            }
+    let mut objective = Scripted::new(8, |task, step, _| {
+        let value = values[task.number as usize];
+        if step > 8 {
+            return Ok(Report::Finished(value, vec![]));
         }
-        Ok(Ended::Finished(values[task.number as usize], vec![]))
+        std::fs::create_dir_all(&task.directory).unwrap();
+        assert_eq!(saved(&task.directory), step - 1, "it goes on where it was");
+        computed.push((task.number, step));
+        common::stand_in::save(&task.directory, step);
+        Ok(Report::Step(step, value))
     });
     assert!(search.run(&mut objective).unwrap());
     let pauses = search.heard.iter().filter(|heard| matches!(heard, Heard::Ended(_, Outcome::Paused(_)))).count();
@@ -586,9 +572,11 @@ fn a_trial_that_is_stopped_for_good_has_its_last_report_as_its_value() {
     for_each_storage(|place| {
         let mut search = Search::new(place, 2);
         search.pruner = PrunerKind::Asha;
-        let mut objective = Scripted::new(4, |task, report, computed| {
-            let mut worse = |step, _| report(step, step as f64 - 10.0 * task.number as f64);
-            Ok(train(4, task, &mut worse, computed, Duration::ZERO))
+        let mut objective = Scripted::new(4, |task, step, computed| {
+            Ok(match train(4, task, step, computed, Duration::ZERO) {
+                Report::Step(step, _) => Report::Step(step, step as f64 - 10.0 * task.number as f64),
+                finished => finished,
+            })
         });
         assert!(search.run(&mut objective).unwrap());
         let trial = &search.trials()[1];
@@ -607,9 +595,8 @@ fn the_verdict_that_a_dead_worker_left_open_is_passed_again() {
             search.pruner = pruner;
             search.settings.silence = Duration::from_secs(1);
             // A better trial, and one that its worker leaves at the same rung.
-            let mut first = Scripted::new(8, |_, report, _| {
-                (1..=8).for_each(|step| assert!(report(step, 10.0 + step as f64).is_continue()));
-                Ok(Ended::Finished(18.0, vec![]))
+            let mut first = Scripted::new(8, |_, step, _| {
+                Ok(if step > 8 { Report::Finished(18.0, vec![]) } else { Report::Step(step, 10.0 + step as f64) })
             });
             search.settings.trials = 1;
             search.run(&mut first).unwrap();
@@ -626,7 +613,7 @@ fn the_verdict_that_a_dead_worker_left_open_is_passed_again() {
             let mut steps = 0;
             let mut second = Scripted::new(8, |_, _, _| {
                 steps += 1;
-                Ok(Ended::Stopped)
+                Ok(Report::Stopped)
             });
             search.run(&mut second).unwrap();
             drop(second);

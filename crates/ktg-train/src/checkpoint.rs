@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::files::{sync_parent, write_synced};
 use crate::metrics::EpochSums;
+use crate::schedule::Position;
 use crate::trainer::Trainer;
 
 /// Version of the layout; another one is not read.
@@ -25,12 +26,9 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct State {
     version: u32,
-    /// Steps done.
-    pub step: u64,
-    /// The epoch that the next step belongs to, from 0.
-    pub epoch: usize,
-    /// Steps of that epoch that are done.
-    pub batch: usize,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub position: Position,
     /// Fingerprint of graph, decisive settings and data; it must be the run's.
     pub fingerprint: String,
     /// Kernels that computed ([`ktg_engine::Choice`]); others round otherwise. Empty in old checkpoints.
@@ -77,7 +75,7 @@ pub(crate) fn write(
     keep: usize,
 ) -> Result<Option<String>, Error> {
     fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
-    let path = directory.join(format!("step-{:09}", state.step));
+    let path = directory.join(format!("step-{:09}", state.position.step));
     if path.exists() {
         // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.
         if verify(&path)?.is_ok() {

@@ -1,73 +1,301 @@
-//! Reading what a run directory says, without its networks.
+//! The run directory: the only place that knows its files, their names, and who may write them.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `settings.toml`, `graph.toml` | the effective settings and the graph |
+//! | `skipped.txt`, `split.json` | images that are left out, and the search split, where there are such files |
+//! | `data.json` | class names, and a fingerprint of the training images |
+//! | `pretrained/` | copies of the nodes' pretrained weights, if any |
+//! | `metrics.jsonl` | losses of nodes and edges per logged step, training and evaluation measures per epoch |
+//! | `timing.jsonl` | seconds and images/s per epoch (apart, because times never repeat and metrics do) |
+//! | `events.out.tfevents.*` | the same for TensorBoard |
+//! | `checkpoints/step-NNN/` | `node1.safetensors` ... with PyTorch's names, `optimiser.safetensors`, `state.json` |
+//! | `initial/`, `batches.safetensors` | with `record_steps`: what another implementation needs to check this one |
+//! | `run.lock` | held by the process that works on the run |
+//! | `result.json` | the final measures; it exists when the run is finished |
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use ktg_graph::{Document, Graph};
+use ktg_graph::Document;
+use serde::{Deserialize, Serialize};
 
-use crate::saved::{DataFile, GRAPH, SETTINGS};
-use crate::session::Timing;
-use crate::{EpochReport, Error, RunResult, Settings, run};
+use crate::data::DataFile;
+use crate::experiment::PRETRAINED;
+use crate::files::{read_text, write_atomically};
+use crate::metrics::{self, EpochReport};
+use crate::{Error, Experiment, GraphSettings, Measures, Settings, checkpoint};
 
-/// A run as its directory tells it: how far it is, and how well it does.
-#[derive(Clone, Debug)]
+const SETTINGS: &str = "settings.toml";
+const GRAPH: &str = "graph.toml";
+const DATA: &str = "data.json";
+/// Images that the run leaves out.
+const SKIPPED: &str = "skipped.txt";
+/// The search split, where it came from a file.
+const SPLIT: &str = "split.json";
+const LOCK: &str = "run.lock";
+const RESULT: &str = "result.json";
+const TIMING: &str = "timing.jsonl";
+
+
+/// A directory that holds a run, or will.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDirectory {
-    /// Where it is.
-    pub path: PathBuf,
-    /// The run's settings.
-    pub settings: Settings,
-    /// The run's graph.
-    pub graph: Graph,
-    /// Names of the classes.
-    pub classes: Vec<String>,
+    path: PathBuf,
+}
+
+/// `result.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The graph's name, if it has one.
+    pub graph: Option<String>,
+    /// The graph's canonical hash.
+    pub graph_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Epochs trained.
+    pub epochs: usize,
     /// Training images.
     pub train_images: usize,
-    /// The epochs that were reported, oldest first.
-    pub epochs: Vec<EpochReport>,
-    /// Seconds of training and judging so far.
+    /// Seconds of training and evaluation: the sum of `timing.jsonl`, which lacks what a killed process was about and has
+    /// twice what had to be done again.
     pub seconds: f64,
-    /// Training images a second in the last epoch or part of one.
-    pub images_per_second: Option<f64>,
-    /// The final measures, if the run is finished.
-    pub result: Option<RunResult>,
+    /// The networks after the last epoch.
+    pub measures: Measures,
+}
+
+/// A line of `timing.jsonl`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    pub step: u64,
+    pub training_seconds: f64,
+    /// Of these, spent waiting for images.
+    #[serde(default)]
+    pub data_seconds: f64,
+    /// Of training, evaluation and saving.
+    pub seconds: f64,
+    pub images_per_second: f64,
+}
+
+/// Holds a run directory for this process; the system lets go of it however the process ends.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    _file: File,
 }
 
 impl RunDirectory {
-    /// Whether there is a run in a directory.
-    pub fn is_one(directory: &Path) -> bool {
-        directory.join(SETTINGS).is_file()
+    /// The directory at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
     }
 
-    /// Reads a run directory, which another process may be working on.
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is a run in it.
+    pub fn has_run(&self) -> bool {
+        self.path.join(SETTINGS).is_file()
+    }
+
+    /// Whether the run in it is finished, as far as can be told without reading its result.
+    pub fn is_finished(&self) -> bool {
+        self.path.join(RESULT).exists()
+    }
+
+    /// Whether another process works on it, as far as can be told now.
+    pub fn is_busy(&self) -> bool {
+        let Ok(file) = OpenOptions::new().write(true).open(self.path.join(LOCK)) else { return false };
+        matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+    }
+
+    /// The settings of its run.
     ///
     /// # Errors
-    /// If there is no run in it, or one of its files is damaged.
-    pub fn read(directory: &Path) -> Result<Self, Error> {
-        if !Self::is_one(directory) {
-            return Err(Error::run(directory, "there is no run in it (no settings.toml)"));
-        }
-        let data = DataFile::read(directory)?;
-        let metrics = directory.join("metrics.jsonl");
-        let timing = Timing::read(directory)?;
-        Ok(Self {
-            path: directory.to_owned(),
-            settings: Settings::read(&directory.join(SETTINGS))?,
-            graph: Document::read(&directory.join(GRAPH))?.graph,
-            classes: data.classes,
-            train_images: data.train_images,
-            epochs: match metrics.exists() {
-                true => crate::metrics::epochs(&metrics)?,
-                false => Vec::new(),
-            },
-            seconds: timing.iter().map(|line| line.seconds).sum(),
-            images_per_second: timing.last().map(|line| line.images_per_second),
-            result: run::result(directory)?,
-        })
+    /// If there is no run in it, or the file is damaged.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        self.check_has_run()?;
+        Settings::read(&self.settings_path())
     }
 
-    /// Seconds that the epochs still to come will take at the pace of those that are done; `None` before the first.
-    pub fn seconds_left(&self) -> Option<f64> {
-        let done = self.epochs.last()?.train.epoch;
-        let left = self.settings.train.epochs.saturating_sub(done);
-        Some(self.seconds / done.max(1) as f64 * left as f64)
+    pub(crate) fn check_has_run(&self) -> Result<(), Error> {
+        match self.has_run() {
+            true => Ok(()),
+            false => Err(self.error("there is no run in it (no settings.toml); start one with `ktg train`")),
+        }
     }
+
+    /// The file of the settings.
+    pub(crate) fn settings_path(&self) -> PathBuf {
+        self.path.join(SETTINGS)
+    }
+
+    /// The graph of its run.
+    ///
+    /// # Errors
+    /// If the file is missing or damaged.
+    pub fn graph(&self) -> Result<Document, Error> {
+        Ok(Document::read(&self.path.join(GRAPH))?)
+    }
+
+    /// What the run remembers of its data.
+    pub(crate) fn data(&self) -> Result<DataFile, Error> {
+        let path = self.path.join(DATA);
+        serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
+    }
+
+    /// The epochs that its run has reported, oldest first; none if there are no metrics yet. One that is reported twice,
+    /// because a stopped run went on from an earlier point, is here once.
+    ///
+    /// # Errors
+    /// If the metrics cannot be read or are damaged.
+    pub fn epochs(&self) -> Result<Vec<EpochReport>, Error> {
+        let path = self.metrics_path();
+        if path.exists() { metrics::epochs(&path) } else { Ok(Vec::new()) }
+    }
+
+    pub(crate) fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The result of its run, if that is finished.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn result(&self) -> Result<Option<RunResult>, Error> {
+        let path = self.path.join(RESULT);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let result: RunResult =
+            serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))?;
+        result.measures.check().map_err(|reason| Error::run(&path, reason))?;
+        Ok(Some(result))
+    }
+
+    pub(crate) fn write_result(&self, result: &RunResult) -> Result<(), Error> {
+        self.write_json(RESULT, result)
+    }
+
+    /// The lines of `timing.jsonl`, but for those that are cut off; none if there is no such file.
+    pub(crate) fn timing(&self) -> Result<Vec<Timing>, Error> {
+        let path = self.path.join(TIMING);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            text => text.map_err(Error::file("read", &path))?,
+        };
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    pub(crate) fn append_timing(&self, line: &Timing) -> Result<(), Error> {
+        let path = self.path.join(TIMING);
+        let text = serde_json::to_string(line).map_err(|e| Error::run(&path, e.to_string()))? + "\n";
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::file("write", &path))
+    }
+
+    /// Where its checkpoints are.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Deletes all checkpoints but the newest `keep`: with 0, the run cannot go on.
+    ///
+    /// # Errors
+    /// If another process works on the run, or a file cannot be deleted.
+    pub fn delete_checkpoints(&self, keep: usize) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        checkpoint::delete_older(&self.checkpoints(), keep)
+    }
+
+    /// Takes the directory for this process.
+    ///
+    /// # Errors
+    /// If another process has it ([`Error::Busy`]), or it cannot be written to.
+    pub(crate) fn lock(&self) -> Result<RunLock, Error> {
+        let path = self.path.join(LOCK);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(Error::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::Busy(self.path.clone())),
+            Err(fs::TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
+        }
+    }
+
+    /// Makes sure that a new run may be started here: nothing is in the directory but what an attempt that was killed
+    /// left.
+    pub(crate) fn check_is_free(&self) -> Result<(), Error> {
+        if self.has_run() {
+            let reason = "there is a run in it already; continue it with --resume, or choose another directory";
+            return Err(self.error(reason));
+        }
+        let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
+        for entry in fs::read_dir(&self.path).map_err(Error::file("read", &self.path))? {
+            let name = entry.map_err(Error::file("read", &self.path))?.file_name();
+            let name = name.to_string_lossy();
+            if !own.contains(&name.trim_end_matches(".tmp")) && name != "settings.toml.tmp" {
+                let reason = format!("it is not empty (there is `{name}`); choose another directory");
+                return Err(self.error(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what a run is: data, graph, pretrained weights and, last, the settings. A directory without settings holds
+    /// no run yet.
+    pub(crate) fn write_description(&self, experiment: &Experiment) -> Result<(), Error> {
+        self.write_json(DATA, &experiment.data)?;
+        if !experiment.skipped.is_empty() {
+            let lines = experiment.skipped.join("\n") + "\n";
+            write_atomically(&self.path.join(SKIPPED), lines.as_bytes())?;
+        }
+        if let Some(split) = &experiment.split {
+            write_atomically(&self.path.join(SPLIT), split.to_json()?.as_bytes())?;
+        }
+        for (node, path) in experiment.graph.nodes().iter().zip(&experiment.pretrained) {
+            if let (Some(name), Some(path)) = (&node.pretrained, path) {
+                let folder = self.path.join(PRETRAINED);
+                fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+                let bytes = fs::read(path).map_err(Error::file("read", path))?;
+                write_atomically(&self.path.join(name), &bytes)?;
+            }
+        }
+        write_atomically(&self.path.join(GRAPH), experiment.graph.to_toml().as_bytes())?;
+        let settings = settings_of_run(experiment).to_toml()?;
+        write_atomically(&self.settings_path(), settings.as_bytes())
+    }
+
+    /// Makes sure that the run in it is that of `experiment`.
+    ///
+    /// # Errors
+    /// [`Error::OtherRun`] if it is not; others if it cannot be read.
+    pub(crate) fn check_is_of(&self, experiment: &Experiment) -> Result<(), Error> {
+        let same = self.graph()?.graph == experiment.graph
+            && self.settings()?.decisive() == settings_of_run(experiment).decisive()
+            && self.data()? == experiment.data;
+        if same { Ok(()) } else { Err(Error::OtherRun(self.path.clone())) }
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let json = serde_json::to_vec_pretty(value).map_err(|e| Error::run(&path, e.to_string()))?;
+        write_atomically(&path, &json)
+    }
+
+    pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
+        Error::run(&self.path, reason)
+    }
+}
+
+/// The settings as a run directory has them: the graph, the images that are left out and the split are in files of its
+/// own, so that the run stays what it is when the files that were given change.
+pub(crate) fn settings_of_run(experiment: &Experiment) -> Settings {
+    let mut settings = experiment.settings.clone();
+    settings.graph = GraphSettings { file: Some(GRAPH.into()), ..GraphSettings::default() };
+    settings.data.skip = (!experiment.skipped.is_empty()).then(|| SKIPPED.into());
+    settings.split.file = experiment.split.as_ref().map(|_| SPLIT.into());
+    settings
 }

@@ -1,79 +1,96 @@
-//! Judging networks on a data set.
-
-use std::ops::ControlFlow;
+//! Networks on a data set, in inference mode: their outputs batch by batch, and the measures of them.
 
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
 use ktg_engine::{Images, Node, Outputs, Scratch, Wanted};
 
 use crate::measures::{Accumulator, MemberOutputs};
-use crate::{Error, Measures};
+use crate::{Error, Measures, TrainSettings};
 
-/// What the networks answer in inference mode.
-fn member_outputs(nodes: &[Box<dyn Node>], images: Images, scratch: &mut Scratch) -> Vec<MemberOutputs> {
-    let mut members = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let Outputs { logits, attention_map, .. } = node.infer(images, Wanted::MAP, scratch);
-        let maps = attention_map.map(|map| {
-            let pixels = map.pixels();
-            (map.data, pixels)
-        });
-        members.push(MemberOutputs { logits, maps });
+/// The outputs of networks for all images of a data set, pulled batch by batch.
+pub(crate) struct Inference {
+    dataset: Dataset,
+    loader: Loader,
+}
+
+impl Inference {
+    /// Starts with the first image of `dataset`.
+    ///
+    /// # Errors
+    /// If the loader cannot start.
+    pub fn new(dataset: &Dataset, pipeline: &Pipeline, settings: &TrainSettings) -> Result<Self, Error> {
+        let config = LoaderConfig {
+            batch_size: settings.evaluate_batch_size,
+            threads: settings.loader_threads,
+            ..LoaderConfig::new(pipeline.clone())
+        };
+        let order = (0..dataset.len()).collect();
+        Ok(Self { dataset: dataset.clone(), loader: Loader::new(dataset, config, order)? })
     }
-    members
-}
 
-/// Measures of networks and their ensemble on all images of `dataset`. `progress` hears how many images of how many are
-/// done; if it breaks, there are no measures.
-///
-/// # Errors
-///
-/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
-pub fn evaluate(
-    (nodes, scratch): (&[Box<dyn Node>], &mut Scratch),
-    dataset: &Dataset,
-    pipeline: &Pipeline,
-    batch_size: usize,
-    threads: usize,
-    mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Option<Measures>, Error> {
-    let mut all = Accumulator::new(nodes.len(), dataset.classes());
-    let mut done = 0;
-    let judged = each_batch((nodes, scratch), dataset, pipeline, batch_size, threads, |members, batch| {
-        all.add(members, &batch.labels);
-        done += batch.labels.len();
-        progress(done, dataset.len())
-    })?;
-    Ok(judged.is_continue().then(|| all.finish()))
-}
-
-/// Shows `look` what the networks answer to all images of `dataset`, batch by batch, until it breaks.
-///
-/// # Errors
-///
-/// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
-pub(crate) fn each_batch(
-    (nodes, scratch): (&[Box<dyn Node>], &mut Scratch),
-    dataset: &Dataset,
-    pipeline: &Pipeline,
-    batch_size: usize,
-    threads: usize,
-    mut look: impl FnMut(&[MemberOutputs], &Batch) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, Error> {
-    let config = LoaderConfig { batch_size, threads, ..LoaderConfig::new(pipeline.clone()) };
-    let loader = Loader::new(dataset, config, (0..dataset.len()).collect())?;
-    for batch in loader {
+    /// The next batch and what every network gives for it; `None` after the last.
+    ///
+    /// # Errors
+    /// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
+    pub fn next(
+        &mut self,
+        nodes: &[Box<dyn Node>],
+        scratch: &mut Scratch,
+    ) -> Result<Option<(Batch, Vec<MemberOutputs>)>, Error> {
+        let Some(batch) = self.loader.next() else { return Ok(None) };
         let batch = batch?;
         let images = Images { data: &batch.images, count: batch.labels.len() };
-        let members = member_outputs(nodes, images, scratch);
-        for (m, member) in members.iter().enumerate() {
-            if let Some(position) = member.logits.iter().position(|v| !v.is_finite()) {
-                let image = dataset.name_of(batch.indices[position / dataset.classes()]);
+        let mut members = Vec::with_capacity(nodes.len());
+        for (m, node) in nodes.iter().enumerate() {
+            let Outputs { logits, attention_map, .. } = node.infer(images, Wanted::MAP, scratch);
+            if let Some(position) = logits.iter().position(|v| !v.is_finite()) {
+                let image = self.dataset.name_of(batch.indices[position / self.dataset.classes()]);
                 return Err(Error::NotFinite { node: m + 1, image });
             }
+            let maps = attention_map.map(|map| {
+                let pixels = map.pixels();
+                (map.data, pixels)
+            });
+            members.push(MemberOutputs { logits, maps });
         }
-        if look(&members, &batch).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
+        Ok(Some((batch, members)))
     }
-    Ok(ControlFlow::Continue(()))
+}
+
+/// The measures of networks and their ensemble on all images of a data set, pulled batch by batch.
+pub(crate) struct Evaluation {
+    inference: Inference,
+    measures: Accumulator,
+    done: usize,
+}
+
+impl Evaluation {
+    /// Of so many networks.
+    ///
+    /// # Errors
+    /// If the loader cannot start.
+    pub fn new(nodes: usize, dataset: &Dataset, pipeline: &Pipeline, settings: &TrainSettings) -> Result<Self, Error> {
+        let inference = Inference::new(dataset, pipeline, settings)?;
+        Ok(Self { inference, measures: Accumulator::new(nodes, dataset.classes()), done: 0 })
+    }
+
+    /// Takes the next batch in, and says how many images are done; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`Inference::next`].
+    pub fn next(&mut self, nodes: &[Box<dyn Node>], scratch: &mut Scratch) -> Result<Option<usize>, Error> {
+        let Some((batch, members)) = self.inference.next(nodes, scratch)? else { return Ok(None) };
+        self.measures.add(&members, &batch.labels);
+        self.done += batch.labels.len();
+        Ok(Some(self.done))
+    }
+
+    /// Images of the data set.
+    pub fn images(&self) -> usize {
+        self.inference.dataset.len()
+    }
+
+    /// The measures of all images so far.
+    pub fn finish(&self) -> Measures {
+        self.measures.finish()
+    }
 }

@@ -7,13 +7,14 @@ use ktg_graph::{Document, Graph, Node, presets};
 use ktg_net::{Architecture, Network, weights};
 
 use crate::checkpoint;
-use crate::saved::{DataFile, SKIPPED, SPLIT};
-use crate::{Error, EvaluateOn, GraphSettings, Precision, Settings};
+use crate::data::{Data, DataFile, split_data};
+use crate::schedule::Length;
+use crate::{Error, GraphSettings, Precision, Settings};
 
 /// A run that can start: what `Settings` stand for. Copies share the images.
 #[derive(Clone)]
 pub struct Experiment {
-    /// The settings, with paths that hold from anywhere; those of `skip` and `split.file` start at the run directory.
+    /// The settings, with paths of the data that hold from anywhere.
     pub settings: Settings,
     /// The graph. Pretrained weights have names made of their content (`pretrained/SHA256.safetensors`), so that equal graphs have equal
     /// hashes wherever their weights lie.
@@ -24,8 +25,10 @@ pub struct Experiment {
     pub networks: Vec<Network>,
     /// The images to train on.
     pub train: Dataset,
-    /// The images to judge by.
+    /// The images to evaluate on.
     pub evaluation: Dataset,
+    /// What a run remembers of both, computed once.
+    pub(crate) data: DataFile,
     /// What happens to images.
     pub transform: Transform,
     /// What the user should know about the data, a sentence each.
@@ -79,9 +82,6 @@ impl Experiment {
         for path in [&mut settings.data.root, &mut settings.data.file].into_iter().flatten() {
             *path = base.join(&*path);
         }
-        // The run directory gets files of its own, so that it stays what it is when those that were given change.
-        settings.data.skip = (!skipped.is_empty()).then(|| SKIPPED.into());
-        settings.split.file = split.as_ref().map(|_| SPLIT.into());
         if train.len() < settings.train.batch_size {
             return Err(Error::Setting(format!(
                 "there are {} training images, fewer than one batch of {}; lower `train.batch_size`",
@@ -105,6 +105,7 @@ impl Experiment {
             graph,
             pretrained,
             networks,
+            data: DataFile::of(&train, &evaluation),
             train,
             evaluation,
             transform,
@@ -130,12 +131,9 @@ impl Experiment {
         Ok(Self { graph: hashed, networks, pretrained, warnings, written: graph, ..self.clone() })
     }
 
-    /// A text that differs where the images differ that are trained on or judged by.
+    /// A text that differs where the images differ that are trained or evaluated on.
     pub fn data_fingerprint(&self) -> String {
-        let DataFile { train_fingerprint, evaluation_fingerprint, pack, .. } =
-            DataFile::of(&self.train, &self.evaluation);
-        let pack = pack.map(|checksum| format!(" pack {checksum:08x}")).unwrap_or_default();
-        format!("{train_fingerprint} {evaluation_fingerprint}{pack}")
+        self.data.fingerprint()
     }
 
     /// Whether a graph's networks exist and its attention edges join maps of the same size.
@@ -157,9 +155,9 @@ impl Experiment {
         Ok(ktg_data::Error::of_bad_images(bad, all)?)
     }
 
-    /// Steps an epoch.
-    pub fn steps(&self) -> usize {
-        self.train.len() / self.settings.train.batch_size
+    /// How long its training is.
+    pub fn length(&self) -> Length {
+        Length { epochs: self.settings.train.epochs, batches: self.train.len() / self.settings.train.batch_size }
     }
 }
 
@@ -172,56 +170,6 @@ fn check_precision(precision: Precision) -> Result<(), Error> {
             precision.name()
         ))),
     }
-}
-
-/// The images of some settings.
-pub(crate) struct Data {
-    pub train: Dataset,
-    pub evaluation: Dataset,
-    pub split: Option<SplitFile>,
-    pub warnings: Vec<String>,
-}
-
-/// Opens the data that `settings` name, split as they say.
-pub(crate) fn open_data(settings: &Settings, base: &Path) -> Result<Data, Error> {
-    settings.check()?;
-    split_data(settings, base, settings.data.open(base)?)
-}
-
-fn split_data(settings: &Settings, base: &Path, splits: Splits) -> Result<Data, Error> {
-    let warnings = splits.warnings.clone();
-    let split = &settings.split;
-    let mut train = splits.train;
-    let split_path = base.join(split.file.as_deref().unwrap_or(Path::new("")));
-    let split_file = split.file.as_ref().map(|_| SplitFile::read(&split_path)).transpose()?;
-    if split.train_share < 1.0 {
-        train = train.fraction(split.train_share, split.seed)?;
-    }
-    let evaluation = match (split.evaluate_on, &split_file) {
-        (EvaluateOn::Test, _) => splits.test,
-        (EvaluateOn::Val, _) => splits.val.ok_or_else(|| {
-            Error::Setting("`split.evaluate_on` is `val`, but the data has no validation images".to_owned())
-        })?,
-        (EvaluateOn::SearchSplit, file) => {
-            let (first, second) = match file {
-                Some(file) => file.apply(&train, &split_path, &splits.skipped)?,
-                None => train.split(split.search_share, split.seed),
-            };
-            train = first;
-            second
-        }
-    };
-    if evaluation.is_empty() {
-        let reason = match split.evaluate_on {
-            EvaluateOn::Test => {
-                "there are no test images to judge by; name them as `data.test`, or judge by a part of the training images \
-                 with `split.evaluate_on = \"search-split\"`"
-            }
-            _ => "there are no images to judge by; change the `[split]` settings",
-        };
-        return Err(Error::Setting(reason.to_owned()));
-    }
-    Ok(Data { train, evaluation, split: split_file, warnings })
 }
 
 struct OpenedGraph {

@@ -75,6 +75,23 @@ pub struct MemberOutputs {
     pub maps: Option<(Vec<f32>, usize)>,
 }
 
+impl MemberOutputs {
+    /// The logits of image `i` of the batch.
+    pub fn logits_of(&self, i: usize, classes: usize) -> Vec<f64> {
+        row(&self.logits, i, classes)
+    }
+
+    /// The attention map of image `i` of the batch, if there are maps.
+    pub fn map_of(&self, i: usize) -> Option<Vec<f64>> {
+        self.maps.as_ref().map(|(maps, positions)| row(maps, i, *positions))
+    }
+}
+
+/// Row `i` of a row-major matrix.
+fn row(values: &[f32], i: usize, length: usize) -> Vec<f64> {
+    values[i * length..][..length].iter().map(|value| f64::from(*value)).collect()
+}
+
 #[derive(Clone, Copy, Default)]
 struct Hits {
     top1: u64,
@@ -129,20 +146,17 @@ impl Accumulator {
     pub fn add(&mut self, members: &[MemberOutputs], labels: &[u32]) {
         assert_eq!(members.len(), self.nodes.len(), "one set of outputs per node");
         for (i, &label) in labels.iter().enumerate() {
-            let row = |m: &MemberOutputs| -> Vec<f64> {
-                m.logits[i * self.classes..(i + 1) * self.classes].iter().map(|&v| f64::from(v)).collect()
-            };
-            let rows: Vec<Vec<f64>> = members.iter().map(row).collect();
-            self.add_image(&rows, label as usize);
+            let logits: Vec<Vec<f64>> = members.iter().map(|member| member.logits_of(i, self.classes)).collect();
+            let maps: Vec<Option<Vec<f64>>> = members.iter().map(|member| member.map_of(i)).collect();
+            let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| softmax(row)).collect();
+            self.add_image(&logits, label as usize);
             for ([a, b], pair) in &mut self.pairs {
-                pair.disagreements += u64::from(argmax(&rows[*a]) != argmax(&rows[*b]));
-                pair.probability += cosine(&softmax(&rows[*a]), &softmax(&rows[*b]));
-                pair.attention = match (&members[*a].maps, &members[*b].maps) {
-                    (Some((a, side_a)), Some((b, side_b))) if side_a == side_b => {
-                        let map = |maps: &[f32]| -> Vec<f64> {
-                            maps[i * side_a..(i + 1) * side_a].iter().map(|&v| f64::from(v)).collect()
-                        };
-                        pair.attention.map(|sum| sum + cosine(&map(a), &map(b)))
+                let (a, b) = (*a, *b);
+                pair.disagreements += u64::from(argmax(&logits[a]) != argmax(&logits[b]));
+                pair.probability += cosine(&probabilities[a], &probabilities[b]);
+                pair.attention = match (&maps[a], &maps[b]) {
+                    (Some(map_a), Some(map_b)) if map_a.len() == map_b.len() => {
+                        pair.attention.map(|sum| sum + cosine(map_a, map_b))
                     }
                     _ => None,
                 };
@@ -219,7 +233,7 @@ fn calibration_bin(confidence: f64) -> usize {
 }
 
 /// Logits of the ensemble node (thesis eq. 5), from those of every node.
-pub(crate) fn mean_logits(rows: &[Vec<f64>]) -> Vec<f64> {
+pub fn mean_logits(rows: &[Vec<f64>]) -> Vec<f64> {
     let classes = rows.first().map_or(0, Vec::len);
     (0..classes).map(|c| rows.iter().map(|row| row[c]).sum::<f64>() / rows.len() as f64).collect()
 }

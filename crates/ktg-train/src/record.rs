@@ -1,56 +1,58 @@
-//! What another implementation needs to check ours: initial weights and the first batches.
+//! A run as its directory tells it, without its networks.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use ktg_graph::Graph;
 
-use ktg_data::Batch;
-use ktg_net::weights;
-use safetensors::tensor::{Dtype, TensorView};
+use crate::{EpochReport, Error, RunDirectory, RunResult, Settings};
 
-use crate::Error;
-use crate::checkpoint::weights_name;
-use crate::files::write_atomically;
-use crate::trainer::Trainer;
-
-/// Collects the batches of the first steps and writes `initial/node1.safetensors` ... and `batches.safetensors`
-/// (`images.K`: f32 `[n, channels, height, width]`, `labels.K`: i32 `[n]`, K from 1).
-pub(crate) struct Recorder {
-    directory: PathBuf,
-    steps: u64,
-    all_steps: u64,
-    batches: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>,
+/// A run as its directory tells it: how far it is, and how well it does.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// Where it is.
+    pub directory: RunDirectory,
+    /// The run's settings.
+    pub settings: Settings,
+    /// The run's graph.
+    pub graph: Graph,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Training images.
+    pub train_images: usize,
+    /// The epochs that were reported, oldest first.
+    pub epochs: Vec<EpochReport>,
+    /// Seconds of training and evaluation so far.
+    pub seconds: f64,
+    /// Training images a second in the last epoch or part of one.
+    pub images_per_second: Option<f64>,
+    /// The final measures, if the run is finished.
+    pub result: Option<RunResult>,
 }
 
-impl Recorder {
-    /// Writes the initial weights. `steps` is how many batches will be recorded, of `all_steps` in the training.
-    pub fn start(directory: &Path, trainer: &Trainer, steps: u64, all_steps: u64) -> Result<Self, Error> {
-        let initial = directory.join("initial");
-        std::fs::create_dir_all(&initial).map_err(Error::file("create", &initial))?;
-        for m in 0..trainer.node_count() {
-            write_atomically(&initial.join(weights_name(m)), &weights::to_bytes(&trainer.state(m).0, None))?;
-        }
-        Ok(Self { directory: directory.to_owned(), steps, all_steps, batches: Vec::new() })
+impl RunRecord {
+    /// Reads a run directory, which another process may be working on.
+    ///
+    /// # Errors
+    /// If there is no run in it, or one of its files is damaged.
+    pub fn read(directory: &RunDirectory) -> Result<Self, Error> {
+        let settings = directory.settings()?;
+        let data = directory.data()?;
+        let timing = directory.timing()?;
+        Ok(Self {
+            directory: directory.clone(),
+            settings,
+            graph: directory.graph()?.graph,
+            classes: data.classes,
+            train_images: data.train_images,
+            epochs: directory.epochs()?,
+            seconds: timing.iter().map(|line| line.seconds).sum(),
+            images_per_second: timing.last().map(|line| line.images_per_second),
+            result: directory.result()?,
+        })
     }
 
-    /// Records the batch of `step` (from 1). The file is written anew each time, so that it is whole at any instant.
-    pub fn batch(&mut self, step: u64, batch: &Batch) -> Result<(), Error> {
-        if step > self.steps {
-            return Ok(());
-        }
-        let n = batch.labels.len();
-        let images = batch.images.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let shape = vec![n, batch.channels, batch.height, batch.width];
-        self.batches.push((format!("images.{step}"), Dtype::F32, shape, images));
-        let labels = batch.labels.iter().flat_map(|&v| (v as i32).to_le_bytes()).collect();
-        self.batches.push((format!("labels.{step}"), Dtype::I32, vec![n], labels));
-        let path = self.directory.join("batches.safetensors");
-        let mut views = Vec::new();
-        for (name, dtype, shape, data) in &self.batches {
-            let view = TensorView::new(*dtype, shape.clone(), data);
-            views.push((name.as_str(), view.map_err(|e| Error::run(&path, e.to_string()))?));
-        }
-        let metadata = HashMap::from([("steps".to_owned(), self.all_steps.to_string())]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::run(&path, e.to_string()))?;
-        write_atomically(&path, &bytes)
+    /// Seconds that the epochs still to come will take at the pace of those that are done; `None` before the first.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let done = self.epochs.last()?.train.epoch;
+        let left = self.settings.train.epochs.saturating_sub(done);
+        Some(self.seconds / done.max(1) as f64 * left as f64)
     }
 }

@@ -1,190 +1,153 @@
 //! One training run, from an experiment to a finished run directory, however often it is interrupted.
 
-use std::fs::{self, File, OpenOptions};
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::fs;
 
-use ktg_graph::Document;
-use serde::{Deserialize, Serialize};
+use crate::directory::{RunDirectory, RunLock, RunResult};
+use crate::event::Event;
+use crate::metrics::EpochReport;
+use crate::schedule::{Length, Position};
+use crate::session::{Session, first_trainer};
+use crate::{Error, Experiment};
 
-use crate::experiment::PRETRAINED;
-use crate::files::read_text;
-use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS, SKIPPED, SPLIT};
-use crate::session::{Run, run_settings};
-use crate::{EpochReport, Error, Experiment, Measures, Observer, Settings, checkpoint};
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// All epochs are done; this is also in `result.json`.
-    Finished(RunResult),
-    /// Stopped on request, after a checkpoint; it can be resumed.
-    Interrupted {
-        /// Steps done.
-        step: u64,
-        /// Steps of the whole training.
-        steps: u64,
-    },
+/// A run at work, which has its directory to itself. It does nothing by itself: it is pulled.
+///
+/// ```no_run
+/// # use ktg_train::{Experiment, Run, RunDirectory, Settings};
+/// # fn main() -> Result<(), ktg_train::Error> {
+/// let experiment = Experiment::open(Settings::default(), ".".as_ref())?;
+/// let mut run = Run::start(experiment, &RunDirectory::new("runs/first"))?;
+/// while let Some(epoch) = run.next_epoch()? {
+///     println!("epoch {}", epoch.train.epoch);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// To stop early, [`save`](Run::save) it and drop it.
+pub struct Run {
+    session: Option<Session>,
+    result: Option<RunResult>,
+    _lock: RunLock,
 }
 
-/// `result.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunResult {
-    /// The graph's name, if it has one.
-    pub graph: Option<String>,
-    /// The graph's canonical hash.
-    pub graph_hash: String,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Epochs trained.
-    pub epochs: usize,
-    /// Training images.
-    pub train_images: usize,
-    /// Seconds of training and judging: the sum of `timing.jsonl`, which lacks what a killed process was about and has
-    /// twice what had to be done again.
-    pub seconds: f64,
-    /// The networks after the last epoch.
-    pub measures: Measures,
-}
-
-/// Starts `experiment` in `directory`, which must be new, empty or missing. A set `stop` flag ends the run after the
-/// step at hand, with a checkpoint.
-pub fn start(
-    experiment: Experiment,
-    directory: &Path,
-    stop: &AtomicBool,
-    observer: &mut dyn Observer,
-) -> Result<Outcome, Error> {
-    // Everything that can be wrong with the experiment comes before the first file.
-    let run = Run::new(experiment, directory)?;
-    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
-    let _lock = lock(directory)?;
-    if directory.join(SETTINGS).exists() {
-        let reason = "there is a run in it already; continue it with --resume, or choose another directory";
-        return Err(Error::run(directory, reason));
+impl Run {
+    /// Starts `experiment` in `directory`, which must be new, empty or missing.
+    ///
+    /// # Errors
+    /// If the experiment cannot be trained (then nothing is written), or the directory holds something.
+    pub fn start(experiment: Experiment, directory: &RunDirectory) -> Result<Self, Error> {
+        // Everything that can be wrong with the experiment comes before the first file.
+        let trainer = first_trainer(&experiment)?;
+        let path = directory.path();
+        fs::create_dir_all(path).map_err(Error::file("create", path))?;
+        let lock = directory.lock()?;
+        directory.check_is_free()?;
+        directory.write_description(&experiment)?;
+        Ok(Self { session: Some(Session::open(experiment, trainer, directory)?), result: None, _lock: lock })
     }
-    let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
-    for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
-        let name = entry.map_err(Error::file("read", directory))?.file_name();
-        let name = name.to_string_lossy();
-        if !own.contains(&name.trim_end_matches(".tmp")) && name != "settings.toml.tmp" {
-            let reason = format!("it is not empty (there is `{name}`); choose another directory");
-            return Err(Error::run(directory, reason));
+
+    /// Continues the run of `experiment` in `directory`, or starts it if there is none.
+    ///
+    /// # Errors
+    /// If the directory holds another run, or another process works on it.
+    pub fn start_or_resume(experiment: Experiment, directory: &RunDirectory) -> Result<Self, Error> {
+        if !directory.has_run() {
+            return Self::start(experiment, directory);
+        }
+        let lock = directory.lock()?;
+        directory.check_is_of(&experiment)?;
+        let result = directory.result()?;
+        let session = match &result {
+            Some(_) => None,
+            None => Some(open_session(experiment, directory)?),
+        };
+        Ok(Self { session, result, _lock: lock })
+    }
+
+    /// Continues the run in `directory` from its newest usable checkpoint; a finished one has its result at once, and its
+    /// data is not opened.
+    ///
+    /// # Errors
+    /// If there is no run in it, another process works on it, or its data is not what it was.
+    pub fn resume(directory: &RunDirectory) -> Result<Self, Error> {
+        directory.check_has_run()?;
+        let lock = directory.lock()?;
+        let result = directory.result()?;
+        let session = match &result {
+            Some(_) => None,
+            None => Some(open_session(reopened(directory)?, directory)?),
+        };
+        Ok(Self { session, result, _lock: lock })
+    }
+
+    /// Works until something has happened, and says what; `None` after the end, when there is a [`result`](Run::result).
+    ///
+    /// # Errors
+    /// If the training diverges, an image cannot be read, or a file cannot be written. The run can be resumed then from
+    /// its newest checkpoint.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot fail and be saved")]
+    pub fn next(&mut self) -> Result<Option<Event>, Error> {
+        match &mut self.session {
+            Some(session) => session.next(),
+            None => Ok(None),
         }
     }
-    run.write_description()?;
-    run.train(stop, observer)
+
+    /// Works until the next epoch is over; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`next`](Run::next).
+    pub fn next_epoch(&mut self) -> Result<Option<EpochReport>, Error> {
+        while let Some(event) = self.next()? {
+            if let Event::Epoch(report) = event {
+                return Ok(Some(report));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes a checkpoint, from which the run can go on after it was dropped. There is always one at the end of an
+    /// epoch.
+    ///
+    /// # Errors
+    /// If the disk does not take it.
+    pub fn save(&mut self) -> Result<(), Error> {
+        match &mut self.session {
+            Some(session) => session.save(),
+            None => Ok(()),
+        }
+    }
+
+    /// What is done, and how long it all is; `None` of a run that was finished before.
+    pub fn position(&self) -> Option<(Position, Length)> {
+        self.session.as_ref().map(|session| (session.position(), session.experiment().length()))
+    }
+
+    /// The final measures, once the run is finished.
+    pub fn result(&self) -> Option<&RunResult> {
+        self.result.as_ref().or(self.session.as_ref()?.result())
+    }
 }
 
-/// Continues the run of `experiment` in `directory`, or starts it if there is none.
-///
-/// # Errors
-/// If the directory holds another run, or another process works on it.
-pub fn start_or_resume(
-    experiment: Experiment,
-    directory: &Path,
-    stop: &AtomicBool,
-    observer: &mut dyn Observer,
-) -> Result<Outcome, Error> {
-    if !directory.join(SETTINGS).is_file() {
-        return start(experiment, directory, stop, observer);
-    }
-    let _lock = lock(directory)?;
-    check_same(&experiment, directory)?;
-    let run = Run::new(experiment, directory)?;
-    match result(directory)? {
-        Some(result) => Ok(Outcome::Finished(result)),
-        None => run.train(stop, observer),
-    }
-}
-
-/// The epochs that the run of `experiment` in `directory` has reported, oldest first; none if there is no run. One that
-/// is reported twice, because a stopped run went on from an earlier point, is here once.
-///
-/// # Errors
-/// If the directory holds another run.
-pub fn epochs(experiment: &Experiment, directory: &Path) -> Result<Vec<EpochReport>, Error> {
-    let path = directory.join("metrics.jsonl");
-    if !directory.join(SETTINGS).is_file() || !path.exists() {
-        return Ok(Vec::new());
-    }
-    check_same(experiment, directory)?;
-    crate::metrics::epochs(&path)
-}
-
-/// Makes sure that the run in `directory` is that of `experiment`.
-fn check_same(experiment: &Experiment, directory: &Path) -> Result<(), Error> {
-    let settings = &experiment.settings;
-    let data = DataFile::of(&experiment.train, &experiment.evaluation);
-    let same = Document::read(&directory.join(GRAPH))?.graph == experiment.graph
-        && Settings::read(&directory.join(SETTINGS))?.decisive() == run_settings(settings).decisive()
-        && DataFile::read(directory)? == data;
-    if same { Ok(()) } else { Err(Error::OtherRun(directory.to_owned())) }
-}
-
-/// Deletes the checkpoints of the run in `directory` but for the newest `keep`: with 0, it cannot go on.
-pub fn delete_checkpoints(directory: &Path, keep: usize) -> Result<(), Error> {
-    let _lock = lock(directory)?;
-    checkpoint::delete_older(&directory.join("checkpoints"), keep)
-}
-
-/// The result of the run in `directory`, if it is finished.
-pub(crate) fn result(directory: &Path) -> Result<Option<RunResult>, Error> {
-    let path = directory.join(RESULT);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let result: RunResult = serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))?;
-    result.measures.check().map_err(|reason| Error::run(&path, reason))?;
-    Ok(Some(result))
-}
-
-/// Continues the run in `directory` from its newest usable checkpoint; a finished one just gives its result.
-pub fn resume(directory: &Path, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-    let settings = directory.join(SETTINGS);
-    if !settings.is_file() {
-        return Err(Error::run(directory, "there is no run in it (no settings.toml); start one with `ktg train`"));
-    }
-    let _lock = lock(directory)?;
-    if let Some(result) = result(directory)? {
-        return Ok(Outcome::Finished(result));
-    }
-    let run = Run::new(reopened(directory)?, directory)?;
-    if run.data != DataFile::read(directory)? {
-        let reason = "its images are not those it was started with; put them back, or train anew elsewhere";
-        return Err(Error::run(directory, reason));
-    }
-    run.train(stop, observer)
+fn open_session(experiment: Experiment, directory: &RunDirectory) -> Result<Session, Error> {
+    let trainer = first_trainer(&experiment)?;
+    Session::open(experiment, trainer, directory)
 }
 
 /// The experiment of the run in `directory`; an error about its data says where the data's place is written.
-fn reopened(directory: &Path) -> Result<Experiment, Error> {
-    let settings = directory.join(SETTINGS);
-    Experiment::open(Settings::read(&settings)?, directory).map_err(|error| match error {
+fn reopened(directory: &RunDirectory) -> Result<Experiment, Error> {
+    let opened = Experiment::open(directory.settings()?, directory.path());
+    let experiment = opened.map_err(|error| match error {
         Error::Data(problem) => {
+            let settings = directory.settings_path();
             let advice = format!("if the data has moved, change the table [data] of {}", settings.display());
             Error::Setting(format!("{problem}; {advice}"))
         }
         other => other,
-    })
-}
-
-const LOCK: &str = "run.lock";
-
-/// Whether another process works on the run in `directory`, as far as can be told now.
-pub fn is_busy(directory: &Path) -> bool {
-    let Ok(file) = OpenOptions::new().write(true).open(directory.join(LOCK)) else { return false };
-    matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
-}
-
-/// Holds the directory for this process; the system lets go of it however the process ends.
-fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(Error::file("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::Busy(directory.to_owned())),
-        Err(fs::TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
+    })?;
+    if experiment.data != directory.data()? {
+        let reason = "its images are not those it was started with; put them back, or train anew elsewhere";
+        return Err(directory.error(reason));
     }
+    Ok(experiment)
 }

@@ -1,76 +1,22 @@
-//! Reading a run directory: its networks, ready to judge and to predict.
+//! Reading a run directory: its networks, ready to evaluate and to predict.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ktg_data::{Dataset, Image, Purpose, Transform};
+use ktg_data::{Batch, Dataset, Image, Purpose, Transform};
 use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, ensemble_logits, node};
-use ktg_graph::{Document, Graph};
+use ktg_graph::Graph;
 use ktg_net::{Architecture, weights};
-use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, weights_name};
-use crate::evaluate::evaluate;
-use crate::files::read_text;
-use crate::{Error, Measures, Settings};
-
-pub(crate) const SETTINGS: &str = "settings.toml";
-pub(crate) const GRAPH: &str = "graph.toml";
-pub(crate) const DATA: &str = "data.json";
-/// Images that the run leaves out.
-pub(crate) const SKIPPED: &str = "skipped.txt";
-/// The search split, where it came from a file.
-pub(crate) const SPLIT: &str = "split.json";
-pub(crate) const RESULT: &str = "result.json";
-
-/// What a run remembers of its data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct DataFile {
-    pub classes: Vec<String>,
-    pub channels: usize,
-    pub train_images: usize,
-    /// SHA-256 over the names and labels of all training images, in order.
-    pub train_fingerprint: String,
-    /// The same of the images that the run is judged by.
-    #[serde(default)]
-    pub evaluation_fingerprint: String,
-    /// For a pack, its checksum: other pixels are other data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pack: Option<u32>,
-    /// Whether photos are turned as EXIF says.
-    #[serde(default)]
-    pub upright: bool,
-}
-
-impl DataFile {
-    /// Of the run in `directory`.
-    pub fn read(directory: &Path) -> Result<Self, Error> {
-        let path = directory.join(DATA);
-        serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
-    }
-
-    /// Of the images that a run trains on and is judged by.
-    pub fn of(train: &Dataset, evaluation: &Dataset) -> Self {
-        let fingerprint = |data: &Dataset| {
-            let line = |i: usize| format!("{}\t{}\n", data.short_name(i), data.label(i));
-            checkpoint::checksum((0..data.len()).map(line).collect::<String>().as_bytes())
-        };
-        Self {
-            classes: train.class_names().to_vec(),
-            channels: train.channels(),
-            train_images: train.len(),
-            train_fingerprint: fingerprint(train),
-            evaluation_fingerprint: fingerprint(evaluation),
-            pack: train.pack_checksum(),
-            upright: train.is_upright(),
-        }
-    }
-}
+use crate::data::open_data;
+use crate::evaluate::{Evaluation, Inference};
+use crate::measures::{MemberOutputs, softmax};
+use crate::{Error, Measures, RunDirectory, Settings};
 
 /// The networks of a run, as its newest checkpoint has them.
 pub struct SavedRun {
     /// The run directory.
-    pub directory: PathBuf,
+    pub directory: RunDirectory,
     /// The run's settings.
     pub settings: Settings,
     /// The run's graph.
@@ -87,7 +33,7 @@ pub struct SavedRun {
     pub checkpoint: PathBuf,
     /// A sentence about each newer checkpoint that cannot be used.
     pub warnings: Vec<String>,
-    pub(crate) nodes: Vec<Box<dyn Node>>,
+    nodes: Vec<Box<dyn Node>>,
 }
 
 /// What one node sees in one image.
@@ -111,19 +57,18 @@ pub struct Prediction {
 }
 
 impl SavedRun {
-    /// Reads a run directory.
-    pub fn open(directory: &Path) -> Result<Self, Error> {
-        let settings_path = directory.join(SETTINGS);
-        if !settings_path.is_file() {
-            return Err(Error::run(directory, "there is no run in it (no settings.toml)"));
-        }
-        let settings = Settings::read(&settings_path)?;
-        let document = Document::read(&directory.join(GRAPH))?;
-        let data = DataFile::read(directory)?;
-        let Some(Newest { path: checkpoint, warnings, .. }) = checkpoint::newest(&directory.join("checkpoints"))?
-        else {
-            let reason = "it has no usable checkpoint yet; train it with `ktg train --resume` first";
-            return Err(Error::run(directory, reason));
+    /// Reads the newest usable checkpoint of a run.
+    ///
+    /// # Errors
+    /// If there is no run, it has no usable checkpoint, or one of its files is damaged.
+    pub fn open(directory: &RunDirectory) -> Result<Self, Error> {
+        let settings = directory.settings()?;
+        let document = directory.graph()?;
+        let data = directory.data()?;
+        let Some(Newest { path: checkpoint, warnings, .. }) = checkpoint::newest(&directory.checkpoints())? else {
+            return Err(
+                directory.error("it has no usable checkpoint yet; train it with `ktg train --resume` first")
+            );
         };
         let image = [settings.side, settings.side];
         let mut nodes = Vec::new();
@@ -137,7 +82,7 @@ impl SavedRun {
         }
         let transform = Transform::new(&settings.augment, settings.side, data.channels)?;
         Ok(Self {
-            directory: directory.to_owned(),
+            directory: directory.clone(),
             settings,
             graph: document.graph,
             classes: data.classes,
@@ -150,27 +95,38 @@ impl SavedRun {
         })
     }
 
-    /// The images that the run's settings judge by.
+    /// The images that the run's settings evaluate on.
+    ///
+    /// # Errors
+    /// If the data cannot be opened.
     pub fn evaluation_data(&self) -> Result<Dataset, Error> {
-        Ok(crate::experiment::open_data(&self.settings, &self.directory)?.evaluation)
+        Ok(open_data(&self.settings, self.directory.path())?.evaluation)
     }
 
-    /// Measures on `dataset`, which must have the run's classes.
-    pub fn evaluate(&self, dataset: &Dataset, progress: impl FnMut(usize, usize)) -> Result<Measures, Error> {
+    /// Measures on `dataset`.
+    ///
+    /// # Errors
+    /// If the data has other classes than the run, or an image cannot be read.
+    pub fn evaluate(&self, dataset: &Dataset) -> Result<Measures, Error> {
         self.check_classes(dataset)?;
-        let train = &self.settings.train;
-        let (batch, threads) = (train.evaluate_batch_size, train.loader_threads);
-        let mut progress = progress;
-        let always = |done, all| {
-            progress(done, all);
-            ControlFlow::Continue(())
-        };
-        let scratch = &mut Scratch::default();
-        let measures = evaluate((&self.nodes, scratch), dataset, &self.transform.eval, batch, threads, always)?;
-        measures.ok_or_else(|| Error::run(&self.directory, "judging was interrupted"))
+        let mut evaluation =
+            Evaluation::new(self.nodes.len(), dataset, &self.transform.eval, &self.settings.train)?;
+        let mut scratch = Scratch::default();
+        while evaluation.next(&self.nodes, &mut scratch)?.is_some() {}
+        Ok(evaluation.finish())
     }
 
-    pub(crate) fn check_classes(&self, dataset: &Dataset) -> Result<(), Error> {
+    /// What the networks give for `dataset`, to be pulled batch by batch.
+    ///
+    /// # Errors
+    /// If the data has other classes than the run.
+    pub fn outputs(&self, dataset: &Dataset) -> Result<RunOutputs<'_>, Error> {
+        self.check_classes(dataset)?;
+        let inference = Inference::new(dataset, &self.transform.eval, &self.settings.train)?;
+        Ok(RunOutputs { nodes: &self.nodes, inference, scratch: Scratch::default() })
+    }
+
+    fn check_classes(&self, dataset: &Dataset) -> Result<(), Error> {
         if dataset.class_names() == self.classes {
             return Ok(());
         }
@@ -179,7 +135,7 @@ impl SavedRun {
             self.classes.len(),
             dataset.classes()
         );
-        Err(Error::run(&self.directory, reason))
+        Err(self.directory.error(reason))
     }
 
     /// What the networks see in an image file.
@@ -207,7 +163,25 @@ impl SavedRun {
     }
 }
 
+/// The outputs of a run's networks for a data set.
+pub struct RunOutputs<'a> {
+    nodes: &'a [Box<dyn Node>],
+    inference: Inference,
+    scratch: Scratch,
+}
+
+impl RunOutputs<'_> {
+    /// The next batch, and what every node gives for it; `None` after the last.
+    ///
+    /// # Errors
+    /// If an image cannot be read, or a network answers NaN or infinity ([`Error::NotFinite`]).
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot fail for good")]
+    pub fn next(&mut self) -> Result<Option<(Batch, Vec<MemberOutputs>)>, Error> {
+        self.inference.next(self.nodes, &mut self.scratch)
+    }
+}
+
 fn probabilities(logits: &[f32]) -> Vec<f64> {
     let logits: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
-    crate::measures::softmax(&logits)
+    softmax(&logits)
 }

@@ -63,25 +63,39 @@ impl Schedule {
     }
 }
 
-/// Where in the training a step is.
-#[derive(Clone, Copy, Debug)]
+/// Where a training is: how much of it is done, counted from 0. It is the position of the step that comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The epoch, from 0.
+    /// Steps done.
+    pub step: u64,
+    /// Epochs done; the next step's epoch.
     pub epoch: usize,
-    /// All epochs.
+    /// Steps done of that epoch.
+    pub batch: usize,
+}
+
+/// How long a training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Epochs.
     pub epochs: usize,
-    /// The step within the epoch, from 0.
-    pub step: usize,
-    /// Steps an epoch.
-    pub steps: usize,
+    /// Steps an epoch, a batch each.
+    pub batches: usize,
+}
+
+impl Length {
+    /// Steps of the whole training.
+    pub fn steps(&self) -> u64 {
+        (self.epochs * self.batches) as u64
+    }
 }
 
 /// Factor on the base learning rate at a step. In the first `warmup` epochs it rises linearly, from 1/S at the first of
 /// their S steps to 1 at the last; the schedule counts its epochs from the start of the training all the same.
-pub fn factor(schedule: &Schedule, warmup: usize, at: Position) -> f64 {
+pub fn factor(schedule: &Schedule, warmup: usize, at: Position, length: Length) -> f64 {
     if at.epoch < warmup {
-        let done = (at.epoch * at.steps + at.step + 1) as f64;
-        return done / (warmup * at.steps) as f64;
+        let done = (at.epoch * length.batches + at.batch + 1) as f64;
+        return done / (warmup * length.batches) as f64;
     }
-    schedule.factor(at.epoch, at.epochs)
+    schedule.factor(at.epoch, length.epochs)
 }

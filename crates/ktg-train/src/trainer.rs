@@ -10,6 +10,7 @@ use ktg_net::{Network, StateDict, weights};
 
 use crate::Error;
 use crate::metrics::{EdgeReport, LabelName, NodeReport, Source, StepReport};
+use crate::schedule::{Length, Position};
 
 /// Trains all networks of one graph together.
 pub struct Trainer {
@@ -17,19 +18,6 @@ pub struct Trainer {
     jobs: Vec<Job>,
     loss: GraphLoss,
     scratch: Scratch,
-}
-
-/// Where a step stands in the training.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Counted from 1.
-    pub step: u64,
-    /// Steps of the whole training, K of the linear gate.
-    pub steps: u64,
-    /// Counted from 1.
-    pub epoch: usize,
-    /// How weights change; its learning rate is that after the schedule.
-    pub rule: Sgd,
 }
 
 impl Trainer {
@@ -69,7 +57,7 @@ impl Trainer {
         self.nodes.len()
     }
 
-    /// The networks, and the memory they share, to judge them.
+    /// The networks, and the memory they share, to evaluate them.
     pub fn nodes(&mut self) -> (&[Box<dyn Node>], &mut Scratch) {
         (&self.nodes, &mut self.scratch)
     }
@@ -96,12 +84,12 @@ impl Trainer {
     }
 
     /// Does one step: all needed networks see the batch, all edges that are not cut are computed, then every trained node
-    /// goes backward and learns.
+    /// goes backward and learns by `rule`, whose learning rate is that after the schedule.
     ///
     /// # Errors
     ///
     /// [`Error::Diverged`] if a loss is not finite; everything is then as it was before the step.
-    pub fn step(&mut self, batch: &Batch, at: Moment) -> Result<StepReport, Error> {
+    pub fn step(&mut self, batch: &Batch, at: Position, length: Length, rule: Sgd) -> Result<StepReport, Error> {
         let images = Images { data: &batch.images, count: batch.labels.len() };
         let mut outputs: Vec<Option<Outputs>> = Vec::with_capacity(self.nodes.len());
         for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
@@ -109,11 +97,12 @@ impl Trainer {
         }
         let mixed = batch.mixed.as_ref().map(|mixed| (&mixed.labels[..], mixed.share));
         let labels = Labels { own: &batch.labels, mixed };
-        let losses = self.loss.step(&outputs, labels, at.step as f64 / at.steps as f64);
-        let report = report(&losses, images.count, at)?;
+        let progress = (at.step + 1) as f64 / length.steps() as f64;
+        let losses = self.loss.step(&outputs, labels, progress);
+        let report = report(&losses, images.count, at, rule.learning_rate)?;
         for ((node, job), gradients) in self.nodes.iter_mut().zip(&self.jobs).zip(&losses.gradients) {
             if job.trained {
-                node.learn(images, gradients, at.rule, &mut self.scratch);
+                node.learn(images, gradients, rule, &mut self.scratch);
             }
         }
         Ok(report)
@@ -121,8 +110,8 @@ impl Trainer {
 }
 
 /// What a step reports, or that it diverged.
-fn report(losses: &GraphLosses, images: usize, at: Moment) -> Result<StepReport, Error> {
-    let Moment { step, epoch, rule: Sgd { learning_rate, .. }, .. } = at;
+fn report(losses: &GraphLosses, images: usize, at: Position, learning_rate: f64) -> Result<StepReport, Error> {
+    let (step, epoch) = (at.step + 1, at.epoch + 1);
     let accuracy = |hits: &Option<usize>| hits.map(|hits| 100.0 * hits as f64 / images as f64);
     let node = |hits| NodeReport { loss: None, accuracy: accuracy(hits) };
     let mut nodes: Vec<NodeReport> = losses.hits.iter().map(node).collect();

@@ -2,13 +2,10 @@
 //! checkpoints fall back, errors are sentences. (`crates/ktg/tests/kill.rs` kills real processes.)
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ktg_train::{
-    EpochReport, Error, Experiment, GraphSettings, Observer, Outcome, Precision, RunDirectory, RunResult, SavedRun,
-    Settings, Silent, StepReport, run,
+    Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, RunResult, SavedRun, Settings,
 };
 
 /// A few dozen steps of the built-in data: small enough for the dev profile.
@@ -29,56 +26,43 @@ fn settings() -> Settings {
     settings
 }
 
-fn start(
-    settings: Settings,
-    directory: &Path,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<Outcome, Error> {
-    let experiment = Experiment::open(settings, Path::new("."))?;
-    run::start(experiment, directory, stop, observer)
+/// Trains to the end.
+fn train(settings: Settings, directory: &Path) -> Result<RunResult, Error> {
+    let mut run = start(settings, directory)?;
+    while run.next_epoch()?.is_some() {}
+    Ok(run.result().expect("it is finished").clone())
 }
 
+fn start(settings: Settings, directory: &Path) -> Result<Run, Error> {
+    Run::start(Experiment::open(settings, Path::new("."))?, &RunDirectory::new(directory))
+}
+
+fn resume(directory: &Path) -> Result<Run, Error> {
+    Run::resume(&RunDirectory::new(directory))
+}
+
+/// Goes on to the end.
 fn finish(directory: &Path) -> RunResult {
-    match run::resume(directory, &AtomicBool::new(false), &mut Silent).unwrap() {
-        Outcome::Finished(result) => result,
-        other => panic!("{other:?}"),
-    }
+    let mut run = resume(directory).unwrap();
+    while run.next_epoch().unwrap().is_some() {}
+    run.result().expect("it is finished").clone()
 }
 
-fn finished(outcome: Outcome) -> RunResult {
-    match outcome {
-        Outcome::Finished(result) => result,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Sets the stop flag at a step.
-struct StopAt<'a>(u64, &'a AtomicBool);
-
-impl Observer for StopAt<'_> {
-    fn step(&mut self, report: &StepReport, _: usize) {
-        if report.step == self.0 {
-            self.1.store(true, Ordering::Relaxed);
+/// Starts a run and leaves it after the first event that is meant, with a checkpoint; returns the steps that are done.
+fn stop_at(settings: Settings, directory: &Path, is_meant: impl Fn(&Event) -> bool) -> u64 {
+    let mut run = start(settings, directory).unwrap();
+    while let Some(event) = run.next().unwrap() {
+        if is_meant(&event) {
+            run.save().unwrap();
+            assert_eq!(run.result(), None);
+            return run.position().unwrap().0.step;
         }
     }
+    panic!("it ended before");
 }
 
-#[derive(Default)]
-struct Listen {
-    warnings: Vec<String>,
-    epochs: Vec<EpochReport>,
-}
-
-impl Observer for Listen {
-    fn warning(&mut self, message: &str) {
-        self.warnings.push(message.to_owned());
-    }
-
-    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
-        self.epochs.push(report.clone());
-        ControlFlow::Continue(())
-    }
+fn is_step(number: u64) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::Step(report) if report.step == number)
 }
 
 /// Names in the checkpoint directory, in order: damaged ones first, then the oldest.
@@ -107,17 +91,13 @@ fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
 fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
     let temporary = tempfile::tempdir().unwrap();
     let through = temporary.path().join("through");
-    let never = AtomicBool::new(false);
-    let expected = finished(start(settings(), &through, &mut Silent, &never).unwrap());
+    let expected = train(settings(), &through).unwrap();
     assert_eq!(expected.measures.images, 50);
 
     // At once, in the middle of an epoch, and at its end (50 images make 6 steps).
     for step in [1, 4, 6] {
         let stopped = temporary.path().join(format!("stopped-{step}"));
-        let stop = AtomicBool::new(step == 1);
-        let outcome = start(settings(), &stopped, &mut StopAt(step, &stop), &stop).unwrap();
-        // Of a GPU's steps one hears later, here at the end of the epoch.
-        assert_eq!(outcome, Outcome::Interrupted { step, steps: 12 });
+        assert_eq!(stop_at(settings(), &stopped, is_step(step)), step);
         let result = finish(&stopped);
         assert_eq!(result.measures, expected.measures);
         for (ours, theirs) in contents(&stopped).into_iter().zip(contents(&through)) {
@@ -131,14 +111,13 @@ fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
 #[test]
 fn loader_threads_and_logging_change_nothing() {
     let temporary = tempfile::tempdir().unwrap();
-    let never = AtomicBool::new(false);
     let mut results = Vec::new();
     for threads in [0, 1, 3] {
         let mut settings = settings();
         settings.train.loader_threads = threads;
         settings.train.log_every = threads as u64;
         let directory = temporary.path().join(threads.to_string());
-        results.push(finished(start(settings, &directory, &mut Silent, &never).unwrap()).measures);
+        results.push(train(settings, &directory).unwrap().measures);
     }
     assert!(results.windows(2).all(|w| w[0] == w[1]));
 }
@@ -147,7 +126,7 @@ fn loader_threads_and_logging_change_nothing() {
 fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("run");
-    let expected = finished(start(settings(), &directory, &mut Silent, &AtomicBool::new(false)).unwrap());
+    let expected = train(settings(), &directory).unwrap();
     let before = contents(&directory);
     assert_eq!(checkpoints(&directory), ["step-000000006", "step-000000012"]);
     let newest = directory.join("checkpoints/step-000000012");
@@ -158,11 +137,17 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same() 
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&weights, bytes).unwrap();
-    let mut listen = Listen::default();
-    let outcome = run::resume(&directory, &AtomicBool::new(false), &mut listen).unwrap();
-    assert_eq!(finished(outcome).measures, expected.measures);
-    assert_eq!(listen.warnings.len(), 1, "{:?}", listen.warnings);
-    assert!(listen.warnings[0].contains("node2.safetensors is damaged"), "{:?}", listen.warnings);
+    let mut run = resume(&directory).unwrap();
+    let mut warnings = Vec::new();
+    while let Some(event) = run.next().unwrap() {
+        if let Event::Warning(text) = event {
+            warnings.push(text);
+        }
+    }
+    assert_eq!(run.result().unwrap().measures, expected.measures);
+    drop(run);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("node2.safetensors is damaged"), "{warnings:?}");
     assert_eq!(contents(&directory), before);
 
     assert_eq!(checkpoints(&directory), ["damaged-step-000000012", "step-000000006", "step-000000012"]);
@@ -180,7 +165,7 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same() 
     for name in ["step-000000006", "step-000000012"] {
         fs::write(directory.join("checkpoints").join(name).join("state.json"), "{").unwrap();
     }
-    let message = run::resume(&directory, &AtomicBool::new(false), &mut Silent).unwrap_err().to_string();
+    let message = resume(&directory).err().unwrap().to_string();
     assert!(message.contains("all checkpoints are damaged"), "{message}");
     assert_eq!(fs::read(directory.join("metrics.jsonl")).unwrap(), metrics);
 }
@@ -189,14 +174,13 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same() 
 fn a_run_whose_settings_or_graph_were_changed_is_not_continued() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("run");
-    let stop = AtomicBool::new(false);
-    start(settings(), &directory, &mut StopAt(4, &stop), &stop).unwrap();
+    stop_at(settings(), &directory, is_step(4));
     let refused = |file: &str, from: &str, to: &str| {
         let path = directory.join(file);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{text}");
         fs::write(&path, text.replace(from, to)).unwrap();
-        let message = run::resume(&directory, &AtomicBool::new(false), &mut Silent).unwrap_err().to_string();
+        let message = resume(&directory).err().unwrap().to_string();
         fs::write(&path, text).unwrap();
         message
     };
@@ -225,64 +209,59 @@ fn a_run_that_diverges_at_its_last_step_is_not_called_finished() {
     settings.train.batch_size = 50;
     settings.train.epochs = 1;
     settings.train.learning_rate = 1e38;
-    let error = start(settings, &directory, &mut Silent, &AtomicBool::new(false)).unwrap_err();
+    let error = train(settings, &directory).unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     assert!(!directory.join("result.json").exists());
 }
 
 #[test]
-fn a_run_stopped_while_judging_judges_when_it_goes_on() {
-    struct StopJudging<'a>(&'a AtomicBool);
-    impl Observer for StopJudging<'_> {
-        fn evaluating(&mut self, _: usize, _: usize) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
+fn a_run_stopped_while_evaluating_evaluates_when_it_goes_on() {
     let temporary = tempfile::tempdir().unwrap();
     let mut settings = settings();
     settings.train.evaluate_batch_size = 20;
     let (through, stopped) = (temporary.path().join("through"), temporary.path().join("stopped"));
-    let expected = start(settings.clone(), &through, &mut Silent, &AtomicBool::new(false)).unwrap();
-    let stop = AtomicBool::new(false);
-    let outcome = start(settings, &stopped, &mut StopJudging(&stop), &stop).unwrap();
-    assert_eq!(outcome, Outcome::Interrupted { step: 6, steps: 12 });
-    assert_eq!(finish(&stopped).measures, finished(expected).measures);
+    let expected = train(settings.clone(), &through).unwrap();
+    let is_first_batch = |event: &Event| matches!(event, Event::Evaluating { done: 20, images: 50 });
+    assert_eq!(stop_at(settings, &stopped, is_first_batch), 6);
+    assert_eq!(finish(&stopped).measures, expected.measures);
     assert_eq!(contents(&stopped), contents(&through));
 }
 
 #[test]
-fn saved_networks_judge_as_the_run_did() {
+fn saved_networks_measure_as_the_run_did() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("run");
-    let mut listen = Listen::default();
-    let result = finished(start(settings(), &directory, &mut listen, &AtomicBool::new(false)).unwrap());
-    assert_eq!(listen.epochs.len(), 2);
-    assert_eq!(listen.epochs[1].evaluation.as_ref(), Some(&result.measures));
-    let run = SavedRun::open(&directory).unwrap();
-    let measures = run.evaluate(&run.evaluation_data().unwrap(), |_, _| {}).unwrap();
-    assert_eq!(measures, result.measures);
+    let mut run = start(settings(), &directory).unwrap();
+    let mut epochs = Vec::new();
+    while let Some(epoch) = run.next_epoch().unwrap() {
+        epochs.push(epoch);
+    }
+    let result = run.result().unwrap();
+    assert_eq!(epochs.len(), 2);
+    assert_eq!(epochs[1].evaluation.as_ref(), Some(&result.measures));
+    let saved = SavedRun::open(&RunDirectory::new(&directory)).unwrap();
+    assert_eq!(saved.evaluate(&saved.evaluation_data().unwrap()).unwrap(), result.measures);
 }
 
 #[test]
 fn pretrained_and_frozen_teachers_keep_their_weights_and_students_learn() {
     let temporary = tempfile::tempdir().unwrap();
-    let never = AtomicBool::new(false);
     let teacher = temporary.path().join("teacher");
-    start(settings(), &teacher, &mut Silent, &never).unwrap();
+    train(settings(), &teacher).unwrap();
     let weights = teacher.join("checkpoints/step-000000012/node1.safetensors");
 
     let mut settings = settings();
     settings.graph.preset = Some("kd".to_owned());
     settings.graph.teacher = Some(weights.clone());
     let student = temporary.path().join("student");
-    start(settings, &student, &mut Silent, &never).unwrap();
+    train(settings, &student).unwrap();
     let read = |path: &Path| ktg_net::weights::read(path).unwrap().arrays;
     let last = student.join("checkpoints/step-000000012");
     assert_eq!(read(&last.join("node1.safetensors")), read(&weights));
     // The run has its own copy of the teacher, so it can be judged when the original is gone.
     fs::remove_dir_all(&teacher).unwrap();
-    let run = SavedRun::open(&student).unwrap();
-    run.evaluate(&run.evaluation_data().unwrap(), |_, _| {}).unwrap();
+    let run = SavedRun::open(&RunDirectory::new(&student)).unwrap();
+    run.evaluate(&run.evaluation_data().unwrap()).unwrap();
     let momentum = read(&last.join("optimiser.safetensors"));
     assert!(momentum.keys().all(|name| name.starts_with("node2.")) && !momentum.is_empty());
 }
@@ -291,14 +270,14 @@ fn pretrained_and_frozen_teachers_keep_their_weights_and_students_learn() {
 fn damaged_result_and_metrics_are_named_and_never_misread() {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("run");
-    start(settings(), &directory, &mut Silent, &AtomicBool::new(false)).unwrap();
-    let whole = RunDirectory::read(&directory).unwrap();
+    train(settings(), &directory).unwrap();
+    let whole = RunRecord::read(&RunDirectory::new(&directory)).unwrap();
     // The file with something replaced; what the reader says.
-    let damaged = |name: &str, from: &str, to: &str| -> Result<RunDirectory, String> {
+    let damaged = |name: &str, from: &str, to: &str| -> Result<RunRecord, String> {
         let (path, before) = (directory.join(name), fs::read_to_string(directory.join(name)).unwrap());
         assert!(before.contains(from), "{before}");
         fs::write(&path, before.replacen(from, to, 1)).unwrap();
-        let read = RunDirectory::read(&directory).map_err(|e| e.to_string());
+        let read = RunRecord::read(&RunDirectory::new(&directory)).map_err(|e| e.to_string());
         fs::write(&path, before).unwrap();
         read
     };
@@ -321,7 +300,7 @@ fn damaged_result_and_metrics_are_named_and_never_misread() {
     let path = directory.join("metrics.jsonl");
     let before = fs::read_to_string(&path).unwrap();
     fs::write(&path, before.clone() + "{\"kind\":\"ep").unwrap();
-    assert_eq!(RunDirectory::read(&directory).unwrap().epochs, whole.epochs);
+    assert_eq!(RunRecord::read(&RunDirectory::new(&directory)).unwrap().epochs, whole.epochs);
 }
 
 #[test]
@@ -331,7 +310,7 @@ fn divergence_names_node_edge_and_step() {
     settings.train.learning_rate = 1e30;
     settings.train.log_every = 1;
     let directory = temporary.path().join("run");
-    let error = start(settings, &directory, &mut Silent, &AtomicBool::new(false)).unwrap_err();
+    let error = train(settings, &directory).unwrap_err();
     let Error::Diverged { node, step, .. } = &error else { panic!("{error}") };
     assert!((1..=2).contains(node) && (2..=4).contains(step), "{error}");
     let message = error.to_string();
@@ -348,12 +327,11 @@ fn divergence_names_node_edge_and_step() {
 fn mistakes_are_named_before_anything_is_written() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path();
-    let never = AtomicBool::new(false);
     let fails = |change: &dyn Fn(&mut Settings)| {
         let mut settings = settings();
         change(&mut settings);
         let directory = path.join("failed");
-        let message = start(settings, &directory, &mut Silent, &never).unwrap_err().to_string();
+        let message = train(settings, &directory).unwrap_err().to_string();
         assert!(!directory.exists(), "{message}");
         message
     };
@@ -397,13 +375,13 @@ fn mistakes_are_named_before_anything_is_written() {
 
     // A directory that holds a run, or something else, is left alone.
     let directory = path.join("run");
-    start(settings(), &directory, &mut Silent, &never).unwrap();
-    let message = start(settings(), &directory, &mut Silent, &never).unwrap_err().to_string();
+    train(settings(), &directory).unwrap();
+    let message = train(settings(), &directory).unwrap_err().to_string();
     assert!(message.contains("continue it with --resume"), "{message}");
     fs::create_dir(path.join("other")).unwrap();
     fs::write(path.join("other/notes.txt"), "mine").unwrap();
-    let message = start(settings(), &path.join("other"), &mut Silent, &never).unwrap_err().to_string();
+    let message = train(settings(), &path.join("other")).unwrap_err().to_string();
     assert!(message.contains("it is not empty (there is `notes.txt`)"), "{message}");
-    let message = run::resume(&path.join("other"), &never, &mut Silent).unwrap_err().to_string();
+    let message = resume(&path.join("other")).err().unwrap().to_string();
     assert!(message.contains("there is no run in it"), "{message}");
 }

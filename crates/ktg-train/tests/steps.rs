@@ -6,8 +6,7 @@ use ktg_engine::{OptimizerState, Sgd};
 use ktg_graph::{Graph, Node, Transfer};
 use ktg_net::{Architecture, StateDict};
 use ktg_train::measures::{Accumulator, MemberOutputs};
-use ktg_train::schedule::{Position, factor};
-use ktg_train::trainer::Moment;
+use ktg_train::schedule::{Length, Position, factor};
 use ktg_train::{Schedule, Trainer};
 use serde_json::Value;
 
@@ -63,6 +62,7 @@ fn check_summary(what: &str, ours: &[f32], expected: &Value) {
 
 /// Where fixtures give no other.
 const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
+const TEN_STEPS: Length = Length { epochs: 1, batches: 10 };
 
 fn check_variant(name: &str) {
     let (fixture, data) = (json("steps.json"), tensors("steps.safetensors"));
@@ -84,17 +84,14 @@ fn check_variant(name: &str) {
     }
     let steps = variant["steps"].as_array().unwrap();
     for (i, expected) in steps.iter().enumerate() {
-        let at = Moment {
-            step: i as u64 + 1,
-            steps: variant["iterations"].as_u64().unwrap(),
-            epoch: 1,
-            rule: Sgd {
-                learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
-                momentum: number("momentum"),
-                weight_decay: number("weight_decay"),
-            },
+        let at = Position { step: i as u64, ..Position::default() };
+        let length = Length { epochs: 1, batches: variant["iterations"].as_u64().unwrap() as usize };
+        let rule = Sgd {
+            learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
+            momentum: number("momentum"),
+            weight_decay: number("weight_decay"),
         };
-        let report = trainer.step(&batch(&data, &variant["labels"][i], i + 1), at).unwrap();
+        let report = trainer.step(&batch(&data, &variant["labels"][i], i + 1), at, length, rule).unwrap();
         for (node, expected) in report.nodes.iter().zip(expected["nodes"].as_array().unwrap()) {
             let (ours, theirs) = (node.loss.unwrap(), expected["loss"].as_f64().unwrap());
             assert!((ours - theirs).abs() <= LIMIT * theirs, "step {}: node loss {ours}, not {theirs}", i + 1);
@@ -150,8 +147,9 @@ fn learning_rates_are_pytorchs() {
         let expected = case["per_step"].as_array().or(case["per_epoch"].as_array()).unwrap();
         assert_eq!(expected.len(), epochs * steps);
         for (i, expected) in expected.iter().enumerate() {
-            let at = Position { epoch: i / steps, epochs, step: i % steps, steps };
-            let ours = number("learning_rate").unwrap() * factor(&schedule, warmup, at);
+            let at = Position { step: i as u64, epoch: i / steps, batch: i % steps };
+            let length = Length { epochs, batches: steps };
+            let ours = number("learning_rate").unwrap() * factor(&schedule, warmup, at, length);
             let expected = expected.as_f64().unwrap();
             assert!((ours - expected).abs() < 1e-8, "{} at {i}: {ours}, not {expected}", case["name"]);
         }
@@ -225,8 +223,8 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
         let network = "abn-resnet-cifar-20".parse::<Architecture>().unwrap().network(3, 5);
         let loss = LossSettings::default();
         let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, &loss).unwrap();
-        let at = Moment { step: 1, steps: 10, epoch: 1, rule: Sgd { weight_decay: 0.0, ..RULE } };
-        trainer.step(&batch, at).unwrap().nodes[0].loss.unwrap()
+        let rule = Sgd { weight_decay: 0.0, ..RULE };
+        trainer.step(&batch, Position::default(), TEN_STEPS, rule).unwrap().nodes[0].loss.unwrap()
     };
     let (own, partners) = ([0, 1, 2, 3], [3, 1, 4, 0]);
     let mixed = loss(own, Some(Mixed { labels: partners.to_vec(), share: 0.7 }));
@@ -255,7 +253,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
         width: 16,
         mixed: None,
     };
-    trainer.step(&batch, Moment { step: 1, steps: 10, epoch: 1, rule: RULE }).unwrap();
+    trainer.step(&batch, Position::default(), TEN_STEPS, RULE).unwrap();
     let after = [trainer.state(0), trainer.state(1)];
     let unchanged = |m: usize, name: &str| before[m][name] == after[m].0[name];
     for name in ["fc.weight", "fc.bias", "layer3.0.conv1.weight", "att_conv2.weight"] {
@@ -283,12 +281,11 @@ fn one_image_of(label: u32) -> Batch {
 
 #[test]
 fn a_source_that_is_never_right_gives_gradients_of_zero() {
-    let at = Moment { step: 1, steps: 10, epoch: 1, rule: RULE };
     let mut seen = [false; 2];
     for label in 0..3 {
         let mut trainer = taught_where_right();
         let before = trainer.state(1).0;
-        let report = trainer.step(&one_image_of(label), at).unwrap();
+        let report = trainer.step(&one_image_of(label), Position::default(), TEN_STEPS, RULE).unwrap();
         let (after, optimizer) = trainer.state(1);
         let is_right = report.nodes[0].accuracy == Some(100.0);
         seen[usize::from(is_right)] = true;
@@ -303,12 +300,12 @@ fn a_source_that_is_never_right_gives_gradients_of_zero() {
 #[test]
 fn a_step_that_diverges_changes_nothing() {
     let mut trainer = taught_where_right();
-    let at = Moment { step: 1, steps: 10, epoch: 1, rule: RULE };
-    trainer.step(&one_image_of(0), at).unwrap();
+    trainer.step(&one_image_of(0), Position::default(), TEN_STEPS, RULE).unwrap();
     let before = [trainer.state(0), trainer.state(1)];
     let mut batch = one_image_of(0);
     batch.images[7] = f32::NAN;
-    let error = trainer.step(&batch, Moment { step: 2, ..at }).unwrap_err();
+    let second = Position { step: 1, epoch: 0, batch: 1 };
+    let error = trainer.step(&batch, second, TEN_STEPS, RULE).unwrap_err();
     assert!(matches!(error, ktg_train::Error::Diverged { node: 1, step: 2, .. }), "{error}");
     assert!([trainer.state(0), trainer.state(1)] == before);
 }

@@ -1,10 +1,11 @@
 //! A comparison as its directory tells it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ktg_graph::{Document, Graph};
-use ktg_train::{RunDirectory, RunResult, Settings, write_atomically};
+use ktg_train::{RunDirectory, RunRecord, RunResult, Settings, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::plan::FoundOn;
@@ -81,6 +82,17 @@ pub enum RunState {
     Finished(Box<RunResult>),
 }
 
+/// A run of a comparison, as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupRun {
+    /// Its seed.
+    pub seed: u64,
+    /// Where it is kept.
+    pub directory: RunDirectory,
+    /// How far it is.
+    pub state: RunState,
+}
+
 /// Runs that differ in nothing but the seed, as they are.
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -96,8 +108,8 @@ pub struct Group {
     pub graph: Graph,
     /// Settings of the first run that was begun.
     pub settings: Option<Settings>,
-    /// Seed, directory and state of every run.
-    pub runs: Vec<(u64, PathBuf, RunState)>,
+    /// All runs, in the order of the seeds.
+    pub runs: Vec<GroupRun>,
     /// The thesis' figures for this setting, if it has it.
     pub thesis: Option<thesis::Row>,
 }
@@ -105,21 +117,19 @@ pub struct Group {
 impl Group {
     /// Seeds and results of the finished runs.
     pub fn finished(&self) -> Vec<(u64, &RunResult)> {
-        let finished = |(seed, _, state): &'_ (u64, PathBuf, RunState)| match state {
-            RunState::Finished(_) => Some(*seed),
-            _ => None,
-        };
-        let results = self.runs.iter().filter_map(|run| match &run.2 {
-            RunState::Finished(result) => Some(&**result),
-            _ => None,
-        });
-        self.runs.iter().filter_map(finished).zip(results).collect()
+        let mut finished = Vec::new();
+        for run in &self.runs {
+            if let RunState::Finished(result) = &run.state {
+                finished.push((run.seed, &**result));
+            }
+        }
+        finished
     }
 
     /// What is missing, in words; `None` if nothing is.
     pub fn missing(&self) -> Option<String> {
         let all = self.runs.len();
-        let failed = self.runs.iter().filter(|run| matches!(run.2, RunState::Failed(_))).count();
+        let failed = self.runs.iter().filter(|run| matches!(run.state, RunState::Failed(_))).count();
         let open = all - failed - self.finished().len();
         let words = [(failed, "failed"), (open, "not finished")];
         let words = words.iter().filter(|(count, _)| *count > 0);
@@ -176,7 +186,7 @@ impl Comparison {
     /// If one of its files is damaged.
     pub fn of(directory: &Path, index: Index) -> Result<Self, Error> {
         // What decides about a run but for graph and seed: the same for all runs on a data set.
-        let mut shared: Vec<(String, Settings)> = Vec::new();
+        let mut shared: BTreeMap<String, Settings> = BTreeMap::new();
         let mut groups = Vec::new();
         for indexed in &index.groups {
             let document = Document::read(&directory.join(&indexed.graph))?;
@@ -192,36 +202,26 @@ impl Comparison {
                     index.seeds.len()
                 )));
             }
+            let graph_hash = document.graph.hash().to_string();
             let (mut settings, mut runs) = (None, Vec::new());
             for (seed, run) in index.seeds.iter().zip(&indexed.runs) {
-                let run = directory.join(run);
+                let run = RunDirectory::new(directory.join(run));
                 let (mut state, own) = state(&run)?;
                 if let Some(own) = &own {
-                    let common = own.without_graph_and_seed();
-                    let first = match shared.iter().find(|(data, _)| *data == indexed.data) {
-                        Some((_, first)) => first,
-                        None => {
-                            shared.push((indexed.data.clone(), common.clone()));
-                            &common
-                        }
-                    };
-                    let foreign = match &state {
-                        RunState::Finished(result) => {
-                            result.seed != *seed || result.graph_hash != document.graph.hash().to_string()
-                        }
+                    let first = shared.entry(indexed.data.clone()).or_insert_with(|| own.without_graph_and_seed());
+                    let is_foreign = match &state {
+                        RunState::Finished(result) => result.seed != *seed || result.graph_hash != graph_hash,
                         _ => own.seed != *seed,
                     };
-                    if foreign {
+                    if is_foreign {
                         state = RunState::Failed("the run has another graph or seed than the comparison".to_owned());
-                    } else if *first != common {
-                        state = RunState::Failed(format!(
-                            "its settings are not those of the other runs on {}",
-                            indexed.data
-                        ));
+                    } else if *first != own.without_graph_and_seed() {
+                        let reason = format!("its settings are not those of the other runs on {}", indexed.data);
+                        state = RunState::Failed(reason);
                     }
                 }
                 settings = settings.or(own);
-                runs.push((*seed, run, state));
+                runs.push(GroupRun { seed: *seed, directory: run, state });
             }
             let thesis = settings.as_ref().and_then(|s| thesis::row_for(s, &document.graph, found_on));
             groups.push(Group {
@@ -244,7 +244,8 @@ impl Comparison {
     }
 
     /// Where the reason of a failed run is kept.
-    pub fn failure_file(run: &Path) -> PathBuf {
+    pub fn failure_file(run: &RunDirectory) -> PathBuf {
+        let run = run.path();
         let mut name = run.file_name().unwrap_or_default().to_owned();
         name.push(".");
         name.push(FAILURE);
@@ -253,13 +254,13 @@ impl Comparison {
 }
 
 /// How far the run in a directory is, and its settings if it was begun.
-fn state(run: &Path) -> Result<(RunState, Option<Settings>), Error> {
+fn state(run: &RunDirectory) -> Result<(RunState, Option<Settings>), Error> {
     let failure = Comparison::failure_file(run);
     let failed = fs::read_to_string(&failure).ok().map(|reason| RunState::Failed(reason.trim().to_owned()));
-    if !RunDirectory::is_one(run) {
+    if !run.has_run() {
         return Ok((failed.unwrap_or(RunState::Missing), None));
     }
-    let read = RunDirectory::read(run)?;
+    let read = RunRecord::read(run)?;
     let state = match (read.result, failed) {
         (Some(result), _) => RunState::Finished(Box::new(result)),
         (None, Some(failed)) => failed,

@@ -284,7 +284,7 @@ mod tests {
     use ktg_graph::{Graph, presets};
     use ktg_train::measures::{Accuracy, EnsembleMeasures, Measures};
 
-    use super::super::results::{Index, IndexedMethod, RunState};
+    use super::super::results::{GroupRun, Index, IndexedMethod, RunState};
     use super::*;
 
     fn finished(average: f64, ensemble: f64) -> RunState {
@@ -315,7 +315,11 @@ mod tests {
             origin: String::new(),
             graph,
             settings: None,
-            runs: runs.into_iter().enumerate().map(|(i, run)| (i as u64 + 1, PathBuf::new(), run)).collect(),
+            runs: runs
+                .into_iter()
+                .zip(1..)
+                .map(|(state, seed)| GroupRun { seed, directory: RunDirectory::new(""), state })
+                .collect(),
             thesis: None,
         }
     }

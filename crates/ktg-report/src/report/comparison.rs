@@ -2,11 +2,11 @@
 
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::{Graph, draw};
-use ktg_train::RunDirectory;
+use ktg_train::RunRecord;
 
-use super::run::{judged_blocks, result_blocks};
-use super::{Judged, Options};
-use crate::attention::attention_figure;
+use super::evaluated::{Evaluated, Options};
+use super::run::{evaluated_blocks, result_blocks};
+use crate::attention::{self, attention_figure};
 use crate::compare::{self, Comparison, Group, RunState};
 use crate::{Error, edges, figures, shell_word};
 
@@ -41,12 +41,12 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
             section.push(Figure::new(compare::accuracy_figure(comparison, data)?, caption));
         }
     }
-    let failures =
-        comparison.groups.iter().flat_map(|group| &group.runs).filter_map(|(_, directory, state)| match state {
-            RunState::Failed(reason) => Some((directory.display().to_string(), reason.clone())),
-            _ => None,
-        });
-    let failures: Vec<(String, String)> = failures.collect();
+    let mut failures = Vec::new();
+    for run in comparison.groups.iter().flat_map(|group| &group.runs) {
+        if let RunState::Failed(reason) = &run.state {
+            failures.push((run.directory.path().display().to_string(), reason.clone()));
+        }
+    }
     if !failures.is_empty() {
         section.push(Block::Settings(failures));
     }
@@ -122,10 +122,10 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
     for data in &comparison.index.data_sets {
         let finished = comparison.groups.iter().filter(|group| group.data == *data && !group.finished().is_empty());
         let most = finished.map(|group| group.nodes).max().unwrap_or(0);
-        let mut chosen: Vec<(&Group, Judgement)> = Vec::new();
+        let mut chosen: Vec<(&Group, Shown)> = Vec::new();
         for group in comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most) {
-            if let Some(judged) = judge(group, options)? {
-                chosen.push((group, judged));
+            if let Some(shown) = first_finished(group, options)? {
+                chosen.push((group, shown));
             }
         }
         if chosen.is_empty() {
@@ -133,37 +133,35 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
         }
         let section = page.section(format!("What the nodes look at on {data}"));
         let mut pictures = Vec::new();
-        for (group, judged) in &chosen {
-            let Ok(judged) = &judged.judged else { continue };
-            let figure = attention_figure(&judged.run, &judged.data, &judged.spread(options), &heading(group))?;
-            pictures.push(Figure::new(
-                figure,
-                format!("Attention maps of {}, seed {}.", heading(group), judged.run.settings.seed),
-            ));
+        for (group, shown) in &chosen {
+            let Ok(Evaluated { run, data, .. }) = &shown.evaluated else { continue };
+            let figure = attention_figure(run, data, &attention::spread_over_classes(data, options.images), &heading(group))?;
+            let caption = format!("Attention maps of {}, seed {}.", heading(group), run.settings.seed);
+            pictures.push(Figure::new(figure, caption));
         }
         section.push(match pictures.is_empty() {
             true => Block::note("No attention maps: see the runs below."),
             false => Block::Figures(pictures),
         });
-        for (group, judged) in &chosen {
-            let mut blocks = vec![Block::text(format!("Run {}.", judged.directory.path.display()))];
-            blocks.extend(result_blocks(&judged.directory)?);
-            blocks.extend(judged_blocks(judged.judged.as_ref(), false, options)?);
+        for (group, shown) in &chosen {
+            let mut blocks = vec![Block::text(format!("Run {}.", shown.record.directory.path().display()))];
+            blocks.extend(result_blocks(&shown.record)?);
+            blocks.extend(evaluated_blocks(shown.evaluated.as_ref(), false, options)?);
             section.push(Block::details(format!("One run of {}", heading(group)), blocks));
         }
     }
     Ok(())
 }
 
-struct Judgement {
-    directory: RunDirectory,
-    judged: Result<Judged, Block>,
+/// A run that stands for its group.
+struct Shown {
+    record: RunRecord,
+    evaluated: Result<Evaluated, Block>,
 }
 
 /// The first finished run of a group.
-fn judge(group: &Group, options: &Options) -> Result<Option<Judgement>, Error> {
-    let finished = group.runs.iter().find(|run| matches!(run.2, RunState::Finished(_)));
-    let Some((_, path, _)) = finished else { return Ok(None) };
-    let directory = RunDirectory::read(path)?;
-    Ok(Some(Judgement { judged: Judged::open(path, options), directory }))
+fn first_finished(group: &Group, options: &Options) -> Result<Option<Shown>, Error> {
+    let Some(run) = group.runs.iter().find(|run| matches!(run.state, RunState::Finished(_))) else { return Ok(None) };
+    let record = RunRecord::read(&run.directory)?;
+    Ok(Some(Shown { evaluated: Evaluated::open(&run.directory, options), record }))
 }

@@ -1,42 +1,30 @@
 //! The report: one HTML file about runs, comparisons and studies.
 
 mod comparison;
+mod evaluated;
 mod run;
 mod study;
 
 use std::path::{Path, PathBuf};
 
-use ktg_data::Dataset;
-use ktg_figures::page::{Block, Page};
+use ktg_figures::page::Page;
 use ktg_search::storage::StorageUrl;
-use ktg_train::{Answer, RunDirectory, SavedRun};
+use ktg_train::RunDirectory;
+
+pub use evaluated::Options;
 
 use crate::compare::Comparison;
-use crate::{Error, StudyRecord, attention};
+use crate::{Error, StudyRecord};
 
 /// What a report is about.
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// A run directory.
-    Run(PathBuf),
+    Run(RunDirectory),
     /// The directory of a comparison.
     Comparison(PathBuf),
     /// A study of a storage.
     Study(StorageUrl, String),
-}
-
-/// How a report is made.
-pub struct Options<'a> {
-    /// Images of each kind whose attention maps are shown.
-    pub images: usize,
-    /// Names of further images to show, or ends of their names.
-    pub chosen: Vec<String>,
-    /// Whether the networks judge their images again, which attention maps and calibration need.
-    pub judge: bool,
-    /// Best graphs of a study that are shown.
-    pub top: usize,
-    /// Hears what is being done, in words.
-    pub progress: &'a dyn Fn(&str),
 }
 
 impl Subject {
@@ -49,8 +37,9 @@ impl Subject {
         if Comparison::is_one(path) {
             return Ok(Self::Comparison(path.to_owned()));
         }
-        if RunDirectory::is_one(path) {
-            return Ok(Self::Run(path.to_owned()));
+        let run = RunDirectory::new(path);
+        if run.has_run() {
+            return Ok(Self::Run(run));
         }
         if path.is_dir() {
             return Err(Error::Other(format!(
@@ -84,7 +73,7 @@ pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Res
                 study::section(&mut page, &study, options)?;
             }
             Subject::Run(directory) => {
-                (options.progress)(&format!("run {}", directory.display()));
+                (options.progress)(&format!("run {}", directory.path().display()));
                 runs += 1;
                 run::section(&mut page, directory, options)?;
             }
@@ -96,41 +85,4 @@ pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Res
     page.subtitle = format!("Report about {}.", counted.collect::<Vec<_>>().join(", "));
     page.footer = format!("Made by ktg {}. Accuracies are top-1 in percent.", env!("CARGO_PKG_VERSION"));
     Ok(page)
-}
-
-/// A run's networks with the images they are judged on, and their answers.
-struct Judged {
-    run: SavedRun,
-    data: Dataset,
-    answers: Vec<Answer>,
-}
-
-impl Judged {
-    /// `Err`: why there is none, as a block for the page.
-    fn open(directory: &Path, options: &Options) -> Result<Self, Block> {
-        if !options.judge {
-            return Err(Block::note("Attention maps and calibration were left out on request."));
-        }
-        let opened = SavedRun::open(directory).and_then(|run| {
-            let data = run.evaluation_data()?;
-            let answers = run.answers(&data, |done, all| {
-                if done == all {
-                    (options.progress)(&format!("{}: judged {all} images", directory.display()));
-                }
-            })?;
-            Ok(Self { run, data, answers })
-        });
-        opened.map_err(|error| Block::warning(format!("Attention maps and calibration are missing: {error}.")))
-    }
-
-    /// The images that were asked for, those that are there.
-    fn chosen(&self, options: &Options) -> Vec<usize> {
-        let find = |name: &String| (0..self.data.len()).find(|i| self.data.name_of(*i).ends_with(&**name));
-        options.chosen.iter().filter_map(find).collect()
-    }
-
-    /// Images spread over the classes, the same for all runs on the same data.
-    fn spread(&self, options: &Options) -> Vec<usize> {
-        attention::spread_over_classes(&self.data, options.images)
-    }
 }

@@ -1,18 +1,17 @@
 //! The section about one run, and its parts that others use.
 
-use std::path::Path;
-
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::draw;
-use ktg_train::RunDirectory;
+use ktg_train::{RunDirectory, RunRecord};
 
-use super::{Judged, Options};
+use super::evaluated::{Evaluated, Options};
 use crate::attention::{attention_figure, most_disagreed};
 use crate::{Error, edges, figures, shell_word};
 
 /// Adds the section about a run.
-pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> Result<(), Error> {
-    let run = RunDirectory::read(directory)?;
+pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Options) -> Result<(), Error> {
+    let run = RunRecord::read(directory)?;
+    let directory = directory.path();
     let name = run.graph.name.clone().unwrap_or_else(|| "unnamed graph".to_owned());
     let place = shell_word(&directory.display().to_string());
     let section = page
@@ -28,8 +27,8 @@ pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> R
     for block in result_blocks(&run)? {
         section.push(block);
     }
-    let judged = Judged::open(directory, options);
-    for block in judged_blocks(judged.as_ref(), true, options)? {
+    let evaluated = Evaluated::open(&run.directory, options);
+    for block in evaluated_blocks(evaluated.as_ref(), true, options)? {
         section.push(block);
     }
     let settings = run.settings.to_toml()?;
@@ -39,7 +38,7 @@ pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> R
             Block::code("Settings", settings),
             Block::code("Graph", run.graph.to_toml()),
             Block::code(
-                "To train it again and to judge it",
+                "To train and to evaluate it again",
                 format!("ktg train {place}/settings.toml --out again\nktg eval {place}\ntensorboard --logdir {place}"),
             ),
         ],
@@ -48,7 +47,7 @@ pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> R
 }
 
 /// How far a run is and how well it does.
-fn state(run: &RunDirectory) -> String {
+fn state(run: &RunRecord) -> String {
     match &run.result {
         Some(result) => {
             let measures = &result.measures;
@@ -71,7 +70,7 @@ fn state(run: &RunDirectory) -> String {
 }
 
 /// Training curves and diversity.
-pub(super) fn result_blocks(run: &RunDirectory) -> Result<Vec<Block>, Error> {
+pub(super) fn result_blocks(run: &RunRecord) -> Result<Vec<Block>, Error> {
     let mut blocks = vec![Figure::new(
         figures::training_curves(run)?,
         "Top-1 accuracy of every node and of the ensemble on the images that the run is judged on, and of the nodes on \
@@ -102,40 +101,40 @@ pub(super) fn result_blocks(run: &RunDirectory) -> Result<Vec<Block>, Error> {
 }
 
 /// Calibration and attention maps; `with_spread`: over images of many classes, too.
-pub(super) fn judged_blocks(
-    judged: Result<&Judged, &Block>,
+pub(super) fn evaluated_blocks(
+    evaluated: Result<&Evaluated, &Block>,
     with_spread: bool,
     options: &Options,
 ) -> Result<Vec<Block>, Error> {
-    let judged = match judged {
-        Ok(judged) => judged,
+    let evaluated = match evaluated {
+        Ok(evaluated) => evaluated,
         Err(block) => return Ok(vec![block.clone()]),
     };
     let mut blocks = vec![Figure::new(
-        figures::reliability(&judged.answers)?,
+        figures::reliability(&evaluated.answers)?,
         format!(
             "How sure the ensemble is of its answer, against how often it is right, in bins of equal width; {} images.",
-            judged.answers.len()
+            evaluated.answers.len()
         ),
     )
     .into()];
     if options.images > 0 {
         if with_spread {
-            let spread = attention_figure(&judged.run, &judged.data, &judged.spread(options), "Attention maps")?;
+            let spread = attention_figure(&evaluated.run, &evaluated.data, &evaluated.spread(options), "Attention maps")?;
             let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \
                            and the class that each node answers.";
             blocks.push(Figure::new(spread, caption).wide().into());
         }
-        let chosen = judged.chosen(options);
+        let chosen = evaluated.chosen(options);
         if !chosen.is_empty() {
-            let figure = attention_figure(&judged.run, &judged.data, &chosen, "Chosen images")?;
+            let figure = attention_figure(&evaluated.run, &evaluated.data, &chosen, "Chosen images")?;
             blocks.push(Figure::new(figure, "Attention maps over the images that were asked for.").wide().into());
         }
-        if judged.run.graph.len() > 1 {
-            let images = most_disagreed(&judged.answers, options.images);
-            let by_maps = judged.answers.iter().any(|answer| answer.attention_disagreement.is_some());
+        if evaluated.run.graph.len() > 1 {
+            let images = most_disagreed(&evaluated.answers, options.images);
+            let by_maps = evaluated.answers.iter().any(|answer| answer.attention_disagreement.is_some());
             let what = if by_maps { "attention maps" } else { "class probabilities" };
-            let figure = attention_figure(&judged.run, &judged.data, &images, "Images that the nodes disagree on")?;
+            let figure = attention_figure(&evaluated.run, &evaluated.data, &images, "Images that the nodes disagree on")?;
             let caption = format!(
                 "The images whose {what} differ most between the nodes (mean cosine of all pairs), the first most of all."
             );

@@ -1,13 +1,14 @@
 //! A real worker whose objective takes no time: all that it spends is overhead.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ktg_graph::Graph;
 use ktg_search::storage::{Patience, StorageUrl, Study};
-use ktg_search::{Ended, Event, Objective, SearchSettings, Task, Worker, WorkerSettings, pruner, sampler};
+use ktg_search::{
+    Event, Objective, Report, SearchSettings, Task, Work, Worker, WorkerPlan, WorkerSettings, pruner, sampler,
+};
 use serde_json::{Value as Json, json};
 
 use crate::Result;
@@ -28,18 +29,25 @@ impl Objective for Timeless {
         accepts(graph)
     }
 
-    fn run(
-        &mut self,
-        task: &Task,
-        report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>,
-    ) -> std::result::Result<Ended, String> {
+    fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {
         let quality = 1.0 + task.number as f64 / 1e6;
-        for step in task.reported + 1..=self.steps.into() {
-            if report(step, value(quality, step)).is_break() {
-                return Ok(Ended::Stopped);
-            }
+        Box::new(TimelessWork { steps: self.steps.into(), quality, done: task.reported })
+    }
+}
+
+struct TimelessWork {
+    steps: i64,
+    quality: f64,
+    done: i64,
+}
+
+impl Work for TimelessWork {
+    fn next(&mut self) -> std::result::Result<Report, String> {
+        if self.done == self.steps {
+            return Ok(Report::Finished(value(self.quality, self.steps), vec![]));
         }
-        Ok(Ended::Finished(value(quality, self.steps.into()), vec![]))
+        self.done += 1;
+        Ok(Report::Step(self.done, value(self.quality, self.done)))
     }
 }
 
@@ -69,7 +77,8 @@ pub fn run(url: &StorageUrl, settings: &SearchSettings, trials: usize, steps: u3
     let worker = WorkerSettings { seed: Some(1), ..WorkerSettings::new(i64::MAX, Path::new("runs")) };
     let pruner = pruner::by_settings(settings, NAME, steps);
     let sampler = sampler::by_kind(settings.sampler);
-    let mut worker = Worker::new(study, space()?, &[], sampler, pruner, &mut objective, worker, &stop, &mut tell)?;
+    let plan = WorkerPlan { space: space()?, agreements: vec![], sampler, pruner, settings: worker };
+    let mut worker = Worker::new(study, plan, &mut objective, &stop, &mut tell)?;
     worker.run()?;
     drop(worker);
     log.summary(trials)

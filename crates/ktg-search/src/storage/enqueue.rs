@@ -6,11 +6,9 @@ use serde_json::Value as Json;
 
 use super::connection::{Connection, Trouble, study_transaction};
 use super::rows::{insert_waiting, put_attribute, quoted};
-use super::study::{GRAPH, Study};
+use super::study::Study;
 use crate::Error;
-
-/// System attribute of an enqueued trial: choices by name. Optuna's name.
-pub(crate) const FIXED_PARAMS: &str = "fixed_params";
+use crate::attributes::{FIXED_PARAMS, GRAPH};
 
 /// A trial to enqueue.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,14 +28,13 @@ use connection::{Connection, Trouble};
 
 pub use encoding::State;
 pub use enqueue::Enqueued;
-pub(crate) use enqueue::FIXED_PARAMS;
 pub use paused::PausedTrial;
 pub use read::{StudySummary, Trial};
 pub use retry::Reaped;
 pub use rungs::RungValue;
-pub(crate) use study::GRAPH;
-pub use study::{Study, WORKER};
-pub use trials::{Claimed, Inserted, NewTrial};
+pub use rows::Claimed;
+pub use study::Study;
+pub use trials::{Inserted, NewTrial};
 pub use url::StorageUrl;
 
 use crate::Error;

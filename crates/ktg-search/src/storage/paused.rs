@@ -3,9 +3,10 @@
 use super::connection::{Connection, Row, Trouble, study_transaction, transaction};
 use super::encoding::State;
 use super::rows::{beat, claimed, end, hold, last_report, owner, put_attribute, stop_beating, take};
-use super::study::{PAUSED, Study};
-use super::trials::Claimed;
+use super::study::Study;
+use super::rows::Claimed;
 use crate::Error;
+use crate::attributes::PAUSED;
 
 /// A trial that waits for its continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use serde_json::Value as Json;
 
 use super::connection::{Connection, Row, Trouble, Value};
 use super::encoding::{State, decode, json, parameter};
-use super::study::{FAILED_TRIAL, PAUSED};
 use super::{Storage, Study};
 use crate::Error;
+use crate::attributes::{FAILED_TRIAL, PAUSED, completed_rung};
 
 /// A trial as the database has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,7 +61,7 @@ impl Trial {
 
     /// The number of rungs it has passed or been stopped at: its next one, counted from 0.
     pub fn rung(&self) -> u32 {
-        (0..).find(|k| !self.system.contains_key(&format!("completed_rung_{k}"))).unwrap_or(0)
+        (0..).find(|k| !self.system.contains_key(&completed_rung(*k))).unwrap_or(0)
     }
 }
 

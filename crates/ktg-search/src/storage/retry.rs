@@ -6,13 +6,10 @@ use serde_json::{Value as Json, json};
 
 use super::connection::{Connection, Trouble, study_transaction};
 use super::encoding::{State, json};
-use super::rows::{insert_waiting, put_attribute, set_state};
-use super::study::{FAILED_TRIAL, PAUSED, Study, WORKER};
-use super::trials::Claimed;
+use super::rows::{Claimed, insert_waiting, put_attribute, set_state};
+use super::study::Study;
 use crate::Error;
-
-/// System attribute of a retry: the numbers of all trials it repeats, the first first. Optuna's name.
-const RETRY_HISTORY: &str = "retry_history";
+use crate::attributes::{COMPLETED_RUNG, FAILED_TRIAL, PAUSED, REASON, RETRY_HISTORY, WORKER};
 
 /// A trial whose worker fell silent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +87,7 @@ fn repeat(
         }
         false => "its worker fell silent; repeated by a later trial".to_owned(),
     };
-    put_attribute(connection, "user", dead, "reason", &json!(reason).to_string())?;
+    put_attribute(connection, "user", dead, REASON, &json!(reason).to_string())?;
     if history.len() > retries {
         return Ok(None);
     }
@@ -101,7 +98,10 @@ fn repeat(
         "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) \
          SELECT CAST($1 AS INTEGER), step, intermediate_value, intermediate_value_type \
          FROM trial_intermediate_values WHERE trial_id = $2",
-        "UPDATE trial_system_attributes SET trial_id = $1 WHERE trial_id = $2 AND \"key\" LIKE 'completed_rung_%'",
+        &format!(
+            "UPDATE trial_system_attributes SET trial_id = $1 \
+             WHERE trial_id = $2 AND \"key\" LIKE '{COMPLETED_RUNG}%'"
+        ),
         "INSERT INTO trial_system_attributes (trial_id, \"key\", value_json) \
          SELECT CAST($1 AS INTEGER), \"key\", value_json FROM trial_system_attributes WHERE trial_id = $2",
     ];
@@ -110,8 +110,8 @@ fn repeat(
     }
     let attributes = "INSERT INTO trial_user_attributes (trial_id, \"key\", value_json) \
                       SELECT CAST($1 AS INTEGER), \"key\", value_json FROM trial_user_attributes \
-                      WHERE trial_id = $2 AND \"key\" NOT IN ($3, $4, 'reason')";
-    connection.query(attributes, &[new.into(), dead.into(), WORKER.into(), PAUSED.into()])?;
+                      WHERE trial_id = $2 AND \"key\" NOT IN ($3, $4, $5)";
+    connection.query(attributes, &[new.into(), dead.into(), WORKER.into(), PAUSED.into(), REASON.into()])?;
     let first = history.first().copied().unwrap_or(number);
     put_attribute(connection, "system", new, FAILED_TRIAL, &json!(first).to_string())?;
     put_attribute(connection, "system", new, RETRY_HISTORY, &Json::from(history).to_string())?;

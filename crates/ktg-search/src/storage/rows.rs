@@ -4,8 +4,16 @@ use serde_json::Value as Json;
 
 use super::connection::{Connection, Row, Trouble};
 use super::encoding::{State, decode, encode};
-use super::study::{PAUSED, WORKER};
-use super::trials::Claimed;
+use crate::attributes::{PAUSED, WORKER};
+
+/// A trial that is this worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Key in the database.
+    pub id: i64,
+    /// Number in the study, from 0.
+    pub number: i64,
+}
 
 /// Numbers are 0, 1, 2, ... in the order of the keys; the study must be locked.
 pub(super) fn next_number(connection: &mut dyn Connection, study: i64) -> Result<i64, Trouble> {

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use super::connection::{Connection, Trouble};
 use super::rows::{next_number, quoted};
-use super::study::{FAILED_TRIAL, GRAPH, Study};
-use crate::Error;
+use crate::attributes::{FAILED_TRIAL, GRAPH};
 
 /// The graphs of a study, and how many of its trials repeat others.
 #[derive(Default)]
@@ -51,27 +50,5 @@ impl Seen {
     /// The number of trials but for retries; the study must be locked for it to stay so.
     pub fn trials(&self, connection: &mut dyn Connection, study: i64) -> Result<i64, Trouble> {
         Ok(next_number(connection, study)? - self.retries)
-    }
-}
-
-impl Study {
-    /// Whether the study has a trial of this graph, as far as this worker has seen.
-    pub fn knows(&self, graph: &str) -> bool {
-        self.seen.knows(graph)
-    }
-
-    /// Learns of the graphs that others have added.
-    pub fn look(&mut self) -> Result<(), Error> {
-        let (id, seen) = (self.id, &mut self.seen);
-        self.storage.run(|connection| seen.update(connection, id))
-    }
-
-    /// The number of trials but for retries.
-    pub fn count(&mut self) -> Result<i64, Error> {
-        let (id, seen) = (self.id, &mut self.seen);
-        self.storage.run(|connection| {
-            seen.update(connection, id)?;
-            seen.trials(connection, id)
-        })
     }
 }

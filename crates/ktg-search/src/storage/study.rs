@@ -2,20 +2,14 @@
 
 use serde_json::Value as Json;
 
-use super::connection::transaction;
-use super::rungs::RungCache;
+use super::connection::{durable_transaction, transaction};
+use super::encoding::{decode, number_to_json};
+use super::rows::put_running_attribute;
+use super::rungs::{RungCache, RungValue};
 use super::seen::Seen;
 use super::{Patience, Storage, StorageUrl};
 use crate::Error;
-
-/// User attribute of a trial: the canonical hash of its graph.
-pub(crate) const GRAPH: &str = "graph";
-/// User attribute of a trial: who works on it, and which of its pieces of work that is.
-pub const WORKER: &str = "worker";
-/// User attribute of a trial that waits for its continuation: the rung at which it was stopped.
-pub(crate) const PAUSED: &str = "paused";
-/// System attribute of a retry: the number of the trial it repeats. Optuna's name.
-pub(super) const FAILED_TRIAL: &str = "failed_trial";
+use crate::attributes::completed_rung;
 
 /// A study, and this worker's connection to it. Larger values are better.
 pub struct Study {
@@ -125,5 +119,59 @@ impl Study {
             Some(Ok(text)) => Ok(Some(super::encoding::json(text))),
             Some(Err(_)) => Err(self.storage.error(format!("the study's attribute `{key}` is damaged"))),
         }
+    }
+
+    /// Whether the study has a trial of this graph, as far as this worker has seen.
+    pub fn knows(&self, graph: &str) -> bool {
+        self.seen.knows(graph)
+    }
+
+    /// Learns of the graphs that others have added.
+    pub fn look(&mut self) -> Result<(), Error> {
+        let (id, seen) = (self.id, &mut self.seen);
+        self.storage.run(|connection| seen.update(connection, id))
+    }
+
+    /// The number of trials but for retries.
+    pub fn count(&mut self) -> Result<i64, Error> {
+        let (id, seen) = (self.id, &mut self.seen);
+        self.storage.run(|connection| {
+            seen.update(connection, id)?;
+            seen.trials(connection, id)
+        })
+    }
+
+    /// Notes the value of a running trial at a rung, under Optuna's name for it. Nothing is noted of one that was taken
+    /// from its worker: its values are its retry's now.
+    pub fn complete_rung(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error> {
+        let (key, value) = (completed_rung(rung), number_to_json(value));
+        self.storage.run(|connection| match connection.dialect().row_locks {
+            // The worker outlives a crash of its server, which must not leave a gap: later rungs would be counted wrong.
+            true => durable_transaction(connection, |c| put_running_attribute(c, "system", trial, &key, &value)),
+            false => put_running_attribute(connection, "system", trial, &key, &value),
+        })
+    }
+
+    /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.
+    pub fn rungs(&mut self, rung: Option<u32>) -> Result<Vec<RungValue>, Error> {
+        let (study, cache, retries) = (self.id, &mut self.rungs, self.seen.retries());
+        self.storage.run(|connection| cache.update(connection, study, retries))?;
+        let wanted = |value: &&RungValue| rung.is_none_or(|rung| value.rung == rung);
+        Ok(self.rungs.values().filter(wanted).copied().collect())
+    }
+
+    /// The values that complete trials reported at a step, and the number of complete trials.
+    pub fn complete_at(&mut self, step: i64) -> Result<(Vec<f64>, usize), Error> {
+        let id = self.id;
+        self.storage.run(|connection| {
+            let count = "SELECT count(*) FROM trials WHERE study_id = $1 AND state = 'COMPLETE'";
+            let count = connection.query(count, &[id.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
+            let select = "SELECT v.intermediate_value, CAST(v.intermediate_value_type AS TEXT) FROM trials t \
+                          JOIN trial_intermediate_values v ON v.trial_id = t.trial_id \
+                          WHERE t.study_id = $1 AND t.state = 'COMPLETE' AND v.step = $2";
+            let rows = connection.query(select, &[id.into(), step.into()])?;
+            let values = rows.iter().map(|row| decode(row.real(0)?, row.text(1)?));
+            Ok((values.collect::<Result<_, _>>()?, count as usize))
+        })
     }
 }

@@ -5,11 +5,12 @@ use serde_json::Value as Json;
 use super::connection::{Connection, Trouble, Value, durable_transaction, study_transaction, transaction};
 use super::encoding::{State, categorical, encode};
 use super::rows::{
-    beat, claimed, end, hold, next_number, owner, put_attribute, put_running_attribute, quoted, stop_beating, take,
+    Claimed, beat, claimed, end, hold, next_number, owner, put_attribute, put_running_attribute, quoted, stop_beating, take,
     worked_on,
 };
-use super::study::{GRAPH, Study};
+use super::study::Study;
 use crate::Error;
+use crate::attributes::GRAPH;
 
 /// A trial to add.
 pub struct NewTrial<'a> {
@@ -28,15 +29,6 @@ pub enum Inserted {
     Known,
     /// The study has as many trials as it shall have.
     Full,
-}
-
-/// A trial that is this worker's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claimed {
-    /// Key in the database.
-    pub id: i64,
-    /// Number in the study, from 0.
-    pub number: i64,
 }
 
 impl Study {

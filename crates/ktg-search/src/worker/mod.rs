@@ -1,9 +1,9 @@
 //! A worker: takes trials, has them judged, and lets the pruner decide, until the study has all it shall have.
 
-mod attend;
 mod events;
 mod paused;
 mod settings;
+mod trial;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use serde_json::Value as Json;
 
 pub use events::{Event, Origin, Outcome};
 pub use settings::WorkerSettings;
 
 use crate::Error;
+use crate::attributes::{SPACE, TARGET};
 use crate::history::History;
+use crate::metadata::Agreement;
 use crate::objective::Objective;
 use crate::pruner::Pruner;
 use crate::pulse::Pulse;
@@ -25,16 +26,19 @@ use crate::sampler::{Proposals, Sampler};
 use crate::space::Space;
 use crate::storage::{Claimed, Inserted, NewTrial, PausedTrial, Study};
 
-/// User attribute of a study: its search space, see [`Space::from_json`].
-pub const SPACE: &str = "search space";
-/// User attribute of a study: the trials that it shall have, as the last worker to start was told.
-pub const TARGET: &str = "trials";
-/// User attribute of a trial: where its run is kept.
-pub const RUN: &str = "run";
-/// User attribute of an enqueued trial: the seed to train it with, where it shall not be the experiment's.
-pub const SEED: &str = "seed";
-/// User attribute of a trial: why it failed.
-pub const REASON: &str = "reason";
+/// What a worker searches, and how.
+pub struct WorkerPlan {
+    /// All graphs there are to choose from.
+    pub space: Space,
+    /// What must be the same for all workers of the study, besides the space.
+    pub agreements: Vec<Agreement>,
+    /// Chooses graphs.
+    pub sampler: Box<dyn Sampler>,
+    /// Stops the unpromising ones.
+    pub pruner: Box<dyn Pruner>,
+    /// How this worker works.
+    pub settings: WorkerSettings,
+}
 
 /// A worker of a study.
 pub struct Worker<'a> {
@@ -59,27 +63,22 @@ impl<'a> Worker<'a> {
     /// A worker that begins when it is told to [`run`](Self::run).
     ///
     /// # Errors
-    /// If the study searches another space, or was set up otherwise (`setup`: a name and a text for all that must be the
-    /// same for all workers).
-    #[expect(clippy::too_many_arguments, reason = "a worker is where everything meets")]
+    /// If the study searches another space, or was set up otherwise.
     pub fn new(
         mut study: Study,
-        space: Space,
-        setup: &[(&str, Json)],
-        sampler: Box<dyn Sampler>,
-        pruner: Box<dyn Pruner>,
+        plan: WorkerPlan,
         objective: &'a mut dyn Objective,
-        settings: WorkerSettings,
         stop: &'a AtomicBool,
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Self, Error> {
-        agree(&mut study, SPACE, &space.to_json())?;
-        for (key, value) in setup {
-            agree(&mut study, key, value)?;
+        let WorkerPlan { space, agreements, sampler, pruner, settings } = plan;
+        Agreement::new(SPACE, space.to_json()).settle(&mut study)?;
+        for agreement in &agreements {
+            agreement.settle(&mut study)?;
         }
         // One that adds none says nothing about how many there shall be.
         if settings.trials > 0 {
-            study.put_attribute(TARGET, &Json::from(settings.trials))?;
+            study.put_attribute(TARGET, &settings.trials.into())?;
         }
         let pulse = Pulse::start(&study, settings.heartbeat, settings.silence)?;
         let random = RandomState::new().hash_one(std::process::id());
@@ -120,13 +119,13 @@ impl<'a> Worker<'a> {
             // Who works is asked before what there is to do: who finishes in between is then seen in both.
             let busy = self.study.busy()?;
             if let Some((claimed, origin)) = self.claim()? {
-                self.attend(claimed, origin)?;
+                self.run_trial(claimed, origin)?;
                 continue;
             }
             if !exhausted {
                 match self.create()? {
                     Some(Inserted::Trial(claimed)) => {
-                        self.attend(claimed, Origin::New)?;
+                        self.run_trial(claimed, Origin::New)?;
                         continue;
                     }
                     Some(_) => {}
@@ -233,23 +232,6 @@ impl<'a> Worker<'a> {
 fn new_trial<'a>(space: &'a Space, genes: &[usize], graph: String) -> NewTrial<'a> {
     let parameters = space.parameters().iter().zip(genes);
     NewTrial { parameters: parameters.map(|(p, gene)| (p.name.as_str(), &p.choices[..], *gene)).collect(), graph }
-}
-
-/// Writes an attribute of the study, or makes sure that it is the same.
-fn agree(study: &mut Study, key: &str, value: &Json) -> Result<(), Error> {
-    let theirs = study.attribute_or(key, value)?;
-    if theirs == *value {
-        return Ok(());
-    }
-    let lines = |json: &Json| json.as_str().map_or_else(|| format!("{json:#}"), str::to_owned);
-    let (ours, theirs) = (lines(value), lines(&theirs));
-    let mut pairs = ours.lines().zip(theirs.lines());
-    let difference = match pairs.find(|(a, b)| a != b) {
-        Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
-        None => "one has more than the other".to_owned(),
-    };
-    Err(study
-        .error(format!("it was started with another {key} ({difference}); give another --study, or undo the change")))
 }
 
 /// The name of this machine.

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Event, RUN, Worker};
+use super::{Event, Worker};
 use crate::Error;
+use crate::attributes::RUN;
 use crate::storage::{PausedTrial, RungValue};
 
 impl Worker<'_> {

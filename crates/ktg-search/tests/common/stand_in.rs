@@ -1,7 +1,6 @@
 //! A stand-in for training: its values follow from the graph, and it goes on from a file.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,7 +9,9 @@ use ktg_graph::{Graph, Node};
 use ktg_search::pruner::Pruner;
 use ktg_search::sampler::Sampler;
 use ktg_search::storage::Study;
-use ktg_search::{Ended, Error, Event, Objective, SearchSettings, Space, Task, Worker, WorkerSettings};
+use ktg_search::{
+    Error, Event, Objective, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan, WorkerSettings,
+};
 
 /// The value of a graph after a step: rises, and better graphs are not always better at the start.
 pub fn value(graph: &Graph, step: i64) -> f64 {
@@ -19,9 +20,6 @@ pub fn value(graph: &Graph, step: i64) -> f64 {
     let (level, slope) = (part(&hash[..8]), part(&hash[8..16]));
     level * (1.0 - 1.0 / (1.0 + (0.3 + slope) * step as f64))
 }
-
-/// What [`Objective::run`] is given.
-pub type Report<'a> = dyn FnMut(i64, f64) -> ControlFlow<()> + 'a;
 
 /// The last step that is saved in a directory.
 pub fn saved(directory: &Path) -> i64 {
@@ -35,29 +33,28 @@ pub fn save(directory: &Path, step: i64) {
     fs::rename(temporary, directory.join("step")).unwrap();
 }
 
-/// Works on a task as training does; counts the steps that it computes.
-pub fn train(steps: u32, task: &Task, report: &mut Report, computed: &mut u64, pace: Duration) -> Ended {
-    fs::create_dir_all(task.directory).unwrap();
-    let last = saved(task.directory);
-    for step in task.reported + 1..=i64::from(steps) {
-        if step > last {
-            std::thread::sleep(pace);
-            *computed += 1;
-            save(task.directory, step);
-        }
-        if report(step, value(task.graph, step)).is_break() {
-            return Ended::Stopped;
-        }
+/// Does a step of a task as training does, or finishes it; counts the steps that it computes.
+pub fn train(steps: u32, task: &Task, step: i64, computed: &mut u64, pace: Duration) -> Report {
+    if step > i64::from(steps) {
+        return Report::Finished(value(&task.graph, steps.into()), vec![]);
     }
-    Ended::Finished(value(task.graph, steps.into()), vec![])
+    fs::create_dir_all(&task.directory).unwrap();
+    if step > saved(&task.directory) {
+        std::thread::sleep(pace);
+        *computed += 1;
+        save(&task.directory, step);
+    }
+    Report::Step(step, value(&task.graph, step))
 }
 
-type Run<'a> = Box<dyn FnMut(&Task, &mut Report, &mut u64) -> Result<Ended, String> + 'a>;
+/// Does a step, or finishes.
+type Step<'a> = Box<dyn FnMut(&Task, i64, &mut u64) -> Result<Report, String> + 'a>;
 
 /// An objective that a test writes.
 pub struct Scripted<'a> {
     pub steps: u32,
-    pub run: Run<'a>,
+    /// Is asked for the steps after the last that was reported, and once more to finish.
+    pub step: Step<'a>,
     /// Which graphs it accepts.
     pub accepts: fn(&Graph) -> bool,
     /// The steps that were computed.
@@ -69,14 +66,28 @@ pub struct Scripted<'a> {
 }
 
 impl<'a> Scripted<'a> {
-    pub fn new(steps: u32, run: impl FnMut(&Task, &mut Report, &mut u64) -> Result<Ended, String> + 'a) -> Self {
+    pub fn new(steps: u32, step: impl FnMut(&Task, i64, &mut u64) -> Result<Report, String> + 'a) -> Self {
         let accepts = |graph: &Graph| (0..graph.len()).all(|node| graph.is_trained(node));
-        Self { steps, run: Box::new(run), accepts, computed: 0, tasks: vec![], paused: vec![], over: vec![] }
+        Self { steps, step: Box::new(step), accepts, computed: 0, tasks: vec![], paused: vec![], over: vec![] }
     }
 
     /// The stand-in, at full speed.
     pub fn training(steps: u32) -> Self {
-        Self::new(steps, move |task, report, computed| Ok(train(steps, task, report, computed, Duration::ZERO)))
+        Self::new(steps, move |task, step, computed| Ok(train(steps, task, step, computed, Duration::ZERO)))
+    }
+}
+
+/// A task of a scripted objective.
+struct ScriptedWork<'a, 'b> {
+    objective: &'a mut Scripted<'b>,
+    task: Task,
+    done: i64,
+}
+
+impl Work for ScriptedWork<'_, '_> {
+    fn next(&mut self) -> Result<Report, String> {
+        self.done += 1;
+        (self.objective.step)(&self.task, self.done, &mut self.objective.computed)
     }
 }
 
@@ -89,9 +100,9 @@ impl Objective for Scripted<'_> {
         (self.accepts)(graph)
     }
 
-    fn run(&mut self, task: &Task, report: &mut Report) -> Result<Ended, String> {
+    fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {
         self.tasks.push((task.number, task.graph.clone()));
-        (self.run)(task, report, &mut self.computed)
+        Box::new(ScriptedWork { objective: self, done: task.reported, task })
     }
 
     fn paused(&mut self, directory: &Path) {
@@ -131,5 +142,6 @@ pub fn work(
     stop: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<bool, Error> {
-    Worker::new(study, space, &[], sampler, pruner, objective, settings, stop, tell)?.run()
+    let plan = WorkerPlan { space, agreements: vec![], sampler, pruner, settings };
+    Worker::new(study, plan, objective, stop, tell)?.run()
 }

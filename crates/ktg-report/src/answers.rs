@@ -1,13 +1,8 @@
 //! What every network of a run answers, image by image: for calibration, and to find the images they disagree on.
 
-use std::ops::ControlFlow;
-
-use ktg_data::{Batch, Dataset};
-use ktg_engine::Scratch;
-
-use crate::evaluate::each_batch;
-use crate::measures::{MemberOutputs, argmax, cosine, mean_logits, softmax};
-use crate::{Error, SavedRun};
+use ktg_data::Dataset;
+use ktg_train::measures::{MemberOutputs, argmax, cosine, mean_logits, softmax};
+use ktg_train::{Error, SavedRun};
 
 /// The answers to one image.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,46 +25,33 @@ pub struct Answer {
     pub probability_disagreement: f64,
 }
 
-impl SavedRun {
-    /// The answers to all images of `dataset`, in its order. `progress` hears how many images of how many are done.
-    ///
-    /// # Errors
-    /// If the data has other classes than the run, or an image cannot be read.
-    pub fn answers(&self, dataset: &Dataset, mut progress: impl FnMut(usize, usize)) -> Result<Vec<Answer>, Error> {
-        self.check_classes(dataset)?;
-        let train = &self.settings.train;
-        let (batch_size, threads) = (train.evaluate_batch_size, train.loader_threads);
-        let mut answers = Vec::with_capacity(dataset.len());
-        let look = |members: &[MemberOutputs], batch: &Batch| {
-            let images = batch.indices.iter().zip(&batch.labels).enumerate();
-            answers.extend(
-                images.map(|(i, (image, label))| answer(members, i, *image, *label as usize, dataset.classes())),
-            );
-            progress(answers.len(), dataset.len());
-            ControlFlow::Continue(())
-        };
-        let pipeline = &self.transform.eval;
-        let _ = each_batch((&self.nodes, &mut Scratch::default()), dataset, pipeline, batch_size, threads, look)?;
-        Ok(answers)
+/// The answers of a run's networks to all images of `dataset`, in its order.
+///
+/// # Errors
+/// If the data has other classes than the run, or an image cannot be read.
+pub fn answers(run: &SavedRun, dataset: &Dataset) -> Result<Vec<Answer>, Error> {
+    let mut outputs = run.outputs(dataset)?;
+    let mut answers = Vec::with_capacity(dataset.len());
+    while let Some((batch, members)) = outputs.next()? {
+        for (i, (image, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
+            answers.push(answer(&members, i, *image, *label as usize, dataset.classes()));
+        }
     }
+    Ok(answers)
 }
 
 /// The answers to the image that is the `i`-th of a batch.
 fn answer(members: &[MemberOutputs], i: usize, image: usize, label: usize, classes: usize) -> Answer {
-    let part = |values: &[f32], length: usize| -> Vec<f64> {
-        values[i * length..][..length].iter().map(|value| f64::from(*value)).collect()
-    };
-    let rows: Vec<Vec<f64>> = members.iter().map(|member| part(&member.logits, classes)).collect();
-    let maps = members.iter().map(|member| member.maps.as_ref().map(|(values, positions)| part(values, *positions)));
-    let maps: Option<Vec<Vec<f64>>> = maps.collect();
+    let logits: Vec<Vec<f64>> = members.iter().map(|member| member.logits_of(i, classes)).collect();
+    let maps: Option<Vec<Vec<f64>>> = members.iter().map(|member| member.map_of(i)).collect();
     let maps = maps.filter(|maps| maps.iter().all(|map| map.len() == maps[0].len()));
-    let mean = mean_logits(&rows);
-    let probabilities: Vec<Vec<f64>> = rows.iter().map(|row| softmax(row)).collect();
+    let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| softmax(row)).collect();
+    let mean = mean_logits(&logits);
     let ensemble = argmax(&mean);
     Answer {
         image,
         label,
-        nodes: rows.iter().map(|row| argmax(row)).collect(),
+        nodes: logits.iter().map(|row| argmax(row)).collect(),
         ensemble,
         confidence: softmax(&mean)[ensemble],
         attention_disagreement: maps.and_then(|maps| disagreement(&maps)),

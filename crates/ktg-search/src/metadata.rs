@@ -1,0 +1,118 @@
+//! What a study says about itself, and what its workers must agree on.
+
+use ktg_graph::{Document, Graph};
+use serde_json::Value as Json;
+
+use crate::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE, TARGET};
+use crate::storage::Study;
+use crate::{Error, PrunerSettings, Space};
+
+/// Something that is the same for all workers of a study: an attribute, and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agreement {
+    /// The attribute's name.
+    pub key: &'static str,
+    /// Its value.
+    pub value: Json,
+    /// The same as versions up to 0.1 wrote it, which is as good; whatever else differs is refused.
+    pub before: Option<Json>,
+}
+
+impl Agreement {
+    /// On a value that was always written like this.
+    pub fn new(key: &'static str, value: Json) -> Self {
+        Self { key, value, before: None }
+    }
+
+    /// Writes it into the study, or makes sure that the study says the same.
+    ///
+    /// # Errors
+    /// If the study was started with something else.
+    pub fn settle(&self, study: &mut Study) -> Result<(), Error> {
+        let theirs = study.attribute_or(self.key, &self.value)?;
+        if theirs == self.value || Some(&theirs) == self.before.as_ref() {
+            return Ok(());
+        }
+        // Like is compared with like.
+        let ours = self.before.as_ref().filter(|before| before.is_string() && theirs.is_string());
+        let difference = first_difference(&lines(ours.unwrap_or(&self.value)), &lines(&theirs));
+        let key = self.key;
+        Err(study
+            .error(format!("it was started with another {key} ({difference}); give another --study, or undo the change")))
+    }
+}
+
+/// A value with a line for each part of it.
+fn lines(json: &Json) -> String {
+    json.as_str().map_or_else(|| format!("{json:#}"), str::to_owned)
+}
+
+/// Where two texts first differ, in words.
+pub fn first_difference(ours: &str, theirs: &str) -> String {
+    match ours.lines().zip(theirs.lines()).find(|(a, b)| a != b) {
+        Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
+        None => "one has more than the other".to_owned(),
+    }
+}
+
+/// What a study says about itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StudyMetadata {
+    /// `None`: made by others, and not worked on by `ktg search` yet.
+    pub space: Option<Space>,
+    /// The settings that all trials share; of versions up to 0.1, a text in TOML.
+    pub settings: Option<Json>,
+    /// Fingerprint of the images that all trials share.
+    pub images: Option<String>,
+    /// How unpromising trials are pruned; `None` in studies of versions up to 0.1, which only say it in words.
+    pub pruner: Option<PrunerSettings>,
+    /// The same in words.
+    pub pruner_in_words: Option<String>,
+    /// The graph whose edges it analyses; `None` for a search.
+    pub analysed: Option<Graph>,
+    /// Trials that it shall have, as the last worker to start was told.
+    pub target: Option<i64>,
+}
+
+impl StudyMetadata {
+    /// Reads what a study says.
+    ///
+    /// # Errors
+    /// If the storage fails, or an attribute is not what it should be.
+    pub fn read(study: &mut Study) -> Result<Self, Error> {
+        let space = study.attribute(SPACE)?.map(|json| Space::from_json(&json)).transpose()?;
+        let images = study.attribute(IMAGES)?.map(|images| text(study, IMAGES, &images)).transpose()?;
+        let (pruner, pruner_in_words) = match study.attribute(PRUNER)? {
+            None => (None, None),
+            Some(Json::String(words)) => (None, Some(words)),
+            Some(json) => {
+                let pruner: PrunerSettings =
+                    serde_json::from_value(json).map_err(|e| damaged(study, PRUNER, &e.to_string()))?;
+                (Some(pruner), Some(pruner.to_string()))
+            }
+        };
+        let target = study.attribute(TARGET)?.and_then(|target| target.as_i64());
+        let settings = study.attribute(SETTINGS)?;
+        Ok(Self { space, settings, images, pruner, pruner_in_words, analysed: analysed_graph(study)?, target })
+    }
+}
+
+/// The graph that a study analyses; `None` if it is no analysis.
+///
+/// # Errors
+/// If the storage fails, or the graph cannot be understood.
+pub fn analysed_graph(study: &mut Study) -> Result<Option<Graph>, Error> {
+    let Some(json) = study.attribute(BASE)? else { return Ok(None) };
+    match Document::parse_json(&json.to_string(), BASE) {
+        Ok(document) => Ok(Some(document.graph)),
+        Err(e) => Err(damaged(study, BASE, &e.to_string())),
+    }
+}
+
+fn text(study: &Study, key: &str, json: &Json) -> Result<String, Error> {
+    json.as_str().map(str::to_owned).ok_or_else(|| damaged(study, key, "it is no text"))
+}
+
+fn damaged(study: &Study, key: &str, reason: &str) -> Error {
+    study.error(format!("its attribute `{key}` is damaged, or of a newer ktg: {reason}"))
+}
