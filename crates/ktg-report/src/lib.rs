@@ -12,9 +12,7 @@ pub mod figures;
 mod overlay;
 pub mod report;
 mod study;
-mod words;
 
 pub use error::Error;
 pub use overlay::{overlay, picture};
 pub use study::{Rung, StudyRecord, edges};
-pub use words::shell_word;

@@ -4,11 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use ktg_base::files::{is_leftover, read_text};
 use ktg_graph::Document;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::PRETRAINED;
-use crate::files::read_text;
 use crate::saved::{DATA, DataFile, GRAPH, RESULT, SETTINGS, SKIPPED, SPLIT};
 use crate::session::{Run, run_settings};
 use crate::{EpochReport, Error, Experiment, Measures, Observer, Settings, checkpoint};
@@ -63,11 +63,13 @@ pub fn start(
         let reason = "there is a run in it already; continue it with --resume, or choose another directory";
         return Err(Error::run(directory, reason));
     }
+    // What a process that was killed before it had written the settings left.
     let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
+    let is_own = |name: &str| own.contains(&name) || [SETTINGS].iter().chain(&own).any(|own| is_leftover(name, own));
     for entry in fs::read_dir(directory).map_err(Error::file("read", directory))? {
         let name = entry.map_err(Error::file("read", directory))?.file_name();
         let name = name.to_string_lossy();
-        if !own.contains(&name.trim_end_matches(".tmp")) && name != "settings.toml.tmp" {
+        if !is_own(&name) {
             let reason = format!("it is not empty (there is `{name}`); choose another directory");
             return Err(Error::run(directory, reason));
         }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use ktg_base::read_text;
 use ktg_data::{Dataset, Image, Purpose, Transform};
 use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, ensemble_logits, node};
 use ktg_graph::{Document, Graph};
@@ -11,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::evaluate::evaluate;
-use crate::files::read_text;
 use crate::{Error, Measures, Settings};
 
 pub(crate) const SETTINGS: &str = "settings.toml";

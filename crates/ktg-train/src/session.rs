@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use ktg_base::{sync_parent, write_atomically};
 use ktg_data::{Loader, LoaderConfig, epoch_order};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, Newest, State};
 use crate::evaluate::evaluate;
 use crate::experiment::PRETRAINED;
-use crate::files::{sync_parent, write_atomically};
 use crate::metrics::{EpochReport, MetricsFile, StepReport};
 use crate::record::Recorder;
 use crate::run::{Outcome, RunResult};
@@ -84,7 +84,7 @@ impl Run {
         }
         write_atomically(&directory.join(GRAPH), self.experiment.graph.to_toml().as_bytes())?;
         let settings = run_settings(&self.experiment.settings).to_toml()?;
-        write_atomically(&directory.join(SETTINGS), settings.as_bytes())
+        Ok(write_atomically(&directory.join(SETTINGS), settings.as_bytes())?)
     }
 
     /// Trains from the newest checkpoint, or from the start, to the end.

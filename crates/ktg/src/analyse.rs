@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use indicatif::MultiProgress;
+use ktg_base::{first_difference, shell_word, study_file_name};
 use ktg_report::{StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{Patience, StorageUrl, Study};
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::args::{AnalyseArgs, SettingFlags};
 use crate::error::CliError;
-use crate::names::{file_name, shell_word, storage_option};
+use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::progress::Progress;
 use crate::search::{Search, notices, say, worker_settings};
@@ -138,7 +139,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
         say(&bars, &format!("{of}: {}", edges(&graph)));
         say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
     }
-    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", file_name(&name))));
+    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", study_file_name(&name))));
     let search = Search {
         url: url.clone(),
         study: name.clone(),
@@ -209,14 +210,9 @@ fn same_experiment(source: &StudyRecord, template: &Experiment) -> Result<(), Cl
     if let Some(text) = &source.experiment {
         let (theirs, ours) = (common(&Settings::parse(text, "the study's settings")?), common(&template.settings));
         if theirs != ours {
-            let (theirs, ours) = (theirs.to_toml()?, ours.to_toml()?);
-            let mut pairs = ours.lines().zip(theirs.lines());
-            let what = match pairs.find(|(a, b)| a != b) {
-                Some((ours, theirs)) => format!("`{ours}` here, `{theirs}` there"),
-                None => "one has more than the other".to_owned(),
-            };
+            let difference = first_difference(&ours.to_toml()?, &theirs.to_toml()?);
             return Err(CliError::Other(format!(
-                "the settings are not those of the study \"{name}\" ({what}); give its experiment file, of which only \
+                "the settings are not those of the study \"{name}\" ({difference}); give its experiment file, of which only \
                  the number of epochs may differ"
             )));
         }

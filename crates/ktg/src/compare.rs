@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::MultiProgress;
+use ktg_base::{shell_word, slug, write_atomically};
 use ktg_figures::table::Table;
 use ktg_graph::Graph;
-use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState, slug};
-use ktg_train::{Error, Experiment, GraphSettings, Outcome, RunDirectory, Settings, run, write_atomically};
+use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
+use ktg_train::{Error, Experiment, GraphSettings, Outcome, RunDirectory, Settings, run};
 use serde_json::json;
 
 use crate::args::CompareArgs;
 use crate::error::CliError;
 use crate::export;
 use crate::fixed::{Fixed, fixed_graph};
-use crate::names::shell_word;
 use crate::output::{note, print, print_json};
 use crate::parallel::{in_parallel, pool};
 use crate::progress::Progress;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
+use ktg_base::write_atomically;
 use ktg_data::{Augment, DataSource, Image, Preset};
 use ktg_graph::{Graph, draw, presets};
 use ktg_report::compare::{Comparison, Index, IndexedGroup, IndexedMethod};
@@ -275,8 +276,8 @@ fn write_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliErr
     let directory = out.join("graphs");
     std::fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
     for (name, graph) in methods {
-        ktg_train::write_atomically(&graph_file(out, name, "toml"), graph.to_toml().as_bytes())?;
-        ktg_train::write_atomically(&graph_file(out, name, "svg"), draw::svg(graph).as_bytes())?;
+        write_atomically(&graph_file(out, name, "toml"), graph.to_toml().as_bytes())?;
+        write_atomically(&graph_file(out, name, "svg"), draw::svg(graph).as_bytes())?;
     }
     Ok(directory)
 }

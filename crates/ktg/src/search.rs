@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
+use ktg_base::study_file_name;
 use ktg_net::Architecture;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
@@ -16,7 +17,6 @@ use serde_json::{Value as Json, json};
 use crate::args::{SearchArgs, WorkerArgs};
 use crate::error::CliError;
 use crate::found;
-use crate::names::file_name;
 use crate::output::{note, print};
 use crate::progress::{Progress, seconds};
 use crate::signals;
@@ -98,7 +98,7 @@ fn read_search(args: &SearchArgs) -> Result<SearchSettings, CliError> {
 }
 
 fn default_runs(study: &str) -> PathBuf {
-    PathBuf::from(format!("{}.runs", file_name(study)))
+    PathBuf::from(format!("{}.runs", study_file_name(study)))
 }
 
 /// A line above progress bars, or where there are none.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
+use ktg_base::FileError;
 use ktg_graph::Graph;
 use ktg_search::{Ended, Objective, Task};
 use ktg_train::measures::PairMeasures;
@@ -65,8 +66,8 @@ impl Objective for Trials {
                 | Error::Graph(_)
                 | Error::Weights(_)
                 | Error::Run { .. } => return Ok(Ended::Failed(error.to_string())),
-                Error::File { source, .. } => {
-                    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+                Error::File(file) => {
+                    matches!(file.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
                 }
                 // The worker that lost this trial has not noticed yet. Should it never, the next worker would wait, too.
                 Error::Busy(_) if since.elapsed() > self.patience => return Ok(Ended::Failed(error.to_string())),
@@ -113,10 +114,7 @@ impl Trials {
             }
         }
         if let Some(parent) = task.directory.parent() {
-            std::fs::create_dir_all(parent).map_err(|source| {
-                let path = parent.to_owned();
-                Error::File { action: "create", path, source }
-            })?;
+            std::fs::create_dir_all(parent).map_err(FileError::of("create", parent))?;
         }
         let progress = Progress::among(&self.bars, format!("trial {}", task.number)).quiet();
         let mut watch = Watch { progress, report };

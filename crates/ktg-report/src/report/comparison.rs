@@ -1,5 +1,6 @@
 //! The section about a comparison.
 
+use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::{Graph, draw};
 use ktg_train::RunDirectory;
@@ -8,7 +9,7 @@ use super::run::{judged_blocks, result_blocks};
 use super::{Judged, Options};
 use crate::attention::attention_figure;
 use crate::compare::{self, Comparison, Group, RunState};
-use crate::{Error, edges, figures, shell_word};
+use crate::{Error, edges, figures};
 
 /// Adds the sections about a comparison: tables and graphs, what the nodes look at, and a run of each method.
 pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::draw;
 use ktg_train::RunDirectory;
 
 use super::{Judged, Options};
 use crate::attention::{attention_figure, most_disagreed};
-use crate::{Error, edges, figures, shell_word};
+use crate::{Error, edges, figures};
 
 /// Adds the section about a run.
 pub(super) fn section(page: &mut Page, directory: &Path, options: &Options) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The section about a study.
 
+use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Graph, draw};
@@ -8,7 +9,7 @@ use ktg_search::storage::{State, Trial};
 
 use super::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
-use crate::{Error, StudyRecord, edges, figures, shell_word};
+use crate::{Error, StudyRecord, edges, figures};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;

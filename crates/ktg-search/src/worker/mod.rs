@@ -9,8 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use ktg_base::first_difference;
+use ktg_base::random::{ChaCha8Rng, keyed};
 use serde_json::Value as Json;
 
 pub use events::{Event, Origin, Outcome};
@@ -222,11 +222,7 @@ impl<'a> Worker<'a> {
 
     /// The generator for the trial that follows `count` others, whoever asks.
     fn rng(&self, count: u64, attempt: u64) -> ChaCha8Rng {
-        let mut key = [0; 32];
-        for (bytes, word) in key.chunks_exact_mut(8).zip([self.seed, count, attempt, 0]) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        ChaCha8Rng::from_seed(key)
+        keyed([self.seed, count, attempt, 0])
     }
 }
 
@@ -242,12 +238,7 @@ fn agree(study: &mut Study, key: &str, value: &Json) -> Result<(), Error> {
         return Ok(());
     }
     let lines = |json: &Json| json.as_str().map_or_else(|| format!("{json:#}"), str::to_owned);
-    let (ours, theirs) = (lines(value), lines(&theirs));
-    let mut pairs = ours.lines().zip(theirs.lines());
-    let difference = match pairs.find(|(a, b)| a != b) {
-        Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
-        None => "one has more than the other".to_owned(),
-    };
+    let difference = first_difference(&lines(value), &lines(&theirs));
     Err(study
         .error(format!("it was started with another {key} ({difference}); give another --study, or undo the change")))
 }
