@@ -1,7 +1,6 @@
 //! Where to cut a rectangle out of an image.
 
-use crate::random::{below, uniform};
-use rand_chacha::ChaCha8Rng;
+use ktg_base::random::{ChaCha8Rng, below, uniform};
 
 /// A rectangle inside an image, in whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,13 +19,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] ktg_base::FileError),
     /// A list or class file is wrong at one line.
     #[error("{}:{line}: {problem}", file.display())]
     Line {
@@ -83,10 +78,6 @@ pub enum Error {
 impl Error {
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
         Self::Read { path: path.to_path_buf(), source }
-    }
-
-    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.to_path_buf(), source }
     }
 
     pub(crate) fn line(file: &Path, line: usize, problem: impl Into<String>) -> Self {

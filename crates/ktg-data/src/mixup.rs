@@ -1,9 +1,9 @@
 //! Mixup: every sample of a batch is blended with another one of it, and so are their labels (Zhang et al., "mixup:
 //! Beyond Empirical Risk Minimization", 2018).
 
-use crate::random::{shuffle, uniform};
+use crate::random::shuffle;
 use crate::{Batch, Error};
-use rand_chacha::ChaCha8Rng;
+use ktg_base::random::{ChaCha8Rng, uniform};
 
 /// How the samples of a [`Batch`] were blended.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,12 +11,12 @@
 //! whatever bears its name was complete once; the length and the checksum of index and description are looked at when it
 //! is opened, the pixels' when they are checked ([`Dataset::check`]).
 
-use crate::files::NewFile;
 use crate::{CropBox, DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, parallel};
 use bytes::Bytes;
+use ktg_base::{FileError, NewFile};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ pub fn pack(
     let parts: Vec<(&str, &Dataset)> = splits.named().collect();
     let all: Vec<(&Dataset, usize)> =
         parts.iter().flat_map(|(_, part)| (0..part.len()).map(move |i| (*part, i))).collect();
-    let write = |source: io::Error| Error::write(path, source);
+    let write = FileError::of("write", path);
     let mut start = Vec::new();
     if let Ok(old) = File::open(path)
         && !path.is_dir()
@@ -101,9 +101,9 @@ pub fn pack(
     {
         return Err(Error::file(path, "is there already and no pack; choose another name"));
     }
-    let mut new = NewFile::create(path).map_err(write)?;
+    let mut new = NewFile::create(path)?;
     let mut out = BufWriter::new(new.file());
-    out.write_all(&[0; HEAD]).map_err(write)?;
+    out.write_all(&[0; HEAD]).map_err(&write)?;
     let (mut place, mut done, mut entries, mut names) = (HEAD as u64, 0, Vec::new(), Vec::new());
     let at_once = 4 * if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
     let mut bad = Vec::new();
@@ -123,10 +123,10 @@ pub fn pack(
             let (width, height) = (image.width as u32, image.height as u32);
             entries.push(Entry { place, width, height, label: dataset.label(*i), checksum });
             names.push(dataset.short_name(*i));
-            out.write_all(&image.pixels).map_err(write)?;
+            out.write_all(&image.pixels).map_err(&write)?;
             place += image.pixels.len() as u64;
             let padding = place.next_multiple_of(ALIGNMENT) - place;
-            out.write_all(&[0; ALIGNMENT as usize][..padding as usize]).map_err(write)?;
+            out.write_all(&[0; ALIGNMENT as usize][..padding as usize]).map_err(&write)?;
             place += padding;
         }
         done += chunk.len();
@@ -149,12 +149,12 @@ pub fn pack(
     let mut tail: Vec<u8> = entries.iter().flat_map(|entry| entry.to_bytes()).collect();
     let description_place = place + tail.len() as u64;
     serde_json::to_writer(&mut tail, &description).map_err(|error| Error::file(path, error.to_string()))?;
-    out.write_all(&tail).map_err(write)?;
+    out.write_all(&tail).map_err(&write)?;
     let length = place + tail.len() as u64;
-    out.seek(SeekFrom::Start(0)).map_err(write)?;
-    out.write_all(&head(length, place, description_place, crc32fast::hash(&tail))).map_err(write)?;
+    out.seek(SeekFrom::Start(0)).map_err(&write)?;
+    out.write_all(&head(length, place, description_place, crc32fast::hash(&tail))).map_err(&write)?;
     out.into_inner().map_err(|error| write(error.into_error()))?;
-    new.commit().map_err(write)?;
+    new.commit()?;
     Ok(PackSummary { images: entries.len(), bytes: length })
 }
 

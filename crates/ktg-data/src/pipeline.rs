@@ -2,10 +2,9 @@
 
 use crate::crop::{CropBox, random_resized_crop_box};
 use crate::policy::{AugmentationSpace, color_jitter};
-use crate::random::{below, uniform};
 use crate::{Error, Image, Step};
+use ktg_base::random::{ChaCha8Rng, below, uniform};
 use ktg_kernels::{ChannelScale, Kernels};
-use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
 
 /// A larger input side, padding or intermediate size is a slip of the pen.

@@ -1,8 +1,8 @@
 //! Random operations on images: RandAugment, TrivialAugment and ColorJitter.
 
 use crate::Image;
-use crate::random::{below, shuffle, uniform};
-use rand_chacha::ChaCha8Rng;
+use crate::random::shuffle;
+use ktg_base::random::{ChaCha8Rng, below, uniform};
 
 /// The number of magnitudes of an operation; the first, 0, is the weakest.
 pub const MAGNITUDES: usize = 31;

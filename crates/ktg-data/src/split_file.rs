@@ -1,6 +1,5 @@
 //! The search split as a file, so that runs and workers share it.
 
-use crate::files::write_atomically;
 use crate::{Dataset, Error};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -67,7 +66,7 @@ impl SplitFile {
         if path.exists() && Self::read(path).is_err() {
             return Err(Error::file(path, "is there already and no split; choose another name"));
         }
-        write_atomically(path, self.to_json()?.as_bytes()).map_err(|source| Error::write(path, source))
+        Ok(ktg_base::write_atomically(path, self.to_json()?.as_bytes())?)
     }
 
     /// The two parts of a data set: to train on, and to judge by. `path` is where the split was read from; the images

@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use ktg_data::{DataSource, Image, Purpose, below, rng};
+use ktg_base::random::below;
+use ktg_data::{DataSource, Image, Purpose, rng};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! Orders and splits.
 
+use ktg_base::random::below;
 use ktg_data::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -35,18 +36,6 @@ fn extreme_shares_are_safe() {
     assert_eq!(stratified_split(&[], 0.5, 0), (vec![], vec![]));
     // Class 1 has one sample: it is in the first part.
     assert_eq!(stratified_split(&labels, 1e-9, 0).0.len(), 2);
-}
-
-#[test]
-fn integers_below_a_bound_are_uniform() {
-    let mut generator = rng(5, Purpose::Init, 0, 0);
-    let mut counts = [0; 7];
-    (0..70_000).for_each(|_| counts[below(&mut generator, 7) as usize] += 1);
-    // Five standard deviations of a count.
-    assert!(counts.iter().all(|&n| (n as f64 - 10_000.0).abs() < 5.0 * 93.0), "{counts:?}");
-    assert_eq!((below(&mut generator, 0), below(&mut generator, 1)), (0, 0));
-    // The largest bounds reject half of the draws; the result stays in range.
-    assert!((0..100).all(|_| below(&mut generator, (1 << 63) + 1) <= 1 << 63));
 }
 
 #[test]

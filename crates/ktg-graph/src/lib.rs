@@ -46,6 +46,6 @@ mod words;
 pub use canonical::GraphHash;
 pub use design::{Design, Direction};
 pub use error::Error;
-pub use file::{Document, import_authors_config, in_plain_words, parse_edge, toml_problem};
+pub use file::{Document, import_authors_config, parse_edge};
 pub use gate::Gate;
 pub use graph::{Graph, MAX_NODES, Node, Transfer, edge_name};

@@ -1,6 +1,6 @@
 //! Initial values of parameters (SPEC 3).
 
-use rand::Rng;
+use ktg_base::random::{Rng, unit};
 
 use crate::network::{Network, Op};
 use crate::parameters::Parameter;
@@ -29,7 +29,7 @@ fn initial_values(op: &Op, parameter: &Parameter, rng: &mut impl Rng) -> Vec<f32
         }
         Op::Linear { input, .. } => {
             let bound = 1.0 / (input as f64).sqrt();
-            (0..count).map(|_| ((2.0 * uniform(rng) - 1.0) * bound) as f32).collect()
+            (0..count).map(|_| ((2.0 * unit(rng) - 1.0) * bound) as f32).collect()
         }
         // Weights and variances are 1, biases and means 0.
         _ => {
@@ -39,13 +39,8 @@ fn initial_values(op: &Op, parameter: &Parameter, rng: &mut impl Rng) -> Vec<f32
     }
 }
 
-/// Uniform number in `[0, 1)` with 53 random bits.
-fn uniform(rng: &mut impl Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-}
-
 /// Standard normal numbers by the Box-Muller transform.
 fn normal(rng: &mut impl Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
-    radius * (std::f64::consts::TAU * uniform(rng)).cos()
+    let radius = (-2.0 * (1.0 - unit(rng)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * unit(rng)).cos()
 }

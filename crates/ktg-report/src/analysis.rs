@@ -6,7 +6,8 @@ use ktg_figures::chart::{self, Effect, Forest};
 use ktg_figures::stats::{self, Enrichment, Importance, Paired};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Design, Direction, Gate, Graph};
-use ktg_search::analysis::Judged;
+use ktg_search::analysis::{AS_FOUND, Judged};
+use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
 
 use crate::{Error, StudyRecord};
@@ -138,7 +139,7 @@ impl Common {
 
 /// What the choice of each parameter explains of the places of a study's graphs.
 pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
-    let Some(space) = &study.space else { return Vec::new() };
+    let Some(space) = &study.metadata.space else { return Vec::new() };
     let (trials, places) = placed(study);
     let genes: Vec<Option<Vec<Option<usize>>>> = trials
         .iter()
@@ -244,8 +245,8 @@ pub struct Contribution {
 /// What is compared: the name in tables and the names of what is added and subtracted in the trials.
 const MEASURES: [(&str, &[&str], &[&str]); 5] = [
     ("ensemble", &["ensemble"], &[]),
-    ("node average", &["node average"], &[]),
-    ("gain", &["ensemble"], &["node average"]),
+    (NODE_AVERAGE, &[NODE_AVERAGE], &[]),
+    ("gain", &["ensemble"], &[NODE_AVERAGE]),
     ("disagreement", &["disagreement"], &[]),
     ("attention cosine", &["attention cosine"], &[]),
 ];
@@ -255,9 +256,9 @@ pub fn contributions(judged: &[Judged]) -> Vec<Contribution> {
     let value = |judged: &Judged, name: &str| judged.measures.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
     let sum = |judged: &Judged, names: &[&str]| names.iter().map(|name| value(judged, name)).sum::<Option<f64>>();
     let as_found: BTreeMap<u64, &Judged> =
-        judged.iter().filter(|j| j.variant == "as found").map(|j| (j.seed, j)).collect();
+        judged.iter().filter(|j| j.variant == AS_FOUND).map(|j| (j.seed, j)).collect();
     let mut names: Vec<&str> = Vec::new();
-    for trial in judged.iter().filter(|j| j.variant != "as found") {
+    for trial in judged.iter().filter(|j| j.variant != AS_FOUND) {
         if !names.contains(&&*trial.variant) {
             names.push(&trial.variant);
         }

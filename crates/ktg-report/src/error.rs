@@ -1,7 +1,5 @@
 //! What a table, figure or report can fail with.
 
-use std::path::{Path, PathBuf};
-
 /// Any error of this crate; shown as one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -9,15 +7,8 @@ pub enum Error {
     #[error("{0}")]
     Plan(String),
     /// A file cannot be read or written.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] ktg_base::FileError),
     /// From a run directory.
     #[error(transparent)]
     Train(#[from] ktg_train::Error),
@@ -36,10 +27,4 @@ pub enum Error {
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
-}
-
-impl Error {
-    pub(crate) fn file(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::File { action, path: path.to_owned(), source }
-    }
 }

@@ -8,6 +8,7 @@ use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
 use ktg_train::{EpochReport, Measures, RunRecord};
 
 use crate::analysis::ParameterImportance;
+use crate::answers::Answer;
 use crate::{Error, StudyRecord};
 
 /// Accuracy of every node and the ensemble after every judged epoch, and of the nodes on the training images.

@@ -13,10 +13,8 @@ pub mod figures;
 mod overlay;
 pub mod report;
 mod study;
-mod words;
 
 pub use answers::{Answer, answers};
 pub use error::Error;
 pub use overlay::{overlay, picture};
 pub use study::{Rung, StudyRecord, edges};
-pub use words::shell_word;

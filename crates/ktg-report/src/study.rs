@@ -1,8 +1,10 @@
 //! A study, read: its trials, its best graphs, its rungs.
 
 use ktg_graph::Graph;
+use ktg_search::StudyMetadata;
+use ktg_search::attributes::completed_rung;
 use ktg_search::storage::{Patience, State, StorageUrl, Study, Trial};
-use ktg_search::{SPACE, Space, TARGET};
+use ktg_train::Settings;
 use serde_json::Value as Json;
 
 use crate::Error;
@@ -13,27 +15,17 @@ pub struct StudyRecord {
     pub name: String,
     /// Where it is.
     pub storage: StorageUrl,
+    /// What it says about itself.
+    pub metadata: StudyMetadata,
     /// Its trials, by number.
     pub trials: Vec<Trial>,
-    /// `None`: made by others, and not worked on by `ktg search` yet.
-    pub space: Option<Space>,
-    /// The settings that all trials share, in TOML, if they were noted.
-    pub experiment: Option<String>,
-    /// Fingerprint of the images that all trials share, if it was noted.
-    pub images: Option<String>,
-    /// How hopeless trials are stopped, if it was noted.
-    pub pruner: Option<String>,
-    /// The graph whose edges it analyses; `None` for a search.
-    pub analysed: Option<Graph>,
-    /// Trials that it shall have, as the last worker to start was told.
-    pub target: Option<i64>,
 }
 
 /// A rung of successive halving.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rung {
     /// Counted from 0.
-    pub number: usize,
+    pub number: u32,
     /// Epochs of training at which trials are compared, if it can be told.
     pub epoch: Option<i64>,
     /// Values at the rung of the trials that went on from here or were complete.
@@ -46,15 +38,26 @@ impl StudyRecord {
     /// Reads a study.
     pub fn read(url: &StorageUrl, name: &str) -> Result<Self, Error> {
         let mut study = Study::open(url, name, false, Patience::none())?;
-        let space = study.attribute(SPACE)?.map(|json| Space::from_json(&json)).transpose()?;
-        let mut text = |key: &str| -> Result<Option<String>, Error> {
-            Ok(study.attribute(key)?.and_then(|value| value.as_str().map(str::to_owned)))
-        };
-        let (experiment, images, pruner) = (text("experiment")?, text("images")?, text("pruner")?);
-        let target = study.attribute(TARGET)?.and_then(|target| target.as_i64());
-        let analysed = ktg_search::analysis::base(&mut study)?;
+        let metadata = StudyMetadata::read(&mut study)?;
         let (name, storage) = (study.name().to_owned(), url.clone());
-        Ok(Self { name, storage, trials: study.trials()?, space, experiment, images, pruner, analysed, target })
+        Ok(Self { name, storage, metadata, trials: study.trials()? })
+    }
+
+    /// The settings that all trials share, if they were noted.
+    ///
+    /// # Errors
+    /// If they cannot be understood.
+    pub fn settings(&self) -> Result<Option<Settings>, Error> {
+        let origin = format!("the settings of the study \"{}\"", self.name);
+        Ok(match &self.metadata.settings {
+            None => None,
+            // As versions up to 0.1 wrote them.
+            Some(Json::String(text)) => Some(Settings::parse(text, &origin)?),
+            Some(json) => {
+                let settings = serde_json::from_value(json.clone());
+                Some(settings.map_err(|e| Error::Other(format!("{origin} cannot be understood: {e}")))?)
+            }
+        })
     }
 
     /// The trials with a final value, the best first; of equal ones, the older.
@@ -73,7 +76,7 @@ impl StudyRecord {
     pub fn graph(&self, trial: &Trial) -> Result<Graph, Error> {
         let name = &self.name;
         let unknown = || Error::Other(format!("the study \"{name}\" has no search space of this program"));
-        let space = self.space.as_ref().ok_or_else(unknown)?;
+        let space = self.metadata.space.as_ref().ok_or_else(unknown)?;
         let genes = space.genes(&trial.parameters)?.into_iter().collect::<Option<Vec<_>>>();
         let genes = genes.ok_or_else(|| Error::Other(format!("trial {} has no complete graph", trial.number)))?;
         let mut graph = space.graph(&genes).canonical();
@@ -112,34 +115,28 @@ impl StudyRecord {
     pub fn rungs(&self) -> Vec<Rung> {
         let mut rungs = Vec::new();
         for number in 0.. {
-            let key = |number: usize| format!("completed_rung_{number}");
-            let value = |trial: &Trial| trial.system.get(&key(number)).and_then(Json::as_f64);
-            let there: Vec<(&Trial, f64)> = self.trials.iter().filter_map(|t| Some((t, value(t)?))).collect();
-            if there.is_empty() {
+            let mut rung = Rung { number, epoch: None, kept: Vec::new(), stopped: Vec::new() };
+            let mut first_stop: Option<i64> = None;
+            for trial in &self.trials {
+                let Some(value) = trial.system.get(&completed_rung(number)).and_then(Json::as_f64) else { continue };
+                let went_on = trial.state == State::Complete || trial.system.contains_key(&completed_rung(number + 1));
+                if went_on || !(trial.state == State::Pruned || trial.is_paused()) {
+                    rung.kept.push(value);
+                    continue;
+                }
+                rung.stopped.push(value);
+                // Whoever was stopped at the rung has its last report there.
+                let last = trial.last_report().map(|(step, _)| step);
+                first_stop = first_stop.into_iter().chain(last).min();
+            }
+            if rung.kept.is_empty() && rung.stopped.is_empty() {
                 break;
             }
-            let went_on = |trial: &Trial| trial.state == State::Complete || trial.system.contains_key(&key(number + 1));
-            let stays = |trial: &Trial| !went_on(trial) && (trial.state == State::Pruned || trial.is_paused());
-            // Whoever was stopped at the rung has its last report there.
-            let last = there.iter().filter(|(trial, _)| stays(trial)).filter_map(|(trial, _)| trial.last_report());
-            let epoch = self.rung_epoch(number).or(last.map(|(step, _)| step).min());
-            let (stopped, kept): (Vec<_>, Vec<_>) = there.into_iter().partition(|(trial, _)| stays(trial));
-            let values = |trials: Vec<(&Trial, f64)>| trials.into_iter().map(|(_, value)| value).collect();
-            rungs.push(Rung { number, epoch, kept: values(kept), stopped: values(stopped) });
+            let known = self.metadata.pruner.and_then(|pruner| pruner.rung_epoch(number));
+            rung.epoch = known.or(first_stop);
+            rungs.push(rung);
         }
         rungs
-    }
-
-    /// The epoch of a rung, if all trials have it at the same.
-    fn rung_epoch(&self, rung: usize) -> Option<i64> {
-        let pruner = self.pruner.as_deref().filter(|pruner| !pruner.starts_with("hyperband"))?;
-        let number = |name: &str| -> Option<i64> {
-            let mut parts = pruner.split(", ").filter_map(|part| part.split_once(' '));
-            parts.find(|(known, _)| *known == name)?.1.parse().ok()
-        };
-        let rate = u32::try_from(number("min_early_stopping_rate")?).ok()?;
-        let factor = number("reduction_factor")?.checked_pow(rate + u32::try_from(rung).ok()?)?;
-        number("min_resource")?.checked_mul(factor)
     }
 
     /// The trials whose graph was judged at least once, each with how far it came (epochs) and its last value. A trial

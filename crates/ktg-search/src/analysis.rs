@@ -4,8 +4,8 @@
 use ktg_graph::{Gate, Graph, Transfer, edge_name};
 use serde_json::{Value as Json, json};
 
-use crate::storage::{Enqueued, State, Study, Trial};
 use crate::attributes::{BASE, SEED, SPACE, TARGET, VARIANT};
+use crate::storage::{Enqueued, State, Study, Trial};
 use crate::{Error, SearchSettings, Space};
 
 /// [`Variant::name`] of the graph itself.

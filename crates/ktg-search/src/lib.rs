@@ -21,7 +21,7 @@ pub mod storage;
 mod worker;
 
 pub use error::Error;
-pub use metadata::{Agreement, StudyMetadata, analysed_graph, first_difference};
+pub use metadata::{Agreement, StudyMetadata, analysed_graph};
 pub use objective::{Objective, Report, Task, Work};
 pub use settings::{EdgeChoice, EdgeSettings, Halving, PrunerKind, PrunerSettings, SamplerKind, SearchSettings};
 pub use space::{Genes, Parameter, Space};

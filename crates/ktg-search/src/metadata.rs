@@ -1,5 +1,6 @@
 //! What a study says about itself, and what its workers must agree on.
 
+use ktg_base::first_difference;
 use ktg_graph::{Document, Graph};
 use serde_json::Value as Json;
 
@@ -37,22 +38,15 @@ impl Agreement {
         let ours = self.before.as_ref().filter(|before| before.is_string() && theirs.is_string());
         let difference = first_difference(&lines(ours.unwrap_or(&self.value)), &lines(&theirs));
         let key = self.key;
-        Err(study
-            .error(format!("it was started with another {key} ({difference}); give another --study, or undo the change")))
+        Err(study.error(format!(
+            "it was started with another {key} ({difference}); give another --study, or undo the change"
+        )))
     }
 }
 
 /// A value with a line for each part of it.
 fn lines(json: &Json) -> String {
     json.as_str().map_or_else(|| format!("{json:#}"), str::to_owned)
-}
-
-/// Where two texts first differ, in words.
-pub fn first_difference(ours: &str, theirs: &str) -> String {
-    match ours.lines().zip(theirs.lines()).find(|(a, b)| a != b) {
-        Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
-        None => "one has more than the other".to_owned(),
-    }
 }
 
 /// What a study says about itself.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ktg_graph::{Design, Gate, toml_problem};
+use ktg_base::toml_problem;
+use ktg_graph::{Design, Gate};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;

@@ -12,8 +12,8 @@ use common::{Place, for_each_storage, new_trial, unique};
 use ktg_graph::Graph;
 use ktg_search::storage::{Inserted, NewTrial, State, Trial};
 use ktg_search::{
-    Agreement, Error, Event, Objective, Origin, Outcome, PrunerKind, Report, SamplerKind, SearchSettings, Space, Worker,
-    WorkerPlan, WorkerSettings, pruner, sampler,
+    Agreement, Error, Event, Objective, Origin, Outcome, PrunerKind, Report, SamplerKind, SearchSettings, Space,
+    Worker, WorkerPlan, WorkerSettings, pruner, sampler,
 };
 use serde_json::{Value as Json, json};
 
@@ -46,16 +46,7 @@ impl<'a> Search<'a> {
         drop(place.study(&name));
         let settings = WorkerSettings { seed: Some(7), ..quick(trials, &place.directory().join(&name)) };
         let (sampler, pruner) = (SamplerKind::Random, PrunerKind::None);
-        Self {
-            place,
-            name,
-            space: space(3, ""),
-            sampler,
-            pruner,
-            settings,
-            stop: Arc::default(),
-            heard: vec![],
-        }
+        Self { place, name, space: space(3, ""), sampler, pruner, settings, stop: Arc::default(), heard: vec![] }
     }
 
     fn run(&mut self, objective: &mut dyn Objective) -> Result<bool, Error> {

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ktg_base::{sync_parent, write_synced};
 use ktg_engine::{MOMENTUM, OptimizerState};
 use ktg_net::{StateDict, weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::files::{sync_parent, write_synced};
 use crate::metrics::EpochSums;
 use crate::schedule::Position;
 use crate::trainer::Trainer;
@@ -93,7 +93,7 @@ pub(crate) fn write(
     let mut save = |name: String, dict: &StateDict| -> Result<(), Error> {
         let bytes = weights::to_bytes(dict, None);
         state.files.insert(name.clone(), checksum(&bytes));
-        write_synced(&temporary.join(name), &bytes)
+        Ok(write_synced(&temporary.join(name), &bytes)?)
     };
     for m in 0..trainer.node_count() {
         let (weights, state) = trainer.state(m);

@@ -18,12 +18,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use ktg_base::files::is_leftover;
+use ktg_base::{read_text, write_atomically};
 use ktg_graph::Document;
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataFile;
 use crate::experiment::PRETRAINED;
-use crate::files::{read_text, write_atomically};
 use crate::metrics::{self, EpochReport};
 use crate::{Error, Experiment, GraphSettings, Measures, Settings, checkpoint};
 
@@ -37,7 +38,6 @@ const SPLIT: &str = "split.json";
 const LOCK: &str = "run.lock";
 const RESULT: &str = "result.json";
 const TIMING: &str = "timing.jsonl";
-
 
 /// A directory that holds a run, or will.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +156,18 @@ impl RunDirectory {
         if path.exists() { metrics::epochs(&path) } else { Ok(Vec::new()) }
     }
 
+    /// The epochs that the run of `experiment` has reported; none if there is no run yet.
+    ///
+    /// # Errors
+    /// As [`epochs`](Self::epochs), and if the run is another one ([`Error::OtherRun`]).
+    pub fn epochs_of(&self, experiment: &Experiment) -> Result<Vec<EpochReport>, Error> {
+        if !self.has_run() {
+            return Ok(Vec::new());
+        }
+        self.check_is_of(experiment)?;
+        self.epochs()
+    }
+
     pub(crate) fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
@@ -233,10 +245,11 @@ impl RunDirectory {
             return Err(self.error(reason));
         }
         let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
+        let is_own = |name: &str| own.contains(&name) || own.iter().any(|own| is_leftover(name, own));
         for entry in fs::read_dir(&self.path).map_err(Error::file("read", &self.path))? {
             let name = entry.map_err(Error::file("read", &self.path))?.file_name();
             let name = name.to_string_lossy();
-            if !own.contains(&name.trim_end_matches(".tmp")) && name != "settings.toml.tmp" {
+            if !is_own(&name) && !is_leftover(&name, SETTINGS) {
                 let reason = format!("it is not empty (there is `{name}`); choose another directory");
                 return Err(self.error(reason));
             }
@@ -265,7 +278,7 @@ impl RunDirectory {
         }
         write_atomically(&self.path.join(GRAPH), experiment.graph.to_toml().as_bytes())?;
         let settings = settings_of_run(experiment).to_toml()?;
-        write_atomically(&self.settings_path(), settings.as_bytes())
+        Ok(write_atomically(&self.settings_path(), settings.as_bytes())?)
     }
 
     /// Makes sure that the run in it is that of `experiment`.
@@ -282,7 +295,7 @@ impl RunDirectory {
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
         let path = self.path.join(name);
         let json = serde_json::to_vec_pretty(value).map_err(|e| Error::run(&path, e.to_string()))?;
-        write_atomically(&path, &json)
+        Ok(write_atomically(&path, &json)?)
     }
 
     pub(crate) fn error(&self, reason: impl Into<String>) -> Error {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ktg_base::FileError;
+
 /// An error of settings, files or training; its text is one sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,15 +23,8 @@ pub enum Error {
     #[error("{0}")]
     Setting(String),
     /// A file that cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    File {
-        /// What was tried, such as "write".
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A run directory that cannot be used.
     #[error("{}: {reason}", path.display())]
     Run {
@@ -75,9 +70,9 @@ pub enum Error {
 
 impl Error {
     /// Makes a file error of an I/O error.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-        let path = path.to_owned();
-        move |source| Error::File { action, path, source }
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
+        let of = FileError::of(action, path);
+        move |source| Error::File(of(source))
     }
 
     pub(crate) fn run(path: &Path, reason: impl Into<String>) -> Error {

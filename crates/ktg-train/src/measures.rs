@@ -42,6 +42,12 @@ pub struct EnsembleMeasures {
 }
 
 impl Measures {
+    /// Mean of a value over all pairs of nodes; `None` without pairs, or if one has no such value.
+    pub fn pair_mean(&self, value: impl Fn(&PairMeasures) -> Option<f64>) -> Option<f64> {
+        let values: Vec<f64> = self.pairs.iter().map(value).collect::<Option<_>>()?;
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
     /// Errs unless all pairs are pairs of the nodes: what a damaged file says may be anything.
     pub(crate) fn check(&self) -> Result<(), String> {
         let nodes = 1..=self.nodes.len();

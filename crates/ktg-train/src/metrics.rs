@@ -6,9 +6,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use ktg_base::read_text;
 use serde::{Deserialize, Serialize};
 
-use crate::files::read_text;
 use crate::{Error, Measures};
 
 /// Losses of one step, or their means over an epoch.

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use ktg_base::write_atomically;
 use ktg_data::Batch;
 use ktg_net::weights;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::Error;
 use crate::checkpoint::weights_name;
-use crate::files::write_atomically;
 use crate::trainer::Trainer;
 
 /// Collects the batches of the first steps and writes `initial/node1.safetensors` ... and `batches.safetensors`
@@ -51,6 +51,6 @@ impl Recorder {
         }
         let metadata = HashMap::from([("steps".to_owned(), self.all_steps.to_string())]);
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::run(&path, e.to_string()))?;
-        write_atomically(&path, &bytes)
+        Ok(write_atomically(&path, &bytes)?)
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::directory::{RunDirectory, RunLock, RunResult};
 use crate::event::Event;
 use crate::metrics::EpochReport;
-use crate::schedule::{Length, Position};
+use crate::schedule::Position;
 use crate::session::{Session, first_trainer};
 use crate::{Error, Experiment};
 
@@ -118,9 +118,14 @@ impl Run {
         }
     }
 
-    /// What is done, and how long it all is; `None` of a run that was finished before.
-    pub fn position(&self) -> Option<(Position, Length)> {
-        self.session.as_ref().map(|session| (session.position(), session.experiment().length()))
+    /// What is done; `None` of a run that was finished before it was opened.
+    pub fn position(&self) -> Option<Position> {
+        self.session.as_ref().map(Session::position)
+    }
+
+    /// What is trained; `None` of a run that was finished before it was opened.
+    pub fn experiment(&self) -> Option<&Experiment> {
+        self.session.as_ref().map(Session::experiment)
     }
 
     /// The final measures, once the run is finished.

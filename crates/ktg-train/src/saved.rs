@@ -66,9 +66,7 @@ impl SavedRun {
         let document = directory.graph()?;
         let data = directory.data()?;
         let Some(Newest { path: checkpoint, warnings, .. }) = checkpoint::newest(&directory.checkpoints())? else {
-            return Err(
-                directory.error("it has no usable checkpoint yet; train it with `ktg train --resume` first")
-            );
+            return Err(directory.error("it has no usable checkpoint yet; train it with `ktg train --resume` first"));
         };
         let image = [settings.side, settings.side];
         let mut nodes = Vec::new();
@@ -109,8 +107,7 @@ impl SavedRun {
     /// If the data has other classes than the run, or an image cannot be read.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Measures, Error> {
         self.check_classes(dataset)?;
-        let mut evaluation =
-            Evaluation::new(self.nodes.len(), dataset, &self.transform.eval, &self.settings.train)?;
+        let mut evaluation = Evaluation::new(self.nodes.len(), dataset, &self.transform.eval, &self.settings.train)?;
         let mut scratch = Scratch::default();
         while evaluation.next(&self.nodes, &mut scratch)?.is_some() {}
         Ok(evaluation.finish())

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::fs;
 use std::time::Instant;
 
+use ktg_base::sync_parent;
 use ktg_data::{Loader, LoaderConfig, epoch_order};
 
 use crate::checkpoint::{self, Newest, State};
 use crate::directory::{RunDirectory, RunResult, Timing, settings_of_run};
 use crate::evaluate::Evaluation;
 use crate::event::Event;
-use crate::files::sync_parent;
 use crate::metrics::{EpochReport, MetricsFile, StepReport};
 use crate::recorder::Recorder;
 use crate::schedule::{self, Position};
@@ -65,14 +65,7 @@ pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let settings = &experiment.settings;
     let image = [settings.side, settings.side];
     let loss = (&settings.loss).into();
-    Trainer::new(
-        &experiment.graph,
-        experiment.networks.clone(),
-        image,
-        &experiment.pretrained,
-        settings.seed,
-        &loss,
-    )
+    Trainer::new(&experiment.graph, experiment.networks.clone(), image, &experiment.pretrained, settings.seed, &loss)
 }
 
 impl Session {

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use ktg_base::{read_text, toml_message, toml_problem};
 use ktg_data::{Augment, DataSource};
 use ktg_engine::Sgd;
 use ktg_engine::loss::LossSettings;
-use ktg_graph::{in_plain_words, toml_problem};
 use serde::{Deserialize, Serialize};
 
-use crate::files::read_text;
 use crate::{Error, Schedule};
 
 /// More would never end, and steps are counted in 64 bits.
@@ -322,7 +321,7 @@ impl Settings {
             table.clear();
         }
         table.insert(last.to_owned(), value);
-        root.try_into().map_err(|e: toml::de::Error| error(in_plain_words(&e.message().replace('\n', " "))))
+        root.try_into().map_err(|e: toml::de::Error| error(toml_message(&e)))
     }
 
     /// The same as a file.

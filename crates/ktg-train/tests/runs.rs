@@ -55,7 +55,7 @@ fn stop_at(settings: Settings, directory: &Path, is_meant: impl Fn(&Event) -> bo
         if is_meant(&event) {
             run.save().unwrap();
             assert_eq!(run.result(), None);
-            return run.position().unwrap().0.step;
+            return run.position().unwrap().step;
         }
     }
     panic!("it ended before");

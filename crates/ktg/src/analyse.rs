@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use indicatif::MultiProgress;
+use ktg_base::{first_difference, shell_word, study_file_name};
 use ktg_report::{StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{Patience, StorageUrl, Study};
-use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings};
+use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
 use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::json;
 
 use crate::args::{AnalyseArgs, SettingFlags};
 use crate::error::CliError;
-use crate::names::{file_name, shell_word, storage_option};
+use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::progress::Progress;
 use crate::search::{Search, notices, say, worker_settings};
@@ -64,7 +65,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<(), CliError> {
             "parameters": parameters.collect::<Vec<_>>(),
         }));
     }
-    if study.space.is_none() {
+    if study.metadata.space.is_none() {
         return Err(CliError::Other(format!("the study \"{}\" has no search space of this program", study.name)));
     }
     match &common {
@@ -103,7 +104,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
     let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
     // An analysis that was begun goes on, even if the search has a better graph by now.
     let begun = match Study::open(url, &name, false, Patience::none()) {
-        Ok(mut study) if args.trial.is_none() => changes::base(&mut study)?,
+        Ok(mut study) if args.trial.is_none() => analysed_graph(&mut study)?,
         _ => None,
     };
     let graph = match begun {
@@ -138,7 +139,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
         say(&bars, &format!("{of}: {}", edges(&graph)));
         say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
     }
-    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", file_name(&name))));
+    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", study_file_name(&name))));
     let search = Search {
         url: url.clone(),
         study: name.clone(),
@@ -151,7 +152,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
         patience,
         enqueued: i64::try_from(count).ok(),
     };
-    let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
+    let objective = Trials { template, bars: bars.clone(), notice, patience: limit, stop: Arc::clone(&stop) };
     let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
     if !done {
         note("stopped; start the same command again to go on");
@@ -206,22 +207,17 @@ fn same_experiment(source: &StudyRecord, template: &Experiment) -> Result<(), Cl
         settings.train.log_every = standard.log_every;
         settings
     };
-    if let Some(text) = &source.experiment {
-        let (theirs, ours) = (common(&Settings::parse(text, "the study's settings")?), common(&template.settings));
+    if let Some(settings) = source.settings()? {
+        let (theirs, ours) = (common(&settings), common(&template.settings));
         if theirs != ours {
-            let (theirs, ours) = (theirs.to_toml()?, ours.to_toml()?);
-            let mut pairs = ours.lines().zip(theirs.lines());
-            let what = match pairs.find(|(a, b)| a != b) {
-                Some((ours, theirs)) => format!("`{ours}` here, `{theirs}` there"),
-                None => "one has more than the other".to_owned(),
-            };
+            let difference = first_difference(&ours.to_toml()?, &theirs.to_toml()?);
             return Err(CliError::Other(format!(
-                "the settings are not those of the study \"{name}\" ({what}); give its experiment file, of which only \
+                "the settings are not those of the study \"{name}\" ({difference}); give its experiment file, of which only \
                  the number of epochs may differ"
             )));
         }
     }
-    match &source.images {
+    match &source.metadata.images {
         Some(images) if *images != template.data_fingerprint() => Err(CliError::Other(format!(
             "the images are not those of the study \"{name}\"; give its experiment file and its data"
         ))),

@@ -1,28 +1,26 @@
 //! `ktg compare`: trains what a plan names, and sums it up.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::MultiProgress;
+use ktg_base::{FileError, read_text, shell_word, slug, write_atomically};
 use ktg_figures::table::Table;
 use ktg_graph::Graph;
-use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState, slug};
-use ktg_train::{Error, Experiment, GraphSettings, Outcome, RunDirectory, Settings, run, write_atomically};
+use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
+use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
 use serde_json::json;
 
 use crate::args::CompareArgs;
 use crate::error::CliError;
 use crate::export;
 use crate::fixed::{Fixed, fixed_graph};
-use crate::names::shell_word;
+use crate::jobs::run_jobs;
 use crate::output::{note, print, print_json};
-use crate::parallel::{in_parallel, pool};
-use crate::progress::Progress;
+use crate::progress::{Progress, pull};
 use crate::search::say;
 use crate::signals;
 use crate::train::{self, Check};
@@ -30,10 +28,26 @@ use crate::train::{self, Check};
 /// Between two looks at runs that other processes work on.
 const MOMENT: Duration = Duration::from_secs(2);
 
+/// What is compared, and how it is worked on.
+pub struct Options<'a> {
+    /// The plan's file.
+    pub plan: &'a Path,
+    /// The comparison's directory; `None`: what the plan says.
+    pub out: Option<&'a Path>,
+    /// Where studies are that the plan names without a storage; `None`: beside the plan.
+    pub storage: Option<&'a str>,
+    /// Runs at a time.
+    pub jobs: usize,
+    /// Whether runs of other processes are waited for.
+    pub wait: bool,
+    /// What happens to images that cannot be used.
+    pub check: Check,
+}
+
 /// A run of the plan.
 struct Job {
     name: String,
-    directory: PathBuf,
+    directory: RunDirectory,
     /// Of the plan's data sets, the one that it is on.
     data: usize,
     graph: Graph,
@@ -49,28 +63,20 @@ struct Prepared {
 }
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
-    let plan = Plan::read(&args.plan)?;
-    let base = args.plan.parent().map(Path::to_owned).unwrap_or_default();
-    let out = match (&args.out, &plan.out) {
-        (Some(out), _) => out.clone(),
-        (None, Some(out)) => base.join(out),
-        (None, None) => args.plan.with_extension(""),
+    let options = Options {
+        plan: &args.plan,
+        out: args.out.as_deref(),
+        storage: args.storage.as_deref(),
+        jobs: args.jobs,
+        wait: !args.no_wait,
+        check: Check::of(args.images.no_check, args.images.skip_bad),
     };
-    if out == args.plan {
-        return Err(CliError::Other(format!("{} has no ending; give a directory with --out", out.display())));
-    }
     let stop = signals::stop_flag()?;
-    let bars = MultiProgress::new();
-    let comparison = if args.read_only {
-        Comparison::read(&out)?
-    } else {
-        let Prepared { index, jobs, settings } = prepare(&plan, args, &base, &out)?;
-        let experiments = open(&jobs, &settings, args, &bars)?;
-        train_all(jobs, &experiments, args, &stop, &bars)?;
-        // Another process may have written another index meanwhile.
-        Comparison::of(&out, index)?
+    let comparison = match args.read_only {
+        true => Comparison::read(&directory(&Plan::read(&args.plan)?, &options)?)?,
+        false => train_all(&options, &stop, &MultiProgress::new())?,
     };
-    let files = write(&comparison, &out)?;
+    let files = write(&comparison)?;
     if args.json {
         print_json(&summary(&comparison))?;
     } else {
@@ -79,7 +85,8 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
         }
         failures(&comparison)?;
         print(&format!("files   {}", files.display()))?;
-        print(&format!("report  ktg report {} -o report.html", shell_word(&out.display().to_string())))?;
+        let word = shell_word(&comparison.directory.display().to_string());
+        print(&format!("report  ktg report {word} -o report.html"))?;
     }
     let unfinished = comparison.groups.iter().any(|group| group.missing().is_some());
     if stop.load(Ordering::Relaxed) {
@@ -90,41 +97,79 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
     Ok(if unfinished && !args.read_only { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// The directory of a comparison.
+fn directory(plan: &Plan, options: &Options) -> Result<PathBuf, CliError> {
+    let out = match (options.out, &plan.out) {
+        (Some(out), _) => out.to_owned(),
+        (None, Some(out)) => base(options.plan).join(out),
+        (None, None) => options.plan.with_extension(""),
+    };
+    if out == options.plan {
+        return Err(CliError::Other(format!("{} has no ending; give a directory with --out", out.display())));
+    }
+    Ok(out)
+}
+
+/// Where the paths of a plan start.
+fn base(plan: &Path) -> PathBuf {
+    plan.parent().map(Path::to_owned).unwrap_or_default()
+}
+
 /// The command as it was typed.
-pub fn command_line() -> String {
+fn command_line() -> String {
     let words: Vec<String> = std::env::args().skip(1).map(|word| shell_word(&word)).collect();
     format!("ktg {}", words.join(" "))
 }
 
+/// Trains all runs of a plan: several at a time, and those that other processes work on are theirs. Where `stop` is set
+/// meanwhile, what is not done is missing in the comparison.
+pub fn train_all(options: &Options, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison, CliError> {
+    let plan = Plan::read(options.plan)?;
+    let out = directory(&plan, options)?;
+    let Prepared { index, jobs, settings } = prepare(&plan, options, &out)?;
+    let experiments = open(&jobs, &settings, options.check, bars)?;
+    let work = |job: &Job| train(job, experiments[job.data].as_ref(), stop, bars);
+    let all: Vec<&Job> = jobs.iter().collect();
+    let mut busy = run_jobs(&all, options.jobs, stop, work)?;
+    if !busy.is_empty() && options.wait {
+        let count = busy.len();
+        say(bars, &format!("waiting for {count} runs of other processes (Ctrl-C leaves them to it)"));
+    }
+    while !busy.is_empty() && options.wait && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(MOMENT);
+        // One that died leaves its run to us.
+        busy = run_jobs(&busy, options.jobs, stop, work)?;
+    }
+    // Another process may have written another index meanwhile.
+    Ok(Comparison::of(&out, index)?)
+}
+
 /// Fixes the graphs, makes sure that the runs that are there are of this plan, and writes down what belongs to the
 /// comparison.
-fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<Prepared, CliError> {
+fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared, CliError> {
     let graphs = out.join("graphs");
-    fs::create_dir_all(&graphs).map_err(|e| CliError::file("create", &graphs, &e))?;
+    fs::create_dir_all(&graphs).map_err(FileError::of("create", &graphs))?;
+    let base = base(options.plan);
     let seeds = plan.seeds();
     let (mut groups, mut jobs, mut all_settings) = (Vec::new(), Vec::new(), Vec::new());
     for (d, data) in plan.data_sets.iter().enumerate() {
-        let (settings, data_base) = plan.settings(data, base)?;
+        let (settings, data_base) = plan.settings(data, &base)?;
         settings.check()?;
         for &nodes in &plan.nodes {
             for method in plan.methods.iter().filter(|method| plan.wants(method, data, nodes)) {
                 // No slug has an underscore.
                 let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
-                let source = plan.source(method, data, nodes, base, args.storage.as_deref())?;
+                let source = plan.source(method, data, nodes, &base, options.storage)?;
                 let Fixed { graph, origin, .. } =
                     fixed_graph(&graphs.join(&stem), &source, plan, (method, data, nodes), &settings)?;
                 let mut runs = Vec::new();
                 for &seed in &seeds {
-                    let directory = Path::new("runs").join(format!("{stem}_seed{seed}"));
-                    check_run(&out.join(&directory), &graph, &Settings { seed, ..settings.clone() })?;
-                    jobs.push(Job {
-                        name: format!("{} x{nodes} on {}, seed {seed}", method.name, data.name),
-                        directory: out.join(&directory),
-                        data: d,
-                        graph: graph.clone(),
-                        seed,
-                    });
-                    runs.push(directory);
+                    let run = Path::new("runs").join(format!("{stem}_seed{seed}"));
+                    let directory = RunDirectory::new(out.join(&run));
+                    check_run(&directory, &graph, &Settings { seed, ..settings.clone() })?;
+                    let name = format!("{} x{nodes} on {}, seed {seed}", method.name, data.name);
+                    jobs.push(Job { name, directory, data: d, graph: graph.clone(), seed });
+                    runs.push(run);
                 }
                 let graph = Path::new("graphs").join(format!("{stem}.toml"));
                 let (method, data) = (method.name.clone(), data.name.clone());
@@ -133,7 +178,7 @@ fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<P
         }
         all_settings.push((settings, data_base));
     }
-    let text = fs::read_to_string(&args.plan).map_err(|e| CliError::file("read", &args.plan, &e))?;
+    let text = read_text(options.plan)?;
     let index = Index {
         command: command_line(),
         plan: plan.without_passwords(&text),
@@ -146,21 +191,20 @@ fn prepare(plan: &Plan, args: &CompareArgs, base: &Path, out: &Path) -> Result<P
     };
     index.write(out)?;
     // Seed by seed, so that an impatient reader has all methods early.
-    let order = |job: &Job| index.seeds.iter().position(|seed| *seed == job.seed);
-    jobs.sort_by_key(order);
+    jobs.sort_by_key(|job| index.seeds.iter().position(|seed| *seed == job.seed));
     Ok(Prepared { index, jobs, settings: all_settings })
 }
 
 /// Makes sure that a run that has been begun is one of the plan, before hours are spent on others.
-fn check_run(directory: &Path, graph: &Graph, settings: &Settings) -> Result<(), CliError> {
-    if !RunDirectory::is_one(directory) {
+fn check_run(directory: &RunDirectory, graph: &Graph, settings: &Settings) -> Result<(), CliError> {
+    if !directory.has_run() {
         return Ok(());
     }
-    let run = RunDirectory::read(directory)?;
-    let same = run.graph == *graph
-        && run.settings.seed == settings.seed
-        && run.settings.without_graph_and_seed() == settings.without_graph_and_seed();
-    if same { Ok(()) } else { Err(other_plan(directory)) }
+    let run = directory.settings()?;
+    let same = directory.graph()?.graph == *graph
+        && run.seed == settings.seed
+        && run.without_graph_and_seed() == settings.without_graph_and_seed();
+    if same { Ok(()) } else { Err(other_plan(directory.path())) }
 }
 
 fn other_plan(directory: &Path) -> CliError {
@@ -174,95 +218,44 @@ fn other_plan(directory: &Path) -> CliError {
 fn open(
     jobs: &[Job],
     settings: &[(Settings, PathBuf)],
-    args: &CompareArgs,
+    check: Check,
     bars: &MultiProgress,
 ) -> Result<Vec<Option<Experiment>>, CliError> {
-    let open = |(d, (settings, base)): (usize, &(Settings, PathBuf))| {
-        let finished = |job: &Job| job.directory.join("result.json").exists();
-        if !jobs.iter().any(|job| job.data == d && !finished(job)) {
-            return Ok(None);
+    let mut experiments = Vec::new();
+    for (d, (settings, base)) in settings.iter().enumerate() {
+        if jobs.iter().filter(|job| job.data == d).all(|job| job.directory.is_finished()) {
+            experiments.push(None);
+            continue;
         }
         // Which graph is opened with the data does not matter.
         let settings = Settings { graph: GraphSettings::default(), ..settings.clone() };
-        let check = Check::of(args.images.no_check, args.images.skip_bad);
-        train::open(settings, base, check, &Progress::among(bars, "compare")).map(Some)
-    };
-    settings.iter().enumerate().map(open).collect()
-}
-
-/// Trains all runs: `--jobs` at a time, and those that other processes work on are theirs.
-fn train_all(
-    jobs: Vec<Job>,
-    experiments: &[Option<Experiment>],
-    args: &CompareArgs,
-    stop: &AtomicBool,
-    bars: &MultiProgress,
-) -> Result<(), CliError> {
-    let at_once = args.jobs.min(jobs.len()).max(1);
-    let threads = (rayon::current_num_threads() / at_once).max(1);
-    let queue = Mutex::new(VecDeque::from(jobs));
-    let busy = Mutex::new(Vec::new());
-    let next = || -> Option<Job> { queue.lock().ok()?.pop_front() };
-    let worker = || -> Result<(), CliError> {
-        let pool = pool(threads)?;
-        while !stop.load(Ordering::Relaxed) {
-            let Some(job) = next() else { break };
-            if !pool.install(|| train(&job, experiments, stop, bars))?
-                && let Ok(mut busy) = busy.lock()
-            {
-                busy.push(job);
-            }
-        }
-        Ok(())
-    };
-    in_parallel(at_once, stop, worker)?;
-    let mut busy = busy.into_inner().unwrap_or_default();
-    let (pool, mut said) = (pool(threads)?, false);
-    while !busy.is_empty() && !args.no_wait && !stop.load(Ordering::Relaxed) {
-        if !std::mem::replace(&mut said, true) {
-            say(bars, &format!("waiting for {} runs of other processes (Ctrl-C leaves them to it)", busy.len()));
-        }
-        std::thread::sleep(MOMENT);
-        // One that died leaves its run to us.
-        let mut still = Vec::new();
-        for job in busy {
-            if stop.load(Ordering::Relaxed) || !pool.install(|| train(&job, experiments, stop, bars))? {
-                still.push(job);
-            }
-        }
-        busy = still;
+        experiments.push(Some(train::open(settings, base, check, &Progress::among(bars, "compare"))?));
     }
-    Ok(())
+    Ok(experiments)
 }
 
 /// Trains one run. `false`: another process is at it.
 fn train(
     job: &Job,
-    experiments: &[Option<Experiment>],
+    experiment: Option<&Experiment>,
     stop: &AtomicBool,
     bars: &MultiProgress,
 ) -> Result<bool, CliError> {
     let failure = Comparison::failure_file(&job.directory);
-    if failure.exists() || job.directory.join("result.json").exists() {
+    if failure.exists() || job.directory.is_finished() {
         return Ok(true);
     }
-    if run::is_busy(&job.directory) {
+    if job.directory.is_busy() {
         return Ok(false);
     }
-    let Some(experiment) = &experiments[job.data] else { return Ok(true) };
-    let mut experiment = experiment.with_graph(job.graph.clone())?;
-    experiment.settings.seed = job.seed;
-    if let Some(parent) = job.directory.parent() {
-        fs::create_dir_all(parent).map_err(|e| CliError::file("create", parent, &e))?;
-    }
-    let mut progress = Progress::among(bars, job.name.clone()).quiet();
-    match run::start_or_resume(experiment, &job.directory, stop, &mut progress) {
-        Ok(Outcome::Finished(result)) => {
+    let Some(experiment) = experiment else { return Ok(true) };
+    match pull_job(job, experiment, stop, bars) {
+        Ok(Some(result)) => {
             let (average, ensemble) = (result.measures.node_average.top1, result.measures.ensemble.accuracy.top1);
             say(bars, &format!("{}: node average {average:.2} %, ensemble {ensemble:.2} %", job.name));
             Ok(true)
         }
-        Ok(Outcome::Interrupted { .. }) => Ok(true),
+        Ok(None) => Ok(true),
         Err(Error::Busy(_)) => Ok(false),
         // Other runs are not to blame, and shall not wait.
         Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. })) => {
@@ -273,6 +266,23 @@ fn train(
         Err(Error::OtherRun(directory)) => Err(other_plan(&directory)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Trains a run to its end, unless it is stopped.
+fn pull_job(
+    job: &Job,
+    experiment: &Experiment,
+    stop: &AtomicBool,
+    bars: &MultiProgress,
+) -> Result<Option<RunResult>, Error> {
+    let mut experiment = experiment.with_graph(job.graph.clone())?;
+    experiment.settings.seed = job.seed;
+    if let Some(parent) = job.directory.path().parent() {
+        fs::create_dir_all(parent).map_err(FileError::of("create", parent))?;
+    }
+    let mut run = Run::start_or_resume(experiment, &job.directory)?;
+    pull(&mut run, stop, &mut Progress::among(bars, job.name.clone()).quiet())?;
+    Ok(run.result().cloned())
 }
 
 /// All tables, with the names of their files.
@@ -292,8 +302,8 @@ fn tables(comparison: &Comparison) -> Vec<(String, Table)> {
 }
 
 /// Writes all tables in all formats and the figures; returns their directory.
-fn write(comparison: &Comparison, out: &Path) -> Result<PathBuf, CliError> {
-    let directory = out.join("tables");
+fn write(comparison: &Comparison) -> Result<PathBuf, CliError> {
+    let directory = comparison.directory.join("tables");
     fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
     for (name, table) in tables(comparison) {
         export::table(&directory.join(name), &table)?;
@@ -306,9 +316,9 @@ fn write(comparison: &Comparison, out: &Path) -> Result<PathBuf, CliError> {
 }
 
 fn failures(comparison: &Comparison) -> Result<(), CliError> {
-    for (_, directory, state) in comparison.groups.iter().flat_map(|group| &group.runs) {
-        if let RunState::Failed(reason) = state {
-            print(&format!("{} failed: {reason}", directory.display()))?;
+    for run in comparison.groups.iter().flat_map(|group| &group.runs) {
+        if let RunState::Failed(reason) = &run.state {
+            print(&format!("{} failed: {reason}", run.directory.path().display()))?;
         }
     }
     Ok(())
@@ -316,14 +326,15 @@ fn failures(comparison: &Comparison) -> Result<(), CliError> {
 
 fn summary(comparison: &Comparison) -> serde_json::Value {
     let groups = comparison.groups.iter().map(|group| {
-        let runs = group.runs.iter().map(|(seed, directory, state)| {
-            let (state, result) = match state {
+        let runs = group.runs.iter().map(|run| {
+            let (state, result) = match &run.state {
                 RunState::Missing => ("missing", None),
                 RunState::Unfinished { .. } => ("unfinished", None),
                 RunState::Failed(_) => ("failed", None),
                 RunState::Finished(result) => ("finished", Some(&result.measures)),
             };
-            json!({"seed": seed, "run": directory.display().to_string(), "state": state, "measures": result})
+            let directory = run.directory.path().display().to_string();
+            json!({"seed": run.seed, "run": directory, "state": state, "measures": result})
         });
         json!({
             "method": group.method,

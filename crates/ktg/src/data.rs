@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use ktg_base::write_atomically;
 use ktg_data::{BadImage, DataSource, Dataset, Duplicate, Inspection, SOURCES, SplitFile, Splits};
-use ktg_train::{Settings, write_atomically};
+use ktg_train::Settings;
 use serde::Serialize;
 use serde_json::json;
 

@@ -1,173 +1,242 @@
-//! `ktg demo`: the whole main job on data that comes with the program.
+//! `ktg demo`: the whole main job on data that comes with the program. It writes an experiment, a search and a plan, and
+//! then does what `ktg search`, `ktg compare` and `ktg report` do.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
-use ktg_data::{Augment, DataSource, Image, Preset};
-use ktg_graph::{Graph, draw, presets};
-use ktg_report::compare::{Comparison, Index, IndexedGroup, IndexedMethod};
+use ktg_base::{FileError, read_text, slug, write_atomically};
+use ktg_data::{DataSource, Image};
+use ktg_graph::draw::svg;
+use ktg_report::compare::{Comparison, Group};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, StorageUrl};
-use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings};
-use ktg_train::{EvaluateOn, Experiment, GraphSettings, Outcome, RunResult, SavedRun, Schedule, Settings, run};
+use ktg_search::{SearchSettings, WorkerSettings};
+use ktg_train::{Experiment, RunResult, SavedRun, Settings};
 use serde_json::json;
 
 use crate::args::DemoArgs;
-use crate::compare::command_line;
+use crate::compare;
 use crate::error::CliError;
+use crate::jobs::run_jobs;
 use crate::methods::{Method, tables};
 use crate::names::storage_option;
 use crate::output::{note, print, print_json};
-use crate::parallel::{in_parallel, pool};
 use crate::predict::write_overlays;
-use crate::progress::{Progress, seconds, seconds_in_file};
+use crate::progress::{seconds, seconds_in_file};
 use crate::search::{Search, notices, say};
 use crate::signals;
-
+use crate::train::Check;
 use crate::trials::Trials;
 
-/// Runs per method.
-pub const REPEATS: u64 = 3;
-/// Passes over the training images.
-pub const EPOCHS: usize = 20;
-/// Trials of the search.
-pub const TRIALS: i64 = 60;
-/// Passes over the search's training images in a trial that is not stopped.
-const SEARCH_EPOCHS: usize = 10;
 /// What tables call the data.
 const DATA: &str = "Fashion-MNIST";
 /// Name of the study.
 const STUDY: &str = "demo";
-/// Network nodes.
-const NODES: usize = 3;
-const ARCHITECTURE: &str = "abn-resnet-cifar-8";
+/// Passes over the search's training images in a trial that is not stopped.
+const SEARCH_EPOCHS: usize = 10;
 /// Images that the attention overlays show.
 const OVERLAY_IMAGES: usize = 6;
 
-/// The demo's settings but for graph and seed. They were chosen on the search split of the training images
-/// (docs/results.md), never by looking at the test images.
-fn settings(args: &DemoArgs) -> Settings {
-    let mut settings = Settings { side: 14, ..Settings::default() };
-    settings.augment = Augment::preset(Preset::None);
-    settings.split.train_share = 0.2;
-    settings.train.epochs = args.epochs;
-    settings.train.batch_size = 25;
-    settings.train.evaluate_every = 0;
-    settings.train.loader_threads = 1;
-    settings.train.schedule = Schedule::Cosine {};
-    settings
+/// The settings of the runs. They were chosen on the search split of the training images (docs/results.md), never by
+/// looking at the test images.
+fn experiment(epochs: usize) -> String {
+    format!(
+        r#"# The settings of the demo's runs.
+side = 14
+augment = "none"
+
+[split]
+train_share = 0.2
+
+[train]
+epochs = {epochs}
+batch_size = 25
+evaluate_every = 0
+loader_threads = 1
+schedule = {{ kind = "cosine" }}
+"#
+    )
+}
+
+/// The same for the search, which holds a part of the training images out. Before epoch 3, accuracies say little about
+/// the end (docs/results.md).
+fn search_experiment(epochs: usize) -> String {
+    let epochs = epochs.min(SEARCH_EPOCHS);
+    format!(
+        r#"# The settings of the demo's search.
+seed = 1
+side = 14
+augment = "none"
+
+[graph]
+nodes = 3
+architecture = "abn-resnet-cifar-8"
+
+[split]
+train_share = 0.2
+evaluate_on = "search-split"
+
+[train]
+epochs = {epochs}
+batch_size = 25
+evaluate_every = 1
+log_every = 0
+loader_threads = 1
+schedule = {{ kind = "cosine" }}
+
+[search]
+sampler = "evolution"
+pruner = "promotion"
+min_resource = 3
+"#
+    )
+}
+
+/// The methods that are compared.
+fn plan(repeats: u64) -> String {
+    format!(
+        r#"# What the demo compares: ktg compare plan.toml
+experiment = "experiment.toml"
+out = "."
+nodes = [3]
+repeats = {repeats}
+architecture = "abn-resnet-cifar-8"
+
+[[method]]
+name = "Independent"
+preset = "independent"
+
+[[method]]
+name = "DML"
+preset = "dml"
+
+[[method]]
+name = "Found"
+study = "{STUDY}"
+storage = "sqlite:///search.db"
+
+[[data]]
+name = "{DATA}"
+"#
+    )
+}
+
+/// The files of a demo.
+struct Files {
+    search: PathBuf,
+    plan: PathBuf,
+    storage: StorageUrl,
 }
 
 pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     let started = Instant::now();
     let stop = signals::stop_flag()?;
-    std::fs::create_dir_all(&args.out).map_err(|e| CliError::file("create", &args.out, &e))?;
     let bars = MultiProgress::new();
-    let interrupted = || {
-        note("stopped; start the same command again to go on");
-        Ok(ExitCode::from(signals::INTERRUPTED))
-    };
-    let Some(found) = search(args, &stop, &bars)? else { return interrupted() };
+    let files = write_files(args)?;
+
+    let found = search(args, &files, &stop, &bars)?;
     let searched = started.elapsed();
-    let methods = [
-        ("Independent", presets::independent(NODES, ARCHITECTURE)),
-        ("DML", presets::dml(NODES, ARCHITECTURE)),
-        ("Found", found.graph),
-    ];
-    let graphs = write_graphs(&args.out, &methods)?;
-    write_index(args, &methods)?;
-    let Some(results) = train_all(args, &methods, &stop, &bars)? else { return interrupted() };
-    let overlays = draw_overlays(&args.out, &methods)?;
-    let training: f64 = results.iter().flatten().map(|result| result.seconds).sum();
-    let measures = |results: &[RunResult]| results.iter().map(|r| r.measures.clone()).collect();
-    let summed: Vec<Method> =
-        methods.iter().zip(&results).map(|((name, graph), r)| Method::new(name, graph, measures(r))).collect();
-    let (train_images, test_images) = (results[0][0].train_images, results[0][0].measures.images);
+    let Some(comparison) = found.as_ref().map(|_| compare(args, &files, &stop, &bars)).transpose()? else {
+        return Ok(interrupted());
+    };
+    let (Some(found), false) = (found, stop.load(Ordering::Relaxed)) else { return Ok(interrupted()) };
+
+    write_graphs(&args.out, &comparison)?;
+    draw_overlays(&args.out, &comparison)?;
+    let report = write_report(args, &files, &comparison)?;
+    let (best, _) = found.graph_of(None)?;
+    let results: Vec<&RunResult> =
+        comparison.groups.iter().flat_map(Group::finished).map(|(_, result)| result).collect();
+    let Some(first) = results.first() else { return Err(CliError::Other("no run of the demo is finished".to_owned())) };
+    let training: f64 = results.iter().map(|result| result.seconds).sum();
+    let methods: Vec<Method> = comparison.groups.iter().map(Method::of).collect();
+    let value = best.value.unwrap_or(f64::NAN);
+    let graph = comparison.groups.last().map(|group| &group.graph);
     if args.json {
-        let report = write_report(args)?;
         print_json(&json!({
-            "methods": summed,
-            "train_images": train_images,
-            "test_images": test_images,
+            "methods": methods,
+            "train_images": first.train_images,
+            "test_images": first.measures.images,
             "epochs": args.epochs,
             "seconds": started.elapsed().as_secs_f64(),
             "training_seconds_of_all_runs": training,
             "out": args.out.display().to_string(),
             "search": {
-                "trials": found.trials,
-                "epochs": found.epochs,
-                "best": found.value,
+                "trials": found.trials.len(),
+                "epochs": found.epochs(),
+                "best": value,
                 "seconds": searched.as_secs_f64(),
-                "graph": methods[2].1,
+                "graph": graph,
             },
-            "graphs": graphs.display().to_string(),
-            "overlays": overlays.display().to_string(),
+            "graphs": args.out.join("graphs").display().to_string(),
+            "overlays": args.out.join("attention").display().to_string(),
             "report": report.display().to_string(),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     print(&format!(
-        "\nBuilt-in Fashion-MNIST subset: {train_images} training and {test_images} test images, {} epochs; \
+        "\nBuilt-in Fashion-MNIST subset: {} training and {} test images, {} epochs; \
          mean ± standard deviation of {} runs\n",
-        args.epochs, args.repeats
+        first.train_images, first.measures.images, args.epochs, args.repeats
     ))?;
-    print(&tables(&summed))?;
+    print(&tables(&methods))?;
     print(&format!(
-        "\nFound is the best of {} graphs tried on one half of the training images and judged on the other\n\
-         ({} epochs of training in all; ensemble {:.2} % there): {}",
-        found.trials, found.epochs, found.value, found.edges
+        "\nFound is the best of {} graphs tried on one half of the training images and evaluated on the other\n\
+         ({} epochs of training in all; ensemble {value:.2} % there): {}",
+        found.trials.len(),
+        found.epochs(),
+        graph.map(edges).unwrap_or_default()
     ))?;
-    print(&format!("study               ktg study show {STUDY}{}", storage_option(&storage(&args.out))))?;
-    print(&format!("report              {} (open it in a browser)", write_report(args)?.display()))?;
-    print(&format!("graph pictures      {}", graphs.display()))?;
-    print(&format!("attention overlays  {}", overlays.display()))?;
+    print(&format!("study               ktg study show {STUDY}{}", storage_option(&files.storage)))?;
+    print(&format!("report              {} (open it in a browser)", report.display()))?;
+    print(&format!("graph pictures      {}", args.out.join("graphs").display()))?;
+    print(&format!("attention overlays  {}", args.out.join("attention").display()))?;
     print(&format!("runs                {}", args.out.join("runs").display()))?;
     let (elapsed, training) = (seconds(started.elapsed()), seconds_in_file(training));
     print(&format!("time                {elapsed} ({training} of training, all runs together)"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The graph that the search found, and how.
-struct Best {
-    graph: Graph,
-    edges: String,
-    value: f64,
-    trials: usize,
-    epochs: i64,
+fn interrupted() -> ExitCode {
+    note("stopped; start the same command again to go on");
+    ExitCode::from(signals::INTERRUPTED)
 }
 
-fn storage(out: &Path) -> StorageUrl {
-    StorageUrl::file(out.join("search.db"))
+/// Writes the experiments and the plan.
+fn write_files(args: &DemoArgs) -> Result<Files, CliError> {
+    let out = &args.out;
+    std::fs::create_dir_all(out).map_err(FileError::of("create", out))?;
+    if Comparison::is_one(out) && Comparison::read(out)?.index.data_sets != [DATA] {
+        let out = out.display();
+        return Err(CliError::Other(format!("{out} holds a comparison that is not the demo's; give another --out")));
+    }
+    let (search, plan_file) = (out.join("search.toml"), out.join("plan.toml"));
+    write_atomically(&out.join("experiment.toml"), experiment(args.epochs).as_bytes())?;
+    write_atomically(&search, search_experiment(args.epochs).as_bytes())?;
+    write_atomically(&plan_file, plan(args.repeats).as_bytes())?;
+    Ok(Files { search, plan: plan_file, storage: StorageUrl::file(out.join("search.db")) })
 }
 
 /// Searches with one worker a core, each on one thread, or goes on with the search. `None` if it was interrupted.
-fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<Option<Best>, CliError> {
-    let mut settings = settings(args);
-    settings.seed = 1;
-    settings.split.evaluate_on = EvaluateOn::SearchSplit;
-    settings.train.epochs = SEARCH_EPOCHS.min(args.epochs);
-    settings.train.evaluate_every = 1;
-    settings.train.log_every = 0;
-    settings.graph.nodes = Some(NODES);
-    settings.graph.architecture = Some(ARCHITECTURE.to_owned());
-    let template = Experiment::open(settings, Path::new("."))?;
-    let notice = notices(bars);
-    let limit = Duration::from_secs(600);
+fn search(
+    args: &DemoArgs,
+    files: &Files,
+    stop: &Arc<AtomicBool>,
+    bars: &MultiProgress,
+) -> Result<Option<StudyRecord>, CliError> {
+    let text = read_text(&files.search)?;
+    let origin = files.search.display().to_string();
+    let template = Experiment::open(Settings::parse(&text, &origin)?, &args.out)?;
+    let (notice, limit) = (notices(bars), Duration::from_secs(600));
     let search = Search {
-        url: storage(&args.out),
+        url: files.storage.clone(),
         study: STUDY.to_owned(),
-        settings: SearchSettings {
-            sampler: SamplerKind::Evolution,
-            pruner: PrunerKind::Promotion,
-            // Earlier, accuracies say little about the end (docs/results.md).
-            min_resource: 3,
-            ..SearchSettings::default()
-        },
+        settings: SearchSettings::parse(&text, &origin)?,
         worker: WorkerSettings {
             heartbeat: Duration::from_secs(1),
             silence: Duration::from_secs(10),
@@ -177,167 +246,77 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
         patience: Patience { limit, stop: Arc::clone(stop), notice: Arc::clone(&notice) },
         enqueued: None,
     };
-    let worker = || -> Result<bool, CliError> {
-        let template = template.with_graph(template.written_graph().clone())?;
-        let objective = Trials { template, bars: bars.clone(), notice: Arc::clone(&notice), patience: limit };
-        pool(1)?.install(|| search.run(objective, stop, &mut |text| say(bars, text)))
+    let work = |_: &usize| {
+        let objective = Trials {
+            template: template.clone(),
+            bars: bars.clone(),
+            notice: Arc::clone(&notice),
+            patience: limit,
+            stop: Arc::clone(stop),
+        };
+        search.run(objective, stop, &mut |text| say(bars, text))
     };
-    let done = in_parallel(rayon::current_num_threads(), stop, worker);
-    let done = done.map_err(|error| match error {
-        CliError::Search(ktg_search::Error::Study { .. }) => elsewhere(&error, args),
+    let workers: Vec<usize> = (0..rayon::current_num_threads()).collect();
+    let workers: Vec<&usize> = workers.iter().collect();
+    let stopped = run_jobs(&workers, workers.len(), stop, work).map_err(|error| match error {
+        CliError::Search(ktg_search::Error::Study { .. }) => {
+            let out = args.out.display();
+            let advice = format!("for another demo than the one in {out}, give another --out, or remove {out}");
+            CliError::Other(format!("{error} ({advice})"))
+        }
         other => other,
     })?;
-    if done.contains(&false) {
+    if !stopped.is_empty() || stop.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    let found = StudyRecord::read(&search.url, STUDY)?;
-    let (best, graph) = found.graph_of(None)?;
-    Ok(Some(Best {
-        edges: edges(&graph),
-        graph,
-        value: best.value.unwrap_or(f64::NAN),
-        trials: found.trials.len(),
-        epochs: found.epochs(),
-    }))
+    Ok(Some(StudyRecord::read(&search.url, STUDY)?))
 }
 
-/// What to do when the output directory holds a demo with other options.
-fn elsewhere(error: &dyn std::fmt::Display, args: &DemoArgs) -> CliError {
-    let out = args.out.display();
-    CliError::Other(format!("{error} (for another demo than the one in {out}, give another --out, or remove {out})"))
-}
-
-/// Trains all methods with all seeds, a run a core, because small networks leave a second thread little to do. `None` if
-/// it was interrupted.
-fn train_all(
-    args: &DemoArgs,
-    methods: &[(&str, Graph)],
-    stop: &AtomicBool,
-    bars: &MultiProgress,
-) -> Result<Option<Vec<Vec<RunResult>>>, CliError> {
-    // Seed by seed, so that an impatient reader has all methods early.
-    let jobs: Vec<(u64, usize)> =
-        (1..=args.repeats).flat_map(|seed| (0..methods.len()).map(move |m| (seed, m))).collect();
-    let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<(usize, RunResult)>, CliError> {
-        let pool = pool(1)?;
-        let mut results = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let Some(&(seed, m)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            match pool.install(|| train(args, methods[m].0, seed, stop, bars))? {
-                Outcome::Finished(result) => results.push((m, result)),
-                Outcome::Interrupted { .. } => break,
-            }
-        }
-        Ok(results)
+/// Trains all methods with all seeds, a run a core, because small networks leave a second thread little to do.
+fn compare(args: &DemoArgs, files: &Files, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison, CliError> {
+    let options = compare::Options {
+        plan: &files.plan,
+        out: Some(&args.out),
+        storage: None,
+        jobs: rayon::current_num_threads(),
+        wait: true,
+        check: Check::No,
     };
-    let finished = in_parallel(rayon::current_num_threads().min(jobs.len()), stop, worker)?;
-    let mut results: Vec<Vec<RunResult>> = vec![Vec::new(); methods.len()];
-    for (m, result) in finished.into_iter().flatten() {
-        results[m].push(result);
+    compare::train_all(&options, stop, bars)
+}
+
+/// Draws the methods' graphs.
+fn write_graphs(out: &Path, comparison: &Comparison) -> Result<(), CliError> {
+    for group in &comparison.groups {
+        let path = out.join("graphs").join(format!("{}.svg", slug(&group.method)));
+        write_atomically(&path, svg(&group.graph).as_bytes())?;
     }
-    for results in &mut results {
-        results.sort_by_key(|result| result.seed);
-    }
-    let done: usize = results.iter().map(Vec::len).sum();
-    Ok((done == jobs.len()).then_some(results))
+    Ok(())
 }
 
-fn run_directory(out: &Path, method: &str, seed: u64) -> PathBuf {
-    out.join("runs").join(format!("{}-seed{seed}", method.to_lowercase()))
-}
-
-/// Trains one run, or goes on with it, if it is of the same settings and graph.
-fn train(args: &DemoArgs, name: &str, seed: u64, stop: &AtomicBool, bars: &MultiProgress) -> Result<Outcome, CliError> {
-    let directory = run_directory(&args.out, name, seed);
-    let mut settings = settings(args);
-    settings.seed = seed;
-    settings.graph = GraphSettings { file: Some(graph_file(&args.out, name, "toml")), ..GraphSettings::default() };
-    let mut progress = Progress::among(bars, format!("{name}, run {seed} of {}", args.repeats));
-    let finished = directory.join("result.json").exists();
-    let experiment = Experiment::open(settings, Path::new("."))?;
-    let outcome = match run::start_or_resume(experiment, &directory, stop, &mut progress) {
-        Err(e @ ktg_train::Error::OtherRun(_)) => return Err(elsewhere(&e, args)),
-        other => other?,
-    };
-    if finished {
-        progress.line(&format!("{name}, run {seed} of {}: trained before, taken as it is", args.repeats));
-    }
-    Ok(outcome)
-}
-
-fn graph_file(out: &Path, method: &str, extension: &str) -> PathBuf {
-    out.join("graphs").join(format!("{}.{extension}", method.to_lowercase()))
-}
-
-/// Writes the methods' graphs, as files and as pictures.
-fn write_graphs(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
-    let directory = out.join("graphs");
-    std::fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
-    for (name, graph) in methods {
-        ktg_train::write_atomically(&graph_file(out, name, "toml"), graph.to_toml().as_bytes())?;
-        ktg_train::write_atomically(&graph_file(out, name, "svg"), draw::svg(graph).as_bytes())?;
-    }
-    Ok(directory)
-}
-
-/// Attention of every node of each method's first run over the first test image of some classes.
-fn draw_overlays(out: &Path, methods: &[(&str, Graph)]) -> Result<PathBuf, CliError> {
+/// Draws the attention of every node of each method's first run over the first test image of some classes.
+fn draw_overlays(out: &Path, comparison: &Comparison) -> Result<(), CliError> {
     let directory = out.join("attention");
     let test = DataSource::default().open(Path::new("."))?.test;
-    for (name, _) in methods {
-        let run = SavedRun::open(&run_directory(out, name, 1))?;
+    for group in &comparison.groups {
+        let run = SavedRun::open(&group.runs[0].directory)?;
         for class in 0..OVERLAY_IMAGES.min(test.classes()) {
             let Some(i) = test.labels().iter().position(|&l| l as usize == class) else { continue };
             let image: &Image = &*test.image(i)?;
             let prediction = run.predict_image(image)?;
-            let class = run.classes[class].replace(|c: char| !c.is_alphanumeric(), "-");
-            let stem = format!("{}-{class}", name.to_lowercase());
+            let stem = format!("{}-{}", slug(&group.method), slug(&run.classes[class]));
             write_overlays(&prediction, run.settings.side, &directory, &stem)?;
         }
     }
-    Ok(directory)
-}
-
-/// Notes what is compared, so that `ktg watch` and `ktg report` know it.
-fn write_index(args: &DemoArgs, methods: &[(&str, Graph)]) -> Result<(), CliError> {
-    let out = &args.out;
-    if Comparison::is_one(out) && Comparison::read(out)?.index.data_sets != [DATA] {
-        let out = out.display();
-        return Err(CliError::Other(format!("{out} holds a comparison that is not the demo's; give another --out")));
-    }
-    let relative = |path: PathBuf| path.strip_prefix(out).map(Path::to_owned).unwrap_or(path);
-    let seeds: Vec<u64> = (1..=args.repeats).collect();
-    let group = |(name, _): &(&str, Graph)| IndexedGroup {
-        method: (*name).to_owned(),
-        data: DATA.to_owned(),
-        nodes: NODES,
-        origin: match *name {
-            "Found" => format!("the best graph of the study \"{STUDY}\" in {}", storage(out)),
-            preset => format!("the preset {}", preset.to_lowercase()),
-        },
-        graph: relative(graph_file(out, name, "toml")),
-        runs: seeds.iter().map(|seed| relative(run_directory(out, name, *seed))).collect(),
-    };
-    let index = Index {
-        command: command_line(),
-        plan: String::new(),
-        baseline: methods[0].0.to_owned(),
-        methods: methods.iter().map(|(name, _)| IndexedMethod { name: (*name).to_owned(), thesis: None }).collect(),
-        data_sets: vec![DATA.to_owned()],
-        nodes: vec![NODES],
-        groups: methods.iter().map(group).collect(),
-        seeds,
-    };
-    Ok(index.write(out)?)
+    Ok(())
 }
 
 /// Writes the report about the runs and the search.
-fn write_report(args: &DemoArgs) -> Result<PathBuf, CliError> {
-    let out = &args.out;
-    let subjects = [Subject::Comparison(out.clone()), Subject::Study(storage(out), STUDY.to_owned())];
-    let options = Options { images: OVERLAY_IMAGES, chosen: Vec::new(), judge: true, top: 6, progress: &|_| {} };
-    let report = out.join("report.html");
+fn write_report(args: &DemoArgs, files: &Files, comparison: &Comparison) -> Result<PathBuf, CliError> {
+    let subjects =
+        [Subject::Comparison(comparison.directory.clone()), Subject::Study(files.storage.clone(), STUDY.to_owned())];
+    let options = Options { images: OVERLAY_IMAGES, chosen: Vec::new(), evaluate: true, top: 6, progress: &|_| {} };
+    let report = args.out.join("report.html");
     crate::report::write(&page(&subjects, Some("The demo: three networks that teach each other"), &options)?, &report)?;
     Ok(report)
 }

@@ -23,6 +23,9 @@ pub enum CliError {
     /// From data.
     #[error(transparent)]
     Data(#[from] ktg_data::Error),
+    /// A file that cannot be read or written.
+    #[error(transparent)]
+    File(#[from] ktg_base::FileError),
     /// Standard output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),

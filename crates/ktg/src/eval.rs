@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use ktg_graph::Graph;
-use ktg_train::{EvaluateOn, Measures, SavedRun, Settings};
+use ktg_train::{EvaluateOn, Measures, RunDirectory, SavedRun, Settings};
 use serde_json::json;
 
 use crate::args::EvalArgs;
@@ -22,7 +22,7 @@ struct Group {
 pub fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
     let mut groups: Vec<Group> = Vec::new();
     for directory in &args.runs {
-        let mut run = SavedRun::open(directory)?;
+        let mut run = SavedRun::open(&RunDirectory::new(directory))?;
         let name = directory.display().to_string();
         for warning in &run.warnings {
             note(&format!("warning: {warning}"));
@@ -34,7 +34,7 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
         if run.settings.split.evaluate_on == EvaluateOn::SearchSplit && trained_for != EvaluateOn::SearchSplit {
             note(&format!("warning: {name} was trained on the images that it is judged on here"));
         }
-        let measures = run.evaluate(&run.evaluation_data()?, |_, _| {})?;
+        let measures = run.evaluate(&run.evaluation_data()?)?;
         let settings = Settings { seed: 0, ..run.settings };
         let same = |group: &&mut Group| group.graph.hash() == run.graph.hash() && group.settings == settings;
         match groups.iter_mut().find(same) {

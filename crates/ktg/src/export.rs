@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use ktg_base::write_atomically;
 use ktg_figures::png::png;
 use ktg_figures::table::Table;
-use ktg_train::write_atomically;
 
 use crate::error::CliError;
 

@@ -4,10 +4,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use ktg_base::write_atomically;
 use ktg_graph::{Document, Graph, presets};
 use ktg_report::StudyRecord;
 use ktg_report::compare::{DataSet, Plan, PlannedMethod, Source};
-use ktg_train::{Settings, write_atomically};
+use ktg_train::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;

@@ -1,9 +1,10 @@
 //! A study in words.
 
+use ktg_base::shell_word;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::State;
 
-use crate::names::{shell_word, storage_option};
+use crate::names::storage_option;
 use crate::output::{aligned, table};
 
 /// How many trials ended how, what it cost, and how to go on.

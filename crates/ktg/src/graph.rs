@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use ktg_base::write_atomically;
 use ktg_figures::png::png;
 use ktg_graph::{Document, Graph, draw, import_authors_config, presets};
 use ktg_net::Architecture;
-use ktg_train::write_atomically;
 
 use crate::args::{GraphCommand, OutputArgs};
 use crate::error::CliError;

@@ -1,9 +1,9 @@
 //! Runs of the same graph summed up as one method, in the form of the thesis' table 1.
 
 use ktg_graph::Graph;
-use ktg_report::compare::network;
+use ktg_report::compare::{Group, network};
 use ktg_train::Measures;
-use ktg_train::measures::mean_and_deviation;
+use ktg_train::measures::{PairMeasures, mean_and_deviation};
 use serde::Serialize;
 
 use crate::output::table;
@@ -56,16 +56,17 @@ pub struct Method {
 }
 
 impl Method {
+    /// Sums up the finished runs of a group of a comparison.
+    pub fn of(group: &Group) -> Self {
+        let measures = group.finished().into_iter().map(|(_, result)| result.measures.clone());
+        Self::new(&group.method, &group.graph, measures.collect())
+    }
+
     /// Sums up runs of `graph`.
     pub fn new(name: &str, graph: &Graph, measures: Vec<Measures>) -> Self {
         let spread = |value: fn(&Measures) -> f64| Spread::of(measures.iter().map(value));
-        let pairs = |value: fn(&ktg_train::measures::PairMeasures) -> Option<f64>| {
-            let mean = |m: &Measures| {
-                let values: Option<Vec<f64>> = m.pairs.iter().map(value).collect();
-                let values = values.filter(|v| !v.is_empty())?;
-                Some(values.iter().sum::<f64>() / values.len() as f64)
-            };
-            let means: Option<Vec<f64>> = measures.iter().map(mean).collect();
+        let pairs = |value: fn(&PairMeasures) -> Option<f64>| {
+            let means: Option<Vec<f64>> = measures.iter().map(|measures| measures.pair_mean(value)).collect();
             means.map(|means| Spread::of(means.into_iter()))
         };
         Self {

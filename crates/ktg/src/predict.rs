@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ktg_report::overlay;
-use ktg_train::{Error, Prediction, SavedRun};
+use ktg_train::{Error, Prediction, RunDirectory, SavedRun};
 use serde_json::json;
 
 use crate::args::PredictArgs;
@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::output::{note, print, print_json};
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode, CliError> {
-    let run = SavedRun::open(&args.run)?;
+    let run = SavedRun::open(&RunDirectory::new(&args.run))?;
     for warning in &run.warnings {
         note(&format!("warning: {warning}"));
     }

@@ -1,12 +1,12 @@
 //! Progress of a run: bars on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::output::note;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use ktg_train::{EpochReport, NodeReport, Observer, StepReport};
+use ktg_train::{EpochReport, Event, NodeReport, Run, StepReport};
 
 /// Shows a run on standard error.
 pub struct Progress {
@@ -16,7 +16,9 @@ pub struct Progress {
     /// Whether epochs get lines.
     lines: bool,
     epochs: usize,
-    steps: usize,
+    /// Of the whole training.
+    steps: u64,
+    batch_size: usize,
     started: Instant,
     first_step: u64,
     last_step: u64,
@@ -48,6 +50,7 @@ impl Progress {
             lines: true,
             epochs: 0,
             steps: 0,
+            batch_size: 0,
             started: now,
             first_step: 0,
             last_step: 0,
@@ -72,29 +75,63 @@ impl Progress {
 
     fn left(&self) -> Duration {
         let done = self.last_step.saturating_sub(self.first_step).max(1) as f64;
-        let all = (self.epochs * self.steps) as u64;
-        let left = all.saturating_sub(self.last_step) as f64;
+        let left = self.steps.saturating_sub(self.last_step) as f64;
         self.started.elapsed().mul_f64(left / done)
     }
 }
 
-impl Observer for Progress {
-    fn started(&mut self, epochs: usize, steps: usize, from: u64) {
-        (self.epochs, self.steps, self.first_step, self.last_step) = (epochs, steps, from, from);
+/// Pulls a run to its end, or until `stop` is set, which it survives; shows what happens.
+///
+/// # Errors
+/// As [`Run::next`].
+pub fn pull(run: &mut Run, stop: &AtomicBool, progress: &mut Progress) -> Result<(), ktg_train::Error> {
+    progress.start(run);
+    while let Some(event) = run.next()? {
+        progress.show(&event);
+        if stop.load(Ordering::Relaxed) && !matches!(event, Event::Warning(_)) {
+            return run.save();
+        }
+    }
+    Ok(())
+}
+
+impl Progress {
+    /// Begins with a run that has just been opened.
+    pub fn start(&mut self, run: &Run) {
+        let (Some(position), Some(experiment)) = (run.position(), run.experiment()) else { return };
+        let length = experiment.length();
+        let (from, steps) = (position.step, length.steps());
+        (self.epochs, self.steps, self.first_step, self.last_step) = (length.epochs, steps, from, from);
+        self.batch_size = experiment.settings.train.batch_size;
         (self.started, self.epoch_started) = (Instant::now(), Instant::now());
         if from > 0 && self.lines {
-            self.line(&format!("{}: going on after step {from} of {}", self.name, epochs * steps));
+            self.line(&format!("{}: going on after step {from} of {steps}", self.name));
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.name.clone());
-            bar.set_length((epochs * steps) as u64);
+            bar.set_length(steps);
             bar.set_position(from);
             bar.reset_eta();
         }
     }
 
-    fn step(&mut self, report: &StepReport, images: usize) {
-        self.epoch_images += images;
+    /// Shows what a run did.
+    pub fn show(&mut self, event: &Event) {
+        match event {
+            Event::Warning(text) => self.line(&format!("warning: {text}")),
+            Event::Step(report) => self.step(report),
+            Event::Evaluating { done, images } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("evaluating {done}/{images}"));
+                }
+            }
+            Event::Checkpoint => {}
+            Event::Epoch(report) => self.epoch(report),
+        }
+    }
+
+    fn step(&mut self, report: &StepReport) {
+        self.epoch_images += self.batch_size;
         self.last_step = report.step;
         if let Some(bar) = &self.bar {
             bar.set_position(report.step);
@@ -104,7 +141,7 @@ impl Observer for Progress {
         }
     }
 
-    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
+    fn epoch(&mut self, report: &EpochReport) {
         let speed = self.epoch_images as f64 / self.epoch_started.elapsed().as_secs_f64().max(1e-9);
         let mut line = format!("{}: epoch {}/{}", self.name, report.train.epoch, self.epochs);
         line += &format!(" · {} · {speed:.0} images/s", averages(&report.train.nodes));
@@ -120,17 +157,6 @@ impl Observer for Progress {
             self.line(&line);
         }
         (self.epoch_images, self.epoch_started) = (0, Instant::now());
-        ControlFlow::Continue(())
-    }
-
-    fn evaluating(&mut self, done: usize, all: usize) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("judging {done}/{all}"));
-        }
-    }
-
-    fn warning(&mut self, message: &str) {
-        self.line(&format!("warning: {message}"));
     }
 }
 

@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use ktg_base::{slug, write_atomically};
 use ktg_figures::page::{Block, Page};
 use ktg_figures::table::Table;
-use ktg_report::compare::slug;
 use ktg_report::report::{Options, Subject, page};
-use ktg_train::write_atomically;
 
 use crate::args::ReportArgs;
 use crate::error::CliError;
@@ -21,7 +20,7 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
     let options = Options {
         images: args.images,
         chosen: args.chosen.clone(),
-        judge: !args.no_judging,
+        evaluate: !args.no_judging,
         top: args.top,
         progress: &|text| note(text),
     };

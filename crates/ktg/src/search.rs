@@ -7,16 +7,20 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
+use ktg_base::study_file_name;
 use ktg_net::Architecture;
+use ktg_search::attributes::{IMAGES, PRUNER, SETTINGS};
 use ktg_search::storage::{Patience, StorageUrl, Study};
-use ktg_search::{Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerSettings, pruner, sampler};
+use ktg_search::{
+    Agreement, Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerPlan, WorkerSettings, pruner,
+    sampler,
+};
 use ktg_train::{EvaluateOn, Experiment};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::args::{SearchArgs, WorkerArgs};
 use crate::error::CliError;
 use crate::found;
-use crate::names::file_name;
 use crate::output::{note, print};
 use crate::progress::{Progress, seconds};
 use crate::signals;
@@ -63,7 +67,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
         ..worker
     };
     let search = Search { url, study: args.study.clone(), settings: search, worker, patience, enqueued: None };
-    let objective = Trials { template, bars: bars.clone(), notice, patience: limit };
+    let objective = Trials { template, bars: bars.clone(), notice, patience: limit, stop: Arc::clone(&stop) };
     let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
     if !done {
         let url = &search.url;
@@ -98,7 +102,7 @@ fn read_search(args: &SearchArgs) -> Result<SearchSettings, CliError> {
 }
 
 fn default_runs(study: &str) -> PathBuf {
-    PathBuf::from(format!("{}.runs", file_name(study)))
+    PathBuf::from(format!("{}.runs", study_file_name(study)))
 }
 
 /// A line above progress bars, or where there are none.
@@ -135,21 +139,17 @@ impl Search {
     pub fn run(&self, mut objective: Trials, stop: &AtomicBool, say: &mut dyn FnMut(&str)) -> Result<bool, CliError> {
         let space = Space::new(objective.template.written_graph(), &self.settings)?;
         let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
-        let setup = setup(&objective.template, &self.settings)?;
+        let plan = WorkerPlan {
+            space,
+            agreements: agreements(&objective.template, &self.settings)?,
+            sampler: sampler::by_kind(self.settings.sampler),
+            pruner: pruner::by_settings(&self.settings, &self.study, objective.steps()),
+            settings: self.worker.clone(),
+        };
         let (enqueued, trials) = (self.enqueued.is_some(), self.enqueued.unwrap_or(self.worker.trials));
         let mut log = Log { started: Instant::now(), best: None, enqueued, trials, say };
         let mut tell = |event: Event| log.event(&event);
-        let mut worker = Worker::new(
-            study,
-            space,
-            &setup,
-            sampler::by_kind(self.settings.sampler),
-            pruner::by_settings(&self.settings, &self.study, objective.steps()),
-            &mut objective,
-            self.worker.clone(),
-            stop,
-            &mut tell,
-        )?;
+        let mut worker = Worker::new(study, plan, &mut objective, stop, &mut tell)?;
         match worker.run() {
             // Asked to stop while the storage was away: the trial at hand, if any, will be found by others.
             Err(ktg_search::Error::Stopped) => Ok(false),
@@ -163,21 +163,17 @@ impl Search {
     }
 }
 
-/// What must be the same for all workers of a study, as its attributes.
-fn setup(template: &Experiment, search: &SearchSettings) -> Result<[(&'static str, Json); 3], CliError> {
-    let mut decisive = template.settings.decisive();
+/// What must be the same for all workers of a study.
+fn agreements(template: &Experiment, search: &SearchSettings) -> Result<Vec<Agreement>, CliError> {
+    let mut settings = template.settings.decisive();
     // The nodes are in the search space.
-    decisive.graph = ktg_train::GraphSettings::default();
-    let SearchSettings { pruner, min_resource, reduction_factor, min_early_stopping_rate, .. } = search;
-    let pruner = match pruner {
-        ktg_search::PrunerKind::None | ktg_search::PrunerKind::Median => pruner.to_string(),
-        _ => format!(
-            "{pruner}, min_resource {min_resource}, reduction_factor {reduction_factor}, \
-             min_early_stopping_rate {min_early_stopping_rate}"
-        ),
-    };
-    let images = json!(template.data_fingerprint());
-    Ok([("experiment", json!(decisive.to_toml()?)), ("images", images), ("pruner", json!(pruner))])
+    settings.graph = ktg_train::GraphSettings::default();
+    let pruner = search.pruner_settings();
+    Ok(vec![
+        Agreement { key: SETTINGS, value: json!(settings), before: Some(json!(settings.to_toml()?)) },
+        Agreement::new(IMAGES, json!(template.data_fingerprint())),
+        Agreement { key: PRUNER, value: json!(pruner), before: Some(json!(pruner.to_string())) },
+    ])
 }
 
 /// Tells a person what a worker does, a line for every trial.

@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ktg_base::{study_file_name, write_atomically};
 use ktg_graph::draw;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
-use ktg_train::write_atomically;
 use serde_json::{Value as Json, json};
 
 use crate::args::{StorageArg, StudyCommand};
 use crate::error::CliError;
 use crate::found;
-use crate::names::file_name;
 use crate::output::{print, print_json, table};
 
 pub fn run(command: &StudyCommand) -> Result<ExitCode, CliError> {
@@ -74,7 +73,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<(), CliError> {
         }));
     }
     print(&found::in_words(found))?;
-    if let Some(space) = &found.space {
+    if let Some(space) = &found.metadata.space {
         let (parameters, combinations) = (space.parameters().len(), space.combinations());
         print(&format!(
             "search space: {} nodes, {parameters} parameters, {combinations:.3e} combinations",
@@ -99,7 +98,7 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<(), CliErr
     std::fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
     for (place, trial) in ranked.into_iter().take(top).enumerate() {
         let graph = found.graph(trial)?;
-        let stem = format!("{}-{}", file_name(&found.name), place + 1);
+        let stem = format!("{}-{}", study_file_name(&found.name), place + 1);
         let path = directory.join(format!("{stem}.toml"));
         write_atomically(&path, graph.to_toml().as_bytes())?;
         write_atomically(&directory.join(format!("{stem}.svg")), draw::svg(&graph).as_bytes())?;

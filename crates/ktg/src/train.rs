@@ -4,43 +4,42 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ktg_data::BadImage;
-use ktg_train::{Experiment, Outcome, RunResult, Settings, run};
+use ktg_train::{Experiment, Run, RunDirectory, RunResult, Settings};
 
 use crate::args::{SettingFlags, TrainArgs};
 use crate::error::CliError;
 use crate::output::{note, print, print_json};
-use crate::progress::{Progress, seconds, seconds_in_file};
+use crate::progress::{Progress, pull, seconds, seconds_in_file};
 use crate::signals;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
-    let (directory, outcome) = match (&args.resume, &args.out) {
-        (Some(directory), _) => {
-            (directory, run::resume(directory, &*signals::stop_flag()?, &mut Progress::new("train"))?)
+    let mut progress = Progress::new("train");
+    let (path, stop, mut run) = match (&args.resume, &args.out) {
+        (Some(path), _) => (path, signals::stop_flag()?, Run::resume(&RunDirectory::new(path))?),
+        (None, Some(path)) => {
+            let (settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
+            let experiment = open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
+            // From here on a signal means "stop after a checkpoint"; before, there is nothing to save.
+            (path, signals::stop_flag()?, Run::start(experiment, &RunDirectory::new(path))?)
         }
-        (None, Some(directory)) => (directory, start(args, directory)?),
         (None, None) => return Err(CliError::Other("give a run directory with --out".to_owned())),
     };
-    match outcome {
-        Outcome::Finished(result) if args.json => print_json(&result).map(|()| ExitCode::SUCCESS),
-        Outcome::Finished(result) => {
-            print(&summary(&result))?;
-            print(&format!("The run is in {0}; judge it again with `ktg eval {0}`.", directory.display()))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Outcome::Interrupted { step, steps } => {
-            let directory = directory.display();
-            note(&format!("stopped after step {step} of {steps}; go on with `ktg train --resume {directory}`"));
-            Ok(ExitCode::from(signals::INTERRUPTED))
-        }
+    pull(&mut run, &stop, &mut progress)?;
+    drop(progress);
+    let Some(result) = run.result() else {
+        let step = run.position().map_or(0, |position| position.step);
+        let steps = run.experiment().map_or(0, |experiment| experiment.length().steps());
+        let path = path.display();
+        note(&format!("stopped after step {step} of {steps}; go on with `ktg train --resume {path}`"));
+        return Ok(ExitCode::from(signals::INTERRUPTED));
+    };
+    if args.json {
+        print_json(result)?;
+    } else {
+        print(&summary(result))?;
+        print(&format!("The run is in {0}; evaluate it again with `ktg eval {0}`.", path.display()))?;
     }
-}
-
-fn start(args: &TrainArgs, directory: &Path) -> Result<Outcome, CliError> {
-    let (settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
-    let mut progress = Progress::new("train");
-    let experiment = open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
-    // From here on a signal means "stop after a checkpoint"; before, there is nothing to save.
-    Ok(run::start(experiment, directory, &*signals::stop_flag()?, &mut progress)?)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The settings of an experiment file, if there is one, changed by flags, and where their relative paths start.

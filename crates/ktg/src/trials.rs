@@ -1,17 +1,18 @@
 //! The objective of a search: a graph's ensemble accuracy after training it.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
+use ktg_base::FileError;
 use ktg_graph::Graph;
-use ktg_search::{Ended, Objective, Task};
-use ktg_train::measures::PairMeasures;
-use ktg_train::{EpochReport, Error, Experiment, Observer, Outcome, RunResult, StepReport, run};
+use ktg_search::attributes::NODE_AVERAGE;
+use ktg_search::{Objective, Report, Task, Work};
+use ktg_train::{EpochReport, Error, Event, Experiment, Run, RunDirectory, RunResult};
 use serde_json::{Value as Json, json};
 
 use crate::progress::Progress;
@@ -26,6 +27,8 @@ pub struct Trials {
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
     /// How long a full disk, or a run that a sleeping worker still has, is waited for.
     pub patience: Duration,
+    /// Set when the search shall stop.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Between two attempts on a full disk.
@@ -42,52 +45,17 @@ impl Objective for Trials {
         (0..graph.len()).all(|m| graph.is_useful(m)) && self.template.fits(graph)
     }
 
-    fn run(&mut self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, String> {
-        // When the trouble at hand began; progress ends it.
-        let mut trouble: Option<Instant> = None;
-        let mut furthest = task.reported;
-        loop {
-            let mut progress = false;
-            let mut counted = |step, value| {
-                progress |= step > furthest;
-                furthest = furthest.max(step);
-                report(step, value)
-            };
-            let error = match self.train(task, &mut counted) {
-                Ok(ended) => return Ok(ended),
-                Err(error) => error,
-            };
-            let since = if progress { Instant::now() } else { trouble.unwrap_or_else(Instant::now) };
-            let passing = match &error {
-                // This graph, or what is left of its run, is unusable; others are not.
-                Error::Diverged { .. }
-                | Error::NotFinite { .. }
-                | Error::Graph(_)
-                | Error::Weights(_)
-                | Error::Run { .. } => return Ok(Ended::Failed(error.to_string())),
-                Error::File { source, .. } => {
-                    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-                }
-                // The worker that lost this trial has not noticed yet. Should it never, the next worker would wait, too.
-                Error::Busy(_) if since.elapsed() > self.patience => return Ok(Ended::Failed(error.to_string())),
-                Error::Busy(_) => true,
-                _ => false,
-            };
-            if !passing || since.elapsed() > self.patience {
-                return Err(error.to_string());
-            }
-            if task.stop.load(Ordering::Relaxed) {
-                return Ok(Ended::Stopped);
-            }
-            if trouble.is_none() || progress {
-                (self.notice)(&format!(
-                    "trial {}: {error}; waiting, the trial goes on from its checkpoint",
-                    task.number
-                ));
-            }
-            trouble = Some(since);
-            std::thread::sleep(PAUSE);
-        }
+    fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {
+        let progress = Progress::among(&self.bars, format!("trial {}", task.number)).quiet();
+        Box::new(Training {
+            trials: self,
+            directory: RunDirectory::new(&task.directory),
+            furthest: task.reported,
+            task,
+            stage: Stage::New,
+            progress,
+            trouble_since: None,
+        })
     }
 
     fn paused(&mut self, directory: &Path) {
@@ -100,100 +68,181 @@ impl Objective for Trials {
 }
 
 impl Trials {
-    fn train(&self, task: &Task, report: &mut dyn FnMut(i64, f64) -> ControlFlow<()>) -> Result<Ended, Error> {
-        let mut experiment = self.template.with_graph(task.graph.clone())?;
-        experiment.settings.seed = task.seed.unwrap_or(experiment.settings.seed);
-        // What was computed before a worker died, but not reported.
-        for epoch in run::epochs(&experiment, task.directory)? {
-            let step = epoch.train.epoch as i64;
-            if let Some(value) = value(&epoch).filter(|_| step > task.reported)
-                && report(step, value).is_break()
-            {
-                return Ok(Ended::Stopped);
-            }
-        }
-        if let Some(parent) = task.directory.parent() {
-            std::fs::create_dir_all(parent).map_err(|source| {
-                let path = parent.to_owned();
-                Error::File { action: "create", path, source }
-            })?;
-        }
-        let progress = Progress::among(&self.bars, format!("trial {}", task.number)).quiet();
-        let mut watch = Watch { progress, report };
-        match run::start_or_resume(experiment, task.directory, task.stop, &mut watch)? {
-            Outcome::Finished(result) => {
-                Ok(Ended::Finished(result.measures.ensemble.accuracy.top1, attributes(&result)))
-            }
-            Outcome::Interrupted { .. } => Ok(Ended::Stopped),
-        }
-    }
-
     fn delete_checkpoints(&self, directory: &Path, keep: usize) {
         if directory.is_dir()
-            && let Err(e) = run::delete_checkpoints(directory, keep)
+            && let Err(e) = RunDirectory::new(directory).delete_checkpoints(keep)
         {
             (self.notice)(&format!("checkpoints that are not needed any more stay: {e}"));
         }
     }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
-/// What the search maximises.
-fn value(epoch: &EpochReport) -> Option<f64> {
-    epoch.evaluation.as_ref().map(|measures| measures.ensemble.accuracy.top1)
+/// The training of one trial.
+struct Training<'a> {
+    trials: &'a Trials,
+    task: Task,
+    directory: RunDirectory,
+    stage: Stage,
+    progress: Progress,
+    /// The last step that was reported.
+    furthest: i64,
+    /// When the trouble at hand began; a further step ends it.
+    trouble_since: Option<Instant>,
+}
+
+/// How far a trial's training is.
+enum Stage {
+    /// Nothing has been looked at.
+    New,
+    /// Epochs that were computed before a worker died, but not reported.
+    Known(VecDeque<EpochReport>),
+    /// At work.
+    Running(Run),
+}
+
+impl Work for Training<'_> {
+    fn next(&mut self) -> Result<Report, String> {
+        loop {
+            match self.train() {
+                Ok(report) => return Ok(report),
+                Err(error) => {
+                    // The directory is free for the next attempt, and for others.
+                    self.stage = Stage::New;
+                    if let Some(report) = self.wait_out(&error)? {
+                        return Ok(report);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Training<'_> {
+    /// Trains until the next epoch, or to the end.
+    fn train(&mut self) -> Result<Report, Error> {
+        loop {
+            let epoch = match &mut self.stage {
+                Stage::New => {
+                    let epochs = self.directory.epochs_of(&self.experiment()?)?;
+                    self.stage = Stage::Known(epochs.into());
+                    continue;
+                }
+                Stage::Known(epochs) => match epochs.pop_front() {
+                    Some(epoch) if epoch.train.epoch as i64 > self.task.reported => epoch,
+                    Some(_) => continue,
+                    None => {
+                        self.stage = Stage::Running(self.open()?);
+                        continue;
+                    }
+                },
+                Stage::Running(run) => {
+                    let Some(event) = run.next()? else { return finished(run) };
+                    self.progress.show(&event);
+                    match event {
+                        Event::Epoch(epoch) => epoch,
+                        _ if self.trials.is_stopping() => {
+                            run.save()?;
+                            return Ok(Report::Stopped);
+                        }
+                        _ => continue,
+                    }
+                }
+            };
+            if let Some(measures) = &epoch.evaluation {
+                return Ok(self.report(epoch.train.epoch as i64, measures.ensemble.accuracy.top1));
+            }
+        }
+    }
+
+    /// The template with the trial's graph and seed.
+    fn experiment(&self) -> Result<Experiment, Error> {
+        let mut experiment = self.trials.template.with_graph(self.task.graph.clone())?;
+        experiment.settings.seed = self.task.seed.unwrap_or(experiment.settings.seed);
+        Ok(experiment)
+    }
+
+    fn open(&mut self) -> Result<Run, Error> {
+        if let Some(parent) = self.task.directory.parent() {
+            std::fs::create_dir_all(parent).map_err(FileError::of("create", parent))?;
+        }
+        let run = Run::start_or_resume(self.experiment()?, &self.directory)?;
+        self.progress.start(&run);
+        Ok(run)
+    }
+
+    fn report(&mut self, step: i64, value: f64) -> Report {
+        if step > self.furthest {
+            self.furthest = step;
+            self.trouble_since = None;
+        }
+        Report::Step(step, value)
+    }
+
+    /// Decides about an error: `Some` ends the trial; after `None`, which comes after a moment, it is tried again.
+    ///
+    /// # Errors
+    /// What would stop every trial.
+    fn wait_out(&mut self, error: &Error) -> Result<Option<Report>, String> {
+        let is_new = self.trouble_since.is_none();
+        let is_over = self.trouble_since.get_or_insert_with(Instant::now).elapsed() > self.trials.patience;
+        let is_passing = match error {
+            // This graph, or what is left of its run, is unusable; others are not.
+            Error::Diverged { .. }
+            | Error::NotFinite { .. }
+            | Error::Graph(_)
+            | Error::Weights(_)
+            | Error::Run { .. } => return Ok(Some(Report::Failed(error.to_string()))),
+            Error::File(FileError { source, .. }) => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            // The worker that lost this trial has not noticed yet. Should it never, the next worker would wait, too.
+            Error::Busy(_) if is_over => return Ok(Some(Report::Failed(error.to_string()))),
+            Error::Busy(_) => true,
+            _ => false,
+        };
+        if !is_passing || is_over {
+            return Err(error.to_string());
+        }
+        if self.trials.is_stopping() {
+            return Ok(Some(Report::Stopped));
+        }
+        if is_new {
+            let number = self.task.number;
+            (self.trials.notice)(&format!("trial {number}: {error}; waiting, the trial goes on from its checkpoint"));
+        }
+        std::thread::sleep(PAUSE);
+        Ok(None)
+    }
+}
+
+/// The end of a run, which has a result then.
+fn finished(run: &Run) -> Result<Report, Error> {
+    Ok(match run.result() {
+        Some(result) => Report::Finished(result.measures.ensemble.accuracy.top1, attributes(result)),
+        None => Report::Failed("it ended without a result".to_owned()),
+    })
 }
 
 /// What else a study keeps of a finished trial.
 fn attributes(result: &RunResult) -> Vec<(String, Json)> {
     let measures = &result.measures;
     let mut attributes = vec![
-        ("node average".to_owned(), json!(measures.node_average.top1)),
+        (NODE_AVERAGE.to_owned(), json!(measures.node_average.top1)),
         ("ensemble NLL".to_owned(), json!(measures.ensemble.nll)),
         ("seconds".to_owned(), json!(result.seconds)),
     ];
-    let mean = |value: fn(&PairMeasures) -> Option<f64>| {
-        let values: Option<Vec<f64>> = measures.pairs.iter().map(value).collect();
-        values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
-    };
     let diversity = [
-        ("disagreement", mean(|pair| Some(pair.disagreement))),
-        ("probability cosine", mean(|pair| Some(pair.probability_cosine))),
-        ("attention cosine", mean(|pair| pair.attention_cosine)),
+        ("disagreement", measures.pair_mean(|pair| Some(pair.disagreement))),
+        ("probability cosine", measures.pair_mean(|pair| Some(pair.probability_cosine))),
+        ("attention cosine", measures.pair_mean(|pair| pair.attention_cosine)),
     ];
     attributes.extend(diversity.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
     for (m, node) in measures.nodes.iter().enumerate() {
         attributes.push((format!("node {}", m + 1), json!(node.top1)));
     }
     attributes
-}
-
-/// Shows a run and passes its epochs on.
-struct Watch<'a> {
-    progress: Progress,
-    report: &'a mut dyn FnMut(i64, f64) -> ControlFlow<()>,
-}
-
-impl Observer for Watch<'_> {
-    fn started(&mut self, epochs: usize, steps: usize, from: u64) {
-        self.progress.started(epochs, steps, from);
-    }
-
-    fn step(&mut self, report: &StepReport, images: usize) {
-        self.progress.step(report, images);
-    }
-
-    fn epoch(&mut self, report: &EpochReport) -> ControlFlow<()> {
-        let _ = self.progress.epoch(report);
-        match value(report) {
-            Some(value) => (self.report)(report.train.epoch as i64, value),
-            None => ControlFlow::Continue(()),
-        }
-    }
-
-    fn evaluating(&mut self, done: usize, all: usize) {
-        self.progress.evaluating(done, all);
-    }
-
-    fn warning(&mut self, message: &str) {
-        self.progress.warning(message);
-    }
 }

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use console::Term;
-use ktg_report::compare::{Comparison, RunState};
+use ktg_report::compare::{Comparison, GroupRun, RunState};
 use ktg_report::report::Subject;
 use ktg_report::{StudyRecord, edges};
-use ktg_search::WORKER;
+use ktg_search::attributes::WORKER;
 use ktg_search::storage::{State, StorageUrl, Trial};
-use ktg_train::RunDirectory;
+use ktg_train::{RunDirectory, RunRecord};
 
 use crate::args::WatchArgs;
 use crate::error::CliError;
@@ -65,11 +65,11 @@ fn left(seconds_left: f64) -> String {
     format!("about {} left", seconds_in_file(seconds_left))
 }
 
-fn run_view(directory: &Path) -> Result<View, CliError> {
-    let run = RunDirectory::read(directory)?;
+fn run_view(directory: &RunDirectory) -> Result<View, CliError> {
+    let run = RunRecord::read(directory)?;
     let (done, all) = (run.epochs.last().map_or(0, |epoch| epoch.train.epoch), run.settings.train.epochs);
     let name = run.graph.name.clone().unwrap_or_else(|| edges(&run.graph));
-    let mut text = format!("{}: {name}, seed {}\n", directory.display(), run.settings.seed);
+    let mut text = format!("{}: {name}, seed {}\n", directory.path().display(), run.settings.seed);
     text += &format!("{} epoch {done} of {all}", bar(done, all));
     match (&run.result, run.seconds_left()) {
         (Some(_), _) => text += &format!(" · finished, {}", seconds_in_file(run.seconds)),
@@ -104,9 +104,9 @@ fn run_view(directory: &Path) -> Result<View, CliError> {
 
 fn comparison_view(directory: &Path) -> Result<View, CliError> {
     let comparison = Comparison::read(directory)?;
-    let runs = || comparison.groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run)));
-    let over = |state: &RunState| matches!(state, RunState::Finished(_) | RunState::Failed(_));
-    let (all, done) = (runs().count(), runs().filter(|(_, (.., state))| over(state)).count());
+    let runs: Vec<&GroupRun> = comparison.groups.iter().flat_map(|group| &group.runs).collect();
+    let is_over = |run: &&&GroupRun| matches!(run.state, RunState::Finished(_) | RunState::Failed(_));
+    let (all, done) = (runs.len(), runs.iter().filter(is_over).count());
     let mut text = format!("comparison in {}\n{} {done} of {all} runs are over", directory.display(), bar(done, all));
     let mut rows =
         vec![["method", "data", "nodes", "runs", "node average", "ensemble", "at work"].map(str::to_owned).to_vec()];
@@ -116,7 +116,7 @@ fn comparison_view(directory: &Path) -> Result<View, CliError> {
             0 => "-".to_owned(),
             n => format!("{:.2}", finished.iter().map(|(_, result)| value(result)).sum::<f64>() / n as f64),
         };
-        let at_work = group.runs.iter().filter_map(|(seed, _, state)| match state {
+        let at_work = group.runs.iter().filter_map(|GroupRun { seed, state, .. }| match state {
             RunState::Unfinished { done, epochs } => Some(format!("seed {seed}: epoch {done} of {epochs}")),
             RunState::Failed(_) => Some(format!("seed {seed}: failed")),
             _ => None,
@@ -132,13 +132,12 @@ fn comparison_view(directory: &Path) -> Result<View, CliError> {
             at_work,
         ]);
     }
-    let unfinished = runs().filter(|(_, (.., state))| matches!(state, RunState::Unfinished { .. })).count();
-    let spent: Vec<f64> = runs()
-        .filter_map(|(_, (.., state))| match state {
-            RunState::Finished(result) => Some(result.seconds),
-            _ => None,
-        })
-        .collect();
+    let unfinished = runs.iter().filter(|run| matches!(run.state, RunState::Unfinished { .. })).count();
+    let spent = runs.iter().filter_map(|run| match &run.state {
+        RunState::Finished(result) => Some(result.seconds),
+        _ => None,
+    });
+    let spent: Vec<f64> = spent.collect();
     if !spent.is_empty() && done < all {
         let mean = spent.iter().sum::<f64>() / spent.len() as f64;
         let at_once = unfinished.max(1);
@@ -151,7 +150,7 @@ fn comparison_view(directory: &Path) -> Result<View, CliError> {
 fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<View, CliError> {
     let study = StudyRecord::read(storage, name)?;
     let mut text = found::in_words(&study);
-    let target = trials.or(study.target);
+    let target = trials.or(study.metadata.target);
     let over = study.trials.iter().filter(|trial| trial.state.is_finished()).count();
     let retries = study.trials.iter().filter(|trial| trial.repeats().is_some()).count();
     let there = study.trials.len() - retries;

@@ -228,7 +228,7 @@ mod tests {
         /// Random ones: noise, extremes, or shallow slopes.
         fn new(columns: usize, rows: usize, seed: u64) -> Self {
             let mut rng = crate::rng(seed, crate::Purpose::Augment, 0, 0);
-            let mut draw = |limit| crate::below(&mut rng, limit) as i32;
+            let mut draw = |limit| ktg_base::random::below(&mut rng, limit) as i32;
             let (kind, across, down, start) = (draw(3), draw(9) - 4, draw(9) - 4, draw(256));
             let value = |i: usize| match kind {
                 0 => draw(256),

@@ -5,16 +5,17 @@
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use ktg_base::NewFile;
 use ktg_data::*;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-mod files;
 mod folders;
 mod images;
 mod lists;
@@ -61,6 +62,11 @@ impl Folder {
         let mut bytes = std::io::Cursor::new(Vec::new());
         RgbImage::from_pixel(3, 2, Rgb([value; 3])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
         self.write(path, bytes.into_inner())
+    }
+
+    /// Whether a file was begun and neither finished nor taken away.
+    fn has_unfinished_files(&self) -> bool {
+        fs::read_dir(self.0.path()).unwrap().any(|entry| entry.unwrap().path().extension() == Some(OsStr::new("tmp")))
     }
 
     /// Opens it; a test that would wait forever fails instead.

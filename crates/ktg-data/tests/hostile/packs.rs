@@ -43,7 +43,7 @@ fn a_pack_reduces_what_is_larger() {
         assert_eq!(*reduced, photo.resize(whole, width, height).unwrap());
     }
     let none = pack(&source, "folder", Some(0), &folder.path("none.pack"), 1, &|_, _| true);
-    assert!(none.is_err() && !folder.path("none.pack").exists() && !folder.path("none.pack.tmp").exists());
+    assert!(none.is_err() && !folder.path("none.pack").exists() && !folder.has_unfinished_files());
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_pack_that_is_stopped_leaves_nothing_and_an_old_one() {
     let before = fs::read(&old).unwrap();
     assert_has(&stopped(&new), &["new.pack", "stopped"]);
     assert_has(&stopped(&old), &["old.pack", "stopped"]);
-    assert!(!new.exists() && !folder.path("new.pack.tmp").exists() && !folder.path("old.pack.tmp").exists());
+    assert!(!new.exists() && !folder.has_unfinished_files());
     assert_eq!(fs::read(&old).unwrap(), before);
 }
 
@@ -214,10 +214,14 @@ fn a_pack_may_be_replaced_while_it_is_used() {
 fn a_pack_that_was_not_finished_has_no_name() {
     let folder = Folder::with_classes();
     let whole = fs::read(folder.pack("whole.pack", None)).unwrap();
-    folder.write("all.pack.tmp", [&whole[..], &whole[..]].concat()); // longer than what will be written
+    let mut unfinished = NewFile::create(&folder.path("all.pack")).unwrap();
+    unfinished.file().write_all(&whole[..100]).unwrap();
     assert_has(&folder.error(&packed("all.pack")), &["cannot read", "all.pack", "No such file"]);
+    // Nor does it disturb another writer.
     assert_eq!(fs::read(folder.pack("all.pack", None)).unwrap(), whole);
-    assert!(!folder.path("all.pack.tmp").exists());
+    drop(unfinished);
+    assert_eq!(fs::read(folder.path("all.pack")).unwrap(), whole);
+    assert!(!folder.has_unfinished_files());
 }
 
 #[test]
@@ -229,7 +233,7 @@ fn an_image_that_cannot_be_used_leaves_the_old_pack() {
     let error = pack(&splits, "folder", None, &folder.path("all.pack"), 1, &|_, _| true).unwrap_err().to_string();
     assert_has(&error, &["test/dog/d.png", "not an image"]);
     assert_eq!(fs::read(folder.path("all.pack")).unwrap(), old);
-    assert!(!folder.path("all.pack.tmp").exists());
+    assert!(!folder.has_unfinished_files());
     let nowhere = folder.path("nowhere/all.pack");
     let error = pack(&splits, "folder", None, &nowhere, 1, &|_, _| true).unwrap_err().to_string();
     assert_has(&error, &["cannot write", "nowhere/all.pack", "No such file"]);

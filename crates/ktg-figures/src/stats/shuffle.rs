@@ -1,25 +1,10 @@
 //! Shuffled data, all or some of them, and p-values from them.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use ktg_base::random::{ChaCha8Rng, below, keyed};
 
-/// The generator of a seed: ChaCha8 keyed with it, little-endian, and zeros. Spelt out because the library may change
-/// how it makes keys of numbers.
+/// The generator of a seed.
 pub(super) fn generator(seed: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    ChaCha8Rng::from_seed(key)
-}
-
-/// An unbiased random number in `0..n`; `n` is not 0. As `ktg_data::below` (Lemire 2019).
-fn below(rng: &mut ChaCha8Rng, n: u64) -> u64 {
-    let reject = n.wrapping_neg() % n;
-    loop {
-        let product = u128::from(rng.next_u64()) * u128::from(n);
-        if product as u64 >= reject {
-            return (product >> 64) as u64;
-        }
-    }
+    keyed([seed, 0, 0, 0])
 }
 
 /// Draws `count` of the items, without putting them back, to the front (Fisher and Yates).

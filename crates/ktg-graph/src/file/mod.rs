@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::graph::Graph;
 
 pub use read::parse_edge;
-pub use syntax::{in_plain_words, toml_problem};
 
 /// A parsed graph file: the graph, and on which line each node and edge is written.
 ///

@@ -33,36 +33,12 @@ impl Lines {
     }
 }
 
-/// What is wrong with a TOML text, in one line that begins with its origin and the line of the mistake.
-pub fn toml_problem(text: &str, origin: &str, error: &toml::de::Error) -> String {
-    let place = match error.span() {
-        Some(span) => format!("{origin}:{}", Lines::of(text).at(span.start)),
-        None => origin.to_owned(),
-    };
-    format!("{place}: {}", in_plain_words(&error.message().replace('\n', " ")))
-}
-
-/// A deserializer's message with words for the types of Rust that it expects.
-pub fn in_plain_words(message: &str) -> String {
-    let Some((before, kind)) = message.rsplit_once("expected ") else { return message.to_owned() };
-    let (kind, rest) = kind.split_at(kind.find(|c: char| !c.is_alphanumeric()).unwrap_or(kind.len()));
-    let words = match kind {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 up",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "f32" | "f64" => "a number",
-        "path" => "a path in quotation marks",
-        _ => return message.to_owned(),
-    };
-    format!("{before}expected {words}{rest}")
-}
-
 /// Reads TOML.
 pub(super) fn toml(text: &str, origin: &str) -> Result<Item, Error> {
     let lines = Lines::of(text);
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map(|span| lines.at(span.start));
-        let message = error.message().trim().replace('\n', ", ");
-        Error::new(format!("this is not valid TOML: {message}")).at(origin, line)
+        Error::new(format!("this is not valid TOML: {}", ktg_base::toml_message(&error))).at(origin, line)
     })?;
     Ok(Item { line: Some(1), value: Value::Table(toml_fields(table.get_ref(), &lines, 1)) })
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ktg_graph::toml_problem;
+use ktg_base::{read_text, slug, toml_problem};
 use ktg_search::storage::StorageUrl;
 use ktg_train::Settings;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ impl Plan {
     /// # Errors
     /// Names file and line of what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::file("read", path, e))?;
+        let text = read_text(path)?;
         let origin = path.display().to_string();
         let mut plan: Self = toml::from_str(&text).map_err(|e| Error::Plan(toml_problem(&text, &origin, &e)))?;
         if plan.data_sets.is_empty() {
@@ -281,16 +281,6 @@ fn flat(table: &toml::Table) -> Vec<(String, String)> {
             value => vec![(key.clone(), value.to_string())],
         })
         .collect()
-}
-
-/// A name as a part of a file's name.
-pub fn slug(name: &str) -> String {
-    let plain = |c: char| if c.is_alphanumeric() { c } else { '-' };
-    let text: String = name.to_lowercase().chars().take(64).map(plain).collect();
-    match text.trim_matches('-') {
-        "" => "unnamed".to_owned(),
-        text => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ktg_base::{read_text, write_atomically};
 use ktg_graph::{Document, Graph};
-use ktg_train::{RunDirectory, RunRecord, RunResult, Settings, write_atomically};
+use ktg_train::{RunDirectory, RunRecord, RunResult, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::plan::FoundOn;
@@ -175,7 +176,7 @@ impl Comparison {
     /// If there is none, or one of its files is damaged.
     pub fn read(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(INDEX);
-        let text = fs::read_to_string(&path).map_err(|e| Error::file("read", &path, e))?;
+        let text = read_text(&path)?;
         let index: Index = serde_json::from_str(&text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
         Self::of(directory, index)
     }

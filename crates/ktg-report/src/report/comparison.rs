@@ -1,5 +1,6 @@
 //! The section about a comparison.
 
+use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::{Graph, draw};
 use ktg_train::RunRecord;
@@ -8,7 +9,7 @@ use super::evaluated::{Evaluated, Options};
 use super::run::{evaluated_blocks, result_blocks};
 use crate::attention::{self, attention_figure};
 use crate::compare::{self, Comparison, Group, RunState};
-use crate::{Error, edges, figures, shell_word};
+use crate::{Error, edges, figures};
 
 /// Adds the sections about a comparison: tables and graphs, what the nodes look at, and a run of each method.
 pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
@@ -135,7 +136,8 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
         let mut pictures = Vec::new();
         for (group, shown) in &chosen {
             let Ok(Evaluated { run, data, .. }) = &shown.evaluated else { continue };
-            let figure = attention_figure(run, data, &attention::spread_over_classes(data, options.images), &heading(group))?;
+            let figure =
+                attention_figure(run, data, &attention::spread_over_classes(data, options.images), &heading(group))?;
             let caption = format!("Attention maps of {}, seed {}.", heading(group), run.settings.seed);
             pictures.push(Figure::new(figure, caption));
         }

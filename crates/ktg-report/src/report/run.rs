@@ -1,12 +1,13 @@
 //! The section about one run, and its parts that others use.
 
+use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::draw;
 use ktg_train::{RunDirectory, RunRecord};
 
 use super::evaluated::{Evaluated, Options};
 use crate::attention::{attention_figure, most_disagreed};
-use crate::{Error, edges, figures, shell_word};
+use crate::{Error, edges, figures};
 
 /// Adds the section about a run.
 pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Options) -> Result<(), Error> {
@@ -120,7 +121,8 @@ pub(super) fn evaluated_blocks(
     .into()];
     if options.images > 0 {
         if with_spread {
-            let spread = attention_figure(&evaluated.run, &evaluated.data, &evaluated.spread(options), "Attention maps")?;
+            let spread =
+                attention_figure(&evaluated.run, &evaluated.data, &evaluated.spread(options), "Attention maps")?;
             let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \
                            and the class that each node answers.";
             blocks.push(Figure::new(spread, caption).wide().into());
@@ -134,7 +136,8 @@ pub(super) fn evaluated_blocks(
             let images = most_disagreed(&evaluated.answers, options.images);
             let by_maps = evaluated.answers.iter().any(|answer| answer.attention_disagreement.is_some());
             let what = if by_maps { "attention maps" } else { "class probabilities" };
-            let figure = attention_figure(&evaluated.run, &evaluated.data, &images, "Images that the nodes disagree on")?;
+            let figure =
+                attention_figure(&evaluated.run, &evaluated.data, &images, "Images that the nodes disagree on")?;
             let caption = format!(
                 "The images whose {what} differ most between the nodes (mean cosine of all pairs), the first most of all."
             );

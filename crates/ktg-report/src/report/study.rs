@@ -1,21 +1,23 @@
 //! The section about a study.
 
+use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Graph, draw};
 use ktg_search::analysis::judged;
+use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
 
-use super::Options;
+use super::evaluated::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
-use crate::{Error, StudyRecord, edges, figures, shell_word};
+use crate::{Error, StudyRecord, edges, figures};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;
 
 /// Adds the section about a study, and about the analysis of a graph if it is one.
 pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<(), Error> {
-    if let Some(graph) = &study.analysed {
+    if let Some(graph) = &study.metadata.analysed {
         return analysis(page, study, graph);
     }
     let section = page.section(format!("Study {}", study.name));
@@ -41,7 +43,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
          the single edges of the second. The tests assume graphs that were chosen without looking at the others, as in \
          random search; samplers that learn repeat what was good, so that p-values are too small.",
     ));
-    if study.space.is_none() {
+    if study.metadata.space.is_none() {
         section.push(Block::note("The study has no search space of this program: its graphs are not known."));
         return Ok(());
     }
@@ -58,11 +60,11 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         section.push(Block::details("All parameters", [importance_table(&parameters).into()]));
     }
     let mut blocks = vec![Block::code("To see it, and to go on", commands(study))];
-    if let Some(pruner) = &study.pruner {
+    if let Some(pruner) = &study.metadata.pruner_in_words {
         blocks.push(Block::settings([("pruner", pruner.clone())]));
     }
-    if let Some(experiment) = &study.experiment {
-        blocks.push(Block::code("Settings of all trials", experiment.clone()));
+    if let Some(settings) = study.settings()? {
+        blocks.push(Block::code("Settings of all trials", settings.to_toml()?));
     }
     section.push(Block::details("Settings and commands", blocks));
     Ok(())
@@ -79,7 +81,7 @@ fn summary(study: &StudyRecord) -> String {
         counts.collect::<Vec<_>>().join(", "),
         study.epochs()
     );
-    if let Some(space) = &study.space {
+    if let Some(space) = &study.metadata.space {
         text += &format!(
             " The search space has {} nodes, {} parameters and {:.1e} combinations.",
             space.nodes(),
@@ -100,7 +102,7 @@ fn best_table(study: &StudyRecord, top: usize) -> Table {
     let mut table = Table::new("The best graphs", columns);
     for trial in study.ranked().into_iter().take(top) {
         let number = |value: Option<f64>| value.map_or_else(|| Cell::text("-"), |value| Cell::number(value, 2));
-        let average = trial.attributes.get("node average").and_then(serde_json::Value::as_f64);
+        let average = trial.attributes.get(NODE_AVERAGE).and_then(serde_json::Value::as_f64);
         let graph = study.graph(trial).map_or_else(|_| "-".to_owned(), |graph| edges(&graph));
         table.row([Cell::text(trial.number.to_string()), number(trial.value), number(average), Cell::text(graph)]);
     }
@@ -110,7 +112,7 @@ fn best_table(study: &StudyRecord, top: usize) -> Table {
 
 fn commands(study: &StudyRecord) -> String {
     let (name, storage) = (shell_word(&study.name), shell_word(&study.storage.to_string()));
-    let trials = study.target.map_or("N".to_owned(), |target| target.to_string());
+    let trials = study.metadata.target.map_or("N".to_owned(), |target| target.to_string());
     format!(
         "ktg search EXPERIMENT.toml --study {name} --storage {storage} --trials {trials}\n\
          ktg watch {name} --storage {storage}\n\
@@ -146,8 +148,8 @@ fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), E
     if !failed.is_empty() {
         section.push(Block::note(format!("{} trainings failed or were repeated.", failed.len())));
     }
-    if let Some(experiment) = &study.experiment {
-        section.push(Block::details("Settings", [Block::code("Settings of all trainings", experiment.clone())]));
+    if let Some(settings) = study.settings()? {
+        section.push(Block::details("Settings", [Block::code("Settings of all trainings", settings.to_toml()?)]));
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use super::connection::{Connection, Row, Trouble, study_transaction, transaction};
 use super::encoding::State;
+use super::rows::Claimed;
 use super::rows::{beat, claimed, end, hold, last_report, owner, put_attribute, stop_beating, take};
 use super::study::Study;
-use super::rows::Claimed;
 use crate::Error;
 use crate::attributes::PAUSED;
 

@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::connection::{Connection, Trouble, Value, durable_transaction, study_transaction, transaction};
 use super::encoding::{State, categorical, encode};
 use super::rows::{
-    Claimed, beat, claimed, end, hold, next_number, owner, put_attribute, put_running_attribute, quoted, stop_beating, take,
-    worked_on,
+    Claimed, beat, claimed, end, hold, next_number, owner, put_attribute, put_running_attribute, quoted, stop_beating,
+    take, worked_on,
 };
 use super::study::Study;
 use crate::Error;

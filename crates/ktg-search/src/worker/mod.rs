@@ -9,8 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use ktg_base::random::{ChaCha8Rng, keyed};
 
 pub use events::{Event, Origin, Outcome};
 pub use settings::WorkerSettings;
@@ -221,11 +220,7 @@ impl<'a> Worker<'a> {
 
     /// The generator for the trial that follows `count` others, whoever asks.
     fn rng(&self, count: u64, attempt: u64) -> ChaCha8Rng {
-        let mut key = [0; 32];
-        for (bytes, word) in key.chunks_exact_mut(8).zip([self.seed, count, attempt, 0]) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        ChaCha8Rng::from_seed(key)
+        keyed([self.seed, count, attempt, 0])
     }
 }
 

@@ -80,8 +80,7 @@ impl RunningTrial<'_> {
 
     /// Asks the pruner about the newest report.
     fn should_prune(&mut self) -> Result<Option<Ending>, Error> {
-        let mut reported =
-            Reported { id: self.id, number: self.number, rungs: self.rungs, reports: &self.reports };
+        let mut reported = Reported { id: self.id, number: self.number, rungs: self.rungs, reports: &self.reports };
         let verdict = self.pruner.judge(self.study, &mut reported)?;
         self.rungs = reported.rungs;
         Ok(match verdict {
@@ -120,12 +119,7 @@ impl Worker<'_> {
     }
 
     /// Pulls a trial's steps, reports each, and stops where the pruner says so; returns also the last report.
-    fn pull(
-        &mut self,
-        trial: &Trial,
-        graph: Graph,
-        directory: &Path,
-    ) -> Result<(Ending, Option<(i64, f64)>), Error> {
+    fn pull(&mut self, trial: &Trial, graph: Graph, directory: &Path) -> Result<(Ending, Option<(i64, f64)>), Error> {
         let seed = trial.attributes.get(SEED).and_then(Json::as_u64);
         let reported = trial.last_report().map_or(0, |(step, _)| step);
         let task = Task { number: trial.number, graph, seed, directory: directory.to_owned(), reported };
@@ -166,13 +160,7 @@ impl Worker<'_> {
     }
 
     /// Tells the study how a trial ended, and the objective what it may forget.
-    fn end(
-        &mut self,
-        id: i64,
-        ending: Ending,
-        last: Option<(i64, f64)>,
-        directory: &Path,
-    ) -> Result<Outcome, Error> {
+    fn end(&mut self, id: i64, ending: Ending, last: Option<(i64, f64)>, directory: &Path) -> Result<Outcome, Error> {
         let (told, outcome) = match ending {
             Ending::Finished(value, _) if value.is_nan() => {
                 (true, self.fail(id, "its value is not a number".to_owned())?)

@@ -94,13 +94,13 @@ pub struct DemoArgs {
     #[arg(long, default_value = "ktg-demo", value_name = "DIR")]
     pub out: PathBuf,
     /// Runs per method, with seeds 1, 2, ...
-    #[arg(long, default_value_t = crate::demo::REPEATS, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub repeats: u64,
     /// Graphs that the search tries
-    #[arg(long, default_value_t = crate::demo::TRIALS, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
+    #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
     pub trials: i64,
     /// Passes over the training images; fewer are faster and show less
-    #[arg(long, default_value_t = crate::demo::EPOCHS, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N")]
     pub epochs: usize,
     /// End with one line of JSON instead of a table
     #[arg(long)]

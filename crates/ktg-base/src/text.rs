@@ -1,0 +1,58 @@
+//! Sentences about texts: what is wrong with one, and where two differ.
+
+/// What is wrong with a TOML text, in one line that begins with its origin and the line of the mistake.
+pub fn toml_problem(text: &str, origin: &str, error: &toml::de::Error) -> String {
+    let message = toml_message(error);
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("{origin}:{}: {message}", before.matches('\n').count() + 1),
+        None => format!("{origin}: {message}"),
+    }
+}
+
+/// What is wrong, in one line without a place, and with words for the types of Rust that the deserializer expects.
+pub fn toml_message(error: &toml::de::Error) -> String {
+    in_plain_words(&error.message().trim().replace('\n', ", "))
+}
+
+fn in_plain_words(message: &str) -> String {
+    let Some((before, kind)) = message.rsplit_once("expected ") else { return message.to_owned() };
+    let (kind, rest) = kind.split_at(kind.find(|c: char| !c.is_alphanumeric()).unwrap_or(kind.len()));
+    let words = match kind {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 up",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "path" => "a path in quotation marks",
+        _ => return message.to_owned(),
+    };
+    format!("{before}expected {words}{rest}")
+}
+
+/// Where two texts that should be the same differ, for an error's parentheses: the first line that does, in both.
+pub fn first_difference(ours: &str, theirs: &str) -> String {
+    match ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs) {
+        Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
+        None => "one has more than the other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_in_toml_have_lines_and_plain_words() {
+        let problem = |text: &str| {
+            let error = toml::from_str::<std::collections::BTreeMap<String, u8>>(text).unwrap_err();
+            toml_problem(text, "a.toml", &error)
+        };
+        let expected = "a.toml:2: invalid type: string \"x\", expected a whole number from 0 up";
+        assert_eq!(problem("a = 1\nb = \"x\"\n"), expected);
+        assert!(problem("a = 1\n\nb =\n").starts_with("a.toml:3: "));
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        assert_eq!(first_difference("a\n  b\nc", "a\n  d\ne"), "`b` here, `d` there");
+        assert_eq!(first_difference("a\nb", "a"), "one has more than the other");
+    }
+}
