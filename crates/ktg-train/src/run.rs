@@ -130,7 +130,10 @@ impl Run {
 
     /// The final measures, once the run is finished.
     pub fn result(&self) -> Option<&RunResult> {
-        self.result.as_ref().or(self.session.as_ref()?.result())
+        match &self.session {
+            Some(session) => session.result(),
+            None => self.result.as_ref(),
+        }
     }
 }
 

@@ -282,6 +282,7 @@ mod tests {
     use std::path::PathBuf;
 
     use ktg_graph::{Graph, presets};
+    use ktg_train::RunDirectory;
     use ktg_train::measures::{Accuracy, EnsembleMeasures, Measures};
 
     use super::super::results::{GroupRun, Index, IndexedMethod, RunState};
