@@ -46,7 +46,6 @@ fn pruner(case: &Json) -> Box<dyn Pruner> {
             min_resource: int("min_resource"),
             reduction_factor: int("reduction_factor"),
             min_early_stopping_rate: int("min_early_stopping_rate") as u32,
-            bootstrap_count: int("bootstrap_count") as usize,
         }),
         "median" => Box::new(Median {
             startup_trials: int("n_startup_trials") as usize,
@@ -57,8 +56,7 @@ fn pruner(case: &Json) -> Box<dyn Pruner> {
         "hyperband" => {
             let study = case["study"].as_str().unwrap();
             let resources = int("min_resource")..=int("max_resource");
-            let bootstrap = int("bootstrap_count") as usize;
-            let hyperband = Hyperband::new(study, resources, int("reduction_factor"), bootstrap);
+            let hyperband = Hyperband::new(study, resources, int("reduction_factor"));
             for (number, bracket) in case["brackets"].as_array().unwrap().iter().enumerate() {
                 assert_eq!(hyperband.bracket(number as i64) as i64, bracket.as_i64().unwrap());
             }

@@ -17,8 +17,6 @@ pub struct Asha {
     pub reduction_factor: i64,
     /// Rungs that are left out.
     pub min_early_stopping_rate: u32,
-    /// So many trials are stopped at each rung whatever they are like.
-    pub bootstrap_count: usize,
 }
 
 impl Asha {
@@ -54,7 +52,7 @@ impl Asha {
             let others = others.iter().filter(|other| other.id != trial.id && counts(other));
             let mut values: Vec<f64> = others.map(|other| other.value).collect();
             values.push(value);
-            if values.len() <= self.bootstrap_count || !self.is_top(value, values) {
+            if !self.is_top(value, values) {
                 return Ok(Verdict::Stop);
             }
         }
@@ -82,7 +80,7 @@ mod tests {
 
     #[test]
     fn rungs_are_at_powers_of_the_reduction_factor() {
-        let asha = Asha { min_resource: 3, reduction_factor: 4, min_early_stopping_rate: 1, bootstrap_count: 0 };
+        let asha = Asha { min_resource: 3, reduction_factor: 4, min_early_stopping_rate: 1 };
         assert_eq!([0, 1, 2].map(|rung| asha.step(rung)), [12, 48, 192]);
         assert_eq!(asha.step(100), i64::MAX);
         let deciding: Vec<i64> = (0..200).filter(|step| asha.decides_at(*step)).collect();

@@ -18,13 +18,12 @@ pub struct Hyperband {
 
 impl Hyperband {
     /// For the study of this name, whose trials have between so many and so many steps; see [`Asha`] for the others.
-    pub fn new(study: &str, resources: RangeInclusive<i64>, reduction_factor: i64, bootstrap_count: usize) -> Self {
+    pub fn new(study: &str, resources: RangeInclusive<i64>, reduction_factor: i64) -> Self {
         let (min_resource, max_resource) = resources.into_inner();
         let (ratio, eta) = (max_resource.max(min_resource) as f64 / min_resource as f64, reduction_factor as f64);
         // As Optuna rounds: log(243, 3) is a little below 5 there, too.
         let count = (ratio.ln() / eta.ln()).floor() as u32 + 1;
-        let bracket =
-            |min_early_stopping_rate| Asha { min_resource, reduction_factor, min_early_stopping_rate, bootstrap_count };
+        let bracket = |min_early_stopping_rate| Asha { min_resource, reduction_factor, min_early_stopping_rate };
         let budget = |bracket: u32| {
             let s = count - 1 - bracket;
             (f64::from(count) * eta.powi(s as i32) / f64::from(s + 1)).ceil() as u64

@@ -4,107 +4,15 @@ mod asha;
 mod hyperband;
 mod median;
 mod promotion;
-
-use std::collections::BTreeMap;
+mod verdict;
 
 pub use asha::Asha;
 pub use hyperband::Hyperband;
 pub use median::Median;
 pub use promotion::Promotion;
+pub use verdict::{Never, Pruner, Reported, Rungs, Verdict};
 
-use crate::Error;
 use crate::settings::{PrunerKind, SearchSettings};
-use crate::storage::{PausedTrial, RungValue, Study};
-
-/// What becomes of a trial after a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It goes on.
-    Continue,
-    /// It is over.
-    Stop,
-    /// It is paused at this rung; it may go on later.
-    Pause(u32),
-}
-
-/// A trial that has just reported.
-#[derive(Clone, Debug)]
-pub struct Reported<'a> {
-    /// Key in the storage.
-    pub id: i64,
-    /// Number in the study; of a retry, that of the trial it repeats.
-    pub number: i64,
-    /// The number of rungs it has completed; the pruner counts on.
-    pub rungs: u32,
-    /// All its reports; larger values are better.
-    pub reports: &'a BTreeMap<i64, f64>,
-}
-
-/// What a pruner may know of a study, and note in it.
-pub trait Rungs {
-    /// The values of all trials at a rung.
-    fn at(&mut self, rung: u32) -> Result<Vec<RungValue>, Error>;
-
-    /// Notes a trial's value at a rung.
-    fn complete(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error>;
-
-    /// The values that complete trials reported at a step, and the number of complete trials.
-    fn complete_trials_at(&mut self, step: i64) -> Result<(Vec<f64>, usize), Error>;
-}
-
-impl Rungs for Study {
-    fn at(&mut self, rung: u32) -> Result<Vec<RungValue>, Error> {
-        self.rungs(Some(rung))
-    }
-
-    fn complete(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error> {
-        self.complete_rung(trial, rung, value)
-    }
-
-    fn complete_trials_at(&mut self, step: i64) -> Result<(Vec<f64>, usize), Error> {
-        self.complete_at(step)
-    }
-}
-
-/// Decides which trials go on.
-pub trait Pruner: Send {
-    /// Decides about a trial after its newest report.
-    fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error>;
-
-    /// Whether a report at this step can decide anything that a later one cannot: it must then be made.
-    fn decides_at(&self, step: i64) -> bool;
-
-    /// The step at which a trial of this number meets a rung, if there are rungs.
-    fn rung_step(&self, number: i64, rung: u32) -> Option<i64> {
-        let _ = (number, rung);
-        None
-    }
-
-    /// Whether it pauses trials, so that they must be able to go on.
-    fn pauses(&self) -> bool {
-        false
-    }
-
-    /// The paused trial that should go on next, given all values at rungs.
-    fn promotable(&self, values: &[RungValue], paused: &[PausedTrial]) -> Option<PausedTrial> {
-        let _ = (values, paused);
-        None
-    }
-}
-
-/// Stops nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Never;
-
-impl Pruner for Never {
-    fn judge(&self, _: &mut dyn Rungs, _: &mut Reported) -> Result<Verdict, Error> {
-        Ok(Verdict::Continue)
-    }
-
-    fn decides_at(&self, _: i64) -> bool {
-        false
-    }
-}
 
 /// The pruner that settings ask for, of a study with this name whose trials have so many epochs.
 pub fn by_settings(settings: &SearchSettings, study: &str, epochs: u32) -> Box<dyn Pruner> {
@@ -112,7 +20,6 @@ pub fn by_settings(settings: &SearchSettings, study: &str, epochs: u32) -> Box<d
         min_resource: settings.min_resource.into(),
         reduction_factor: settings.reduction_factor.into(),
         min_early_stopping_rate: settings.min_early_stopping_rate,
-        bootstrap_count: 0,
     };
     match settings.pruner {
         PrunerKind::None => Box::new(Never),
@@ -121,7 +28,7 @@ pub fn by_settings(settings: &SearchSettings, study: &str, epochs: u32) -> Box<d
         PrunerKind::Promotion => Box::new(Promotion(asha)),
         PrunerKind::Hyperband => {
             let resources = settings.min_resource.into()..=epochs.into();
-            Box::new(Hyperband::new(study, resources, settings.reduction_factor.into(), 0))
+            Box::new(Hyperband::new(study, resources, settings.reduction_factor.into()))
         }
     }
 }

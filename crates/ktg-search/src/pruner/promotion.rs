@@ -55,8 +55,7 @@ impl Pruner for Promotion {
 mod tests {
     use super::*;
 
-    const PROMOTION: Promotion =
-        Promotion(Asha { min_resource: 1, reduction_factor: 2, min_early_stopping_rate: 0, bootstrap_count: 0 });
+    const PROMOTION: Promotion = Promotion(Asha { min_resource: 1, reduction_factor: 2, min_early_stopping_rate: 0 });
 
     fn value(id: i64, rung: u32, value: f64) -> RungValue {
         RungValue { id, number: id, rung, value }

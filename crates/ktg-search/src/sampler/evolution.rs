@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::observation::{Observation, Sampler, by_rank};
 use super::random::draw;
-use super::{Observation, Sampler, by_rank};
 use crate::space::{Genes, Slot, Space};
 
 /// Regularised evolution (Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019):

@@ -3,8 +3,8 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::observation::{Observation, Sampler, by_rank};
 use super::random::draw;
-use super::{Observation, Sampler, by_rank};
 use crate::space::{Genes, Parameter, Space};
 
 /// Tree-structured Parzen estimator (Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011), for
