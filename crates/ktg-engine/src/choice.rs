@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use ktg_kernels::{Kernels, Level};
+use ktg_net::{Network, ShapeError};
+
+use crate::{CpuNode, Job, Node, ReferenceNode};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,18 @@ pub fn chosen() -> Choice {
     *CHOSEN.get_or_init(|| {
         let name = std::env::var(VARIABLE).unwrap_or_else(|_| "auto".to_owned());
         name.parse().unwrap_or_else(|error| panic!("{VARIABLE}: {error}"))
+    })
+}
+
+/// A node for images of the given height and width, with all weights zero, in the engine that was [`chosen`].
+///
+/// # Errors
+///
+/// If the images are too small for the network.
+pub fn node(network: Network, image: [usize; 2], job: Job) -> Result<Box<dyn Node>, ShapeError> {
+    Ok(match chosen() {
+        Choice::Kernels(kernels) => Box::new(CpuNode::new(network, image, job, kernels)?),
+        Choice::Reference => Box::new(ReferenceNode::new(network, image, job)?),
     })
 }
 

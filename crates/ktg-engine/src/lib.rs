@@ -24,11 +24,11 @@ mod outputs;
 mod parameters;
 mod reference;
 
-pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen};
+pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
 pub use cpu::CpuNode;
 pub use device::{Device, DeviceError};
 pub use job::{Job, Wanted};
-pub use node::{Node, Scratch, node};
+pub use node::{Node, Scratch};
 pub use optimizer::{MOMENTUM, OptimizerState, Sgd};
 pub use outputs::{Images, Map, OutputGradients, Outputs, ensemble_logits};
 pub use reference::ReferenceNode;

@@ -1,11 +1,9 @@
 //! What every engine offers: one object a network node.
 
 use ktg_kernels::Arena;
-use ktg_net::{Network, ShapeError, StateDict, WeightsError, weights};
+use ktg_net::{Network, StateDict, WeightsError, weights};
 
-use crate::{
-    Choice, CpuNode, Images, Job, OptimizerState, OutputGradients, Outputs, ReferenceNode, Sgd, Wanted, chosen,
-};
+use crate::{Images, OptimizerState, OutputGradients, Outputs, Sgd, Wanted};
 
 /// A network at work. Images have the size for which the node was made.
 pub trait Node: Send + Sync {
@@ -105,16 +103,4 @@ impl Buffer {
     pub fn get_mut(&mut self) -> &mut [f32] {
         self.0.as_deref_mut().unwrap_or_default()
     }
-}
-
-/// A node for images of the given height and width, with all weights zero, in the engine that was [`chosen`].
-///
-/// # Errors
-///
-/// If the images are too small for the network.
-pub fn node(network: Network, image: [usize; 2], job: Job) -> Result<Box<dyn Node>, ShapeError> {
-    Ok(match chosen() {
-        Choice::Kernels(kernels) => Box::new(CpuNode::new(network, image, job, kernels)?),
-        Choice::Reference => Box::new(ReferenceNode::new(network, image, job)?),
-    })
 }

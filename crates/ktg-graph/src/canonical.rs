@@ -56,7 +56,7 @@ impl Graph {
         let colours: Vec<usize> = (0..self.len()).map(|i| keys.partition_point(|other| *other < key(i))).collect();
         let mut edges = vec![vec![0; self.len()]; self.len()];
         for (source, target, transfer) in self.active_transfers() {
-            edges[source][target] = transfer.design.code() << 4 | transfer.gate.code();
+            edges[source][target] = u16::from_be_bytes([transfer.design.code(), transfer.gate.code()]);
         }
         canonical_order(&colours, &edges)
     }

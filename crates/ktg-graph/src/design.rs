@@ -58,13 +58,6 @@ impl Design {
         }
     }
 
-    /// The design that uses the given parts, in one direction; `None` if it uses neither.
-    pub(crate) fn of(probability: bool, attention: bool, direction: Direction) -> Option<Design> {
-        Design::ALL.into_iter().find(|design| {
-            design.probability() == probability && design.attention() == attention && design.direction() == direction
-        })
-    }
-
     /// The name used in files and messages, such as `"probability closer"`.
     pub fn name(self) -> &'static str {
         self.row().0
@@ -163,10 +156,9 @@ mod tests {
             assert_eq!(design.label().parse(), Ok(design), "labels read back too");
             assert_eq!(serde_json::to_string(&design).unwrap(), format!("\"{design}\""));
             assert_eq!(usize::from(design.code()), i + 1);
-            let (p, a) = (design.probability(), design.attention());
-            assert_eq!(Design::of(p, a, design.direction()), Some(design));
+            assert_eq!(design.flipped().flipped(), design);
+            assert_ne!(design.flipped().direction(), design.direction());
         }
-        assert_eq!(Design::of(false, false, Direction::Closer), None);
     }
 
     #[test]

@@ -2,53 +2,72 @@
 
 use std::fmt;
 
-/// Something wrong with a graph, displayed as `FILE:LINE: message`.
+/// Something wrong with a graph, displayed as `FILE:LINE: message`, or in JSON as `FILE: KEYS: message`.
 ///
 /// The message says what is wrong and what to do about it. A graph that did not come from a file
 /// has no place to point at, and then the message stands alone.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{message}", Place(.origin.as_deref(), *.line))]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    origin: Option<String>,
-    line: Option<usize>,
+    /// The name of the file, empty if there is none.
+    origin: String,
+    place: Place,
     message: String,
+}
+
+/// Where in a file something is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Counted from 1.
+    Line(usize),
+    /// The keys that lead there, such as `edges["1 -> 2"]`, in a file whose lines are not known; none for the whole.
+    Path(String),
 }
 
 impl Error {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Error { origin: None, line: None, message: message.into() }
+        Error { origin: String::new(), place: Place::Path(String::new()), message: message.into() }
     }
 
-    pub(crate) fn at(self, origin: &str, line: Option<usize>) -> Self {
-        Error { origin: Some(origin.to_owned()), line, ..self }
+    /// What serde_json says, at the line that it names.
+    pub(crate) fn of_json(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let message = text.rsplit_once(" at line ").map_or(&*text, |(message, _)| message);
+        // The values of a graph are read by `toml`, whatever the syntax of the file.
+        let message = message.replace("any valid TOML value", "a text, true or false, or a table of keys and values");
+        let message = if error.is_data() { message } else { format!("this is not valid JSON: {message}") };
+        Error::new(message).at(&Place::Line(error.line()))
     }
 
-    /// The file (or other source of the text) as given to the parser.
-    pub fn origin(&self) -> Option<&str> {
-        self.origin.as_deref()
+    pub(crate) fn at(self, place: &Place) -> Self {
+        Error { place: place.clone(), ..self }
     }
 
-    /// The line in the file, counted from 1.
-    pub fn line(&self) -> Option<usize> {
-        self.line
-    }
-
-    /// The sentence without the place.
-    pub fn message(&self) -> &str {
-        &self.message
+    pub(crate) fn in_file(self, origin: &str) -> Self {
+        Error { origin: origin.to_owned(), ..self }
     }
 }
 
-/// The `FILE:LINE: ` in front of a message, as far as it is known.
-struct Place<'a>(Option<&'a str>, Option<usize>);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0, self.1) {
-            (Some(origin), Some(line)) => write!(f, "{origin}:{line}: "),
-            (Some(origin), None) => write!(f, "{origin}: "),
-            (None, Some(line)) => write!(f, "line {line}: "),
-            (None, None) => Ok(()),
+impl Place {
+    pub(crate) fn line(&self) -> Option<usize> {
+        match self {
+            Place::Line(line) => Some(*line),
+            Place::Path(_) => None,
         }
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Error { origin, place, message } = self;
+        let (file, path) = match place {
+            Place::Line(line) => (format!("{origin}:{line}"), ""),
+            Place::Path(path) => (origin.clone(), path.as_str()),
+        };
+        for part in [&file, path].into_iter().filter(|part| !part.is_empty()) {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -24,50 +24,27 @@ pub enum Gate {
     Correct,
 }
 
-/// Everything there is to know about one gate.
-struct Row {
-    name: &'static str,
-    /// Its number in the hashed encoding of graphs; never reuse or change one.
-    code: u8,
-    depends_on_correctness: bool,
-    is_cut: bool,
-    weight: fn(progress: f64, source_correct: bool) -> f64,
-}
-
 impl Gate {
     /// All gates, in the order in which they are listed for people.
     pub const ALL: [Gate; 4] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct];
 
-    /// A new gate is a variant, its row here, its place in [`Gate::ALL`] and its colour in
-    /// `draw/palette.rs`; nothing else in the crate matches on gates.
-    fn row(self) -> Row {
+    /// Name in files and messages, and the number in the hashed encoding of graphs (never reuse or change one).
+    fn row(self) -> (&'static str, u8) {
         match self {
-            Gate::Through => {
-                Row { name: "through", code: 1, depends_on_correctness: false, is_cut: false, weight: |_, _| 1.0 }
-            }
-            Gate::Cutoff => {
-                Row { name: "cutoff", code: 2, depends_on_correctness: false, is_cut: true, weight: |_, _| 0.0 }
-            }
-            Gate::Linear => Row {
-                name: "linear",
-                code: 3,
-                depends_on_correctness: false,
-                is_cut: false,
-                weight: |progress, _| progress,
-            },
-            Gate::Correct => Row {
-                name: "correct",
-                code: 4,
-                depends_on_correctness: true,
-                is_cut: false,
-                weight: |_, source_correct| f64::from(u8::from(source_correct)),
-            },
+            Gate::Through => ("through", 1),
+            Gate::Cutoff => ("cutoff", 2),
+            Gate::Linear => ("linear", 3),
+            Gate::Correct => ("correct", 4),
         }
     }
 
     /// The name used in files and messages, such as `"through"`.
     pub fn name(self) -> &'static str {
-        self.row().name
+        self.row().0
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self.row().1
     }
 
     /// Weight of one sample's loss.
@@ -76,27 +53,23 @@ impl Gate {
     /// `source_correct` says whether the *source* classifies the sample correctly (the label, as a
     /// source, always does).
     pub fn weight(self, progress: f64, source_correct: bool) -> f64 {
-        (self.row().weight)(progress, source_correct)
-    }
-
-    /// Whether the weight differs between samples by the correctness of the source.
-    pub fn depends_on_correctness(self) -> bool {
-        self.row().depends_on_correctness
+        match self {
+            Gate::Through => 1.0,
+            Gate::Cutoff => 0.0,
+            Gate::Linear => progress,
+            Gate::Correct => f64::from(u8::from(source_correct)),
+        }
     }
 
     /// Whether the weight is always 0, so that the edge might as well not exist.
     pub fn is_cut(self) -> bool {
-        self.row().is_cut
+        self == Gate::Cutoff
     }
 
     /// The gate that a label edge with this gate amounts to: the label is always correct, so a gate
     /// that asks only for correctness is [`Gate::Through`].
     pub fn on_label(self) -> Gate {
-        if self.depends_on_correctness() { Gate::Through } else { self }
-    }
-
-    pub(crate) fn code(self) -> u8 {
-        self.row().code
+        if self == Gate::Correct { Gate::Through } else { self }
     }
 }
 
@@ -149,8 +122,6 @@ mod tests {
     #[test]
     fn flags_agree_with_the_weights() {
         for gate in Gate::ALL {
-            let differs = gate.weight(0.5, true) != gate.weight(0.5, false);
-            assert_eq!(gate.depends_on_correctness(), differs, "{gate}");
             assert_eq!(gate.is_cut(), gate.weight(1.0, true) == 0.0, "{gate}");
             assert_eq!(gate.on_label().weight(0.5, false), gate.weight(0.5, true), "{gate}");
         }

@@ -1,7 +1,5 @@
 //! Nodes, edges and the graph.
 
-use serde::{Deserialize, Serialize};
-
 use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
@@ -40,7 +38,7 @@ impl Node {
 }
 
 /// What a transfer edge does to its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Transfer {
     /// The loss.
     pub design: Design,

@@ -11,7 +11,7 @@
 use std::cmp::Ordering;
 
 /// What a node sees: its own colour, then (colour, edge to it, edge from it) of all others, sorted.
-type Surroundings = (usize, Vec<(usize, u8, u8)>);
+type Surroundings = (usize, Vec<(usize, u16, u16)>);
 
 /// The surroundings that occur after refinement, in the order of the colours. For a numbering that
 /// tells all nodes apart this contains the whole graph, so leaves with equal traces are isomorphic.
@@ -22,7 +22,7 @@ type Trace = Vec<Surroundings>;
 ///
 /// `colours[v]` tells nodes apart from the start and comes first in the order; `edges[s][t]` is the
 /// colour of the edge s -> t, where "no edge" is a colour like any other.
-pub(crate) fn canonical_order(colours: &[usize], edges: &[Vec<u8>]) -> Vec<usize> {
+pub(crate) fn canonical_order(colours: &[usize], edges: &[Vec<u16>]) -> Vec<usize> {
     let mut search = Search { edges, automorphisms: Vec::new(), best: None };
     search.find_interchangeable(colours);
     search.explore(colours.to_vec(), &mut Vec::new(), &mut Vec::new());
@@ -37,7 +37,7 @@ struct Leaf {
 }
 
 struct Search<'a> {
-    edges: &'a [Vec<u8>],
+    edges: &'a [Vec<u16>],
     /// Renumberings known to leave the graph unchanged: node v becomes node `automorphism[v]`.
     automorphisms: Vec<Vec<usize>>,
     best: Option<Leaf>,

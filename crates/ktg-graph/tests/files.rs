@@ -1,4 +1,4 @@
-//! Graph files: what is accepted, and the message and line for everything that is not.
+//! Graph files: what is accepted, and the message and place for everything that is not.
 
 use std::path::Path;
 
@@ -42,7 +42,6 @@ fn example() -> Graph {
 fn reads_all_spellings() {
     let document = Document::parse_toml(EXAMPLE, "g.toml").unwrap();
     assert_eq!(document.graph, example());
-    assert_eq!(document.origin(), "g.toml");
 }
 
 #[test]
@@ -82,17 +81,25 @@ fn json_has_the_same_structure() {
 }
 
 #[test]
+fn any_text_comes_back() {
+    let mut graph = Graph::new(vec![Node::new("\u{7f} ''' \\ \"\"\"").with_pretrained("a\r\nb\tc\0")]);
+    for name in ["\r\n", "\n\r", "'\"\n'''\"\"\"", "# [x]\n1 = 2", "\u{2028}\u{85}\u{feff}", " "] {
+        graph.name = Some(name.to_owned());
+        assert_eq!(Document::parse_json(&graph.to_json(), "").unwrap().graph, graph, "{name:?}");
+        assert_eq!(Document::parse_toml(&graph.to_toml(), "").unwrap().graph, graph, "{name:?}");
+    }
+}
+
+#[test]
 fn later_errors_find_the_line() {
     let document = Document::parse_toml(EXAMPLE, "g.toml").unwrap();
     let node = document.node_error(1, "unknown architecture");
     assert_eq!(node.to_string(), "g.toml:4: unknown architecture");
-    assert_eq!((node.line(), node.origin()), (Some(4), Some("g.toml")));
-    assert_eq!(node.message(), "unknown architecture");
-    let line = |source, target| document.edge_error(source, target, "x").line();
-    assert_eq!(line(None, 1), Some(8));
-    assert_eq!(line(Some(1), 0), Some(10));
+    let edge = |source, target| document.edge_error(source, target, "x").to_string();
+    assert_eq!(edge(None, 1), "g.toml:8: x");
+    assert_eq!(edge(Some(1), 0), "g.toml:10: x");
     // An edge that is not written is reported at its target.
-    assert_eq!(line(Some(0), 2), Some(5));
+    assert_eq!(edge(Some(0), 2), "g.toml:5: x");
     assert_eq!(document.node_error(9, "x").to_string(), "g.toml: x");
 }
 
@@ -267,43 +274,60 @@ fn wrong_json() {
             "g.json:3: this is not valid JSON: unexpected end of hex escape",
         ),
         (json_error(""), "g.json:1: this is not valid JSON: EOF while parsing a value"),
-        (json_error("[]"), "g.json:1: a graph file must be a table of keys and values, not a list"),
+        (json_error("[]"), "g.json:1: invalid type: sequence, expected a map"),
         (
-            json_error("{\"nodes\": {\"1\": null}}"),
-            "g.json:1: node 1 must be the name of an architecture or a table such as { architecture = \"abn-resnet-18\", frozen = true }, not null",
+            json_error("{\"nodes\": {\"1\":\nnull}}"),
+            "g.json:2: invalid type: null, expected a text, true or false, or a table of keys and values",
+        ),
+        (json_error("{\"nodes\": {\n\"1\": \"a\",\n\"1\": \"b\"}}"), "g.json:3: duplicate key: `1`"),
+        (json_error("{\"nodes\": {\"1\": \"a\"},\n\"nodes\": {}}"), "g.json:2: duplicate key: `nodes`"),
+        (edge("\"1 -> 2\": \"both apart\",\n\"1 -> 2\": \"both apart\""), "g.json:6: duplicate key: `1 -> 2`"),
+        // From here on the keys lead to the place.
+        (json_error("{\"nodes\": []}"), "g.json: nodes: \"nodes\" must be a table of keys and values, not a list"),
+        (
+            json_error("{\"edges\": {}}"),
+            "g.json: the graph has no nodes; list them under \"nodes\", such as 1 = \"abn-resnet-18\"",
         ),
         (
-            json_error("{\"nodes\": {\n\"1\": \"a\",\n\"1\": \"b\"}}"),
-            "g.json:3: key \"1\" is written twice; remove one",
+            json_error("{\"nodes\": {\"1\": 3}}"),
+            "g.json: nodes[\"1\"]: node 1 must be the name of an architecture or a table such as { architecture = \"abn-resnet-18\", frozen = true }, not a number",
         ),
         (
-            json_error("{\"nodes\": {\"1\": \"a\"},\n\"nodes\": {}}"),
-            "g.json:2: key \"nodes\" is written twice; remove one",
+            json_error("{\"nodes\": {\"1\": {\"architecture\": \"a\", \"frozen\": 1}}}"),
+            "g.json: nodes[\"1\"][\"frozen\"]: \"frozen\" of node 1 must be true or false, not a number",
         ),
         (
             json_error("{\"nodes\": {\"1\": \"a\"},\n\"names\": {}}"),
-            "g.json:2: unknown key \"names\"; did you mean \"name\"? valid keys: name, nodes, edges",
+            "g.json: names: unknown key \"names\"; did you mean \"name\"? valid keys: name, nodes, edges",
         ),
         (
-            edge("\n\"1 -> 3\": \"both apart\""),
-            "g.json:6: there is no node 3 in edge \"1 -> 3\"; the graph has nodes 1 to 2",
+            edge("\"1 -> 3\": \"both apart\""),
+            "g.json: edges[\"1 -> 3\"]: there is no node 3 in edge \"1 -> 3\"; the graph has nodes 1 to 2",
         ),
         (
             edge("\"1 -> 2\": {\n\"design\": \"both apart\",\n\"gate\": \"x\"}"),
-            "g.json:7: unknown gate \"x\"; valid gates: through, cutoff, linear, correct",
+            "g.json: edges[\"1 -> 2\"][\"gate\"]: unknown gate \"x\"; valid gates: through, cutoff, linear, correct",
         ),
         (
-            edge("\"1 -> 2\": \"both apart\",\n\"1 -> 2\": \"both apart\""),
-            "g.json:6: edge \"1 -> 2\" is written twice, first on line 5; remove one",
+            edge("\"1 -> 2\": \"both apart\",\n\"1->2\": \"both apart\""),
+            "g.json: edges[\"1->2\"]: edge \"1 -> 2\" is written twice; remove one",
         ),
     ] {
         assert_eq!(message, expected);
     }
     // Neither deep nesting nor any other text overflows the stack.
     let deep = format!("{{\"nodes\": {}{}}}", "[".repeat(50_000), "]".repeat(50_000));
-    assert!(json_error(&deep).contains("\"nodes\" must be a table"));
+    assert!(json_error(&deep).starts_with("g.json:1: "));
     let deep = format!("nodes = {}{}", "[".repeat(50_000), "]".repeat(50_000));
     assert!(toml_error(&deep).starts_with("g.toml:1: "));
+}
+
+#[test]
+fn later_errors_find_the_key_in_json() {
+    let document = Document::parse_json(&example().to_json(), "g.json").unwrap();
+    assert_eq!(document.node_error(1, "x").to_string(), "g.json: nodes[\"2\"]: x");
+    assert_eq!(document.edge_error(Some(0), 1, "x").to_string(), "g.json: edges[\"1 -> 2\"]: x");
+    assert_eq!(document.edge_error(Some(0), 2, "x").to_string(), "g.json: nodes[\"3\"]: x");
 }
 
 #[test]
@@ -320,13 +344,14 @@ fn reads_by_extension() {
     let json = write("g.json", example().to_json().as_bytes());
     assert_eq!(Document::read(&json).unwrap().graph, example());
 
-    let message = |path: &Path| Document::read(path).unwrap_err().message().to_owned();
+    let message = |path: &Path| {
+        let text = Document::read(path).unwrap_err().to_string();
+        text.strip_prefix(&path.display().to_string()).expect("the file's name comes first").to_owned()
+    };
     let other = write("g.yaml", b"");
-    assert_eq!(message(&other), "the name of a graph file must end in .toml or .json");
+    assert_eq!(message(&other), ": the name of a graph file must end in .toml or .json");
     let latin = write("latin.toml", b"[nodes]\n1 = \"\xe9\"");
-    let error = Document::read(&latin).unwrap_err();
-    assert_eq!(error.line(), Some(2));
-    assert_eq!(error.message(), "this is not UTF-8 text; save the file as UTF-8");
-    assert!(message(&folder.join("none.toml")).starts_with("cannot read the file: "));
+    assert_eq!(message(&latin), ":2: this is not UTF-8 text; save the file as UTF-8");
+    assert!(message(&folder.join("none.toml")).starts_with(": cannot read the file: "));
     std::fs::remove_dir_all(&folder).unwrap();
 }

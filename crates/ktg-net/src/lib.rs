@@ -19,6 +19,7 @@
 mod architecture;
 mod builder;
 mod families;
+mod family;
 mod initial;
 mod network;
 mod parameters;
@@ -26,8 +27,9 @@ mod shapes;
 pub mod table;
 pub mod weights;
 
-pub use architecture::{Architecture, ArchitectureError, Family};
+pub use architecture::{Architecture, ArchitectureError};
 pub use builder::Builder;
+pub use family::Family;
 pub use network::{Layer, Network, Op, Value};
 pub use parameters::{Parameter, Role};
 pub use shapes::{Shape, ShapeError};

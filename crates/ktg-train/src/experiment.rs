@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_graph::{Document, Graph, Node, presets};
+use ktg_graph::{Document, Graph, presets};
 use ktg_net::{Architecture, Network, weights};
 
 use crate::checkpoint;
@@ -286,7 +286,7 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
                 if preset != "kd" {
                     return Err(Error::Setting("`graph.teacher` belongs to the preset `kd`".to_owned()));
                 }
-                *graph.node_mut(0) = Node::new(architecture).with_pretrained(path_text(teacher)?).frozen();
+                graph.node_mut(0).pretrained = Some(path_text(teacher)?);
             }
             Ok((graph, None))
         }

@@ -1,7 +1,7 @@
 //! Losses between attention maps, cropped around the source's peak.
 
-use super::shown::first_maximum;
-use super::{Knowledge, Loss, Shown};
+use super::shown::{Shown, first_maximum};
+use super::transfer::{Knowledge, Loss};
 use crate::Map;
 
 /// Squared length below which a crop counts as all zero: it has no direction, is normalized to zero and passes no

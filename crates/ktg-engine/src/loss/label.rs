@@ -1,7 +1,7 @@
 //! The loss of label edges.
 
-use super::gated_mean;
 use super::shown::log_softmax;
+use super::transfer::gated_mean;
 
 /// The right answers of a batch.
 #[derive(Clone, Copy, Debug)]

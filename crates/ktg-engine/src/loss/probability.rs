@@ -1,6 +1,7 @@
 //! Losses between class probabilities.
 
-use super::{Knowledge, Loss, Shown};
+use super::shown::Shown;
+use super::transfer::{Knowledge, Loss};
 
 /// KL(p_s || p_t) = sum_c p_s log(p_s / p_t), eq. 1.
 pub(super) struct Closer {

@@ -3,90 +3,62 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::Document;
-use super::item::{Field, Item, Value, check_keys, check_unique, get};
+use super::document::Document;
+use super::entry::{Entry, Value};
 use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::graph::{Graph, MAX_NODES, Node, Transfer, edge_name, frozen_message};
 
-/// Reads a graph and remembers the lines of its nodes and edges.
-pub(super) fn graph(root: &Item, origin: &str) -> Result<Document, Error> {
-    let fields = root.table(origin, "a graph file")?;
-    check_keys(fields, origin, &["name", "nodes", "edges"])?;
-
-    let nodes_item = get(fields, "nodes");
-    let node_fields = match nodes_item {
-        Some(item) => item.table(origin, "\"nodes\"")?,
-        None => &[],
-    };
-    if node_fields.is_empty() {
-        let line = nodes_item.map_or(root.line, |item| item.line);
+/// Reads a graph and remembers the places of its nodes and edges.
+pub(super) fn graph(root: &Entry) -> Result<Document, Error> {
+    let [name, nodes, edges] = root.fields("a graph file", ["name", "nodes", "edges"])?;
+    let node_entries = nodes.map_or(Ok(&[][..]), |nodes| nodes.table("\"nodes\""))?;
+    if node_entries.is_empty() {
         let message = "the graph has no nodes; list them under \"nodes\", such as 1 = \"abn-resnet-18\"";
-        return Err(Error::new(message).at(origin, line));
+        return Err(nodes.unwrap_or(root).error(message));
     }
-    let (nodes, node_lines) = nodes(node_fields, origin)?;
+    let node_entries = in_order(node_entries)?;
+    let nodes = node_entries.iter().map(|entry| node(entry)).collect::<Result<Vec<Node>, Error>>()?;
 
-    let mut document =
-        Document { graph: Graph::new(nodes), origin: origin.to_owned(), node_lines, edge_lines: BTreeMap::new() };
-    if let Some(name) = get(fields, "name") {
-        let Value::Text(text) = &name.value else {
-            let message = format!("\"name\" must be a text in quotes, not {}", name.kind());
-            return Err(Error::new(message).at(origin, name.line));
-        };
+    let mut document = Document {
+        graph: Graph::new(nodes),
+        origin: String::new(),
+        node_places: node_entries.iter().map(|entry| entry.place.clone()).collect(),
+        edge_places: BTreeMap::new(),
+    };
+    if let Some(name) = name {
+        let Value::Text(text) = &name.value else { return Err(name.must_be("\"name\"", "a text in quotes")) };
         document.graph.name = Some(text.clone());
     }
-    if let Some(edges) = get(fields, "edges") {
-        for field in edges.table(origin, "\"edges\"")? {
-            edge(&mut document, field)?;
-        }
+    for entry in edges.map_or(Ok(&[][..]), |edges| edges.table("\"edges\""))? {
+        edge(&mut document, entry)?;
     }
-    document.check_frozen()?;
-    Ok(document)
-}
-
-impl Document {
-    /// Fails if an edge would train a frozen node, at the line of the edge.
-    pub(super) fn check_frozen(&self) -> Result<(), Error> {
-        match self.graph.edge_into_frozen() {
-            Some((source, target)) => Err(self.edge_error(source, target, frozen_message(source, target))),
-            None => Ok(()),
-        }
+    match document.graph.edge_into_frozen() {
+        Some((source, target)) => Err(document.edge_error(source, target, frozen_message(source, target))),
+        None => Ok(document),
     }
 }
 
-/// The nodes in the order of their numbers, and their lines.
-fn nodes(fields: &[Field], origin: &str) -> Result<(Vec<Node>, Vec<Option<usize>>), Error> {
-    if let Some(field) = fields.get(MAX_NODES) {
-        let message = format!("a graph can have at most {MAX_NODES} nodes, but this is one more");
-        return Err(Error::new(message).at(origin, field.line));
+/// The nodes in the order of their numbers.
+fn in_order(entries: &[Entry]) -> Result<Vec<&Entry>, Error> {
+    if let Some(entry) = entries.get(MAX_NODES) {
+        return Err(entry.error(format!("a graph can have at most {MAX_NODES} nodes, but this is one more")));
     }
-    check_unique(fields, origin)?;
-    let m = fields.len();
     let mut by_number = BTreeMap::new();
-    for field in fields {
-        let Some(number) = number(&field.key) else {
-            let message = format!("a node's key must be its number 1, 2, 3 and so on, not {:?}", field.key);
-            return Err(Error::new(message).at(origin, field.line));
-        };
-        by_number.insert(number, field);
+    for entry in entries {
+        let number = number(&entry.key).ok_or_else(|| {
+            entry.error(format!("a node's key must be its number 1, 2, 3 and so on, not {:?}", entry.key))
+        })?;
+        by_number.insert(number, entry);
     }
-    if let Some((highest, field)) = by_number.last_key_value()
-        && *highest > m
-    {
-        let missing = (1..=m).find(|number| !by_number.contains_key(number));
-        let message = format!(
-            "nodes must be numbered from 1 without gaps, but there is a node {highest} and no node {}",
-            missing.unwrap_or(m)
-        );
-        return Err(Error::new(message).at(origin, field.line));
+    let missing = (1..=entries.len()).find(|number| !by_number.contains_key(number));
+    if let (Some(missing), Some((highest, entry))) = (missing, by_number.last_key_value()) {
+        let message =
+            format!("nodes must be numbered from 1 without gaps, but there is a node {highest} and no node {missing}");
+        return Err(entry.error(message));
     }
-    let mut nodes = Vec::with_capacity(m);
-    for field in by_number.values() {
-        nodes.push(node(field, origin)?);
-    }
-    let lines = by_number.values().map(|field| field.line).collect();
-    Ok((nodes, lines))
+    Ok(by_number.into_values().collect())
 }
 
 /// A number from 1 in its only spelling: `"1"`, but not `"01"` or `"+1"`.
@@ -95,59 +67,45 @@ fn number(text: &str) -> Option<usize> {
     (number >= 1 && number.to_string() == text).then_some(number)
 }
 
-fn node(field: &Field, origin: &str) -> Result<Node, Error> {
-    let what = format!("node {}", field.key);
-    let fields = match &field.item.value {
-        Value::Table(fields) => fields,
-        Value::Text(_) => return Ok(Node::new(field.item.text(origin, &what)?)),
+fn node(entry: &Entry) -> Result<Node, Error> {
+    let what = format!("node {}", entry.key);
+    match &entry.value {
+        Value::Text(_) => return Ok(Node::new(entry.text(&what)?)),
+        Value::Table(_) => {}
         _ => {
-            let message = format!(
-                "{what} must be the name of an architecture or a table such as \
-                 {{ architecture = \"abn-resnet-18\", frozen = true }}, not {}",
-                field.item.kind()
-            );
-            return Err(Error::new(message).at(origin, field.line));
+            let example = "{ architecture = \"abn-resnet-18\", frozen = true }";
+            return Err(entry.must_be(&what, &format!("the name of an architecture or a table such as {example}")));
         }
-    };
-    check_keys(fields, origin, &["architecture", "pretrained", "frozen"])?;
-    let Some(architecture) = get(fields, "architecture") else {
-        let message = format!("{what} has no \"architecture\", such as \"abn-resnet-18\"");
-        return Err(Error::new(message).at(origin, field.line));
-    };
-    let mut node = Node::new(architecture.text(origin, &format!("\"architecture\" of {what}"))?);
-    if let Some(path) = get(fields, "pretrained") {
-        let path = path.text(origin, &format!("\"pretrained\" of {what}"))?;
-        node.pretrained = Some(path.to_owned());
     }
-    if let Some(frozen) = get(fields, "frozen") {
-        node.frozen = frozen.bool(origin, &format!("\"frozen\" of {what}"))?;
+    let [architecture, pretrained, frozen] = entry.fields(&what, ["architecture", "pretrained", "frozen"])?;
+    let Some(architecture) = architecture else {
+        return Err(entry.error(format!("{what} has no \"architecture\", such as \"abn-resnet-18\"")));
+    };
+    let mut node = Node::new(architecture.text(&format!("\"architecture\" of {what}"))?);
+    if let Some(pretrained) = pretrained {
+        node.pretrained = Some(pretrained.text(&format!("\"pretrained\" of {what}"))?.to_owned());
+    }
+    if let Some(frozen) = frozen {
+        let Value::Bool(value) = frozen.value else {
+            return Err(frozen.must_be(&format!("\"frozen\" of {what}"), "true or false"));
+        };
+        node.frozen = value;
     }
     Ok(node)
 }
 
 /// Reads one edge into the document.
-fn edge(document: &mut Document, field: &Field) -> Result<(), Error> {
-    let origin = document.origin.clone();
-    let at = |error: Error| error.at(&origin, field.line);
-    let (source, target) = parse_edge(&field.key, document.graph.len()).map_err(at)?;
-    let key = (source, target);
-    if let Some(first) = document.edge_lines.get(&key) {
-        let place = first.map_or(String::new(), |line| format!(" on line {line}"));
-        let name = edge_name(source, target);
-        let message = format!("edge \"{name}\" is written twice, first{place}; remove one");
-        return Err(at(Error::new(message)));
+fn edge(document: &mut Document, entry: &Entry) -> Result<(), Error> {
+    let (source, target) = parse_edge(&entry.key, document.graph.len()).map_err(|error| error.at(&entry.place))?;
+    if let Some(first) = document.edge_places.get(&(source, target)) {
+        let first = first.line().map(|line| format!(", first on line {line}")).unwrap_or_default();
+        return Err(entry.error(format!("edge \"{}\" is written twice{first}; remove one", edge_name(source, target))));
     }
     match source {
-        None => {
-            let gate = label_gate(field, &origin)?;
-            document.graph.set_label_gate(target, gate);
-        }
-        Some(source) => {
-            let transfer = transfer(field, &origin)?;
-            document.graph.set_transfer(source, target, Some(transfer));
-        }
+        None => document.graph.set_label_gate(target, label_gate(entry)?),
+        Some(source) => document.graph.set_transfer(source, target, Some(transfer(entry)?)),
     }
-    document.edge_lines.insert(key, field.line);
+    document.edge_places.insert((source, target), entry.place.clone());
     Ok(())
 }
 
@@ -195,48 +153,36 @@ pub fn parse_edge(key: &str, m: usize) -> Result<(Option<usize>, usize), Error> 
 }
 
 /// The gate of a label edge: `"through"` or `{ gate = "through" }`.
-fn label_gate(field: &Field, origin: &str) -> Result<Gate, Error> {
-    let gate = match &field.item.value {
-        Value::Table(fields) => {
-            check_keys(fields, origin, &["gate"])?;
-            get(fields, "gate").unwrap_or(&field.item)
-        }
-        _ => &field.item,
+fn label_gate(entry: &Entry) -> Result<Gate, Error> {
+    let what = "the gate of a label edge";
+    let gate = match entry.value {
+        Value::Table(_) => entry.fields(what, ["gate"])?[0].unwrap_or(entry),
+        _ => entry,
     };
-    let text = gate.text(origin, "the gate of a label edge")?;
-    text.parse().map_err(|error: Error| {
-        let begins_with_design = text.split(',').next().unwrap_or_default().parse::<Design>();
-        let error = match begins_with_design {
-            Ok(_) => {
-                Error::new(format!("a label edge has a gate but no design; write \"through\" instead of {text:?}"))
-            }
-            Err(_) => error,
-        };
-        error.at(origin, gate.line)
+    gate.parsed(what, label_gate_of)
+}
+
+fn label_gate_of(text: &str) -> Result<Gate, Error> {
+    let begins_with_design = text.split(',').next().unwrap_or_default().parse::<Design>().is_ok();
+    text.parse().map_err(|error| match begins_with_design {
+        true => Error::new(format!("a label edge has a gate but no design; write \"through\" instead of {text:?}")),
+        false => error,
     })
 }
 
 /// A transfer: `"attention apart, linear"` or `{ design = "attention apart", gate = "linear" }`;
 /// the gate may be left out.
-fn transfer(field: &Field, origin: &str) -> Result<Transfer, Error> {
-    let Value::Table(fields) = &field.item.value else {
-        let text = field.item.text(origin, "a transfer edge")?;
-        return text.parse().map_err(|error: Error| error.at(origin, field.item.line));
+fn transfer(entry: &Entry) -> Result<Transfer, Error> {
+    let what = "a transfer edge";
+    if !matches!(entry.value, Value::Table(_)) {
+        return entry.parsed(what, str::parse);
+    }
+    let [design_entry, gate] = entry.fields(what, ["design", "gate"])?;
+    let Some(design_entry) = design_entry else {
+        return Err(entry.error(format!("edge {:?} has no \"design\", such as \"probability closer\"", entry.key)));
     };
-    check_keys(fields, origin, &["design", "gate"])?;
-    let Some(item) = get(fields, "design") else {
-        let message = format!("edge {:?} has no \"design\", such as \"probability closer\"", field.key);
-        return Err(Error::new(message).at(origin, field.line));
-    };
-    let text = item.text(origin, "\"design\"")?;
-    let design = design(text).map_err(|error| error.at(origin, item.line))?;
-    let gate = match get(fields, "gate") {
-        None => Gate::Through,
-        Some(item) => {
-            let text = item.text(origin, "\"gate\"")?;
-            text.parse().map_err(|error: Error| error.at(origin, item.line))?
-        }
-    };
+    let design = design_entry.parsed("\"design\"", design)?;
+    let gate = gate.map_or(Ok(Gate::Through), |gate| gate.parsed("\"gate\"", str::parse))?;
     Ok(Transfer { design, gate })
 }
 

@@ -14,11 +14,11 @@ impl Graph {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         if let Some(name) = &self.name {
-            text += &format!("name = {}\n\n", quoted(name));
+            text += &format!("name = {}\n\n", toml_value(&json!(name)));
         }
         text += "[nodes]\n";
         for (i, node) in self.nodes().iter().enumerate() {
-            text += &format!("{} = {}\n", i + 1, toml_node(node));
+            text += &format!("{} = {}\n", i + 1, toml_value(&json_node(node)));
         }
         text += "\n[edges]\n";
         for (edge, value) in self.edges() {
@@ -76,21 +76,6 @@ impl fmt::Display for Transfer {
     }
 }
 
-fn toml_node(node: &Node) -> String {
-    let architecture = quoted(&node.architecture);
-    if node.pretrained.is_none() && !node.frozen {
-        return architecture;
-    }
-    let mut fields = vec![format!("architecture = {architecture}")];
-    if let Some(path) = &node.pretrained {
-        fields.push(format!("pretrained = {}", quoted(path)));
-    }
-    if node.frozen {
-        fields.push("frozen = true".to_owned());
-    }
-    format!("{{ {} }}", fields.join(", "))
-}
-
 fn json_node(node: &Node) -> Value {
     if node.pretrained.is_none() && !node.frozen {
         return json!(node.architecture);
@@ -106,7 +91,15 @@ fn json_node(node: &Node) -> Value {
     Value::Object(fields)
 }
 
-/// A TOML string with its quotes.
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+/// A value as TOML has it on one line.
+fn toml_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => toml::Value::from(text.as_str()).to_string(),
+        Value::Object(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{key} = {}", toml_value(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        other => other.to_string(),
+    }
 }

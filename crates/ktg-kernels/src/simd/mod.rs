@@ -13,8 +13,11 @@ macro_rules! operations {
 }
 
 pub(crate) mod portable;
+mod vector;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
+
+pub(crate) use vector::{Compiled, Plain, Simd, Task};
 
 /// The instruction set that kernels use. Chosen at run time; see [`Kernels`](crate::Kernels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,97 +60,6 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
-        }
-    }
-}
-
-/// A piece of work written once for all levels.
-pub(crate) trait Task {
-    type Output;
-    /// Must be `#[inline(always)]`, as must be everything in it that uses `S`: only code that ends up inside
-    /// [`Simd::vectorize`] is compiled for the level's instructions.
-    ///
-    /// # Safety
-    ///
-    /// The processor has the level's instructions, and the pointers in `self` may be used as the task says.
-    unsafe fn run<S: Simd>(self) -> Self::Output;
-}
-
-/// A piece of work in plain safe Rust, which the compiler turns into a level's vectors by itself.
-pub(crate) trait Plain {
-    /// Must be `#[inline(always)]`, as [`Task::run`].
-    fn compute(self);
-}
-
-/// A plain piece of work as a task.
-pub(crate) struct Compiled<P>(pub P);
-
-impl<P: Plain> Task for Compiled<P> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        self.0.compute();
-    }
-}
-
-/// Vectors of `LANES` values. All functions are unsafe: the processor must have the level's instructions (which holds
-/// within [`Self::vectorize`]), and pointers must be valid for `LANES` (or the given number of) values. No alignment
-/// is needed.
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
-    type V: Copy;
-    const LANES: usize;
-    /// Rows of the GEMM register tile, whose columns are two vectors: as many as the registers hold.
-    const ROWS: usize;
-
-    /// Runs a task in a function that is compiled for this level's instructions.
-    unsafe fn vectorize<T: Task>(task: T) -> T::Output;
-
-    unsafe fn splat(x: f32) -> Self::V;
-    unsafe fn load(from: *const f32) -> Self::V;
-    unsafe fn store(to: *mut f32, v: Self::V);
-    /// `a * b + c`
-    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    /// `max(x, 0)`, and NaN where x is NaN.
-    unsafe fn relu(x: Self::V) -> Self::V;
-    /// `v` where not `y <= 0`, else 0: the gradient of [`Self::relu`] by its result. NaN lets pass.
-    unsafe fn where_passed(y: Self::V, v: Self::V) -> Self::V;
-    /// Transposes `LANES` vectors as a square matrix.
-    unsafe fn transpose(rows: &mut [Self::V]);
-    unsafe fn sum(v: Self::V) -> f32;
-
-    /// Asks for the cache line of a value that will be read soon. Any address will do.
-    #[inline(always)]
-    unsafe fn prefetch(_: *const f32) {}
-
-    #[inline(always)]
-    unsafe fn zero() -> Self::V {
-        // SAFETY: needs only the level's instructions, as the caller grants.
-        unsafe { Self::splat(0.0) }
-    }
-
-    /// The first `n <= LANES` values, then zeros.
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self::V {
-        let mut buffer = [0.0f32; 16];
-        // SAFETY: the caller grants n values at `from`; n <= LANES <= 16.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), n);
-            Self::load(buffer.as_ptr())
-        }
-    }
-
-    /// Stores the first `n <= LANES` values only.
-    #[inline(always)]
-    unsafe fn store_first(to: *mut f32, v: Self::V, n: usize) {
-        let mut buffer = [0.0f32; 16];
-        // SAFETY: the caller grants n values at `to`; n <= LANES <= 16.
-        unsafe {
-            Self::store(buffer.as_mut_ptr(), v);
-            std::ptr::copy_nonoverlapping(buffer.as_ptr(), to, n);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use super::{Simd, Task};
+use super::vector::{Simd, Task};
 
 /// Vectors of N values, GEMM tiles of R rows. Other sizes than [`Portable`]'s serve tests: they run the code of wider
 /// levels on any machine.

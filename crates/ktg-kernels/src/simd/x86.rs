@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, Task};
+use super::vector::{Simd, Task};
 
 /// A mask that selects the first `n <= 8` lanes.
 #[inline(always)]

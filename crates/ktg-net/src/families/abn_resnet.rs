@@ -2,8 +2,8 @@
 
 use super::attention_branch::{attention_branch, declared_after_the_stages};
 use super::residual::{build_stages, classifier, imagenet_stages, large_stem};
-use crate::architecture::Family;
 use crate::builder::Builder;
+use crate::family::Family;
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {

@@ -2,8 +2,8 @@
 
 use super::attention_branch::{attention_branch, declared_after_the_stages};
 use super::residual::{build_stages, cifar_stages, classifier, small_stem};
-use crate::architecture::Family;
 use crate::builder::Builder;
+use crate::family::Family;
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {

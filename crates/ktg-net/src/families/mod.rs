@@ -1,4 +1,4 @@
-//! The families of architectures, a file each; to add one, write its file and add its row to [`ALL`].
+//! The families of architectures, a file each; to add one, write its file and add its row to [`Family::ALL`].
 
 mod abn_resnet;
 mod abn_resnet_cifar;
@@ -7,7 +7,10 @@ mod residual;
 mod resnet;
 mod resnet_cifar;
 
-use crate::architecture::Family;
+use crate::family::Family;
 
-/// All families, in the order in which help lists them.
-pub(crate) const ALL: &[Family] = &[abn_resnet::FAMILY, abn_resnet_cifar::FAMILY, resnet::FAMILY, resnet_cifar::FAMILY];
+impl Family {
+    /// All families, in the order in which help lists them.
+    pub const ALL: &'static [Family] =
+        &[abn_resnet::FAMILY, abn_resnet_cifar::FAMILY, resnet::FAMILY, resnet_cifar::FAMILY];
+}

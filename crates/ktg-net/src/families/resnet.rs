@@ -1,8 +1,8 @@
 //! ResNet for large images (He et al., CVPR 2016), as in torchvision.
 
 use super::residual::{imagenet_stages, large_stem, plain_network};
-use crate::architecture::Family;
 use crate::builder::Builder;
+use crate::family::Family;
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {

@@ -1,8 +1,8 @@
 //! ResNet for CIFAR-sized images (He et al., CVPR 2016, section 4.2).
 
 use super::residual::{cifar_stages, plain_network, small_stem};
-use crate::architecture::Family;
 use crate::builder::Builder;
+use crate::family::Family;
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {
