@@ -7,5 +7,5 @@ pub mod random;
 pub mod text;
 
 pub use files::{FileError, NewFile, read_text, sync_parent, write_atomically, write_synced};
-pub use names::{shell_word, slug, study_file_name};
+pub use names::{edge_name, shell_word, slug, study_file_name};
 pub use text::{first_difference, toml_message, toml_problem};

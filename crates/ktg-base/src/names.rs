@@ -22,6 +22,14 @@ pub fn study_file_name(study: &str) -> String {
     or_else(text.trim_start_matches(['.', '-']), "study")
 }
 
+/// An edge as files write it, such as `label -> 2`; nodes are counted from 0 here, the source `None` is the label.
+pub fn edge_name(source: Option<usize>, target: usize) -> String {
+    match source {
+        None => format!("label -> {}", target + 1),
+        Some(source) => format!("{} -> {}", source + 1, target + 1),
+    }
+}
+
 /// The first 64 characters, with a dash for all that are no letters, no digits and none of `kept`.
 fn with_dashes(text: &str, kept: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || kept.contains(c);

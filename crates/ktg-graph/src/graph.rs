@@ -1,5 +1,7 @@
 //! Nodes, edges and the graph.
 
+pub use ktg_base::edge_name;
+
 use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
@@ -223,14 +225,6 @@ pub(crate) fn frozen_message(source: Option<usize>, target: usize) -> String {
     let edge = edge_name(source, target);
     let node = target + 1;
     format!("edge \"{edge}\" would train node {node}, which is frozen; remove the edge or \"frozen\" of node {node}")
-}
-
-/// An edge as files write it, such as `label -> 2`; nodes are counted from 0 here, the source `None` is the label.
-pub fn edge_name(source: Option<usize>, target: usize) -> String {
-    match source {
-        None => format!("label -> {}", target + 1),
-        Some(source) => format!("{} -> {}", source + 1, target + 1),
-    }
 }
 
 #[cfg(test)]

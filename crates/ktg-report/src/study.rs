@@ -1,5 +1,6 @@
 //! A study, read: its trials, its best graphs, its rungs.
 
+use ktg_base::edge_name;
 use ktg_graph::Graph;
 use ktg_search::StudyMetadata;
 use ktg_search::attributes::completed_rung;
@@ -158,7 +159,7 @@ impl StudyRecord {
 /// A graph's edges in one line.
 pub fn edges(graph: &Graph) -> String {
     let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut());
-    let labels = labels.map(|m| format!("label->{} {}", m + 1, graph.label_gate(m)));
-    let transfers = graph.active_transfers().map(|(s, t, transfer)| format!("{}->{} {transfer}", s + 1, t + 1));
+    let labels = labels.map(|m| format!("{} {}", edge_name(None, m), graph.label_gate(m)));
+    let transfers = graph.active_transfers().map(|(s, t, transfer)| format!("{} {transfer}", edge_name(Some(s), t)));
     labels.chain(transfers).collect::<Vec<_>>().join("; ")
 }

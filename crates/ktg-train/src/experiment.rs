@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
 use ktg_graph::{Document, Graph, presets};
 use ktg_net::{Architecture, Network, weights};
@@ -244,11 +245,9 @@ fn networks_of(
         let (a, b) = (networks[source].map_side(side), networks[target].map_side(side));
         if transfer.design.attention() && a != b {
             let message = format!(
-                "edge `{} -> {}` compares attention maps, but they are {a}x{a} and {b}x{b} at {} px; \
+                "edge `{}` compares attention maps, but they are {a}x{a} and {b}x{b} at {side} px; \
                  use a probability design or networks whose maps have the same size",
-                source + 1,
-                target + 1,
-                side
+                edge_name(Some(source), target)
             );
             return Err(match document {
                 Some(document) => document.edge_error(Some(source), target, message).into(),

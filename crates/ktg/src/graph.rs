@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use ktg_base::write_atomically;
+use ktg_base::{edge_name, write_atomically};
 use ktg_figures::png::png;
 use ktg_graph::{Document, Graph, draw, import_authors_config, presets};
 use ktg_net::Architecture;
@@ -120,11 +120,11 @@ fn describe(graph: &Graph) -> String {
     let mut edges = vec![row(["edge", "loss", "gate"])];
     for m in 0..graph.len() {
         if !graph.label_gate(m).is_cut() {
-            edges.push(row([&format!("label -> {}", m + 1), "cross-entropy", graph.label_gate(m).name()]));
+            edges.push(row([&edge_name(None, m), "cross-entropy", graph.label_gate(m).name()]));
         }
     }
     for (source, target, transfer) in graph.active_transfers() {
-        let edge = format!("{} -> {}", source + 1, target + 1);
+        let edge = edge_name(Some(source), target);
         edges.push(row([&edge, transfer.design.name(), transfer.gate.name()]));
     }
     let name = graph.name.as_deref().unwrap_or("graph without a name");

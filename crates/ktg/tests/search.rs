@@ -78,7 +78,7 @@ fn a_search_ends_in_graphs_that_can_be_trained() {
     let list = good(ktg(here, &["study", "list"]));
     assert!(list.contains("first \"🐶\"") && list.contains("6"), "{list}");
     let shown = good(ktg(here, &["study", "show", "first \"🐶\""]));
-    assert!(shown.contains("rung") && shown.contains("label->1"), "{shown}");
+    assert!(shown.contains("rung") && shown.contains("label -> 1"), "{shown}");
     let json: Json = serde_json::from_str(&good(ktg(here, &["study", "show", "first \"🐶\"", "--json"]))).unwrap();
     good(ktg(here, &["study", "best", "first \"🐶\"", "--top", "2", "-o", "best"]));
     assert!(fs::read_to_string(here.join("best/first-----1.svg")).unwrap().starts_with("<svg"));

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use ktg_base::edge_name;
+
 use super::document::Document;
 use super::entry::{Entry, Value};
 use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::graph::{Graph, MAX_NODES, Node, Transfer, edge_name, frozen_message};
+use crate::graph::{Graph, MAX_NODES, Node, Transfer, frozen_message};
 
 /// Reads a graph and remembers the places of its nodes and edges.
 pub(super) fn graph(root: &Entry) -> Result<Document, Error> {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use ktg_base::edge_name;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::gate::Gate;
-use crate::graph::{Graph, Node, Transfer, edge_name};
+use crate::graph::{Graph, Node, Transfer};
 
 impl Graph {
     /// The graph as TOML. Edges that are not written are left out; reading it back gives an equal
