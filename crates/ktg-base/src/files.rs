@@ -69,6 +69,19 @@ impl NewFile {
         self.file.persist(&self.path).map_err(|e| FileError::of("write", &self.path)(e.error))?;
         sync_parent(&self.path)
     }
+
+    /// The same, unless there is a file of that name by now: of several processes, the first one counts.
+    ///
+    /// # Errors
+    /// If the disk is full or fails.
+    pub fn commit_if_first(self) -> Result<(), FileError> {
+        self.file.as_file().sync_all().map_err(FileError::of("write", &self.path))?;
+        match self.file.persist_noclobber(&self.path) {
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(FileError::of("write", &self.path)(e.error)),
+            Ok(_) => sync_parent(&self.path),
+        }
+    }
 }
 
 /// Whether a file of this name is what a killed process left of a [`NewFile`] for `file`, a name without a directory.
@@ -106,6 +119,14 @@ pub fn sync_parent(path: &Path) -> Result<(), FileError> {
     }
     let synced = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
     synced.map_err(FileError::of("sync the directory of", path))
+}
+
+/// Makes a directory and those above it, where they are missing.
+///
+/// # Errors
+/// If one cannot be made.
+pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
+    std::fs::create_dir_all(path).map_err(FileError::of("create", path))
 }
 
 /// Reads a text file.

@@ -6,6 +6,6 @@ pub mod names;
 pub mod random;
 pub mod text;
 
-pub use files::{FileError, NewFile, read_text, sync_parent, write_atomically, write_synced};
+pub use files::{FileError, NewFile, create_dir_all, read_text, sync_parent, write_atomically, write_synced};
 pub use names::{edge_name, shell_word, slug, study_file_name};
 pub use text::{first_difference, toml_message, toml_problem};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ktg_base::{sync_parent, write_synced};
+use ktg_base::{create_dir_all, sync_parent, write_synced};
 use ktg_engine::{MOMENTUM, OptimizerState};
 use ktg_net::{StateDict, weights};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub(crate) fn write(
     trainer: &Trainer,
     keep: usize,
 ) -> Result<Option<String>, Error> {
-    fs::create_dir_all(directory).map_err(Error::file("create", directory))?;
+    create_dir_all(directory)?;
     let path = directory.join(format!("step-{:09}", state.position.step));
     if path.exists() {
         // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.

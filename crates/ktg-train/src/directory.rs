@@ -19,7 +19,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use ktg_base::files::is_leftover;
-use ktg_base::{read_text, write_atomically};
+use ktg_base::{create_dir_all, read_text, write_atomically};
 use ktg_graph::Document;
 use serde::{Deserialize, Serialize};
 
@@ -271,7 +271,7 @@ impl RunDirectory {
         for (node, path) in experiment.graph.nodes().iter().zip(&experiment.pretrained) {
             if let (Some(name), Some(path)) = (&node.pretrained, path) {
                 let folder = self.path.join(PRETRAINED);
-                fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+                create_dir_all(&folder)?;
                 let bytes = fs::read(path).map_err(Error::file("read", path))?;
                 write_atomically(&self.path.join(name), &bytes)?;
             }

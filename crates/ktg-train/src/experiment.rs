@@ -47,7 +47,8 @@ pub struct Experiment {
 /// Folder of a run directory that pretrained weights are copied to, as `pretrained/SHA256.safetensors`.
 pub(crate) const PRETRAINED: &str = "pretrained";
 
-const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
+/// Of the nodes of presets, if the settings do not say.
+pub const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
 
 impl Experiment {
     /// Opens data and graph. Relative paths in the settings start at `base`, the experiment file's directory.

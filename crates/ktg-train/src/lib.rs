@@ -26,7 +26,7 @@ pub mod trainer;
 pub use directory::{RunDirectory, RunResult};
 pub use error::Error;
 pub use event::Event;
-pub use experiment::Experiment;
+pub use experiment::{DEFAULT_ARCHITECTURE, Experiment};
 pub use measures::Measures;
 pub use metrics::{EdgeReport, EpochReport, NodeReport, StepReport};
 pub use record::RunRecord;

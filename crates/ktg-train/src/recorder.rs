@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ktg_base::write_atomically;
+use ktg_base::{create_dir_all, write_atomically};
 use ktg_data::Batch;
 use ktg_net::weights;
 use safetensors::tensor::{Dtype, TensorView};
@@ -25,7 +25,7 @@ impl Recorder {
     /// Writes the initial weights. `steps` is how many batches will be recorded, of `all_steps` in the training.
     pub fn start(directory: &Path, trainer: &Trainer, steps: u64, all_steps: u64) -> Result<Self, Error> {
         let initial = directory.join("initial");
-        std::fs::create_dir_all(&initial).map_err(Error::file("create", &initial))?;
+        create_dir_all(&initial)?;
         for m in 0..trainer.node_count() {
             write_atomically(&initial.join(weights_name(m)), &weights::to_bytes(&trainer.state(m).0, None))?;
         }

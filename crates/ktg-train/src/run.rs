@@ -1,6 +1,6 @@
 //! One training run, from an experiment to a finished run directory, however often it is interrupted.
 
-use std::fs;
+use ktg_base::create_dir_all;
 
 use crate::directory::{RunDirectory, RunLock, RunResult};
 use crate::event::Event;
@@ -39,7 +39,7 @@ impl Run {
         // Everything that can be wrong with the experiment comes before the first file.
         let trainer = first_trainer(&experiment)?;
         let path = directory.path();
-        fs::create_dir_all(path).map_err(Error::file("create", path))?;
+        create_dir_all(path)?;
         let lock = directory.lock()?;
         directory.check_is_free()?;
         directory.write_description(&experiment)?;

@@ -1,13 +1,12 @@
 //! `ktg compare`: trains what a plan names, and sums it up.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::MultiProgress;
-use ktg_base::{FileError, read_text, shell_word, slug, write_atomically};
+use ktg_base::{create_dir_all, read_text, shell_word, slug, write_atomically};
 use ktg_figures::table::Table;
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
@@ -17,7 +16,7 @@ use serde_json::json;
 use crate::args::CompareArgs;
 use crate::error::CliError;
 use crate::export;
-use crate::fixed::{Fixed, fixed_graph};
+use crate::fixed::Wanted;
 use crate::jobs::run_jobs;
 use crate::output::{note, print, print_json};
 use crate::progress::{Progress, pull};
@@ -148,7 +147,7 @@ pub fn train_all(options: &Options, stop: &AtomicBool, bars: &MultiProgress) -> 
 /// comparison.
 fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared, CliError> {
     let graphs = out.join("graphs");
-    fs::create_dir_all(&graphs).map_err(FileError::of("create", &graphs))?;
+    create_dir_all(&graphs)?;
     let base = base(options.plan);
     let seeds = plan.seeds();
     let (mut groups, mut jobs, mut all_settings) = (Vec::new(), Vec::new(), Vec::new());
@@ -160,8 +159,8 @@ fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared, CliEr
                 // No slug has an underscore.
                 let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
                 let source = plan.source(method, data, nodes, &base, options.storage)?;
-                let Fixed { graph, origin, .. } =
-                    fixed_graph(&graphs.join(&stem), &source, plan, (method, data, nodes), &settings)?;
+                let wanted = Wanted { plan, method, data, nodes, source, settings: &settings };
+                let (graph, origin) = wanted.fix(&graphs.join(&stem))?;
                 let mut runs = Vec::new();
                 for &seed in &seeds {
                     let run = Path::new("runs").join(format!("{stem}_seed{seed}"));
@@ -277,9 +276,6 @@ fn pull_job(
 ) -> Result<Option<RunResult>, Error> {
     let mut experiment = experiment.with_graph(job.graph.clone())?;
     experiment.settings.seed = job.seed;
-    if let Some(parent) = job.directory.path().parent() {
-        fs::create_dir_all(parent).map_err(FileError::of("create", parent))?;
-    }
     let mut run = Run::start_or_resume(experiment, &job.directory)?;
     pull(&mut run, stop, &mut Progress::among(bars, job.name.clone()).quiet())?;
     Ok(run.result().cloned())
@@ -304,7 +300,7 @@ fn tables(comparison: &Comparison) -> Vec<(String, Table)> {
 /// Writes all tables in all formats and the figures; returns their directory.
 fn write(comparison: &Comparison) -> Result<PathBuf, CliError> {
     let directory = comparison.directory.join("tables");
-    fs::create_dir_all(&directory).map_err(|e| CliError::file("create", &directory, &e))?;
+    create_dir_all(&directory)?;
     for (name, table) in tables(comparison) {
         export::table(&directory.join(name), &table)?;
     }

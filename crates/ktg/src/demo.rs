@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
-use ktg_base::{FileError, read_text, slug, write_atomically};
+use ktg_base::{create_dir_all, read_text, slug, write_atomically};
 use ktg_data::{DataSource, Image};
 use ktg_graph::draw::svg;
 use ktg_report::compare::{Comparison, Group};
@@ -210,7 +210,7 @@ fn interrupted() -> ExitCode {
 /// Writes the experiments and the plan.
 fn write_files(args: &DemoArgs) -> Result<Files, CliError> {
     let out = &args.out;
-    std::fs::create_dir_all(out).map_err(FileError::of("create", out))?;
+    create_dir_all(out)?;
     if Comparison::is_one(out) && Comparison::read(out)?.index.data_sets != [DATA] {
         let out = out.display();
         return Err(CliError::Other(format!("{out} holds a comparison that is not the demo's; give another --out")));

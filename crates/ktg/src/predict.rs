@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ktg_base::create_dir_all;
 use ktg_report::overlay;
 use ktg_train::{Error, Prediction, RunDirectory, SavedRun};
 use serde_json::json;
@@ -111,7 +112,7 @@ pub fn write_overlays(
     directory: &Path,
     stem: &str,
 ) -> Result<Vec<PathBuf>, CliError> {
-    std::fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
+    create_dir_all(directory)?;
     let mut written = Vec::new();
     for (m, node) in prediction.nodes.iter().enumerate() {
         let Some((map, width)) = &node.map else { continue };

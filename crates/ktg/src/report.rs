@@ -1,10 +1,9 @@
 //! `ktg report`: one file about everything.
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ktg_base::{slug, write_atomically};
+use ktg_base::{create_dir_all, slug, write_atomically};
 use ktg_figures::page::{Block, Page};
 use ktg_figures::table::Table;
 use ktg_report::report::{Options, Subject, page};
@@ -37,14 +36,14 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
 /// Writes a report.
 pub fn write(page: &Page, path: &Path) -> Result<(), CliError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(|e| CliError::file("create", parent, &e))?;
+        create_dir_all(parent)?;
     }
     Ok(write_atomically(path, page.to_html().as_bytes())?)
 }
 
 /// Writes all figures and tables of a report as files; returns how many.
 fn write_figures(page: &Page, directory: &Path) -> Result<usize, CliError> {
-    fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
+    create_dir_all(directory)?;
     let mut written = 0;
     for (s, section) in page.sections.iter().enumerate() {
         let (mut svgs, mut tables) = (Vec::new(), Vec::new());

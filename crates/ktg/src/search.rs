@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
-use ktg_base::study_file_name;
+use ktg_base::{read_text, study_file_name};
 use ktg_net::Architecture;
 use ktg_search::attributes::{IMAGES, PRUNER, SETTINGS};
 use ktg_search::storage::{Patience, StorageUrl, Study};
@@ -97,7 +97,7 @@ pub fn worker_settings(args: &WorkerArgs) -> Result<(WorkerSettings, Duration), 
 /// The `[search]` table of the experiment file.
 fn read_search(args: &SearchArgs) -> Result<SearchSettings, CliError> {
     let Some(path) = &args.experiment else { return Ok(SearchSettings::default()) };
-    let text = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
+    let text = read_text(path)?;
     Ok(SearchSettings::parse(&text, &path.display().to_string())?)
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ktg_base::{study_file_name, write_atomically};
+use ktg_base::{create_dir_all, study_file_name, write_atomically};
 use ktg_graph::draw;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
@@ -95,7 +95,7 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<(), CliErr
     let Some(directory) = out else {
         return print(found.graph(ranked[0])?.to_toml().trim_end());
     };
-    std::fs::create_dir_all(directory).map_err(|e| CliError::file("create", directory, &e))?;
+    create_dir_all(directory)?;
     for (place, trial) in ranked.into_iter().take(top).enumerate() {
         let graph = found.graph(trial)?;
         let stem = format!("{}-{}", study_file_name(&found.name), place + 1);

@@ -166,9 +166,6 @@ impl Training<'_> {
     }
 
     fn open(&mut self) -> Result<Run, Error> {
-        if let Some(parent) = self.task.directory.parent() {
-            std::fs::create_dir_all(parent).map_err(FileError::of("create", parent))?;
-        }
         let run = Run::start_or_resume(self.experiment()?, &self.directory)?;
         self.progress.start(&run);
         Ok(run)
