@@ -270,14 +270,6 @@ pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
     if length > 0.0 { dot(a, b) / length } else { 0.0 }
 }
 
-/// Mean and sample standard deviation; the deviation of fewer than two values is 0.
-pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n.max(1.0);
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (mean, if values.len() > 1 { (squares / (n - 1.0)).sqrt() } else { 0.0 })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,10 @@
 //! Runs of the same graph summed up as one method, in the form of the thesis' table 1.
 
+use ktg_figures::stats::summary;
 use ktg_graph::Graph;
 use ktg_report::compare::{Group, network};
 use ktg_train::Measures;
-use ktg_train::measures::{PairMeasures, mean_and_deviation};
+use ktg_train::measures::PairMeasures;
 use serde::Serialize;
 
 use crate::output::table;
@@ -19,8 +20,10 @@ pub struct Spread {
 impl Spread {
     fn of(values: impl Iterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.collect();
-        let (mean, std) = mean_and_deviation(&values);
-        Self { mean, std: (values.len() > 1).then_some(std) }
+        match summary(&values) {
+            Some(summary) => Self { mean: summary.mean, std: summary.deviation },
+            None => Self { mean: f64::NAN, std: None },
+        }
     }
 
     /// "71.41 ± 0.34"; a single run has no deviation.
