@@ -54,11 +54,11 @@ fn page() -> Page {
         .push(Block::text("An arrow points from the network that teaches to the one that learns."))
         .push(Block::Figures(vec![
             Figure::new(
-                ktg_graph::draw::svg(&graph),
+                ktg_figures::draw::svg(&graph),
                 "Deep mutual learning: every network pulls every other one closer.",
             ),
             Figure::new(
-                ktg_graph::draw::svg(&presets::kd(2, "abn-resnet-18", ktg_graph::Node::new("abn-resnet-34"))),
+                ktg_figures::draw::svg(&presets::kd(2, "abn-resnet-18", ktg_graph::Node::new("abn-resnet-34"))),
                 "Distillation: a frozen teacher with `abn-resnet-34`, which nobody teaches.",
             ),
         ]));

@@ -1,4 +1,4 @@
-//! Statistics, tables, charts and pages from plain numbers.
+//! Statistics, tables, charts and pages from plain numbers, and pictures of graphs.
 //!
 //! This crate knows graphs ([`ktg_graph`]), but no runs, studies or tensors: whoever reads those hands the numbers
 //! over. It compiles in seconds.
@@ -8,6 +8,7 @@
 //! light or dark.
 
 pub mod chart;
+pub mod draw;
 mod error;
 pub mod page;
 pub mod palette;

@@ -107,5 +107,5 @@ pub fn heat(share: f64) -> (&'static str, &'static str) {
 
 /// All pairs, those of the pictures of graphs too.
 pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PALETTE.iter().chain(ktg_graph::draw::PALETTE).copied()
+    PALETTE.iter().chain(crate::draw::PALETTE).copied()
 }

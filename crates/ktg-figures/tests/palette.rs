@@ -80,7 +80,7 @@ fn each_colour_is_written_once() {
         }
         assert!(known.insert(light), "{light} twice");
     }
-    for (light, _) in ktg_graph::draw::PALETTE {
+    for (light, _) in ktg_figures::draw::PALETTE {
         assert!(known.contains(light), "{light}");
     }
 }
@@ -142,7 +142,7 @@ fn no_colour_of_the_palette_is_left() {
         decimals: 1,
         measure: "#1d232b".into(),
     };
-    for svg in [ktg_graph::draw::svg(&graph), ktg_figures::chart::matrix(&matrix).unwrap()] {
+    for svg in [ktg_figures::draw::svg(&graph), ktg_figures::chart::matrix(&matrix).unwrap()] {
         let themed = themed(&svg, "a-");
         assert!(themed.contains("fill=\"var(--c-"));
         for (light, _) in palette::pairs() {

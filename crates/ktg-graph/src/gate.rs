@@ -39,7 +39,7 @@ impl Gate {
     pub const ALL: [Gate; 4] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct];
 
     /// A new gate is a variant, its row here, its place in [`Gate::ALL`] and its colour in
-    /// `draw/palette.rs`; nothing else in the crate matches on gates.
+    /// `ktg-figures`' palette; nothing else in the crate matches on gates.
     fn row(self) -> Row {
         match self {
             Gate::Through => {

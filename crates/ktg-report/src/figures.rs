@@ -1,8 +1,7 @@
 //! Figures of one run and of one study, as SVG.
 
 use ktg_figures::chart::{self, Bar, BarRow, Bars, Bin, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
-use ktg_figures::stats;
-use ktg_graph::draw;
+use ktg_figures::{draw, stats};
 use ktg_search::storage;
 use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
 use ktg_train::{Answer, EpochReport, Measures, RunDirectory};

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ktg_data::{Augment, DataSource, Image, Preset};
-use ktg_graph::{Graph, draw, presets};
+use ktg_figures::draw;
+use ktg_graph::{Graph, presets};
 use ktg_report::compare::{Comparison, Index, IndexedGroup, IndexedMethod};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};

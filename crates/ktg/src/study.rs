@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ktg_graph::draw;
+use ktg_figures::draw;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
 use ktg_train::write_atomically;

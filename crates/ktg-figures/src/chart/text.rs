@@ -1,7 +1,6 @@
 //! Texts and numbers as they stand in a chart.
 
-pub(super) use ktg_graph::draw::escaped;
-
+pub(super) use crate::draw::escaped;
 use crate::png::own_face;
 
 /// How wide the text is in DejaVu Sans, which is no narrower than the fonts that a browser may take instead.

@@ -1,7 +1,8 @@
 //! The section about a comparison.
 
+use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
-use ktg_graph::{Graph, draw};
+use ktg_graph::Graph;
 use ktg_train::RunDirectory;
 
 use super::run::{judged_blocks, result_blocks};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
-use ktg_graph::draw;
 use ktg_train::RunDirectory;
 
 use super::{Judged, Options};

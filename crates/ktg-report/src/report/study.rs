@@ -1,8 +1,9 @@
 //! The section about a study.
 
+use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
-use ktg_graph::{Graph, draw};
+use ktg_graph::Graph;
 use ktg_search::analysis::judged;
 use ktg_search::storage::{State, Trial};
 

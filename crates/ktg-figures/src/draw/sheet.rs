@@ -6,7 +6,7 @@ use super::legend::Legend;
 use super::shapes::{group, text};
 use super::svg::{LONGEST_TITLE, MARGIN, TITLE_FONT, TITLE_HEIGHT, elements, start, title_width};
 use super::{lettering, palette};
-use crate::graph::Graph;
+use ktg_graph::Graph;
 
 /// Between neighbouring graphs.
 const GAP: f64 = 36.0;
@@ -108,7 +108,7 @@ fn part(layout: &Layout, bounds: &Area, corner: Point) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presets;
+    use ktg_graph::presets;
 
     #[test]
     fn shows_every_graph_with_its_caption() {

@@ -5,8 +5,8 @@ use super::layout::{EDGE_FONT, Layout, NODE_FONT, NUMBER_FONT, NodeShape, REMARK
 use super::legend::Legend;
 use super::shapes::{EDGE_WIDTH, Look, casing, ellipse, escaped, group, rectangle, text, text_along};
 use super::{lettering, palette};
-use crate::design::Direction;
-use crate::graph::{Graph, edge_name};
+use ktg_graph::Direction;
+use ktg_graph::{Graph, edge_name};
 
 pub(super) const MARGIN: f64 = 24.0;
 pub(super) const TITLE_FONT: f64 = 17.0;
@@ -112,8 +112,8 @@ fn node(index: usize, shape: &NodeShape) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Node;
-    use crate::presets;
+    use ktg_graph::Node;
+    use ktg_graph::presets;
 
     #[test]
     fn shows_what_the_graph_says() {

@@ -6,9 +6,9 @@ use proptest::sample::select;
 use super::curve::{Area, Strip};
 use super::layout::Layout;
 use super::{sheet, svg};
-use crate::design::Design;
-use crate::gate::Gate;
-use crate::graph::{Graph, Node, Transfer};
+use ktg_graph::Design;
+use ktg_graph::Gate;
+use ktg_graph::{Graph, Node, Transfer};
 
 fn node() -> impl Strategy<Value = Node> {
     let names = ["abn-resnet-18", "resnet-50", "abn-resnet-cifar-110", "a-name-that-is-much-too-long-to-be-shown", "m"];

@@ -3,9 +3,9 @@
 use super::curve::{Curve, Point};
 use super::shapes::{EDGE_WIDTH, Look, text};
 use super::{lettering, palette};
-use crate::design::Direction;
-use crate::gate::Gate;
-use crate::graph::Graph;
+use ktg_graph::Direction;
+use ktg_graph::Gate;
+use ktg_graph::Graph;
 
 const FONT: f64 = 12.0;
 const LINE_HEIGHT: f64 = 22.0;

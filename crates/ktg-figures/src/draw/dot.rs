@@ -2,9 +2,9 @@
 
 use super::palette::{self, BACKGROUND, ENSEMBLE, LABEL, MEAN, NODE, TEXT};
 use super::remark;
-use crate::design::{Design, Direction};
-use crate::gate::Gate;
-use crate::graph::Graph;
+use ktg_graph::Gate;
+use ktg_graph::Graph;
+use ktg_graph::{Design, Direction};
 
 const FONT: &str = "fontname=\"DejaVu Sans,Helvetica\"";
 
@@ -64,8 +64,8 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Node;
-    use crate::presets;
+    use ktg_graph::Node;
+    use ktg_graph::presets;
 
     #[test]
     fn draws_every_edge_that_is_not_cut() {

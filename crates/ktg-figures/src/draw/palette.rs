@@ -3,7 +3,7 @@
 //! Each constant is written as six lowercase hex digits and differs from all others, so that whoever shows a picture on
 //! a dark page can swap the colours by plain replacement of text.
 
-use crate::gate::Gate;
+use ktg_graph::Gate;
 
 pub(super) const BACKGROUND: &str = "#ffffff";
 /// Names, numbers and captions.

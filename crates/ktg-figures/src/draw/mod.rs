@@ -25,7 +25,7 @@ pub use shapes::escaped;
 pub use sheet::sheet;
 pub use svg::svg;
 
-use crate::graph::Graph;
+use ktg_graph::Graph;
 
 /// What is special about a node, if anything.
 fn remark(graph: &Graph, index: usize) -> Option<&'static str> {

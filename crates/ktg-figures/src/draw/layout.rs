@@ -9,8 +9,8 @@ use std::f64::consts::{PI, TAU};
 use super::curve::{Area, Curve, ORIGIN, Point, Strip};
 use super::place::{Trouble, place_texts};
 use super::{lettering, ports, remark};
-use crate::gate::Gate;
-use crate::graph::{Graph, Transfer};
+use ktg_graph::Gate;
+use ktg_graph::{Graph, Transfer};
 
 pub(super) const NUMBER_FONT: f64 = 16.0;
 pub(super) const NODE_FONT: f64 = 11.5;

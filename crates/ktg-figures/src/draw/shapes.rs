@@ -2,7 +2,7 @@
 
 use super::curve::{Area, Curve, Point, Strip};
 use super::palette;
-use crate::design::Direction;
+use ktg_graph::Direction;
 
 pub(super) const EDGE_WIDTH: f64 = 1.8;
 
