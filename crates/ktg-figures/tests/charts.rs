@@ -18,7 +18,7 @@ fn every_chart(values: &[f64]) -> Vec<(&'static str, String)> {
     let lines = vec![
         curve("1", Role::Series(0), pairs.clone()),
         curve(&name, Role::Ensemble, turned),
-        Curve { dashed: true, ..curve("1", Role::Plain, pairs) },
+        Curve { dashed: true, ..curve("1", Role::Series(1), pairs) },
     ];
     let side = values.len().min(7);
     let rows = |row: usize| (0..side).map(|column| optional(row * side + column)).collect();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
 use super::drawable;
-use super::text::number;
+use crate::svg::number;
 
 /// One axis of a plot.
 #[derive(Debug, Clone)]

@@ -2,12 +2,10 @@
 
 use super::axis::Axis;
 use super::plot::{Mark, empty_plot, plot, ticks_height};
-use super::sheet::{MARGIN, SMALL, Sheet, TEXT, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{shortened, width};
 use super::{Role, drawable};
 use crate::Error;
-use crate::palette::{AXIS, INK, SOFT_INK, colour};
+use crate::palette::{AXIS, INK, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, shortened, width};
 
 /// Bars with names, one or several for each name.
 #[derive(Debug, Clone, Default)]
@@ -50,9 +48,9 @@ pub fn bars(figure: &Bars) -> Result<String, Error> {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Bars");
     let several = figure.kinds.len() > 1;
     if several {
-        let key = |(i, name): (usize, &String)| (Key::Square(colour(Role::Series(i)), OPACITY), name.clone());
+        let key = |(i, name): (usize, &String)| (Key::Square(Role::Series(i).color(), OPACITY), name.clone());
         let keys: Vec<(Key, String)> = figure.kinds.iter().enumerate().map(key).collect();
-        sheet.legend(&keys, MARGIN);
+        sheet.legend("", &keys);
     }
     let kinds = figure.rows.iter().map(|row| row.bars.len()).fold(figure.kinds.len(), usize::max).max(1);
     let drawn = || figure.rows.iter().flat_map(|row| &row.bars).flatten().filter(|bar| drawable(bar.value));
@@ -104,8 +102,8 @@ fn interval(bar: &Bar) -> Option<(f64, f64)> {
 fn one(bar: &Bar, middle: f64, thick: f64, kind: usize, name: &str) -> Vec<Mark> {
     let half = thick / 2.0 - 1.0;
     let tip = if bar.note.is_empty() { name.to_owned() } else { format!("{name}: {}", bar.note) };
-    let colour = colour(Role::Series(kind));
-    let mut marks = vec![Mark::bar((0.0, middle - half), (bar.value, middle + half), colour, OPACITY, tip)];
+    let color = Role::Series(kind).color();
+    let mut marks = vec![Mark::bar((0.0, middle - half), (bar.value, middle + half), color, OPACITY, tip)];
     let mut end = bar.value.max(0.0);
     if let Some((low, high)) = interval(bar) {
         end = end.max(high);

@@ -2,12 +2,9 @@
 
 use super::axis::Axis;
 use super::plot::{Mark, empty_plot, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, Sheet, WIDTH};
-use super::style::{Area, Key, Stroke};
-use super::text::{counted, number};
 use super::{Role, drawable};
 use crate::Error;
-use crate::palette::colour;
+use crate::svg::{Area, Key, MARGIN, Sheet, Stroke, WIDTH, counted, number};
 
 /// Methods compared at several numbers of nodes.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +22,7 @@ pub struct ByNodes {
 pub struct Method {
     /// In the legend.
     pub name: String,
-    /// Decides the colour: a method and its reference share one.
+    /// Decides the color: a method and its reference share one.
     pub role: Role,
     /// Whether the values are not ours but those to compare with: dashed, with hollow points.
     pub reference: bool,
@@ -52,7 +49,7 @@ pub fn by_nodes(figure: &ByNodes) -> Result<String, Error> {
     let levels = || figure.methods.iter().flat_map(|method| &method.levels).filter(|level| drawable(level.mean));
     let keys: Vec<(Key, String)> =
         figure.methods.iter().map(|method| (Key::Line(stroke(method)), method.name.clone())).collect();
-    sheet.legend(&keys, MARGIN);
+    sheet.legend("", &keys);
     let ends = levels().flat_map(|level| {
         let deviation = deviation(level).unwrap_or(0.0);
         [level.mean - deviation, level.mean + deviation]
@@ -85,7 +82,7 @@ fn deviation(level: &Level) -> Option<f64> {
 
 fn stroke(method: &Method) -> Stroke {
     let width = if method.role == Role::Ensemble { 2.6 } else { 1.8 };
-    Stroke::new(colour(method.role), width).dashed(method.reference)
+    Stroke::new(method.role.color(), width).dashed(method.reference)
 }
 
 fn one(method: &Method, shift: f64, x: &Axis, apart: f64) -> Vec<Mark> {
@@ -93,7 +90,7 @@ fn one(method: &Method, shift: f64, x: &Axis, apart: f64) -> Vec<Mark> {
     let at = |level: &Level| x.clamped(f64::from(level.nodes) + shift);
     let line = levels.iter().map(|level| (at(level), level.mean)).collect();
     let mut marks = vec![Mark::line(line, stroke(method))];
-    let thin = Stroke::new(colour(method.role), 1.3);
+    let thin = Stroke::new(method.role.color(), 1.3);
     for level in levels {
         let (x, mean) = (at(level), level.mean);
         let mut tip = format!("{}, {}: {}", method.name, counted(level.nodes as usize, "node"), number(mean, 2));
@@ -106,8 +103,8 @@ fn one(method: &Method, shift: f64, x: &Axis, apart: f64) -> Vec<Mark> {
         if level.runs > 0 {
             tip += &format!(", {}", counted(level.runs, "run"));
         }
-        let colour = colour(method.role);
-        let key = if method.reference { Key::Ring(colour) } else { Key::Dot(colour) };
+        let color = method.role.color();
+        let key = if method.reference { Key::Ring(color) } else { Key::Dot(color) };
         marks.push(Mark::sign((x, mean), key, 4.3, tip));
     }
     marks

@@ -2,12 +2,10 @@
 
 use super::axis::Axis;
 use super::plot::{Mark, empty_plot, plot, spread, ticks_height, ticks_width};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Area, Key, Stroke, Type};
-use super::text::{shortened, width};
 use super::{Role, drawable};
 use crate::Error;
-use crate::palette::{SOFT_INK, colour};
+use crate::palette::SOFT_INK;
+use crate::svg::{Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, width};
 
 /// A measure of nodes and ensemble over the epochs.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +27,7 @@ pub struct Curve {
     pub name: String,
     /// Epochs with the values after them; a gap where a value cannot be drawn.
     pub points: Vec<(f64, f64)>,
-    /// Decides colour and width.
+    /// Decides color and width.
     pub role: Role,
     /// For the secondary measure of the same node, which gets no name of its own.
     pub dashed: bool,
@@ -47,7 +45,7 @@ pub fn curves(figure: &Curves) -> Result<String, Error> {
     if figure.lines.iter().any(|line| line.dashed) && figure.lines.iter().any(|line| !line.dashed) {
         let key = |dashed| Key::Line(Stroke::new(SOFT_INK, 1.6).dashed(dashed));
         let [solid, dashed] = figure.kinds.clone();
-        sheet.legend(&[(key(false), solid), (key(true), dashed)], MARGIN);
+        sheet.legend("", &[(key(false), solid), (key(true), dashed)]);
     }
     let names = named(figure);
     let widest = names.iter().map(|(line, _)| width(&line.name, SMALL, bold(line.role))).fold(0.0, f64::max);
@@ -70,7 +68,7 @@ pub fn curves(figure: &Curves) -> Result<String, Error> {
     let gap = LABEL_GAP * y.span() / area.height;
     let ends: Vec<f64> = names.iter().map(|(_, end)| *end).collect();
     for ((line, _), at) in names.iter().zip(spread(&ends, gap, y.from, y.to)) {
-        let style = Type { bold: bold(line.role), ..Type::new(SMALL, colour(line.role)) };
+        let style = Type { bold: bold(line.role), ..Type::new(SMALL, line.role.color()) };
         let name = shortened(&line.name, SMALL, bold(line.role), names_width);
         marks.push(Mark::text((x.to, at), (9.0, 0.0), style, name));
     }
@@ -93,14 +91,14 @@ fn named(figure: &Curves) -> Vec<(&Curve, f64)> {
 }
 
 fn piece(line: &Curve, points: Vec<(f64, f64)>) -> Mark {
-    let colour = colour(line.role);
+    let color = line.role.color();
     let (thick, radius) = if line.role == Role::Ensemble { (2.8, 4.0) } else { (1.5, 3.0) };
     match points.as_slice() {
         [point] => {
-            Mark::sign(*point, if line.dashed { Key::Ring(colour) } else { Key::Dot(colour) }, radius, String::new())
+            Mark::sign(*point, if line.dashed { Key::Ring(color) } else { Key::Dot(color) }, radius, String::new())
         }
-        _ if line.dashed => Mark::line(points, Stroke::new(colour, thick * 0.8).dashed(true).faint(0.75)),
-        _ => Mark::line(points, Stroke::new(colour, thick)),
+        _ if line.dashed => Mark::line(points, Stroke::new(color, thick * 0.8).dashed(true).faint(0.75)),
+        _ => Mark::line(points, Stroke::new(color, thick)),
     }
 }
 

@@ -3,11 +3,9 @@
 use super::axis::Axis;
 use super::drawable;
 use super::plot::{Mark, empty_plot, plot, ticks_height};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{shortened, width};
 use crate::Error;
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK, UNCLEAR};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, width};
 
 /// Estimated effects, such as what each edge contributes.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +35,7 @@ pub struct Effect {
     pub text: String,
 }
 
-/// Draws the effects around a line at zero. Only those whose interval excludes zero are coloured.
+/// Draws the effects around a line at zero. Only those whose interval excludes zero are colored.
 pub fn forest(figure: &Forest) -> Result<String, Error> {
     const PITCH: f64 = 25.0;
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Estimates with confidence intervals");
@@ -100,16 +98,16 @@ fn one(row: &Effect, at: f64) -> Vec<Mark> {
     if !drawable(row.estimate) {
         return Vec::new();
     }
-    let colour = match interval(row) {
+    let color = match interval(row) {
         Some((low, _)) if low > 0.0 => GOOD,
         Some((_, high)) if high < 0.0 => BAD,
         _ => UNCLEAR,
     };
     let mut marks = Vec::new();
     if let Some((low, high)) = interval(row) {
-        marks.push(Mark::line(vec![(low, at), (high, at)], Stroke::new(colour, 2.0)));
+        marks.push(Mark::line(vec![(low, at), (high, at)], Stroke::new(color, 2.0)));
     }
     let tip = format!("{}: {}", row.name, row.text);
-    marks.push(Mark::sign((row.estimate, at), Key::Dot(colour), 5.0, tip));
+    marks.push(Mark::sign((row.estimate, at), Key::Dot(color), 5.0, tip));
     marks
 }

@@ -3,11 +3,9 @@
 use super::axis::Axis;
 use super::drawable;
 use super::plot::{Mark, empty_plot, note_style, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{counted, number, width};
 use crate::Error;
 use crate::palette::{COMPLETE, ENSEMBLE, FAILED, INK, PRUNED, RUNNING};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number, width};
 
 /// All trials of a study.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +48,7 @@ impl State {
     /// From the one that may be covered to the one that must be seen.
     const ALL: [Self; 4] = [Self::Pruned, Self::Failed, Self::Running, Self::Complete];
 
-    fn colour(self) -> &'static str {
+    fn color(self) -> &'static str {
         match self {
             Self::Complete => COMPLETE,
             Self::Pruned => PRUNED,
@@ -70,9 +68,9 @@ impl State {
 
     fn key(self) -> Key {
         match self {
-            Self::Failed => Key::Cross(self.colour()),
-            Self::Running => Key::Ring(self.colour()),
-            _ => Key::Dot(self.colour()),
+            Self::Failed => Key::Cross(self.color()),
+            Self::Running => Key::Ring(self.color()),
+            _ => Key::Dot(self.color()),
         }
     }
 }
@@ -90,7 +88,7 @@ pub fn history(figure: &History) -> Result<String, Error> {
     let x = Axis { grid: false, ..x };
     let y = Axis::rounded(values.clone(), &figure.y_title, 5);
     let best = best(&placed);
-    sheet.legend(&legend(figure, best.last().copied()), MARGIN);
+    sheet.legend("", &legend(figure, best.last().copied()));
     let left = MARGIN + ticks_width(&y);
     let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 14.0 - left, height: 280.0 };
     sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
@@ -187,7 +185,7 @@ fn crowd(points: &[(f64, f64, Trial)], state: State) -> Vec<Mark> {
         let kept = points.iter().filter(move |(_, _, trial)| class(trial) == wanted);
         kept.map(|(cost, value, _)| (*cost, *value)).collect::<Vec<_>>()
     };
-    let dots = |wanted: u64| Mark::dots(of_class(wanted), radius(1 << wanted.min(62)), state.colour(), opacity);
+    let dots = |wanted: u64| Mark::dots(of_class(wanted), radius(1 << wanted.min(62)), state.color(), opacity);
     classes.into_iter().map(dots).collect()
 }
 

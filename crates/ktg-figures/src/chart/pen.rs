@@ -9,9 +9,8 @@ use plotters::style::{FontStyle, RGBColor};
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 
-use super::sheet::Sheet;
-use super::style::{Anchor, Area, Stroke, Type};
 use crate::palette::{INK, PALETTE};
+use crate::svg::{Anchor, Area, Sheet, Stroke, Type};
 
 /// Steps of `plotters` in one unit of the sheet.
 pub(super) const TENTHS: f64 = 10.0;
@@ -31,22 +30,22 @@ pub(super) fn tenths(length: f64) -> i32 {
     (length * TENTHS).round() as i32
 }
 
-/// A colour of the palette for `plotters`.
-pub(super) fn rgb(colour: &str) -> RGBColor {
-    let part = |at: usize| colour.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0);
+/// A color of the palette for `plotters`.
+pub(super) fn rgb(color: &str) -> RGBColor {
+    let part = |at: usize| color.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0);
     RGBColor(part(1), part(3), part(5))
 }
 
-/// The palette's name of a colour that went through `plotters`.
-fn known(colour: BackendColor) -> &'static str {
-    let (r, g, b) = colour.rgb;
+/// The palette's name of a color that went through `plotters`.
+fn known(color: BackendColor) -> &'static str {
+    let (r, g, b) = color.rgb;
     let found = PALETTE.iter().find(|(light, _)| rgb(light) == RGBColor(r, g, b));
     found.map_or(INK, |(light, _)| light)
 }
 
 fn stroke<S: BackendStyle>(style: &S) -> Stroke {
-    let colour = style.color();
-    Stroke::new(known(colour), f64::from(style.stroke_width()) / TENTHS).faint(colour.alpha)
+    let color = style.color();
+    Stroke::new(known(color), f64::from(style.stroke_width()) / TENTHS).faint(color.alpha)
 }
 
 impl DrawingBackend for Pen<'_> {
@@ -64,9 +63,9 @@ impl DrawingBackend for Pen<'_> {
         Ok(())
     }
 
-    fn draw_pixel(&mut self, point: BackendCoord, colour: BackendColor) -> Drawn {
+    fn draw_pixel(&mut self, point: BackendCoord, color: BackendColor) -> Drawn {
         let (left, top) = place(point);
-        self.0.rectangle(Area { left, top, width: 0.1, height: 0.1 }, known(colour), colour.alpha, "");
+        self.0.rectangle(Area { left, top, width: 0.1, height: 0.1 }, known(color), color.alpha, "");
         Ok(())
     }
 

@@ -3,11 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::sheet::{MARGIN, SMALL, Sheet, short};
-use super::style::{Anchor, Area, Stroke, Type};
-use super::text::{shortened, width, wrapped};
 use crate::Error;
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK};
+use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, Type, shortened, width, wrapped};
 
 /// Pictures in rows and columns, such as attention maps: rows are images, columns are nodes.
 #[derive(Debug, Clone, Default)]
@@ -106,26 +104,20 @@ fn cell(sheet: &mut Sheet, area: Area, picture: &Picture, (row, column): (usize,
     };
     // Each pixel of an image smaller than its place shows as a square instead of a blur.
     let sharp = if f64::from(wide.max(high)) < area.width { " style=\"image-rendering:pixelated\"" } else { "" };
-    sheet.tipped(
-        &picture.caption,
-        format!(
-            "image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"xMidYMid meet\"{sharp} \
-             href=\"data:image/png;base64,{}\"",
-            short(area.left),
-            short(area.top),
-            short(area.width),
-            short(area.height),
-            STANDARD.encode(&picture.png)
-        ),
+    let image = format!(
+        "image {} preserveAspectRatio=\"xMidYMid meet\"{sharp} href=\"data:image/png;base64,{}\"",
+        area.attributes(),
+        STANDARD.encode(&picture.png)
     );
+    sheet.element(&image, &picture.caption);
     sheet.frame(area, Stroke::new(AXIS, 0.6));
-    let (mark, colour) = match picture.verdict {
+    let (mark, color) = match picture.verdict {
         Verdict::Neutral => ("", SOFT_INK),
         Verdict::Right => ("✓ ", GOOD),
         Verdict::Wrong => ("✗ ", BAD),
     };
     let caption = shortened(&format!("{mark}{}", picture.caption), SMALL - 0.5, false, area.width + GAP - 2.0);
-    let style = Type::new(SMALL - 0.5, colour).anchored(Anchor::Middle);
+    let style = Type::new(SMALL - 0.5, color).anchored(Anchor::Middle);
     if !picture.caption.is_empty() {
         sheet.text(area.left + area.width / 2.0, area.bottom() + CAPTION / 2.0 + 2.0, style, &caption);
     }

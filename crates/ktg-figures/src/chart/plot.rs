@@ -10,11 +10,9 @@ use plotters_backend::{BackendCoord, DrawingErrorKind};
 
 use super::axis::Axis;
 use super::pen::{Pen, TENTHS, place, rgb, tenths};
-use super::sheet::{MARGIN, SMALL, Sheet, TEXT};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{shortened, width};
 use crate::Error;
 use crate::palette::{AXIS, GRID, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, shortened, width};
 
 /// Space between an axis and its texts.
 const GAP: f64 = 8.0;
@@ -29,7 +27,7 @@ enum Shape {
     Line(Stroke),
     Dots {
         radius: f64,
-        colour: &'static str,
+        color: &'static str,
         opacity: f64,
     },
     Sign {
@@ -60,8 +58,8 @@ impl Mark {
         Self { points, shape: Shape::Line(stroke) }
     }
 
-    pub fn dots(points: Vec<(f64, f64)>, radius: f64, colour: &'static str, opacity: f64) -> Self {
-        Self { points, shape: Shape::Dots { radius, colour, opacity } }
+    pub fn dots(points: Vec<(f64, f64)>, radius: f64, color: &'static str, opacity: f64) -> Self {
+        Self { points, shape: Shape::Dots { radius, color, opacity } }
     }
 
     /// A dot, ring or cross, with a text that shows when pointed at.
@@ -102,13 +100,8 @@ impl Drawable<Pen<'_>> for Mark {
         let sheet = &mut *pen.0;
         match (&self.shape, points.as_slice()) {
             (Shape::Line(stroke), points) => sheet.line(points, *stroke),
-            (Shape::Dots { radius, colour, opacity }, points) => sheet.dots(points, *radius, colour, *opacity),
-            (Shape::Sign { key, radius, tip }, [at]) => match *key {
-                Key::Ring(colour) => sheet.ring(*at, *radius, colour, tip),
-                Key::Cross(colour) => sheet.cross(*at, *radius, colour, tip),
-                Key::Dot(colour) | Key::Square(colour, _) | Key::Frame(colour) => sheet.dot(*at, *radius, colour, tip),
-                Key::Line(stroke) => sheet.dot(*at, *radius, stroke.colour, tip),
-            },
+            (Shape::Dots { radius, color, opacity }, points) => sheet.dots(points, *radius, color, *opacity),
+            (Shape::Sign { key, radius, tip }, [at]) => sheet.key(*key, *at, *radius, tip),
             (Shape::Box { fill, opacity, tip }, [from, to]) => {
                 sheet.rectangle(between(*from, *to), fill, *opacity, tip)
             }

@@ -3,11 +3,9 @@
 use super::axis::Axis;
 use super::drawable;
 use super::plot::{Mark, empty_plot, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, Sheet, TEXT};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{counted, number};
 use crate::Error;
 use crate::palette::{BAD, INK, SERIES, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, Sheet, Stroke, TEXT, Type, counted, number};
 
 /// A reliability diagram.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +45,8 @@ pub fn reliability(figure: &Reliability) -> Result<String, Error> {
     let bins: Vec<Bin> = figure.bins.iter().copied().filter(usable).collect();
     let total: u64 = bins.iter().map(|bin| bin.count).fold(0, u64::saturating_add);
     sheet.legend(
+        "",
         &[(Key::Square(SERIES[4], BAR), "accuracy".into()), (Key::Square(BAD, GAP), "gap to the confidence".into())],
-        MARGIN,
     );
     let percent = |title: &str| Axis { grid: true, ..Axis::around([0.0, 100.0], title, 5) };
     let (x, y) = (percent(""), percent("accuracy in %"));

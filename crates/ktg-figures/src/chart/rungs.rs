@@ -3,11 +3,9 @@
 use super::axis::Axis;
 use super::drawable;
 use super::plot::{Mark, empty_plot, note_style, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{counted, number};
 use crate::Error;
 use crate::palette::{COMPLETE, INK, PRUNED, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number};
 
 /// The rungs of a study.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +50,7 @@ pub fn rungs(figure: &Rungs) -> Result<String, Error> {
         (Key::Line(Stroke::new(INK, 2.4)), "median".to_owned()),
         (Key::Frame(SOFT_INK), "middle half".to_owned()),
     ];
-    sheet.legend(&keys, MARGIN);
+    sheet.legend("", &keys);
     let left = MARGIN + ticks_width(&y).max(ticks_width(&below_y));
     let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 6.0 - left, height: 230.0 };
     let below = Area { top: area.bottom() + 52.0, height: 80.0, ..area };
@@ -87,12 +85,12 @@ fn cleaned(rung: &Rung) -> Rung {
 
 fn column(at: f64, rung: &Rung, wide: f64) -> Vec<Mark> {
     let (half, mut marks) = (wide / 2.0, Vec::new());
-    for (values, colour, side) in [(&rung.stopped, PRUNED, -0.5), (&rung.kept, COMPLETE, 0.5)] {
+    for (values, color, side) in [(&rung.stopped, PRUNED, -0.5), (&rung.kept, COMPLETE, 0.5)] {
         let opacity = if values.len() > 60 { 0.6 } else { 0.85 };
         // The fractional parts of multiples of the golden ratio never crowd.
         let aside = |i: usize| (side + ((i as f64 * 0.618_034).fract() - 0.5) * 0.8) * half;
         let dots = chosen(values).into_iter().enumerate().map(|(i, value)| (at + aside(i), value));
-        marks.push(Mark::dots(dots.collect(), 2.1, colour, opacity));
+        marks.push(Mark::dots(dots.collect(), 2.1, color, opacity));
     }
     let mut all: Vec<f64> = rung.kept.iter().chain(&rung.stopped).copied().collect();
     all.sort_by(f64::total_cmp);
