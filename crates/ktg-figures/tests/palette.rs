@@ -149,7 +149,7 @@ fn no_color_of_the_palette_is_left() {
         decimals: 1,
         measure: "#1d232b".into(),
     };
-    for svg in [ktg_figures::draw::svg(&graph), ktg_figures::chart::matrix(&matrix).unwrap()] {
+    for svg in [ktg_figures::draw::svg(&graph), ktg_figures::chart::matrix(&matrix)] {
         let themed = themed(&svg, "a-");
         assert!(themed.contains("fill=\"var(--c-"));
         for (light, _) in PALETTE {

@@ -9,7 +9,7 @@ use ktg_graph::{Design, Direction, Gate, Graph};
 use ktg_search::analysis::Judged;
 use ktg_search::storage::{State, Trial};
 
-use crate::{Error, StudyRecord};
+use crate::StudyRecord;
 
 /// Shuffles of a permutation test, at least. A p-value that is adjusted for many tests needs more to be small at all.
 const ROUNDS: usize = 2000;
@@ -334,10 +334,7 @@ pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
 }
 
 /// What each change costs the ensemble, as a picture.
-///
-/// # Errors
-/// If the chart cannot be drawn.
-pub fn contribution_figure(contributions: &[Contribution]) -> Result<String, Error> {
+pub fn contribution_figure(contributions: &[Contribution]) -> String {
     let row = |contribution: &Contribution| {
         let ensemble = contribution.measures[0].1.as_ref();
         let text = match (ensemble, contribution.adjusted) {
@@ -352,13 +349,13 @@ pub fn contribution_figure(contributions: &[Contribution]) -> Result<String, Err
             text,
         }
     };
-    Ok(chart::forest(&Forest {
+    chart::forest(&Forest {
         title: "What each edge contributes to the ensemble".to_owned(),
         x_title: "accuracy as found minus accuracy changed, in points".to_owned(),
         sides: ["better without".to_owned(), "better as found".to_owned()],
         heading: "points (p adjusted)".to_owned(),
         rows: contributions.iter().map(row).collect(),
-    })?)
+    })
 }
 
 #[cfg(test)]

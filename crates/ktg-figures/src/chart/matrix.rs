@@ -1,9 +1,8 @@
 //! Measures between all pairs of nodes.
 
 use super::drawable;
-use crate::Error;
 use crate::palette::{GRID, HEAT, INK, SOFT_INK, heat};
-use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, number, shortened, width};
+use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, number, shortened, widest, width};
 
 /// A measure for each pair, such as how often two nodes disagree.
 #[derive(Debug, Clone)]
@@ -23,15 +22,15 @@ pub struct Matrix {
 }
 
 /// Draws a heat map with the value in each cell. It is narrow enough to stand beside another.
-pub fn matrix(figure: &Matrix) -> Result<String, Error> {
+pub fn matrix(figure: &Matrix) -> String {
     const WIDTH: f64 = 340.0;
     let nodes = figure.names.len();
     let mut sheet = Sheet::new(WIDTH, &figure.title, "A measure between pairs of nodes");
-    let widest = figure.names.iter().map(|name| width(name, SMALL, false)).fold(0.0, f64::max);
-    let names_width = widest.min(110.0);
+    let longest = widest(&figure.names, SMALL, false);
+    let names_width = longest.min(110.0);
     let left = MARGIN + names_width + 8.0;
     let side = ((WIDTH - MARGIN - left) / nodes.max(1) as f64).min(92.0);
-    let upright = widest > side - 4.0;
+    let upright = longest > side - 4.0;
     let top = sheet.top + if upright { names_width + 8.0 } else { SMALL + 10.0 };
     let name_style = Type::new(SMALL, INK);
     for (i, name) in figure.names.iter().enumerate() {
@@ -63,7 +62,7 @@ pub fn matrix(figure: &Matrix) -> Result<String, Error> {
         scale(&mut sheet, left, figure);
     }
     sheet.height = sheet.top + MARGIN;
-    Ok(sheet.finish())
+    sheet.finish()
 }
 
 fn cell(sheet: &mut Sheet, area: Area, value: Option<f64>, figure: &Matrix, pair: &str) {

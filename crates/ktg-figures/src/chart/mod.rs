@@ -9,7 +9,6 @@ mod curves;
 mod forest;
 mod history;
 mod matrix;
-mod pen;
 mod pictures;
 mod plot;
 mod reliability;
@@ -21,7 +20,7 @@ pub use curves::{Curve, Curves, curves};
 pub use forest::{Effect, Forest, forest};
 pub use history::{History, State, Trial, history};
 pub use matrix::{Matrix, matrix};
-pub use pictures::{Picture, PictureRow, Pictures, Verdict, pictures};
+pub use pictures::{Picture, PictureRow, Pictures, pictures};
 pub use reliability::{Bin, Reliability, reliability};
 pub use rungs::{Rung, Rungs, rungs};
 

@@ -12,7 +12,7 @@ use super::curve::{Area, Curve, ORIGIN, Point, Strip};
 use super::layout::{LabelEdge, Layout, NodeShape, RIM_GAP, TransferEdge, Trouble};
 use super::place::place_texts;
 use super::{ports, remark};
-use crate::svg::{width, wrapped};
+use crate::svg::{widest, width, wrapped};
 
 pub(super) const NUMBER_FONT: f64 = 16.0;
 pub(super) const NODE_FONT: f64 = 11.5;
@@ -81,9 +81,8 @@ fn node_shape(graph: &Graph, index: usize, center: Point) -> NodeShape {
     let full = graph.nodes()[index].architecture.clone();
     let name = wrapped(&full, NODE_FONT, false, NAME_WIDTH, 2);
     let remark = remark(graph, index);
-    let widest = name.iter().map(|line| width(line, NODE_FONT, false)).fold(0.0, f64::max);
     let lines = name.len() + usize::from(remark.is_some());
-    let half = Point { x: (widest / 2.0 + 13.0).max(48.0), y: 22.0 + 8.0 * lines as f64 };
+    let half = Point { x: (widest(&name, NODE_FONT, false) / 2.0 + 13.0).max(48.0), y: 22.0 + 8.0 * lines as f64 };
     NodeShape { area: Area { center, half }, name, full, remark }
 }
 

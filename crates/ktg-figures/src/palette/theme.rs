@@ -69,7 +69,7 @@ fn sizes(root: Node, svg: &str) -> Vec<(Range<usize>, String)> {
         changes.push((svg[..start].trim_end().len()..end, String::new()));
     }
     let width = root.attribute("width").and_then(|width| width.trim_end_matches("px").parse::<f64>().ok());
-    if let (Some(width), Some(last)) = (width.filter(|width| width.is_finite()), root.attributes().last()) {
+    if let (Some(width), Some(last)) = (width.filter(|width| width.is_finite()), root.attributes().next_back()) {
         let end = last.range().end;
         changes.push((end..end, format!(" style=\"width:100%;max-width:{width}px;height:auto\"")));
     }

@@ -6,4 +6,4 @@ mod text;
 
 pub(crate) use sheet::{MARGIN, SMALL, Sheet, TEXT, WIDTH};
 pub(crate) use style::{Anchor, Area, Key, Stroke, Type};
-pub(crate) use text::{counted, escaped, number, short, shortened, width, wrapped};
+pub(crate) use text::{counted, escaped, number, short, shortened, widest, width, wrapped};

@@ -8,6 +8,11 @@ pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
     ems * size
 }
 
+/// How wide the widest of some texts is; 0 of none.
+pub(crate) fn widest<'a>(texts: impl IntoIterator<Item = &'a String>, size: f64, bold: bool) -> f64 {
+    texts.into_iter().map(|text| width(text, size, bold)).fold(0.0, f64::max)
+}
+
 fn advance(c: char, bold: bool) -> f64 {
     let own = own_face(bold).and_then(|face| {
         let advance = face.glyph_hor_advance(face.glyph_index(c)?)?;

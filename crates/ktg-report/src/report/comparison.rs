@@ -39,7 +39,7 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
     if index.nodes.len() > 1 {
         for data in &index.data_sets {
             let caption = "Mean of the runs; bars are the standard deviation over the seeds.";
-            section.push(Figure::new(compare::accuracy_figure(comparison, data)?, caption));
+            section.push(Figure::new(compare::accuracy_figure(comparison, data), caption));
         }
     }
     let failures =
@@ -148,7 +148,7 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
         });
         for (group, judged) in &chosen {
             let mut blocks = vec![Block::text(format!("Run {}.", judged.directory.path.display()))];
-            blocks.extend(result_blocks(&judged.directory)?);
+            blocks.extend(result_blocks(&judged.directory));
             blocks.extend(judged_blocks(judged.judged.as_ref(), false, options)?);
             section.push(Block::details(format!("One run of {}", heading(group)), blocks));
         }

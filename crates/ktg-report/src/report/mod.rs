@@ -81,7 +81,7 @@ pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Res
                 let study = StudyRecord::read(storage, name)?;
                 (options.progress)(&format!("study {name}"));
                 studies += 1;
-                study::section(&mut page, &study, options)?;
+                study::section(&mut page, &study, options);
             }
             Subject::Run(directory) => {
                 (options.progress)(&format!("run {}", directory.display()));

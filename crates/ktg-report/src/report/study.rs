@@ -9,23 +9,23 @@ use ktg_search::storage::{State, Trial};
 
 use super::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
-use crate::{Error, StudyRecord, edges, figures, shell_word};
+use crate::{StudyRecord, edges, figures, shell_word};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;
 
 /// Adds the section about a study, and about the analysis of a graph if it is one.
-pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<(), Error> {
+pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) {
     if let Some(graph) = &study.analysed {
         return analysis(page, study, graph);
     }
     let section = page.section(format!("Study {}", study.name));
     section.push(Block::text(summary(study)));
     section.push(Figure::new(
-        figures::history(study)?,
+        figures::history(study),
         "Every trial's last value, against the epochs of training that it and all before it took, and the best so far.",
     ));
-    if let Some(rungs) = figures::rungs(study)? {
+    if let Some(rungs) = figures::rungs(study) {
         section.push(Figure::new(
             rungs,
             "Where trials are compared, and which of them went on. How many got there is below.",
@@ -44,7 +44,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     ));
     if study.space.is_none() {
         section.push(Block::note("The study has no search space of this program: its graphs are not known."));
-        return Ok(());
+        return;
     }
     match common(study, BEST) {
         Some(common) => section.push(common.table()),
@@ -53,7 +53,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     let parameters = importance(study);
     if parameters.iter().any(|parameter| parameter.found.is_some()) {
         section.push(Figure::new(
-            figures::importance(&parameters)?,
+            figures::importance(&parameters),
             "How much of a graph's place the choice for each edge explains, one choice at a time. * adjusted p below 0.05, ** below 0.01.",
         ));
         section.push(Block::details("All parameters", [importance_table(&parameters).into()]));
@@ -66,7 +66,6 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         blocks.push(Block::code("Settings of all trials", experiment.clone()));
     }
     section.push(Block::details("Settings and commands", blocks));
-    Ok(())
 }
 
 fn summary(study: &StudyRecord) -> String {
@@ -122,7 +121,7 @@ fn commands(study: &StudyRecord) -> String {
 }
 
 /// The section about an analysis of a graph's edges.
-fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), Error> {
+fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) {
     let (judged, open) = judged(&study.trials);
     let section = page.section(format!("What each edge is good for: {}", study.name));
     let seeds = judged.iter().map(|trial| trial.seed).collect::<std::collections::BTreeSet<_>>().len();
@@ -137,7 +136,7 @@ fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), E
     section.push(Figure::new(draw::svg(graph), format!("The graph as it was found: {}.", edges(graph))));
     let contributions = contributions(&judged);
     section.push(Figure::new(
-        contribution_figure(&contributions)?,
+        contribution_figure(&contributions),
         "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.",
     ));
     for table in contribution_tables(&contributions) {
@@ -150,5 +149,4 @@ fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), E
     if let Some(experiment) = &study.experiment {
         section.push(Block::details("Settings", [Block::code("Settings of all trainings", experiment.clone())]));
     }
-    Ok(())
 }
