@@ -123,7 +123,7 @@ impl Common {
                 Cell::number(found.adjusted, 3),
             ];
             table.row(match found.adjusted < 0.05 {
-                true => cells.map(Cell::emphasised),
+                true => cells.map(Cell::emphasized),
                 false => cells,
             });
         }
@@ -221,7 +221,7 @@ pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
             Cell::text(words(groups.last())),
         ];
         let clear = parameter.adjusted.is_some_and(|p| p < 0.05);
-        table.row(if clear { cells.map(Cell::emphasised) } else { cells });
+        table.row(if clear { cells.map(Cell::emphasized) } else { cells });
     }
     table.emphasis("adjusted p below 0.05");
     table.note("Explains: epsilon squared of Kruskal's and Wallis' test on the places of the graphs; by chance: its mean if the choice did not matter; p from shuffled choices, adjusted for the number of rows (Holm). In brackets: mean place of the graphs with that choice, from 0 (the worst) to 1 (the best).");
@@ -317,7 +317,7 @@ pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
             Cell::text(contribution.pairs.to_string()),
         ];
         let clear = contribution.adjusted.is_some_and(|p| p < 0.05);
-        ensemble.row(if clear { cells.map(Cell::emphasised) } else { cells });
+        ensemble.row(if clear { cells.map(Cell::emphasized) } else { cells });
         let values = contribution.measures[1..].iter().map(|(name, paired)| {
             let decimals = if unit(name) == "of 1" { 3 } else { 2 };
             value(paired.as_ref(), decimals)
