@@ -4,7 +4,7 @@
 
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::palette::{AXIS, ENSEMBLE, GRID, INK, PAPER, SERIES, SOFT_INK};
-use ktg_figures::table::{Best, Cell, Column, Table};
+use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::presets;
 
 /// Method, number of nodes, mean and standard deviation of the nodes and of the ensemble.
@@ -54,11 +54,11 @@ fn page() -> Page {
         .push(Block::text("An arrow points from the network that teaches to the one that learns."))
         .push(Block::Figures(vec![
             Figure::new(
-                ktg_graph::draw::svg(&graph),
+                ktg_figures::draw::svg(&graph),
                 "Deep mutual learning: every network pulls every other one closer.",
             ),
             Figure::new(
-                ktg_graph::draw::svg(&presets::kd(2, "abn-resnet-18", ktg_graph::Node::new("abn-resnet-34"))),
+                ktg_figures::draw::svg(&presets::kd(2, "abn-resnet-18", ktg_graph::Node::new("abn-resnet-34"))),
                 "Distillation: a frozen teacher with `abn-resnet-34`, which nobody teaches.",
             ),
         ]));
@@ -97,6 +97,7 @@ fn page() -> Page {
 fn results() -> Table {
     let accuracy = "Accuracy in %";
     let columns = [
+        Column::right("Nodes"),
         Column::left("Method"),
         Column::right("Node average").under(accuracy),
         Column::right("Ensemble").under(accuracy),
@@ -106,23 +107,26 @@ fn results() -> Table {
     ];
     let mut table = Table::new("Test accuracy by method, mean ± standard deviation over five runs.", columns);
     for (i, (method, nodes, [average, average_sd, ensemble, ensemble_sd])) in RESULTS.into_iter().enumerate() {
-        if i % 3 == 0 {
-            table.group(format!("{nodes} nodes"));
+        if i == 3 {
+            table.rule();
         }
         let few = method == "DML" && nodes == 4;
         let n = if few { 3 } else { 5 };
         let noted = |cell: Cell| if few { cell.footnote("Mean over three runs.") } else { cell };
         let gain = ensemble - RESULTS[i / 3 * 3].2[2];
+        let ensemble = noted(Cell::mean(ensemble, Some(ensemble_sd), n, 2));
         table.row([
+            Cell::number(f64::from(nodes), 0),
             Cell::text(method),
             noted(Cell::mean(average, Some(average_sd), n, 2)),
-            noted(Cell::mean(ensemble, Some(ensemble_sd), n, 2)),
+            if method == "Found" { ensemble.emphasized() } else { ensemble },
             if i % 3 == 0 { Cell::text("–") } else { Cell::number(gain, 2) },
             if i % 3 == 0 { Cell::text("–") } else { Cell::number(0.032 / gain, 3) },
             if few { Cell::missing("2 of 5 runs") } else { Cell::number(f64::from(nodes) * 2.31, 1) },
         ]);
     }
     table.rule().row([
+        Cell::number(1.0, 0),
         Cell::text("A single network"),
         Cell::mean(67.9, None, 1, 2).footnote("One run only."),
         Cell::missing("no ensemble"),
@@ -130,7 +134,6 @@ fn results() -> Table {
         Cell::missing("one run"),
         Cell::number(2.2, 1),
     ]);
-    table.emphasise_best(1, Best::Highest).emphasise_best(2, Best::Highest);
     table.note("p: paired permutation test over the runs, corrected after Holm.");
     table
 }
@@ -146,7 +149,7 @@ fn per_class() -> Table {
     for (i, breed) in breeds.into_iter().enumerate() {
         let value = |node: usize| 48.0 + ((i * 37 + node * 23) % 29) as f64 * 1.1;
         let nodes = (1..=10).map(|node| Cell::number(value(node), 1));
-        let ensemble = Cell::number(value(4) + 9.3, 1).emphasised();
+        let ensemble = Cell::number(value(4) + 9.3, 1).emphasized();
         table.row([Cell::text(breed)].into_iter().chain(nodes).chain([ensemble]));
     }
     table.emphasis("better than every node");

@@ -5,12 +5,12 @@ use thiserror::Error;
 /// Why there is no figure, table or page.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The chart library could not draw.
+    /// A figure cannot be made of what it was given.
     #[error("cannot draw the figure \"{figure}\": {reason}")]
     Figure {
         /// Its title.
         figure: String,
-        /// The library's words.
+        /// What is wrong with that.
         reason: String,
     },
     /// An SVG could not be turned into pixels.

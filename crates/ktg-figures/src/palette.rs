@@ -1,15 +1,15 @@
-//! The colours of every figure, on light paper and on dark.
+//! The colors of every figure, on light paper and on dark.
 //!
-//! A figure is drawn in the light colours. Each of them is written the same way everywhere and used for one thing only,
+//! A figure is drawn in the light colors. Each of them is written the same way everywhere and used for one thing only,
 //! so that [`themed`] can replace it by a CSS custom property whose value follows the page.
 
 mod theme;
 
 pub use theme::{css, themed, variable};
 
-use crate::chart::Role;
+use ktg_graph::Gate;
 
-/// Text and whatever must stand out without a colour.
+/// Text and whatever must stand out without a color.
 pub const INK: &str = "#1d232b";
 /// Text that stands back: units, ticks, notes.
 pub const SOFT_INK: &str = "#59626e";
@@ -24,7 +24,7 @@ pub const PANEL: &str = "#f3f5f8";
 
 /// The ensemble.
 pub const ENSEMBLE: &str = "#c0182f";
-/// Nodes or methods, told apart by colour-blind readers as well. The first five differ most.
+/// Nodes or methods, told apart by color-blind readers as well. The first five differ most.
 pub const SERIES: [&str; 8] = ["#1b3f8b", "#bd8600", "#1d8f89", "#8b3fc0", "#4393ee", "#4f2410", "#d4609a", "#586473"];
 
 /// A finished trial.
@@ -51,7 +51,21 @@ pub const ON_LOW: &str = "#1a2430";
 /// Text on the upper four of [`HEAT`].
 pub const ON_HIGH: &str = "#fdfdfe";
 
-/// Every colour of this crate's figures: on light paper, on dark.
+/// The ellipse of the ensemble in pictures of graphs.
+pub const ENSEMBLE_NODE: &str = "#f0837c";
+/// The ellipse of any other node.
+pub const NODE: &str = "#dfe1e4";
+/// The thin edges into the ensemble.
+pub const MEAN: &str = "#b4b9bf";
+// Gates differ in lightness too, so that they stay apart for color-blind readers and on paper.
+/// Edges with the gate "through".
+pub const THROUGH: &str = "#1f6fd6";
+/// Edges with the gate "linear".
+pub const LINEAR: &str = "#b85a00";
+/// Edges with the gate "correct".
+pub const CORRECT: &str = "#00452f";
+
+/// Every color of the figures: on light paper, on dark.
 pub const PALETTE: &[(&str, &str)] = &[
     (INK, "#e6eaf0"),
     (SOFT_INK, "#a9b3bf"),
@@ -86,26 +100,29 @@ pub const PALETTE: &[(&str, &str)] = &[
     (HEAT[8], "#cfe8fc"),
     (ON_LOW, "#f0f5fa"),
     (ON_HIGH, "#0e1822"),
+    (ENSEMBLE_NODE, "#8f3a36"),
+    (NODE, "#363b42"),
+    (MEAN, "#5c636b"),
+    (THROUGH, "#4f9bff"),
+    (LINEAR, "#e0852b"),
+    (CORRECT, "#b4f0c8"),
 ];
 
-/// The colour of a line or a bar.
-pub fn colour(role: Role) -> &'static str {
-    match role {
-        Role::Ensemble => ENSEMBLE,
-        Role::Series(index) => SERIES[index % SERIES.len()],
-        Role::Plain => SOFT_INK,
+/// The color of edges with a gate, dark enough for text.
+pub(crate) fn gate(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Through => THROUGH,
+        Gate::Linear => LINEAR,
+        Gate::Correct => CORRECT,
+        // Nothing draws a cut edge; a gate needs a color nevertheless.
+        Gate::Cutoff => GRID,
     }
 }
 
-/// The colour of a share of the scale from 0 to 1, and of text on it.
+/// The color of a share of the scale from 0 to 1, and of text on it.
 pub fn heat(share: f64) -> (&'static str, &'static str) {
     let steps = HEAT.len();
     // A share that is no number becomes 0.
     let step = ((share.clamp(0.0, 1.0) * steps as f64) as usize).min(steps - 1);
     (HEAT[step], if step < 5 { ON_LOW } else { ON_HIGH })
-}
-
-/// All pairs, those of the pictures of graphs too.
-pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PALETTE.iter().chain(ktg_graph::draw::PALETTE).copied()
 }

@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-use ktg_figures::palette::{self, *};
+use ktg_figures::palette::*;
 
 /// Linear red, green and blue.
-fn linear(colour: &str) -> [f64; 3] {
+fn linear(color: &str) -> [f64; 3] {
     [1, 3, 5].map(|at| {
-        let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+        let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).unwrap()) / 255.0;
         if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
     })
 }
 
 fn contrast(a: &str, b: &str) -> f64 {
-    let luminance = |colour| linear(colour).iter().zip([0.2126, 0.7152, 0.0722]).map(|(part, w)| part * w).sum::<f64>();
+    let luminance = |color| linear(color).iter().zip([0.2126, 0.7152, 0.0722]).map(|(part, w)| part * w).sum::<f64>();
     let (a, b) = (luminance(a), luminance(b));
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
@@ -31,8 +31,8 @@ const SIGHTS: [[[f64; 3]; 3]; 4] = [
 ];
 
 /// In the space OKLab of Ottosson (2020), in hundredths.
-fn seen(colour: &str, sight: [[f64; 3]; 3]) -> [f64; 3] {
-    let rgb = times(sight, linear(colour)).map(|part| part.clamp(0.0, 1.0));
+fn seen(color: &str, sight: [[f64; 3]; 3]) -> [f64; 3] {
+    let rgb = times(sight, linear(color)).map(|part| part.clamp(0.0, 1.0));
     let cones = times(
         [
             [0.4122214708, 0.5363325363, 0.0514459929],
@@ -52,12 +52,12 @@ fn seen(colour: &str, sight: [[f64; 3]; 3]) -> [f64; 3] {
     lab.map(|part| 100.0 * part)
 }
 
-/// The least distance of two colours in anyone's eyes.
-fn least_distance(colours: &[&str]) -> f64 {
+/// The least distance of two colors in anyone's eyes.
+fn least_distance(colors: &[&str]) -> f64 {
     let mut least = f64::INFINITY;
     for sight in SIGHTS {
-        for (i, a) in colours.iter().enumerate() {
-            for b in &colours[i + 1..] {
+        for (i, a) in colors.iter().enumerate() {
+            for b in &colors[i + 1..] {
                 let (a, b) = (seen(a, sight), seen(b, sight));
                 least = least.min(a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt());
             }
@@ -67,28 +67,28 @@ fn least_distance(colours: &[&str]) -> f64 {
 }
 
 fn dark(light: &str) -> &'static str {
-    palette::pairs().find(|(known, _)| *known == light).unwrap().1
+    PALETTE.iter().find(|(known, _)| *known == light).unwrap().1
 }
 
 #[test]
-fn each_colour_is_written_once() {
+fn each_color_is_written_once() {
     let mut known = HashSet::new();
-    for (light, dark) in palette::pairs() {
-        for colour in [light, dark] {
-            let digits = colour.strip_prefix('#').unwrap();
-            assert!(digits.len() == 6 && digits.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')), "{colour}");
+    for (light, dark) in PALETTE {
+        for color in [light, dark] {
+            let digits = color.strip_prefix('#').unwrap();
+            assert!(digits.len() == 6 && digits.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')), "{color}");
         }
         assert!(known.insert(light), "{light} twice");
     }
-    for (light, _) in ktg_graph::draw::PALETTE {
-        assert!(known.contains(light), "{light}");
+    for (_, dark) in PALETTE {
+        assert!(!known.contains(dark), "{dark} would be replaced again");
     }
 }
 
 #[test]
 fn series_differ_for_everyone() {
     let light: Vec<&str> = [ENSEMBLE].into_iter().chain(SERIES).collect();
-    let dark: Vec<&str> = light.iter().map(|colour| dark(colour)).collect();
+    let dark: Vec<&str> = light.iter().map(|color| dark(color)).collect();
     assert!(least_distance(&light) >= 6.0, "{}", least_distance(&light));
     assert!(least_distance(&dark) >= 4.0, "{}", least_distance(&dark));
     // Up to five nodes, as in the thesis.
@@ -110,15 +110,22 @@ fn everything_is_legible() {
         (UNCLEAR, 3.0),
         (PRUNED, 2.4),
     ];
-    for (colour, least) in least.into_iter().chain(SERIES.map(|colour| (colour, 3.0))) {
-        assert!(contrast(colour, PAPER) >= least, "{colour}: {}", contrast(colour, PAPER));
-        let (colour, paper) = (dark(colour), dark(PAPER));
-        assert!(contrast(colour, paper) >= least, "{colour} dark: {}", contrast(colour, paper));
+    for (color, least) in least.into_iter().chain(SERIES.map(|color| (color, 3.0))) {
+        assert!(contrast(color, PAPER) >= least, "{color}: {}", contrast(color, PAPER));
+        let (color, paper) = (dark(color), dark(PAPER));
+        assert!(contrast(color, paper) >= least, "{color} dark: {}", contrast(color, paper));
     }
     for share in 0..=8 {
         let (fill, ink) = heat(f64::from(share) / 8.0);
         assert!(contrast(fill, ink) >= 4.5, "{fill}, {ink}: {}", contrast(fill, ink));
         assert!(contrast(dark(fill), dark(ink)) >= 4.5, "{fill}, {ink} dark: {}", contrast(dark(fill), dark(ink)));
+    }
+    let edges = [THROUGH, LINEAR, CORRECT].map(|text| (text, PAPER));
+    let nodes = [(INK, NODE), (INK, ENSEMBLE_NODE), (INK, PANEL), (SOFT_INK, NODE)];
+    for (text, ground) in edges.into_iter().chain(nodes) {
+        assert!(contrast(text, ground) >= 4.5, "{text} on {ground}: {}", contrast(text, ground));
+        let (text, ground) = (dark(text), dark(ground));
+        assert!(contrast(text, ground) >= 4.5, "{text} on {ground} dark: {}", contrast(text, ground));
     }
 }
 
@@ -132,7 +139,7 @@ fn the_scale_is_even_and_takes_anything() {
 }
 
 #[test]
-fn no_colour_of_the_palette_is_left() {
+fn no_color_of_the_palette_is_left() {
     let graph = ktg_graph::presets::dml(3, "resnet18");
     let matrix = ktg_figures::chart::Matrix {
         title: String::new(),
@@ -142,10 +149,10 @@ fn no_colour_of_the_palette_is_left() {
         decimals: 1,
         measure: "#1d232b".into(),
     };
-    for svg in [ktg_graph::draw::svg(&graph), ktg_figures::chart::matrix(&matrix).unwrap()] {
+    for svg in [ktg_figures::draw::svg(&graph), ktg_figures::chart::matrix(&matrix)] {
         let themed = themed(&svg, "a-");
         assert!(themed.contains("fill=\"var(--c-"));
-        for (light, _) in palette::pairs() {
+        for (light, _) in PALETTE {
             assert!(!themed.contains(&format!("\"{light}\"")), "{light}");
         }
         let root = themed.split('>').next().unwrap();

@@ -132,9 +132,7 @@ fn importance_of_choices() {
     for case in cases("choices") {
         let (scores, groups) = (numbers(&case["scores"]), wholes(&case["groups"]));
         let found = importance(&scores, &groups, 5_000, 3).unwrap();
-        close("H", found.statistic, &case["statistic"], 0.0, 1e-10);
         close("effect", found.effect, &case["effect"], 0.0, 1e-10);
-        close("p of chi-square", found.p_chi_square, &case["p_chi_square"], 0.0, 1e-9);
         assert_eq!(found.groups.len(), case["mean_ranks"].as_array().unwrap().len());
         for (group, mean) in found.groups.iter().zip(case["mean_ranks"].as_array().unwrap()) {
             close("mean rank", group.mean_rank, mean, 1.0, 1e-11);
@@ -274,7 +272,7 @@ proptest! {
     fn importance_knows_no_order_and_no_scale(scores in values(7), groups in prop::collection::vec(0..3usize, 7)) {
         let groups = &groups[..scores.len()];
         let Some(found) = importance(&scores, groups, 1000, 2) else { return Ok(()) };
-        prop_assert!(share(found.effect) && share(found.p) && found.p > 0.0 && share(found.p_chi_square));
+        prop_assert!(share(found.effect) && share(found.p) && found.p > 0.0);
         let mean: f64 = found.groups.iter().map(|group| group.n as f64 * group.mean_rank).sum();
         prop_assert!((mean / scores.len() as f64 - 0.5).abs() < 1e-12);
         let cubes: Vec<f64> = scores.iter().rev().map(|score| score.powi(3)).collect();

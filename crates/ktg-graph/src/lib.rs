@@ -7,8 +7,8 @@
 //! eq. 5), is implied and never written.
 //!
 //! This crate knows no tensors: it reads and checks graph files ([`Document`]), recognises equal
-//! graphs under any numbering of the nodes ([`Graph::hash`]), offers well-known graphs
-//! ([`presets`]) and draws them ([`draw`]).
+//! graphs under any numbering of the nodes ([`Graph::hash`]) and offers well-known graphs
+//! ([`presets`]).
 //!
 //! ```
 //! use ktg_graph::{Design, Document, Gate};
@@ -34,7 +34,6 @@
 
 mod canonical;
 mod design;
-pub mod draw;
 mod error;
 mod file;
 mod gate;

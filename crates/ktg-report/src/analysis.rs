@@ -10,7 +10,7 @@ use ktg_search::analysis::{AS_FOUND, Judged};
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
 
-use crate::{Error, StudyRecord};
+use crate::StudyRecord;
 
 /// Shuffles of a permutation test, at least. A p-value that is adjusted for many tests needs more to be small at all.
 const ROUNDS: usize = 2000;
@@ -124,7 +124,7 @@ impl Common {
                 Cell::number(found.adjusted, 3),
             ];
             table.row(match found.adjusted < 0.05 {
-                true => cells.map(Cell::emphasised),
+                true => cells.map(Cell::emphasized),
                 false => cells,
             });
         }
@@ -222,7 +222,7 @@ pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
             Cell::text(words(groups.last())),
         ];
         let clear = parameter.adjusted.is_some_and(|p| p < 0.05);
-        table.row(if clear { cells.map(Cell::emphasised) } else { cells });
+        table.row(if clear { cells.map(Cell::emphasized) } else { cells });
     }
     table.emphasis("adjusted p below 0.05");
     table.note("Explains: epsilon squared of Kruskal's and Wallis' test on the places of the graphs; by chance: its mean if the choice did not matter; p from shuffled choices, adjusted for the number of rows (Holm). In brackets: mean place of the graphs with that choice, from 0 (the worst) to 1 (the best).");
@@ -318,7 +318,7 @@ pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
             Cell::text(contribution.pairs.to_string()),
         ];
         let clear = contribution.adjusted.is_some_and(|p| p < 0.05);
-        ensemble.row(if clear { cells.map(Cell::emphasised) } else { cells });
+        ensemble.row(if clear { cells.map(Cell::emphasized) } else { cells });
         let values = contribution.measures[1..].iter().map(|(name, paired)| {
             let decimals = if unit(name) == "of 1" { 3 } else { 2 };
             value(paired.as_ref(), decimals)
@@ -335,10 +335,7 @@ pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
 }
 
 /// What each change costs the ensemble, as a picture.
-///
-/// # Errors
-/// If the chart cannot be drawn.
-pub fn contribution_figure(contributions: &[Contribution]) -> Result<String, Error> {
+pub fn contribution_figure(contributions: &[Contribution]) -> String {
     let row = |contribution: &Contribution| {
         let ensemble = contribution.measures[0].1.as_ref();
         let text = match (ensemble, contribution.adjusted) {
@@ -353,13 +350,13 @@ pub fn contribution_figure(contributions: &[Contribution]) -> Result<String, Err
             text,
         }
     };
-    Ok(chart::forest(&Forest {
+    chart::forest(&Forest {
         title: "What each edge contributes to the ensemble".to_owned(),
         x_title: "accuracy as found minus accuracy changed, in points".to_owned(),
         sides: ["better without".to_owned(), "better as found".to_owned()],
         heading: "points (p adjusted)".to_owned(),
         rows: contributions.iter().map(row).collect(),
-    })?)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use ktg_data::Dataset;
-use ktg_figures::chart::{self, Picture, PictureRow, Pictures, Verdict};
+use ktg_figures::chart::{self, Picture, PictureRow, Pictures};
 use ktg_train::SavedRun;
 
 use crate::Error;
@@ -47,17 +47,16 @@ pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], tit
         let label = dataset.label(index) as usize;
         let said = |probabilities: &[f64]| {
             let answer = ktg_train::measures::argmax(probabilities);
-            let verdict = if answer == label { Verdict::Right } else { Verdict::Wrong };
-            (run.classes[answer].clone(), verdict)
+            (run.classes[answer].clone(), answer == label)
         };
-        let (caption, verdict) = said(&prediction.ensemble);
+        let (caption, right) = said(&prediction.ensemble);
         let side = run.settings.side;
-        let mut cells = vec![Some(Picture { png: png(picture(&prediction.input, side))?, caption, verdict })];
+        let mut cells = vec![Some(Picture { png: png(picture(&prediction.input, side))?, caption, right })];
         for node in &prediction.nodes {
-            let (caption, verdict) = said(&node.probabilities);
+            let (caption, right) = said(&node.probabilities);
             cells.push(match &node.map {
                 Some((map, width)) => {
-                    Some(Picture { png: png(overlay(&prediction.input, side, map, *width))?, caption, verdict })
+                    Some(Picture { png: png(overlay(&prediction.input, side, map, *width))?, caption, right })
                 }
                 None => None,
             });

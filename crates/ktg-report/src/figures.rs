@@ -1,21 +1,17 @@
 //! Figures of one run and of one study, as SVG.
 
 use ktg_figures::chart::{self, Bar, BarRow, Bars, Bin, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
-use ktg_figures::stats;
-use ktg_graph::draw;
+use ktg_figures::{draw, stats};
 use ktg_search::storage;
 use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
 use ktg_train::{EpochReport, Measures, RunRecord};
 
+use crate::StudyRecord;
 use crate::analysis::ParameterImportance;
 use crate::answers::Answer;
-use crate::{Error, StudyRecord};
 
 /// Accuracy of every node and the ensemble after every judged epoch, and of the nodes on the training images.
-///
-/// # Errors
-/// As all figures: if the chart cannot be drawn.
-pub fn training_curves(run: &RunRecord) -> Result<String, Error> {
+pub fn training_curves(run: &RunRecord) -> String {
     let epoch = |report: &EpochReport| report.train.epoch as f64;
     let judged = |value: &dyn Fn(&Measures) -> Option<f64>| -> Vec<(f64, f64)> {
         let point = |report: &EpochReport| Some((epoch(report), value(report.evaluation.as_ref()?)?));
@@ -33,14 +29,11 @@ pub fn training_curves(run: &RunRecord) -> Result<String, Error> {
     lines.retain(|line| !line.points.is_empty());
     let kinds = ["judged images".to_owned(), "training images, augmented".to_owned()];
     let title = "Accuracy while training".to_owned();
-    Ok(chart::curves(&Curves { title, y_title: "accuracy in %".to_owned(), lines, kinds })?)
+    chart::curves(&Curves { title, y_title: "accuracy in %".to_owned(), lines, kinds })
 }
 
 /// Loss of every edge, after its gate, over the epochs.
-///
-/// # Errors
-/// As all figures.
-pub fn edge_losses(run: &RunRecord) -> Result<String, Error> {
+pub fn edge_losses(run: &RunRecord) -> String {
     let mut lines: Vec<Curve> = Vec::new();
     for report in &run.epochs {
         for edge in &report.train.edges {
@@ -56,15 +49,12 @@ pub fn edge_losses(run: &RunRecord) -> Result<String, Error> {
     }
     let kinds = [String::new(), String::new()];
     let (title, y_title) = ("Loss of every edge".to_owned(), "mean loss after the gate".to_owned());
-    Ok(chart::curves(&Curves { title, y_title, lines, kinds })?)
+    chart::curves(&Curves { title, y_title, lines, kinds })
 }
 
 /// How much the nodes differ, pair by pair: disagreement, cosine of the probabilities and, where maps can be compared,
 /// of the attention maps.
-///
-/// # Errors
-/// As all figures.
-pub fn diversity(measures: &Measures) -> Result<Vec<String>, Error> {
+pub fn diversity(measures: &Measures) -> Vec<String> {
     type Value = fn(&PairMeasures) -> Option<f64>;
     let kinds: [(&str, &str, Value); 3] = [
         ("Disagreement", "share of images answered differently", |pair| Some(pair.disagreement)),
@@ -83,17 +73,14 @@ pub fn diversity(measures: &Measures) -> Result<Vec<String>, Error> {
         if values.iter().flatten().any(Option::is_some) {
             let names = (1..=nodes).map(|m| format!("node {m}")).collect();
             let (title, measure) = (title.to_owned(), measure.to_owned());
-            figures.push(chart::matrix(&Matrix { title, names, values, range: (0.0, 1.0), decimals: 2, measure })?);
+            figures.push(chart::matrix(&Matrix { title, names, values, range: (0.0, 1.0), decimals: 2, measure }));
         }
     }
-    Ok(figures)
+    figures
 }
 
 /// Whether the ensemble is as sure as it is right.
-///
-/// # Errors
-/// As all figures.
-pub fn reliability(answers: &[Answer]) -> Result<String, Error> {
+pub fn reliability(answers: &[Answer]) -> String {
     let confidence: Vec<f64> = answers.iter().map(|answer| answer.confidence.clamp(0.0, 1.0)).collect();
     let correct: Vec<bool> = answers.iter().map(|answer| answer.ensemble == answer.label).collect();
     let found = stats::reliability(&confidence, &correct, CALIBRATION_BINS);
@@ -102,14 +89,11 @@ pub fn reliability(answers: &[Answer]) -> Result<String, Error> {
         Some(Bin { from: bin.low, to: bin.high, count: bin.n as u64, confidence, accuracy })
     });
     let title = "Confidence of the ensemble".to_owned();
-    Ok(chart::reliability(&Reliability { title, bins: bins.collect(), ece: found.as_ref().map(|f| f.ece) })?)
+    chart::reliability(&Reliability { title, bins: bins.collect(), ece: found.as_ref().map(|f| f.ece) })
 }
 
 /// Every trial's last value against the epochs spent, and the best so far.
-///
-/// # Errors
-/// As all figures.
-pub fn history(study: &StudyRecord) -> Result<String, Error> {
+pub fn history(study: &StudyRecord) -> String {
     let mut trials: Vec<&storage::Trial> = study.trials.iter().collect();
     // Those that are not over come last; texts of times sort as times.
     trials.sort_by_key(|trial| (trial.completed.is_none(), trial.completed.clone(), trial.number));
@@ -129,14 +113,11 @@ pub fn history(study: &StudyRecord) -> Result<String, Error> {
     };
     let trials = trials.iter().map(trial).collect();
     let (title, y_title) = (format!("Search of the study {}", study.name), "ensemble accuracy in %".to_owned());
-    Ok(chart::history(&History { title, y_title, trials })?)
+    chart::history(&History { title, y_title, trials })
 }
 
 /// How many trials reached each rung, and their values there. `None` for a study without rungs.
-///
-/// # Errors
-/// As all figures.
-pub fn rungs(study: &StudyRecord) -> Result<Option<String>, Error> {
+pub fn rungs(study: &StudyRecord) -> Option<String> {
     let rungs = study.rungs().into_iter().map(|rung| chart::Rung {
         epochs: rung.epoch.map_or(rung.number as u64 + 1, |epoch| u64::try_from(epoch).unwrap_or(0)),
         kept: rung.kept,
@@ -144,17 +125,14 @@ pub fn rungs(study: &StudyRecord) -> Result<Option<String>, Error> {
     });
     let rungs: Vec<chart::Rung> = rungs.collect();
     if rungs.is_empty() {
-        return Ok(None);
+        return None;
     }
     let (title, y_title) = ("Rungs".to_owned(), "ensemble accuracy in %".to_owned());
-    Ok(Some(chart::rungs(&Rungs { title, y_title, rungs })?))
+    Some(chart::rungs(&Rungs { title, y_title, rungs }))
 }
 
 /// How much the design and the gate of every edge have to do with a graph's place in the search.
-///
-/// # Errors
-/// As all figures.
-pub fn importance(parameters: &[ParameterImportance]) -> Result<String, Error> {
+pub fn importance(parameters: &[ParameterImportance]) -> String {
     let mut rows: Vec<BarRow> = Vec::new();
     const KINDS: [&str; 3] = ["gate", "design", "architecture"];
     for parameter in parameters {
@@ -171,7 +149,7 @@ pub fn importance(parameters: &[ParameterImportance]) -> Result<String, Error> {
             _ => "",
         };
         let note = format!("{:.2}{stars}", found.effect);
-        rows[index].bars[kind] = Some(Bar { value: found.effect, interval: None, note });
+        rows[index].bars[kind] = Some(Bar { value: found.effect, note });
     }
     let used = KINDS.iter().enumerate().filter(|(kind, _)| rows.iter().any(|row| row.bars[*kind].is_some()));
     let used: Vec<(usize, String)> = used.map(|(kind, name)| (kind, (*name).to_owned())).collect();
@@ -180,7 +158,7 @@ pub fn importance(parameters: &[ParameterImportance]) -> Result<String, Error> {
     }
     let title = "What the choice for each edge explains".to_owned();
     let x_title = "share of the variance of the places (epsilon squared)".to_owned();
-    Ok(chart::bars(&Bars { title, x_title, kinds: used.into_iter().map(|(_, name)| name).collect(), rows })?)
+    chart::bars(&Bars { title, x_title, kinds: used.into_iter().map(|(_, name)| name).collect(), rows })
 }
 
 /// The best graphs of a study side by side, as far as its trials have graphs of this program; `None` if none has.

@@ -305,7 +305,7 @@ fn write(comparison: &Comparison) -> Result<PathBuf, CliError> {
         export::table(&directory.join(name), &table)?;
     }
     for data in &comparison.index.data_sets {
-        let svg = compare::accuracy_figure(comparison, data)?;
+        let svg = compare::accuracy_figure(comparison, data);
         export::figure(&directory.join(format!("accuracy-{}", slug(data))), &svg)?;
     }
     Ok(directory)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, slug, write_atomically};
 use ktg_data::{DataSource, Image};
-use ktg_graph::draw::svg;
+use ktg_figures::draw::svg;
 use ktg_report::compare::{Comparison, Group};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};

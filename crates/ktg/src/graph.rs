@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ktg_base::{edge_name, write_atomically};
+use ktg_figures::draw;
 use ktg_figures::png::png;
-use ktg_graph::{Document, Graph, draw, import_authors_config, presets};
+use ktg_graph::{Document, Graph, import_authors_config, presets};
 use ktg_net::Architecture;
 
 use crate::args::{GraphCommand, OutputArgs};

@@ -1,11 +1,11 @@
 //! Standard output: text tables, JSON, shell completions.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use ktg_figures::table::{Cell, Column, Table};
 use serde::Serialize;
 
 use crate::args::Args;
@@ -35,23 +35,16 @@ pub fn table(rows: &[Vec<String>]) -> String {
 
 /// A text table: the first row is the head; only the columns `left` are left-aligned.
 pub fn aligned(rows: &[Vec<String>], left: &[usize]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |c: usize| rows.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let rule = widths.iter().map(|w| "-".repeat(*w)).collect::<Vec<_>>().join("  ");
-    let mut text = String::new();
-    for (i, row) in rows.iter().enumerate() {
-        let cell = |(c, cell): (usize, &String)| {
-            let padding = " ".repeat(widths[c] - cell.chars().count());
-            if left.contains(&c) { format!("{cell}{padding}") } else { format!("{padding}{cell}") }
-        };
-        let line = row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ");
-        let _ = writeln!(text, "{}", line.trim_end());
-        if i == 0 {
-            let _ = writeln!(text, "{rule}");
-        }
+    let Some((head, rows)) = rows.split_first() else { return String::new() };
+    let column = |(c, heading): (usize, &String)| match left.contains(&c) {
+        true => Column::left(heading),
+        false => Column::right(heading),
+    };
+    let mut table = Table::new("", head.iter().enumerate().map(column));
+    for row in rows {
+        table.row(row.iter().map(Cell::text));
     }
-    text.trim_end().to_owned()
+    table.to_text().trim_end().to_owned()
 }
 
 /// `ktg completions`.
@@ -60,14 +53,4 @@ pub fn completions(shell: Shell) -> Result<ExitCode, CliError> {
     clap_complete::generate(shell, &mut Args::command(), "ktg", &mut script);
     std::io::stdout().lock().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn tables_are_aligned() {
-        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        let text = super::table(&[row("method", "%"), row("DML", "70.1 ± 0.2")]);
-        assert_eq!(text, "method           %\n------  ----------\nDML     70.1 ± 0.2");
-    }
 }

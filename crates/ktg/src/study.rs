@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ktg_base::{create_dir_all, study_file_name, write_atomically};
-use ktg_graph::draw;
+use ktg_figures::draw;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
 use serde_json::{Value as Json, json};

@@ -1,11 +1,7 @@
 //! Axes: a range and where its ticks are.
 
-use std::ops::Range;
-
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
-
 use super::drawable;
-use super::text::number;
+use crate::svg::number;
 
 /// One axis of a plot.
 #[derive(Debug, Clone)]
@@ -26,7 +22,7 @@ impl Axis {
     /// Just wide enough for the values.
     pub fn around(values: impl IntoIterator<Item = f64>, title: &str, about: usize) -> Self {
         let (from, to) = extent(values);
-        let (ticks, _) = ticks(from, to, about, 0.0);
+        let ticks = ticks(from, to, step(to - from, about, 0.0));
         Self { from, to, ticks, title: title.to_owned(), grid: true }
     }
 
@@ -35,7 +31,7 @@ impl Axis {
         let (from, to) = extent(values);
         let step = step(to - from, about, 0.0);
         let (from, to) = ((from / step).floor() * step, (to / step).ceil() * step);
-        let (ticks, _) = ticks(from, to, about, step);
+        let ticks = ticks(from, to, step);
         Self { from, to, ticks, title: title.to_owned(), grid: true }
     }
 
@@ -50,7 +46,7 @@ impl Axis {
     /// Ticks at whole numbers only.
     pub fn whole(values: impl IntoIterator<Item = f64>, title: &str, about: usize) -> Self {
         let (from, to) = extent(values);
-        let (ticks, _) = ticks(from, to, about, step(to - from, about, 1.0));
+        let ticks = ticks(from, to, step(to - from, about, 1.0));
         Self { from, to, ticks, title: title.to_owned(), grid: false }
     }
 
@@ -71,35 +67,9 @@ impl Axis {
         self.to - self.from
     }
 
-    /// The smallest and largest of the values, kept within the axis.
-    pub fn clamped(&self, value: f64) -> f64 {
-        value.clamp(self.from, self.to)
-    }
-}
-
-/// `plotters` draws the ticks that the axis has, with their texts.
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
-        start + ((value - self.from) / self.span() * f64::from(end - start)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let between = hint.weight().allow_light_points();
-        self.ticks.iter().filter(|_| !between).map(|(value, _)| *value).collect()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.from..self.to
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format_ext(&self, value: &f64) -> String {
-        let found = self.ticks.iter().find(|(at, _)| at == value);
-        found.map(|(_, text)| text.clone()).unwrap_or_default()
+    /// How far along the axis a value is, from 0 to 1, also where it lies beyond the ends.
+    pub fn share(&self, value: f64) -> f64 {
+        ((value - self.from) / self.span()).clamp(0.0, 1.0)
     }
 }
 
@@ -126,14 +96,14 @@ fn step(span: f64, about: usize, least: f64) -> f64 {
     (factor.unwrap_or(10.0) * power).max(least)
 }
 
-fn ticks(from: f64, to: f64, about: usize, given: f64) -> (Vec<(f64, String)>, f64) {
-    let step = if given > 0.0 { given } else { step(to - from, about, 0.0) };
+/// The multiples of a step, with their texts.
+fn ticks(from: f64, to: f64, step: f64) -> Vec<(f64, String)> {
     let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize;
     let tolerance = step * 1e-6;
     let (first, last) = (((from - tolerance) / step).ceil(), ((to + tolerance) / step).floor());
     let count = (last - first).clamp(-1.0, 100.0) + 1.0;
     let values = (0..count as usize).map(|i| (first + i as f64) * step);
-    (values.map(|value| (value, number(value, decimals))).collect(), step)
+    values.map(|value| (value, number(value, decimals))).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
 //! Accuracy against the number of nodes.
 
 use super::axis::Axis;
-use super::plot::{Mark, empty_plot, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, Sheet, WIDTH};
-use super::style::{Area, Key, Stroke};
-use super::text::{counted, number};
+use super::plot::{Plot, empty_plot, ticks_height, ticks_width};
 use super::{Role, drawable};
-use crate::Error;
-use crate::palette::colour;
+use crate::svg::{Area, Key, MARGIN, Sheet, Stroke, WIDTH, counted, number};
 
 /// Methods compared at several numbers of nodes.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +21,7 @@ pub struct ByNodes {
 pub struct Method {
     /// In the legend.
     pub name: String,
-    /// Decides the colour: a method and its reference share one.
+    /// Decides the color: a method and its reference share one.
     pub role: Role,
     /// Whether the values are not ours but those to compare with: dashed, with hollow points.
     pub reference: bool,
@@ -47,12 +43,12 @@ pub struct Level {
 }
 
 /// Draws a line for each method with its mean and, as a bar, one standard deviation to both sides.
-pub fn by_nodes(figure: &ByNodes) -> Result<String, Error> {
+pub fn by_nodes(figure: &ByNodes) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Accuracy against the number of nodes");
     let levels = || figure.methods.iter().flat_map(|method| &method.levels).filter(|level| drawable(level.mean));
     let keys: Vec<(Key, String)> =
         figure.methods.iter().map(|method| (Key::Line(stroke(method)), method.name.clone())).collect();
-    sheet.legend(&keys, MARGIN);
+    sheet.legend("", &keys);
     let ends = levels().flat_map(|level| {
         let deviation = deviation(level).unwrap_or(0.0);
         [level.mean - deviation, level.mean + deviation]
@@ -65,7 +61,7 @@ pub fn by_nodes(figure: &ByNodes) -> Result<String, Error> {
     sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
     if levels().next().is_none() {
         empty_plot(&mut sheet, area, "No run is finished yet.");
-        return Ok(sheet.finish());
+        return sheet.finish();
     }
     // Room at both sides, as the points are moved apart a little so that their bars do not hide each other.
     let room = 0.08 * x.span();
@@ -73,10 +69,11 @@ pub fn by_nodes(figure: &ByNodes) -> Result<String, Error> {
     let shift = |i: usize| (i as f64 - (figure.methods.len().max(1) - 1) as f64 / 2.0) * apart;
     let room = room.max(shift(figure.methods.len()));
     (x.from, x.to) = (x.from - room, x.to + room);
-    let marks: Vec<Mark> =
-        figure.methods.iter().enumerate().flat_map(|(i, method)| one(method, shift(i), &x, apart)).collect();
-    plot(&mut sheet, area, &x, &y, &marks)?;
-    Ok(sheet.finish())
+    let mut plot = Plot::new(&mut sheet, area, &x, &y);
+    for (i, method) in figure.methods.iter().enumerate() {
+        draw_method(&mut plot, method, shift(i), 0.4 * apart);
+    }
+    sheet.finish()
 }
 
 fn deviation(level: &Level) -> Option<f64> {
@@ -85,30 +82,31 @@ fn deviation(level: &Level) -> Option<f64> {
 
 fn stroke(method: &Method) -> Stroke {
     let width = if method.role == Role::Ensemble { 2.6 } else { 1.8 };
-    Stroke::new(colour(method.role), width).dashed(method.reference)
+    Stroke::new(method.role.color(), width).dashed(method.reference)
 }
 
-fn one(method: &Method, shift: f64, x: &Axis, apart: f64) -> Vec<Mark> {
+fn draw_method(plot: &mut Plot, method: &Method, shift: f64, half_cap: f64) {
     let levels: Vec<&Level> = method.levels.iter().filter(|level| drawable(level.mean)).collect();
-    let at = |level: &Level| x.clamped(f64::from(level.nodes) + shift);
-    let line = levels.iter().map(|level| (at(level), level.mean)).collect();
-    let mut marks = vec![Mark::line(line, stroke(method))];
-    let thin = Stroke::new(colour(method.role), 1.3);
+    let at = |level: &Level| f64::from(level.nodes) + shift;
+    let line: Vec<(f64, f64)> = levels.iter().map(|level| (at(level), level.mean)).collect();
+    plot.line(&line, stroke(method));
+    let color = method.role.color();
     for level in levels {
         let (x, mean) = (at(level), level.mean);
         let mut tip = format!("{}, {}: {}", method.name, counted(level.nodes as usize, "node"), number(mean, 2));
         if let Some(deviation) = deviation(level) {
+            let thin = Stroke::new(color, 1.3);
             let (low, high) = (mean - deviation, mean + deviation);
-            let cap = |y: f64| Mark::line(vec![(x - 0.4 * apart, y), (x + 0.4 * apart, y)], thin);
-            marks.extend([Mark::line(vec![(x, low), (x, high)], thin), cap(low), cap(high)]);
+            plot.line(&[(x, low), (x, high)], thin);
+            for end in [low, high] {
+                plot.line(&[(x - half_cap, end), (x + half_cap, end)], thin);
+            }
             tip += &format!(" ± {}", number(deviation, 2));
         }
         if level.runs > 0 {
             tip += &format!(", {}", counted(level.runs, "run"));
         }
-        let colour = colour(method.role);
-        let key = if method.reference { Key::Ring(colour) } else { Key::Dot(colour) };
-        marks.push(Mark::sign((x, mean), key, 4.3, tip));
+        let key = if method.reference { Key::Ring(color) } else { Key::Dot(color) };
+        plot.key((x, mean), key, 4.3, &tip);
     }
-    marks
 }

@@ -1,13 +1,10 @@
 //! Training curves.
 
 use super::axis::Axis;
-use super::plot::{Mark, empty_plot, plot, spread, ticks_height, ticks_width};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Area, Key, Stroke, Type};
-use super::text::{shortened, width};
+use super::plot::{Plot, empty_plot, spread, ticks_height, ticks_width};
 use super::{Role, drawable};
-use crate::Error;
-use crate::palette::{SOFT_INK, colour};
+use crate::palette::SOFT_INK;
+use crate::svg::{Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, width};
 
 /// A measure of nodes and ensemble over the epochs.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +26,7 @@ pub struct Curve {
     pub name: String,
     /// Epochs with the values after them; a gap where a value cannot be drawn.
     pub points: Vec<(f64, f64)>,
-    /// Decides colour and width.
+    /// Decides color and width.
     pub role: Role,
     /// For the secondary measure of the same node, which gets no name of its own.
     pub dashed: bool,
@@ -39,7 +36,7 @@ const HEIGHT: f64 = 270.0;
 const LABEL_GAP: f64 = 15.5;
 
 /// Draws training curves: nodes thin, the ensemble thick, each with its name at its end.
-pub fn curves(figure: &Curves) -> Result<String, Error> {
+pub fn curves(figure: &Curves) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Training curves");
     let points = || figure.lines.iter().flat_map(|line| &line.points).filter(|(x, y)| drawable(*x) && drawable(*y));
     let x = Axis::whole(points().map(|point| point.0), "epoch", 7);
@@ -47,7 +44,7 @@ pub fn curves(figure: &Curves) -> Result<String, Error> {
     if figure.lines.iter().any(|line| line.dashed) && figure.lines.iter().any(|line| !line.dashed) {
         let key = |dashed| Key::Line(Stroke::new(SOFT_INK, 1.6).dashed(dashed));
         let [solid, dashed] = figure.kinds.clone();
-        sheet.legend(&[(key(false), solid), (key(true), dashed)], MARGIN);
+        sheet.legend("", &[(key(false), solid), (key(true), dashed)]);
     }
     let names = named(figure);
     let widest = names.iter().map(|(line, _)| width(&line.name, SMALL, bold(line.role))).fold(0.0, f64::max);
@@ -58,24 +55,24 @@ pub fn curves(figure: &Curves) -> Result<String, Error> {
     sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
     if points().next().is_none() {
         empty_plot(&mut sheet, area, "No epoch is finished yet.");
-        return Ok(sheet.finish());
+        return sheet.finish();
     }
-    let mut marks: Vec<Mark> = Vec::new();
+    let mut plot = Plot::new(&mut sheet, area, &x, &y);
     // The ensemble comes last, above the nodes.
     for ensemble in [false, true] {
         for line in figure.lines.iter().filter(|line| (line.role == Role::Ensemble) == ensemble) {
-            marks.extend(segments(&line.points).into_iter().map(|points| piece(line, points)));
+            let segments = line.points.split(|(x, y)| !drawable(*x) || !drawable(*y));
+            segments.for_each(|points| draw_segment(&mut plot, line, points));
         }
     }
     let gap = LABEL_GAP * y.span() / area.height;
     let ends: Vec<f64> = names.iter().map(|(_, end)| *end).collect();
     for ((line, _), at) in names.iter().zip(spread(&ends, gap, y.from, y.to)) {
-        let style = Type { bold: bold(line.role), ..Type::new(SMALL, colour(line.role)) };
+        let style = Type { bold: bold(line.role), ..Type::new(SMALL, line.role.color()) };
         let name = shortened(&line.name, SMALL, bold(line.role), names_width);
-        marks.push(Mark::text((x.to, at), (9.0, 0.0), style, name));
+        plot.text((x.to, at), (9.0, 0.0), style, &name);
     }
-    plot(&mut sheet, area, &x, &y, &marks)?;
-    Ok(sheet.finish())
+    sheet.finish()
 }
 
 fn bold(role: Role) -> bool {
@@ -92,20 +89,13 @@ fn named(figure: &Curves) -> Vec<(&Curve, f64)> {
     named
 }
 
-fn piece(line: &Curve, points: Vec<(f64, f64)>) -> Mark {
-    let colour = colour(line.role);
+/// Draws points between two gaps.
+fn draw_segment(plot: &mut Plot, line: &Curve, points: &[(f64, f64)]) {
+    let color = line.role.color();
     let (thick, radius) = if line.role == Role::Ensemble { (2.8, 4.0) } else { (1.5, 3.0) };
-    match points.as_slice() {
-        [point] => {
-            Mark::sign(*point, if line.dashed { Key::Ring(colour) } else { Key::Dot(colour) }, radius, String::new())
-        }
-        _ if line.dashed => Mark::line(points, Stroke::new(colour, thick * 0.8).dashed(true).faint(0.75)),
-        _ => Mark::line(points, Stroke::new(colour, thick)),
+    match points {
+        [point] => plot.key(*point, if line.dashed { Key::Ring(color) } else { Key::Dot(color) }, radius, ""),
+        _ if line.dashed => plot.line(points, Stroke::new(color, thick * 0.8).dashed(true).faint(0.75)),
+        _ => plot.line(points, Stroke::new(color, thick)),
     }
-}
-
-/// The points without those that cannot be drawn, which part the line.
-fn segments(points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
-    let parts = points.split(|(x, y)| !drawable(*x) || !drawable(*y));
-    parts.filter(|part| !part.is_empty()).map(<[(f64, f64)]>::to_vec).collect()
 }

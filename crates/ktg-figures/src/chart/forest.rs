@@ -2,12 +2,9 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Mark, empty_plot, plot, ticks_height};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{shortened, width};
-use crate::Error;
+use super::plot::{Plot, empty_plot, ticks_height};
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK, UNCLEAR};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, widest, width};
 
 /// Estimated effects, such as what each edge contributes.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +34,8 @@ pub struct Effect {
     pub text: String,
 }
 
-/// Draws the effects around a line at zero. Only those whose interval excludes zero are coloured.
-pub fn forest(figure: &Forest) -> Result<String, Error> {
+/// Draws the effects around a line at zero. Only those whose interval excludes zero are colored.
+pub fn forest(figure: &Forest) -> String {
     const PITCH: f64 = 25.0;
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Estimates with confidence intervals");
     let drawn = || figure.rows.iter().filter(|row| drawable(row.estimate));
@@ -47,9 +44,9 @@ pub fn forest(figure: &Forest) -> Result<String, Error> {
         [row.estimate, low, high]
     });
     let x = Axis::from_zero(ends, &figure.x_title, 5);
-    let names = figure.rows.iter().map(|row| width(&row.name, SMALL, false)).fold(0.0, f64::max).min(240.0);
-    let texts = figure.rows.iter().map(|row| width(&row.text, SMALL, false));
-    let texts = texts.chain([width(&figure.heading, SMALL, true)]).fold(0.0, f64::max).min(160.0);
+    let names = widest(figure.rows.iter().map(|row| &row.name), SMALL, false).min(240.0);
+    let texts = widest(figure.rows.iter().map(|row| &row.text), SMALL, false);
+    let texts = texts.max(width(&figure.heading, SMALL, true)).min(160.0);
     let left = MARGIN + names + 14.0;
     let right = WIDTH - MARGIN - if texts > 0.0 { texts + 14.0 } else { 12.0 };
     let headed = !figure.heading.is_empty() || figure.sides.iter().any(|side| !side.is_empty());
@@ -59,23 +56,29 @@ pub fn forest(figure: &Forest) -> Result<String, Error> {
     sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
     if drawn().next().is_none() {
         empty_plot(&mut sheet, area, "No estimates yet.");
-        return Ok(sheet.finish());
+        return sheet.finish();
     }
     let y = Axis::bare(0.0, rows.max(3) as f64);
-    let mut marks = vec![Mark::line(vec![(0.0, 0.0), (0.0, y.to)], Stroke::new(AXIS, 1.2))];
+    side_texts(&mut sheet, figure, area, area.left + x.share(0.0) * area.width, texts);
+    let mut plot = Plot::new(&mut sheet, area, &x, &y);
+    plot.line(&[(0.0, 0.0), (0.0, y.to)], Stroke::new(AXIS, 1.2));
     for (i, row) in figure.rows.iter().enumerate() {
         let at = y.to - i as f64 - 0.5;
         let name = shortened(&row.name, SMALL, false, names);
         let text = shortened(&row.text, SMALL, false, texts);
-        marks.push(Mark::text((x.from, at), (-14.0, 0.0), Type::new(SMALL, INK).anchored(Anchor::End), name));
-        marks.push(Mark::text((x.to, at), (14.0, 0.0), Type::new(SMALL, SOFT_INK), text));
+        plot.text((x.from, at), (-14.0, 0.0), Type::new(SMALL, INK).anchored(Anchor::End), &name);
+        plot.text((x.to, at), (14.0, 0.0), Type::new(SMALL, SOFT_INK), &text);
         if i > 0 {
-            marks.push(Mark::line(vec![(x.from, at + 0.5), (x.to, at + 0.5)], Stroke::new(GRID, 0.6)));
+            plot.line(&[(x.from, at + 0.5), (x.to, at + 0.5)], Stroke::new(GRID, 0.6));
         }
-        marks.extend(one(row, at));
+        draw_effect(&mut plot, row, at);
     }
+    sheet.finish()
+}
+
+/// What the two sides of zero mean, and the heading of the texts.
+fn side_texts(sheet: &mut Sheet, figure: &Forest, area: Area, zero: f64, texts: f64) {
     let [below, above] = &figure.sides;
-    let zero = area.left + (0.0 - x.from) / x.span() * area.width;
     let side = Type::new(SMALL, SOFT_INK);
     let y_text = area.top - 11.0;
     if !below.is_empty() && zero - area.left > 30.0 {
@@ -88,28 +91,23 @@ pub fn forest(figure: &Forest) -> Result<String, Error> {
     }
     let heading = shortened(&figure.heading, SMALL, true, texts);
     sheet.text(area.right() + 14.0, y_text, side.bold(), &heading);
-    plot(&mut sheet, area, &x, &y, &marks)?;
-    Ok(sheet.finish())
 }
 
 fn interval(row: &Effect) -> Option<(f64, f64)> {
     row.interval.filter(|(low, high)| drawable(*low) && drawable(*high) && low <= high)
 }
 
-fn one(row: &Effect, at: f64) -> Vec<Mark> {
+fn draw_effect(plot: &mut Plot, row: &Effect, at: f64) {
     if !drawable(row.estimate) {
-        return Vec::new();
+        return;
     }
-    let colour = match interval(row) {
+    let color = match interval(row) {
         Some((low, _)) if low > 0.0 => GOOD,
         Some((_, high)) if high < 0.0 => BAD,
         _ => UNCLEAR,
     };
-    let mut marks = Vec::new();
     if let Some((low, high)) = interval(row) {
-        marks.push(Mark::line(vec![(low, at), (high, at)], Stroke::new(colour, 2.0)));
+        plot.line(&[(low, at), (high, at)], Stroke::new(color, 2.0));
     }
-    let tip = format!("{}: {}", row.name, row.text);
-    marks.push(Mark::sign((row.estimate, at), Key::Dot(colour), 5.0, tip));
-    marks
+    plot.key((row.estimate, at), Key::Dot(color), 5.0, &format!("{}: {}", row.name, row.text));
 }

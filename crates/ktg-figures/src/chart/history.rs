@@ -1,13 +1,12 @@
 //! What a search has seen.
 
+use std::collections::BTreeMap;
+
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Mark, empty_plot, note_style, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{counted, number, width};
-use crate::Error;
+use super::plot::{Plot, empty_plot, note_style, ticks_height, ticks_width};
 use crate::palette::{COMPLETE, ENSEMBLE, FAILED, INK, PRUNED, RUNNING};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number, width};
 
 /// All trials of a study.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +49,7 @@ impl State {
     /// From the one that may be covered to the one that must be seen.
     const ALL: [Self; 4] = [Self::Pruned, Self::Failed, Self::Running, Self::Complete];
 
-    fn colour(self) -> &'static str {
+    fn color(self) -> &'static str {
         match self {
             Self::Complete => COMPLETE,
             Self::Pruned => PRUNED,
@@ -70,9 +69,9 @@ impl State {
 
     fn key(self) -> Key {
         match self {
-            Self::Failed => Key::Cross(self.colour()),
-            Self::Running => Key::Ring(self.colour()),
-            _ => Key::Dot(self.colour()),
+            Self::Failed => Key::Cross(self.color()),
+            Self::Running => Key::Ring(self.color()),
+            _ => Key::Dot(self.color()),
         }
     }
 }
@@ -81,36 +80,40 @@ impl State {
 const MOST_TIPS: usize = 500;
 
 /// Draws each trial's value at the cost of the whole search by then, and the best value so far.
-pub fn history(figure: &History) -> Result<String, Error> {
+pub fn history(figure: &History) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "History of a search");
     let placed = placed(&figure.trials);
-    let values = placed.iter().filter_map(|(_, trial)| trial.value.filter(|value| drawable(*value)));
+    let values = placed.iter().filter_map(|(_, trial)| trial.value);
     let total = placed.last().map_or(0.0, |(cost, _)| *cost);
     let x = Axis::around([0.0, total.max(1.0)], "epochs trained, all trials together", 6);
     let x = Axis { grid: false, ..x };
     let y = Axis::rounded(values.clone(), &figure.y_title, 5);
     let best = best(&placed);
-    sheet.legend(&legend(figure, best.last().copied()), MARGIN);
+    sheet.legend("", &legend(figure, best.last().copied()));
     let left = MARGIN + ticks_width(&y);
     let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 14.0 - left, height: 280.0 };
     sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
     if values.clone().next().is_none() {
         empty_plot(&mut sheet, area, "No trial has a value yet.");
-        return Ok(sheet.finish());
+        return sheet.finish();
     }
-    let mut marks: Vec<Mark> = Vec::new();
+    if figure.trials.iter().any(|trial| trial.epochs > 1) {
+        let style = note_style().anchored(Anchor::End);
+        sheet.text(area.right(), area.top - 21.0, style, "larger: trained for more epochs");
+    }
+    let mut plot = Plot::new(&mut sheet, area, &x, &y);
     for state in State::ALL {
         let of_state = placed.iter().filter(|(_, trial)| trial.state == state);
-        let points = of_state.filter_map(|(cost, trial)| Some((*cost, trial.value.filter(|v| drawable(*v))?, *trial)));
-        let points: Vec<(f64, f64, Trial)> = points.collect();
+        let points: Vec<(f64, f64, Trial)> =
+            of_state.filter_map(|(cost, trial)| Some((*cost, trial.value?, *trial))).collect();
         let seldom = matches!(state, State::Failed | State::Running) && points.len() <= MOST_TIPS;
         if figure.trials.len() <= MOST_TIPS || seldom {
-            marks.extend(points.iter().map(|(cost, value, trial)| single(*cost, *value, trial)));
+            points.iter().for_each(|(cost, value, trial)| draw_trial(&mut plot, *cost, *value, trial));
         } else {
-            marks.extend(crowd(&points, state));
+            draw_crowd(&mut plot, &points, state);
         }
     }
-    marks.extend(best_line(&best, total));
+    draw_best(&mut plot, &best, total);
     if let Some((cost, value)) = best.last() {
         let text = format!("best {}", number(*value, 2));
         let style = Type::new(SMALL, INK).bold().halo();
@@ -118,24 +121,18 @@ pub fn history(figure: &History) -> Result<String, Error> {
         let fits = (1.0 - cost / x.to) * area.width > width(&text, SMALL, true) + 12.0;
         let (by, anchor) = if fits { (6.0, Anchor::Start) } else { (-6.0, Anchor::End) };
         let above = if y.to - value > 0.06 * y.span() { -12.0 } else { 14.0 };
-        marks.push(Mark::text((*cost, *value), (by, above), style.anchored(anchor), text));
+        plot.text((*cost, *value), (by, above), style.anchored(anchor), &text);
     }
-    if figure.trials.iter().any(|trial| trial.epochs > 1) {
-        let style = note_style().anchored(Anchor::End);
-        let text = "larger: trained for more epochs";
-        sheet.text(area.right(), area.top - 21.0, style, text);
-    }
-    plot(&mut sheet, area, &x, &y, &marks)?;
-    Ok(sheet.finish())
+    sheet.finish()
 }
 
-/// The trials with the cost of the search by the end of each.
+/// The trials with the cost of the search by the end of each, and their values as far as they can be drawn.
 fn placed(trials: &[Trial]) -> Vec<(f64, Trial)> {
     let mut cost = 0.0;
     let placed = trials.iter().map(|trial| {
         let after = cost + trial.epochs as f64;
         cost = if drawable(after) { after } else { cost };
-        (cost, *trial)
+        (cost, Trial { value: trial.value.filter(|value| drawable(*value)), ..*trial })
     });
     placed.collect()
 }
@@ -144,7 +141,7 @@ fn placed(trials: &[Trial]) -> Vec<(f64, Trial)> {
 fn best(placed: &[(f64, Trial)]) -> Vec<(f64, f64)> {
     let mut best: Vec<(f64, f64)> = Vec::new();
     for (cost, trial) in placed.iter().filter(|(_, trial)| trial.state == State::Complete) {
-        let Some(value) = trial.value.filter(|value| drawable(*value)) else { continue };
+        let Some(value) = trial.value else { continue };
         if best.last().is_none_or(|(_, best)| value > *best) {
             best.push((*cost, value));
         }
@@ -152,7 +149,7 @@ fn best(placed: &[(f64, Trial)]) -> Vec<(f64, f64)> {
     best
 }
 
-fn best_line(best: &[(f64, f64)], end: f64) -> Option<Mark> {
+fn draw_best(plot: &mut Plot, best: &[(f64, f64)], end: f64) {
     let mut steps: Vec<(f64, f64)> = Vec::new();
     for (cost, value) in best {
         if let Some((_, before)) = steps.last().copied() {
@@ -160,35 +157,38 @@ fn best_line(best: &[(f64, f64)], end: f64) -> Option<Mark> {
         }
         steps.push((*cost, *value));
     }
-    let (_, last) = steps.last().copied()?;
-    steps.push((end, last));
-    Some(Mark::line(steps, Stroke::new(ENSEMBLE, 1.8)))
+    if let Some((_, last)) = steps.last().copied() {
+        steps.push((end, last));
+        plot.line(&steps, Stroke::new(ENSEMBLE, 1.8));
+    }
+}
+
+/// How often one epoch was doubled, about.
+fn doublings(epochs: u64) -> u32 {
+    (epochs.max(1) as f64).log2().round() as u32
 }
 
 /// Every doubling of the epochs adds a little.
-fn radius(epochs: u64) -> f64 {
-    (1.7 + 0.42 * (epochs.max(1) as f64).log2().round()).min(5.0)
+fn radius(doublings: u32) -> f64 {
+    (1.7 + 0.42 * f64::from(doublings)).min(5.0)
 }
 
-fn single(cost: f64, value: f64, trial: &Trial) -> Mark {
+fn draw_trial(plot: &mut Plot, cost: f64, value: f64, trial: &Trial) {
     let epochs = counted(usize::try_from(trial.epochs).unwrap_or(usize::MAX), "epoch");
     let tip = format!("trial {}: {} after {epochs}, {}", trial.number, number(value, 2), trial.state.name());
-    Mark::sign((cost, value), trial.state.key(), radius(trial.epochs) + 0.6, tip)
+    plot.key((cost, value), trial.state.key(), radius(doublings(trial.epochs)) + 0.6, &tip);
 }
 
-/// The trials of one state, the longest above.
-fn crowd(points: &[(f64, f64, Trial)], state: State) -> Vec<Mark> {
-    let class = |trial: &Trial| (trial.epochs.max(1) as f64).log2().round() as u64;
-    let mut classes: Vec<u64> = points.iter().map(|(_, _, trial)| class(trial)).collect();
-    classes.sort_unstable();
-    classes.dedup();
+/// Draws many trials of one state, the longest above.
+fn draw_crowd(plot: &mut Plot, points: &[(f64, f64, Trial)], state: State) {
     let opacity = if state == State::Pruned { 0.45 } else { 0.9 };
-    let of_class = |wanted: u64| {
-        let kept = points.iter().filter(move |(_, _, trial)| class(trial) == wanted);
-        kept.map(|(cost, value, _)| (*cost, *value)).collect::<Vec<_>>()
-    };
-    let dots = |wanted: u64| Mark::dots(of_class(wanted), radius(1 << wanted.min(62)), state.colour(), opacity);
-    classes.into_iter().map(dots).collect()
+    let mut by_doublings: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
+    for (cost, value, trial) in points {
+        by_doublings.entry(doublings(trial.epochs)).or_default().push((*cost, *value));
+    }
+    for (doublings, points) in by_doublings {
+        plot.dots(&points, radius(doublings), state.color(), opacity);
+    }
 }
 
 fn legend(figure: &History, best: Option<(f64, f64)>) -> Vec<(Key, String)> {

@@ -1,11 +1,8 @@
 //! Measures between all pairs of nodes.
 
 use super::drawable;
-use super::sheet::{MARGIN, SMALL, Sheet, TEXT};
-use super::style::{Anchor, Area, Stroke, Type};
-use super::text::{number, shortened, width};
-use crate::Error;
 use crate::palette::{GRID, HEAT, INK, SOFT_INK, heat};
+use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, number, shortened, widest, width};
 
 /// A measure for each pair, such as how often two nodes disagree.
 #[derive(Debug, Clone)]
@@ -16,7 +13,7 @@ pub struct Matrix {
     pub names: Vec<String>,
     /// Row by row; cells without a value stay empty.
     pub values: Vec<Vec<Option<f64>>>,
-    /// The values of the lightest and the darkest colour: the same for matrices that are compared.
+    /// The values of the lightest and the darkest color: the same for matrices that are compared.
     pub range: (f64, f64),
     /// Of the values in the cells.
     pub decimals: usize,
@@ -25,15 +22,15 @@ pub struct Matrix {
 }
 
 /// Draws a heat map with the value in each cell. It is narrow enough to stand beside another.
-pub fn matrix(figure: &Matrix) -> Result<String, Error> {
+pub fn matrix(figure: &Matrix) -> String {
     const WIDTH: f64 = 340.0;
     let nodes = figure.names.len();
     let mut sheet = Sheet::new(WIDTH, &figure.title, "A measure between pairs of nodes");
-    let widest = figure.names.iter().map(|name| width(name, SMALL, false)).fold(0.0, f64::max);
-    let names_width = widest.min(110.0);
+    let longest = widest(&figure.names, SMALL, false);
+    let names_width = longest.min(110.0);
     let left = MARGIN + names_width + 8.0;
     let side = ((WIDTH - MARGIN - left) / nodes.max(1) as f64).min(92.0);
-    let upright = widest > side - 4.0;
+    let upright = longest > side - 4.0;
     let top = sheet.top + if upright { names_width + 8.0 } else { SMALL + 10.0 };
     let name_style = Type::new(SMALL, INK);
     for (i, name) in figure.names.iter().enumerate() {
@@ -41,7 +38,10 @@ pub fn matrix(figure: &Matrix) -> Result<String, Error> {
         let middle = (i as f64 + 0.5) * side;
         sheet.text(left - 8.0, top + middle, name_style.anchored(Anchor::End), &short);
         if upright {
-            sheet.upright_text(left + middle, top - 7.0, name_style, &short);
+            let (x, y) = (left + middle, top - 7.0);
+            sheet.begin_group(&format!("rotate(-90 {x:.2} {y:.2})"), "");
+            sheet.text(x, y, name_style, &short);
+            sheet.end_group();
         } else {
             sheet.text(left + middle, top - 11.0, name_style.anchored(Anchor::Middle), &short);
         }
@@ -62,7 +62,7 @@ pub fn matrix(figure: &Matrix) -> Result<String, Error> {
         scale(&mut sheet, left, figure);
     }
     sheet.height = sheet.top + MARGIN;
-    Ok(sheet.finish())
+    sheet.finish()
 }
 
 fn cell(sheet: &mut Sheet, area: Area, value: Option<f64>, figure: &Matrix, pair: &str) {
@@ -77,14 +77,14 @@ fn cell(sheet: &mut Sheet, area: Area, value: Option<f64>, figure: &Matrix, pair
     let (fill, ink) = heat(share);
     let text = number(value, figure.decimals.min(6));
     sheet.rectangle(area, fill, 1.0, &format!("{pair}: {text}"));
-    // As large as fits; in tiny cells the colour must do.
+    // As large as fits; in tiny cells the color must do.
     let size = (SMALL * (area.width - 4.0) / width(&text, SMALL, false)).min(TEXT);
     if size >= 6.0 {
         sheet.text(middle.0, middle.1, Type::new(size, ink).anchored(Anchor::Middle), &text);
     }
 }
 
-/// The colours with their ends' values and the measure.
+/// The colors with their ends' values and the measure.
 fn scale(sheet: &mut Sheet, left: f64, figure: &Matrix) {
     const STEP: f64 = 14.0;
     let (low, high) = figure.range;
@@ -99,10 +99,10 @@ fn scale(sheet: &mut Sheet, left: f64, figure: &Matrix) {
     let left = left.min(sheet.width - MARGIN - needed);
     let start = left + width(&low, SMALL, false) + 6.0;
     sheet.text(left, y, style, &low);
-    for (i, colour) in HEAT.into_iter().enumerate() {
+    for (i, color) in HEAT.into_iter().enumerate() {
         sheet.rectangle(
             Area { left: start + i as f64 * STEP, top: y - 5.0, width: STEP, height: 10.0 },
-            colour,
+            color,
             1.0,
             "",
         );

@@ -2,12 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use resvg::tiny_skia::Pixmap;
 
-use super::sheet::{MARGIN, SMALL, Sheet, short};
-use super::style::{Anchor, Area, Stroke, Type};
-use super::text::{shortened, width, wrapped};
 use crate::Error;
-use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK};
+use crate::palette::{AXIS, BAD, GOOD, GRID, INK};
+use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, Type, shortened, widest, wrapped};
 
 /// Pictures in rows and columns, such as attention maps: rows are images, columns are nodes.
 #[derive(Debug, Clone, Default)]
@@ -34,22 +33,10 @@ pub struct PictureRow {
 pub struct Picture {
     /// The bytes of a PNG file.
     pub png: Vec<u8>,
-    /// Below it, may be empty.
+    /// The answer to it, below it.
     pub caption: String,
-    /// Whether the caption says something right or wrong.
-    pub verdict: Verdict,
-}
-
-/// Whether a caption says something right or wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Verdict {
-    /// Neither.
-    #[default]
-    Neutral,
-    /// A right answer: marked ✓.
-    Right,
-    /// A wrong answer: marked ✗.
-    Wrong,
+    /// Whether that is right, which marks it ✓ or ✗.
+    pub right: bool,
 }
 
 const GAP: f64 = 8.0;
@@ -59,7 +46,7 @@ const CAPTION: f64 = 17.0;
 pub fn pictures(figure: &Pictures) -> Result<String, Error> {
     const WIDTH: f64 = 640.0;
     let columns = figure.rows.iter().map(|row| row.cells.len()).fold(figure.columns.len(), usize::max);
-    let names = figure.rows.iter().map(|row| width(&row.name, SMALL, false)).fold(0.0, f64::max);
+    let names = widest(figure.rows.iter().map(|row| &row.name), SMALL, false);
     let names = if names > 0.0 { names.clamp(40.0, 110.0) + GAP } else { 0.0 };
     let room = WIDTH - 2.0 * MARGIN - names;
     let side = (room / columns.max(1) as f64 - GAP).clamp(56.0, 150.0);
@@ -88,8 +75,7 @@ pub fn pictures(figure: &Pictures) -> Result<String, Error> {
                 None => sheet.frame(area, Stroke::new(GRID, 1.0)),
             }
         }
-        let captioned = row.cells.iter().flatten().any(|picture| !picture.caption.is_empty());
-        sheet.top += side + GAP + if captioned { CAPTION } else { 0.0 };
+        sheet.top += side + GAP + CAPTION;
     }
     if figure.rows.is_empty() {
         sheet.note("No pictures yet.");
@@ -99,43 +85,24 @@ pub fn pictures(figure: &Pictures) -> Result<String, Error> {
 }
 
 fn cell(sheet: &mut Sheet, area: Area, picture: &Picture, (row, column): (usize, usize)) -> Result<(), Error> {
-    let Some((wide, high)) = png_size(&picture.png) else {
+    let Ok(pixels) = Pixmap::decode_png(&picture.png) else {
         let figure = sheet.title().to_owned();
         let reason = format!("the picture in row {}, column {} is no PNG", row + 1, column + 1);
         return Err(Error::Figure { figure, reason });
     };
     // Each pixel of an image smaller than its place shows as a square instead of a blur.
-    let sharp = if f64::from(wide.max(high)) < area.width { " style=\"image-rendering:pixelated\"" } else { "" };
-    sheet.tipped(
-        &picture.caption,
-        format!(
-            "image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"xMidYMid meet\"{sharp} \
-             href=\"data:image/png;base64,{}\"",
-            short(area.left),
-            short(area.top),
-            short(area.width),
-            short(area.height),
-            STANDARD.encode(&picture.png)
-        ),
+    let small = f64::from(pixels.width().max(pixels.height())) < area.width;
+    let sharp = if small { " style=\"image-rendering:pixelated\"" } else { "" };
+    let image = format!(
+        "image {} preserveAspectRatio=\"xMidYMid meet\"{sharp} href=\"data:image/png;base64,{}\"",
+        area.attributes(),
+        STANDARD.encode(&picture.png)
     );
+    sheet.element(&image, &picture.caption);
     sheet.frame(area, Stroke::new(AXIS, 0.6));
-    let (mark, colour) = match picture.verdict {
-        Verdict::Neutral => ("", SOFT_INK),
-        Verdict::Right => ("✓ ", GOOD),
-        Verdict::Wrong => ("✗ ", BAD),
-    };
-    let caption = shortened(&format!("{mark}{}", picture.caption), SMALL - 0.5, false, area.width + GAP - 2.0);
-    let style = Type::new(SMALL - 0.5, colour).anchored(Anchor::Middle);
-    if !picture.caption.is_empty() {
-        sheet.text(area.left + area.width / 2.0, area.bottom() + CAPTION / 2.0 + 2.0, style, &caption);
-    }
+    let (mark, color) = if picture.right { ("✓", GOOD) } else { ("✗", BAD) };
+    let caption = shortened(&format!("{mark} {}", picture.caption), SMALL - 0.5, false, area.width + GAP - 2.0);
+    let style = Type::new(SMALL - 0.5, color).anchored(Anchor::Middle);
+    sheet.text(area.left + area.width / 2.0, area.bottom() + CAPTION / 2.0 + 2.0, style, &caption);
     Ok(())
-}
-
-/// Width and height from the header of a PNG.
-fn png_size(png: &[u8]) -> Option<(u32, u32)> {
-    let header = png.strip_prefix(b"\x89PNG\r\n\x1a\n")?.get(4..16)?.strip_prefix(b"IHDR")?;
-    let number = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.try_into().ok()?));
-    let (wide, high) = (number(header.get(..4)?)?, number(header.get(4..8)?)?);
-    (wide > 0 && high > 0).then_some((wide, high))
 }

@@ -1,139 +1,119 @@
-//! A plot: two axes and marks between them, laid out by `plotters`.
-
-use std::convert::Infallible;
-
-use plotters::chart::ChartBuilder;
-use plotters::drawing::{DrawingAreaErrorKind, IntoDrawingArea};
-use plotters::element::{BackendCoordOnly, Drawable, PointCollection};
-use plotters::style::{Color, IntoFont, TRANSPARENT, TextStyle};
-use plotters_backend::{BackendCoord, DrawingErrorKind};
+//! A plot: two axes and marks between them.
 
 use super::axis::Axis;
-use super::pen::{Pen, TENTHS, place, rgb, tenths};
-use super::sheet::{MARGIN, SMALL, Sheet, TEXT};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{shortened, width};
-use crate::Error;
 use crate::palette::{AXIS, GRID, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, shortened, widest};
 
 /// Space between an axis and its texts.
 const GAP: f64 = 8.0;
 
-/// A shape at one or several points, in the units of the axes.
-pub(super) struct Mark {
-    points: Vec<(f64, f64)>,
-    shape: Shape,
+/// The area between two axes, on which marks are placed in the units of the axes.
+pub(super) struct Plot<'a> {
+    sheet: &'a mut Sheet,
+    area: Area,
+    x: &'a Axis,
+    y: &'a Axis,
 }
 
-enum Shape {
-    Line(Stroke),
-    Dots {
-        radius: f64,
-        colour: &'static str,
-        opacity: f64,
-    },
-    Sign {
-        key: Key,
-        radius: f64,
-        tip: String,
-    },
-    /// Between two corners, thick enough to be seen.
-    Box {
-        fill: &'static str,
-        opacity: f64,
-        tip: String,
-    },
-    /// Outline between two corners.
-    Frame(Stroke),
-    /// Short lines downwards.
-    Ticks(Stroke),
-    /// Moved on the sheet by so much.
-    Text {
-        style: Type,
-        text: String,
-        by: (f64, f64),
-    },
-}
-
-impl Mark {
-    pub fn line(points: Vec<(f64, f64)>, stroke: Stroke) -> Self {
-        Self { points, shape: Shape::Line(stroke) }
+impl<'a> Plot<'a> {
+    /// Draws the axes. The area is that between them; the caller leaves room for texts left of and below it.
+    ///
+    /// The title of the vertical axis stands above the plot, where it is read without turning the head.
+    pub fn new(sheet: &'a mut Sheet, area: Area, x: &'a Axis, y: &'a Axis) -> Self {
+        let mut plot = Self { sheet, area, x, y };
+        plot.titles();
+        plot.grid();
+        plot.ticks();
+        plot
     }
 
-    pub fn dots(points: Vec<(f64, f64)>, radius: f64, colour: &'static str, opacity: f64) -> Self {
-        Self { points, shape: Shape::Dots { radius, colour, opacity } }
+    fn titles(&mut self) {
+        let (sheet, area) = (&mut *self.sheet, self.area);
+        let title = shortened(&self.y.title, TEXT, false, sheet.width - 2.0 * MARGIN);
+        sheet.text(MARGIN, area.top - 21.0, Type::new(TEXT, SOFT_INK), &title);
+        let middle = area.left + area.width / 2.0;
+        let room = 2.0 * (middle.min(sheet.width - middle) - 4.0);
+        let title = shortened(&self.x.title, TEXT, false, room);
+        let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
+        sheet.text(middle, area.bottom() + ticks_height(self.x) - TEXT / 2.0, style, &title);
+    }
+
+    fn grid(&mut self) {
+        let (x, y) = (self.x, self.y);
+        let stroke = Stroke::new(GRID, 1.0);
+        for (value, _) in x.ticks.iter().filter(|_| x.grid) {
+            self.line(&[(*value, y.from), (*value, y.to)], stroke);
+        }
+        for (value, _) in y.ticks.iter().filter(|_| y.grid) {
+            self.line(&[(x.from, *value), (x.to, *value)], stroke);
+        }
+    }
+
+    fn ticks(&mut self) {
+        let (x, y) = (self.x, self.y);
+        let style = Type::new(TEXT, SOFT_INK);
+        for (value, text) in &y.ticks {
+            self.text((x.from, *value), (-GAP, 0.0), style.anchored(Anchor::End), text);
+        }
+        let stroke = Stroke::new(AXIS, 1.0);
+        self.line(&[(x.from, y.from), (x.to, y.from)], stroke);
+        for (value, text) in &x.ticks {
+            let (left, top) = self.place((*value, y.from));
+            self.sheet.line(&[(left, top), (left, top + GAP / 2.0)], stroke);
+            self.text((*value, y.from), (0.0, GAP + TEXT / 2.0), style.anchored(Anchor::Middle), text);
+        }
+    }
+
+    /// Where values are on the sheet.
+    fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let area = self.area;
+        (area.left + self.x.share(x) * area.width, area.bottom() - self.y.share(y) * area.height)
+    }
+
+    fn places(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+        points.iter().map(|point| self.place(*point)).collect()
+    }
+
+    pub fn line(&mut self, points: &[(f64, f64)], stroke: Stroke) {
+        self.sheet.line(&self.places(points), stroke);
+    }
+
+    pub fn dots(&mut self, points: &[(f64, f64)], radius: f64, color: &str, opacity: f64) {
+        self.sheet.dots(&self.places(points), radius, color, opacity);
     }
 
     /// A dot, ring or cross, with a text that shows when pointed at.
-    pub fn sign(at: (f64, f64), key: Key, radius: f64, tip: String) -> Self {
-        Self { points: vec![at], shape: Shape::Sign { key, radius, tip } }
+    pub fn key(&mut self, at: (f64, f64), key: Key, radius: f64, tip: &str) {
+        self.sheet.key(key, self.place(at), radius, tip);
     }
 
-    pub fn bar(from: (f64, f64), to: (f64, f64), fill: &'static str, opacity: f64, tip: String) -> Self {
-        Self { points: vec![from, to], shape: Shape::Box { fill, opacity, tip } }
+    /// A filled rectangle between two corners, thick enough to be seen.
+    pub fn bar(&mut self, from: (f64, f64), to: (f64, f64), fill: &str, opacity: f64, tip: &str) {
+        self.sheet.rectangle(self.between(from, to), fill, opacity, tip);
     }
 
-    pub fn frame(from: (f64, f64), to: (f64, f64), stroke: Stroke) -> Self {
-        Self { points: vec![from, to], shape: Shape::Frame(stroke) }
+    /// The outline of a rectangle between two corners.
+    pub fn frame(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke) {
+        self.sheet.frame(self.between(from, to), stroke);
     }
 
-    pub fn text(at: (f64, f64), by: (f64, f64), style: Type, text: impl Into<String>) -> Self {
-        Self { points: vec![at], shape: Shape::Text { style, text: text.into(), by } }
+    fn between(&self, from: (f64, f64), to: (f64, f64)) -> Area {
+        let (a, b) = (self.place(from), self.place(to));
+        let (left, top) = (a.0.min(b.0), a.1.min(b.1));
+        Area { left, top, width: (a.0 - b.0).abs().max(0.8), height: (a.1 - b.1).abs().max(0.8) }
     }
-}
 
-impl<'a> PointCollection<'a, (f64, f64)> for &'a Mark {
-    type Point = &'a (f64, f64);
-    type IntoIter = std::slice::Iter<'a, (f64, f64)>;
-
-    fn point_iter(self) -> Self::IntoIter {
-        self.points.iter()
+    /// A text at a point, moved on the sheet by so much.
+    pub fn text(&mut self, at: (f64, f64), (dx, dy): (f64, f64), style: Type, text: &str) {
+        let (x, y) = self.place(at);
+        self.sheet.text(x + dx, y + dy, style, text);
     }
-}
-
-impl Drawable<Pen<'_>> for Mark {
-    fn draw<I: Iterator<Item = BackendCoord>>(
-        &self,
-        points: I,
-        pen: &mut Pen<'_>,
-        _: (u32, u32),
-    ) -> Result<(), DrawingErrorKind<Infallible>> {
-        let points: Vec<(f64, f64)> = points.map(place).collect();
-        let sheet = &mut *pen.0;
-        match (&self.shape, points.as_slice()) {
-            (Shape::Line(stroke), points) => sheet.line(points, *stroke),
-            (Shape::Dots { radius, colour, opacity }, points) => sheet.dots(points, *radius, colour, *opacity),
-            (Shape::Sign { key, radius, tip }, [at]) => match *key {
-                Key::Ring(colour) => sheet.ring(*at, *radius, colour, tip),
-                Key::Cross(colour) => sheet.cross(*at, *radius, colour, tip),
-                Key::Dot(colour) | Key::Square(colour, _) | Key::Frame(colour) => sheet.dot(*at, *radius, colour, tip),
-                Key::Line(stroke) => sheet.dot(*at, *radius, stroke.colour, tip),
-            },
-            (Shape::Box { fill, opacity, tip }, [from, to]) => {
-                sheet.rectangle(between(*from, *to), fill, *opacity, tip)
-            }
-            (Shape::Frame(stroke), [from, to]) => sheet.frame(between(*from, *to), *stroke),
-            (Shape::Ticks(stroke), points) => {
-                for (x, y) in points {
-                    sheet.line(&[(*x, *y), (*x, y + GAP / 2.0)], *stroke);
-                }
-            }
-            (Shape::Text { style, text, by }, [(x, y)]) => sheet.text(x + by.0, y + by.1, *style, text),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn between(a: (f64, f64), b: (f64, f64)) -> Area {
-    let (left, top) = (a.0.min(b.0), a.1.min(b.1));
-    Area { left, top, width: (a.0 - b.0).abs().max(0.8), height: (a.1 - b.1).abs().max(0.8) }
 }
 
 /// How wide the texts at a vertical axis are, the gap included.
 pub(super) fn ticks_width(axis: &Axis) -> f64 {
-    let widest = axis.ticks.iter().map(|(_, text)| width(text, TEXT, false)).fold(0.0, f64::max);
-    if widest > 0.0 { widest + GAP } else { 0.0 }
+    let width = widest(axis.ticks.iter().map(|(_, text)| text), TEXT, false);
+    if width > 0.0 { width + GAP } else { 0.0 }
 }
 
 /// How far the texts and the title of a horizontal axis reach below it.
@@ -142,75 +122,12 @@ pub(super) fn ticks_height(axis: &Axis) -> f64 {
     if axis.title.is_empty() { ticks + 4.0 } else { ticks + GAP + TEXT + 2.0 }
 }
 
-/// Draws axes and marks. The area is that between the axes; the caller leaves room for texts left of and below it.
-///
-/// The title of the vertical axis stands above the plot, where it is read without turning the head.
-pub(super) fn plot(sheet: &mut Sheet, area: Area, x: &Axis, y: &Axis, marks: &[Mark]) -> Result<(), Error> {
-    if !y.title.is_empty() {
-        let title = shortened(&y.title, TEXT, false, sheet.width - 2.0 * MARGIN);
-        sheet.text(MARGIN, area.top - 21.0, Type::new(TEXT, SOFT_INK), &title);
-    }
-    if !x.title.is_empty() {
-        let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
-        let middle = area.left + area.width / 2.0;
-        let room = 2.0 * (middle.min(sheet.width - middle) - 4.0);
-        let title = shortened(&x.title, TEXT, false, room);
-        sheet.text(middle, area.bottom() + ticks_height(x) - TEXT / 2.0, style, &title);
-    }
-    drawn(sheet, area, x, y, marks)
-        .map_err(|reason| Error::Figure { figure: sheet.title().to_owned(), reason: reason.to_string() })
-}
-
 /// A plot for which there is no value yet.
 pub(super) fn empty_plot(sheet: &mut Sheet, area: Area, words: &str) {
     sheet.frame(area, Stroke::new(GRID, 1.0));
     let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
     let words = shortened(words, TEXT, false, area.width - 2.0 * MARGIN);
     sheet.text(area.left + area.width / 2.0, area.top + area.height / 2.0, style, &words);
-}
-
-fn drawn(
-    sheet: &mut Sheet,
-    area: Area,
-    x: &Axis,
-    y: &Axis,
-    marks: &[Mark],
-) -> Result<(), DrawingAreaErrorKind<Infallible>> {
-    let (width, height) = (sheet.width, sheet.height);
-    // Room for texts at the axes, as much of it as there is: nothing is cut off at its edge.
-    let (below, before) = (24.0f64.min(height - area.bottom()), 40.0f64.min(area.left));
-    let root = Pen(sheet).into_drawing_area();
-    let mut chart = ChartBuilder::on(&root)
-        .margin_top(tenths(area.top))
-        .margin_right(tenths(width - area.right()))
-        .margin_bottom(tenths(height - area.bottom() - below))
-        .margin_left(tenths(area.left - before))
-        .x_label_area_size(tenths(below))
-        .y_label_area_size(tenths(before))
-        .build_cartesian_2d(x.clone(), y.clone())?;
-    let soft = rgb(SOFT_INK);
-    let mut mesh = chart.configure_mesh();
-    // The mesh has no way to draw the horizontal axis alone.
-    mesh.bold_line_style(rgb(GRID).stroke_width(tenths(1.0).unsigned_abs()))
-        .axis_style(TRANSPARENT)
-        .label_style(TextStyle::from(("DejaVu Sans", TEXT * TENTHS).into_font()).color(&soft))
-        .set_all_tick_mark_size(tenths(GAP / 2.0));
-    if !x.grid {
-        mesh.disable_x_mesh();
-    }
-    if !y.grid {
-        mesh.disable_y_mesh();
-    }
-    mesh.draw()?;
-    chart.draw_series::<BackendCoordOnly, Mark, _, _>(&horizontal_axis(x, y))?;
-    chart.draw_series::<BackendCoordOnly, Mark, _, _>(marks)?;
-    Ok(())
-}
-
-fn horizontal_axis(x: &Axis, y: &Axis) -> [Mark; 2] {
-    let stroke = Stroke::new(AXIS, 1.0);
-    let ticks = x.ticks.iter().map(|(value, _)| (*value, y.from)).collect();
-    [Mark::line(vec![(x.from, y.from), (x.to, y.from)], stroke), Mark { points: ticks, shape: Shape::Ticks(stroke) }]
 }
 
 /// Where texts go so that they stand at their values, in ascending order, as nearly as a gap between them allows.

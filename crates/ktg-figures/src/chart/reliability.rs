@@ -2,12 +2,9 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Mark, empty_plot, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, Sheet, TEXT};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{counted, number};
-use crate::Error;
+use super::plot::{Plot, empty_plot, ticks_height, ticks_width};
 use crate::palette::{BAD, INK, SERIES, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, Sheet, Stroke, TEXT, Type, counted, number};
 
 /// A reliability diagram.
 #[derive(Debug, Clone, Default)]
@@ -42,13 +39,13 @@ const BAR: f64 = 0.55;
 const GAP: f64 = 0.45;
 
 /// Draws accuracy against confidence, the gap between them, and how many images there are of each confidence.
-pub fn reliability(figure: &Reliability) -> Result<String, Error> {
+pub fn reliability(figure: &Reliability) -> String {
     let mut sheet = Sheet::new(400.0, &figure.title, "Reliability of confidence");
     let bins: Vec<Bin> = figure.bins.iter().copied().filter(usable).collect();
     let total: u64 = bins.iter().map(|bin| bin.count).fold(0, u64::saturating_add);
     sheet.legend(
+        "",
         &[(Key::Square(SERIES[4], BAR), "accuracy".into()), (Key::Square(BAD, GAP), "gap to the confidence".into())],
-        MARGIN,
     );
     let percent = |title: &str| Axis { grid: true, ..Axis::around([0.0, 100.0], title, 5) };
     let (x, y) = (percent(""), percent("accuracy in %"));
@@ -62,20 +59,20 @@ pub fn reliability(figure: &Reliability) -> Result<String, Error> {
     if total == 0 {
         empty_plot(&mut sheet, area, "No images yet.");
         empty_plot(&mut sheet, below, "");
-        return Ok(sheet.finish());
+        return sheet.finish();
     }
-    let mut marks: Vec<Mark> = bins.iter().flat_map(bars).collect();
-    marks.push(Mark::line(vec![(0.0, 0.0), (100.0, 100.0)], Stroke::new(SOFT_INK, 1.2).dashed(true)));
+    let mut plot = Plot::new(&mut sheet, area, &x, &y);
+    bins.iter().for_each(|bin| draw_accuracy(&mut plot, bin));
+    plot.line(&[(0.0, 0.0), (100.0, 100.0)], Stroke::new(SOFT_INK, 1.2).dashed(true));
     if let Some(ece) = figure.ece.filter(|ece| drawable(*ece)) {
         let style = Type::new(TEXT, INK).bold().halo();
-        marks.push(Mark::text((0.0, 100.0), (10.0, 16.0), style, format!("ECE {} %", number(100.0 * ece, 1))));
+        plot.text((0.0, 100.0), (10.0, 16.0), style, &format!("ECE {} %", number(100.0 * ece, 1)));
     }
-    plot(&mut sheet, area, &x, &y, &marks)?;
-    let marks: Vec<Mark> = bins.iter().map(|bin| histogram(bin, total)).collect();
-    plot(&mut sheet, below, &below_x, &below_y, &marks)?;
+    let mut plot = Plot::new(&mut sheet, below, &below_x, &below_y);
+    bins.iter().for_each(|bin| draw_count(&mut plot, bin, total));
     let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::End);
     sheet.text(below.right(), below.top - 21.0, style, &counted(usize::try_from(total).unwrap_or(usize::MAX), "image"));
-    Ok(sheet.finish())
+    sheet.finish()
 }
 
 fn usable(bin: &Bin) -> bool {
@@ -83,10 +80,15 @@ fn usable(bin: &Bin) -> bool {
     bin.count > 0 && bin.from < bin.to && shares.iter().all(|share| (0.0..=1.0).contains(share))
 }
 
-/// The accuracy, and from there to the confidence.
-fn bars(bin: &Bin) -> [Mark; 3] {
+/// Left and right of the bars of a bin, in percent.
+fn sides(bin: &Bin) -> (f64, f64) {
     let inset = 0.06 * (bin.to - bin.from);
-    let (from, to) = (100.0 * (bin.from + inset), 100.0 * (bin.to - inset));
+    (100.0 * (bin.from + inset), 100.0 * (bin.to - inset))
+}
+
+/// The accuracy, and from there to the confidence.
+fn draw_accuracy(plot: &mut Plot, bin: &Bin) {
+    let (from, to) = sides(bin);
     let (accuracy, confidence) = (100.0 * bin.accuracy, 100.0 * bin.confidence);
     let tip = format!(
         "confidence {} to {} %: mean {} %, accuracy {} %, {}",
@@ -96,18 +98,14 @@ fn bars(bin: &Bin) -> [Mark; 3] {
         number(accuracy, 1),
         counted(usize::try_from(bin.count).unwrap_or(usize::MAX), "image")
     );
-    let edge = Stroke::new(INK, 1.6);
-    [
-        Mark::bar((from, 0.0), (to, accuracy), SERIES[4], BAR, tip.clone()),
-        Mark::bar((from, accuracy), (to, confidence), BAD, GAP, tip),
-        Mark::line(vec![(from, accuracy), (to, accuracy)], edge),
-    ]
+    plot.bar((from, 0.0), (to, accuracy), SERIES[4], BAR, &tip);
+    plot.bar((from, accuracy), (to, confidence), BAD, GAP, &tip);
+    plot.line(&[(from, accuracy), (to, accuracy)], Stroke::new(INK, 1.6));
 }
 
-fn histogram(bin: &Bin, total: u64) -> Mark {
-    let inset = 0.06 * (bin.to - bin.from);
-    let (from, to) = (100.0 * (bin.from + inset), 100.0 * (bin.to - inset));
+fn draw_count(plot: &mut Plot, bin: &Bin, total: u64) {
+    let (from, to) = sides(bin);
     let share = 100.0 * bin.count as f64 / total.max(1) as f64;
     let tip = counted(usize::try_from(bin.count).unwrap_or(usize::MAX), "image");
-    Mark::bar((from, 0.0), (to, share), SOFT_INK, 0.6, tip)
+    plot.bar((from, 0.0), (to, share), SOFT_INK, 0.6, &tip);
 }

@@ -2,12 +2,9 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Mark, empty_plot, note_style, plot, ticks_height, ticks_width};
-use super::sheet::{MARGIN, SMALL, Sheet, WIDTH};
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{counted, number};
-use crate::Error;
+use super::plot::{Plot, empty_plot, note_style, ticks_height, ticks_width};
 use crate::palette::{COMPLETE, INK, PRUNED, SOFT_INK};
+use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number};
 
 /// The rungs of a study.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +32,7 @@ pub struct Rung {
 const MOST_DOTS: usize = 200;
 
 /// Draws the values at each rung, and below how many trials reached it.
-pub fn rungs(figure: &Rungs) -> Result<String, Error> {
+pub fn rungs(figure: &Rungs) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Rungs of a search");
     let rungs: Vec<Rung> = figure.rungs.iter().map(cleaned).collect();
     let all = || rungs.iter().flat_map(|rung| rung.kept.iter().chain(&rung.stopped)).copied();
@@ -52,7 +49,7 @@ pub fn rungs(figure: &Rungs) -> Result<String, Error> {
         (Key::Line(Stroke::new(INK, 2.4)), "median".to_owned()),
         (Key::Frame(SOFT_INK), "middle half".to_owned()),
     ];
-    sheet.legend(&keys, MARGIN);
+    sheet.legend("", &keys);
     let left = MARGIN + ticks_width(&y).max(ticks_width(&below_y));
     let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 6.0 - left, height: 230.0 };
     let below = Area { top: area.bottom() + 52.0, height: 80.0, ..area };
@@ -60,7 +57,7 @@ pub fn rungs(figure: &Rungs) -> Result<String, Error> {
     if all().next().is_none() {
         empty_plot(&mut sheet, area, "No trial has reached a rung yet.");
         empty_plot(&mut sheet, below, "");
-        return Ok(sheet.finish());
+        return sheet.finish();
     }
     if rungs.iter().any(|rung| rung.kept.len().max(rung.stopped.len()) > MOST_DOTS) {
         let text = format!("of many, {MOST_DOTS} evenly chosen dots");
@@ -68,11 +65,15 @@ pub fn rungs(figure: &Rungs) -> Result<String, Error> {
     }
     // Points in a column are spread over this share of it.
     let wide = (60.0 * x.span() / area.width).min(0.62);
-    let marks: Vec<Mark> = rungs.iter().enumerate().flat_map(|(i, rung)| column(i as f64, rung, wide)).collect();
-    plot(&mut sheet, area, &x, &y, &marks)?;
-    let marks: Vec<Mark> = rungs.iter().enumerate().flat_map(|(i, rung)| count(i as f64, rung, wide)).collect();
-    plot(&mut sheet, below, &below_x, &below_y, &marks)?;
-    Ok(sheet.finish())
+    let mut values = Plot::new(&mut sheet, area, &x, &y);
+    for (i, rung) in rungs.iter().enumerate() {
+        draw_values(&mut values, i as f64, rung, wide / 2.0);
+    }
+    let mut counts = Plot::new(&mut sheet, below, &below_x, &below_y);
+    for (i, rung) in rungs.iter().enumerate() {
+        draw_count(&mut counts, i as f64, rung, wide / 2.0);
+    }
+    sheet.finish()
 }
 
 /// Values that can be drawn, in ascending order.
@@ -85,24 +86,22 @@ fn cleaned(rung: &Rung) -> Rung {
     Rung { epochs: rung.epochs, kept: sorted(&rung.kept), stopped: sorted(&rung.stopped) }
 }
 
-fn column(at: f64, rung: &Rung, wide: f64) -> Vec<Mark> {
-    let (half, mut marks) = (wide / 2.0, Vec::new());
-    for (values, colour, side) in [(&rung.stopped, PRUNED, -0.5), (&rung.kept, COMPLETE, 0.5)] {
+fn draw_values(plot: &mut Plot, at: f64, rung: &Rung, half: f64) {
+    for (values, color, side) in [(&rung.stopped, PRUNED, -0.5), (&rung.kept, COMPLETE, 0.5)] {
         let opacity = if values.len() > 60 { 0.6 } else { 0.85 };
         // The fractional parts of multiples of the golden ratio never crowd.
         let aside = |i: usize| (side + ((i as f64 * 0.618_034).fract() - 0.5) * 0.8) * half;
         let dots = chosen(values).into_iter().enumerate().map(|(i, value)| (at + aside(i), value));
-        marks.push(Mark::dots(dots.collect(), 2.1, colour, opacity));
+        plot.dots(&dots.collect::<Vec<_>>(), 2.1, color, opacity);
     }
     let mut all: Vec<f64> = rung.kept.iter().chain(&rung.stopped).copied().collect();
     all.sort_by(f64::total_cmp);
     if let (Some(low), Some(median), Some(high)) = (quantile(&all, 0.25), quantile(&all, 0.5), quantile(&all, 0.75)) {
         if all.len() > 3 {
-            marks.push(Mark::frame((at - half, low), (at + half, high), Stroke::new(SOFT_INK, 1.2)));
+            plot.frame((at - half, low), (at + half, high), Stroke::new(SOFT_INK, 1.2));
         }
-        marks.push(Mark::line(vec![(at - half, median), (at + half, median)], Stroke::new(INK, 2.4)));
+        plot.line(&[(at - half, median), (at + half, median)], Stroke::new(INK, 2.4));
     }
-    marks
 }
 
 /// All values, or an even choice with the least and the largest.
@@ -120,18 +119,16 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     Some(low + (high - low) * at.fract())
 }
 
-fn count(at: f64, rung: &Rung, wide: f64) -> Vec<Mark> {
+fn draw_count(plot: &mut Plot, at: f64, rung: &Rung, half: f64) {
     let (kept, stopped) = (rung.kept.len(), rung.stopped.len());
-    let (half, total) = (wide / 2.0, (kept + stopped) as f64);
+    let total = (kept + stopped) as f64;
     let style = Type::new(SMALL, INK).anchored(Anchor::Middle);
     let tip = |count: usize, what: &str| format!("{} {what}", counted(count, "trial"));
-    let mut marks = Vec::new();
     if kept > 0 {
-        marks.push(Mark::bar((at - half, 0.0), (at + half, kept as f64), COMPLETE, 0.9, tip(kept, "kept")));
+        plot.bar((at - half, 0.0), (at + half, kept as f64), COMPLETE, 0.9, &tip(kept, "kept"));
     }
     if stopped > 0 {
-        marks.push(Mark::bar((at - half, kept as f64), (at + half, total), PRUNED, 0.8, tip(stopped, "stopped")));
+        plot.bar((at - half, kept as f64), (at + half, total), PRUNED, 0.8, &tip(stopped, "stopped"));
     }
-    marks.push(Mark::text((at, total), (0.0, -10.0), style, number(total, 0)));
-    marks
+    plot.text((at, total), (0.0, -10.0), style, &number(total, 0));
 }

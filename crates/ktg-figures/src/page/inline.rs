@@ -2,6 +2,7 @@
 
 use resvg::usvg::roxmltree::{Document, Node};
 
+use crate::svg::escaped;
 use crate::table::clean;
 
 /// An SVG, ready to stand in a page.
@@ -45,10 +46,6 @@ impl Inline {
 /// A size in pixels.
 fn length(root: Node, name: &str) -> Option<f64> {
     root.attribute(name)?.trim_end_matches("px").trim().parse().ok().filter(|length: &f64| *length > 0.0)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -17,8 +17,6 @@ pub struct Page {
     pub title: String,
     /// One sentence below the title; none if empty.
     pub subtitle: String,
-    /// The language of its texts, such as `en`.
-    pub language: String,
     /// Its sections, which are numbered and listed at its beginning.
     pub sections: Vec<Section>,
     /// What made the report, at its end; none if empty.
@@ -28,9 +26,7 @@ pub struct Page {
 /// A part of a report with a heading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// The end of its address, behind `#`. The page changes it where another element has the same.
-    pub id: String,
-    /// Its heading.
+    /// Its heading, which makes its address.
     pub heading: String,
     /// What it shows.
     pub blocks: Vec<Block>,
@@ -85,13 +81,7 @@ pub enum Block {
 impl Page {
     /// A report without sections.
     pub fn new(title: impl Into<String>) -> Self {
-        Page {
-            title: title.into(),
-            subtitle: String::new(),
-            language: "en".to_owned(),
-            sections: Vec::new(),
-            footer: String::new(),
-        }
+        Page { title: title.into(), subtitle: String::new(), sections: Vec::new(), footer: String::new() }
     }
 
     /// Adds a section and returns it, to be filled.
@@ -100,18 +90,12 @@ impl Page {
         let last = self.sections.len() - 1;
         &mut self.sections[last]
     }
-
-    /// The report as the text of one HTML file.
-    pub fn to_html(&self) -> String {
-        render::page(self)
-    }
 }
 
 impl Section {
-    /// An empty section whose id is made from its heading.
+    /// An empty section.
     pub fn new(heading: impl Into<String>) -> Self {
-        let heading = heading.into();
-        Section { id: render::slug(&heading), heading, blocks: Vec::new() }
+        Section { heading: heading.into(), blocks: Vec::new() }
     }
 
     /// Adds a block, a figure or a table.

@@ -31,13 +31,20 @@ fn style() -> String {
     format!("{}:root{{{colours}}}\n{CSS}", palette::css())
 }
 
-pub(super) fn page(page: &Page) -> String {
+impl Page {
+    /// The report as the text of one HTML file.
+    pub fn to_html(&self) -> String {
+        markup(self).into_string()
+    }
+}
+
+fn markup(page: &Page) -> Markup {
     let mut renderer = Renderer::default();
-    let ids: Vec<String> = page.sections.iter().map(|section| renderer.claim(&slug(&section.id))).collect();
+    let ids: Vec<String> = page.sections.iter().map(|section| renderer.claim(&slug(&section.heading))).collect();
     let contents = ids.iter().zip(&page.sections);
-    let markup = html! {
+    html! {
         (DOCTYPE)
-        html lang=(page.language) {
+        html lang="en" {
             head {
                 meta charset="utf-8";
                 meta http-equiv="Content-Security-Policy" content=(CONTENT_POLICY);
@@ -68,8 +75,7 @@ pub(super) fn page(page: &Page) -> String {
                 @if !page.footer.is_empty() { footer { p { (words(&page.footer)) } } }
             }
         }
-    };
-    markup.into_string()
+    }
 }
 
 /// What has been rendered so far.
@@ -113,7 +119,7 @@ impl Renderer {
             Block::Table(table) => {
                 self.tables += 1;
                 let id = self.claim(&format!("table-{}", self.tables));
-                table.markup(Some((&id, &format!("Table {}.", self.tables))))
+                table.markup(&id, &format!("Table {}.", self.tables))
             }
             Block::Code { caption, code } => html! {
                 figure.code {

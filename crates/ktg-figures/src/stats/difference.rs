@@ -1,11 +1,9 @@
 //! Differences between two methods over common seeds.
 
-use serde::Serialize;
-
 use super::{Interval, ROUNDING, Summary, finite, magnitude, student, summary};
 
 /// Two methods compared seed by seed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
     /// Pairs.
     pub n: usize,

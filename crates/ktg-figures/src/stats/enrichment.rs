@@ -1,12 +1,10 @@
 //! What the best graphs of a study have more of than all its graphs.
 
-use serde::Serialize;
-
 use super::shuffle::{Extremes, draw, few_orders, generator, orders};
 use super::{ROUNDING, benjamini_hochberg, finite, magnitude};
 
 /// One feature in the best graphs and in all.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Enrichment {
     /// Its mean over the best graphs, in the unit of the feature.
     pub top: f64,

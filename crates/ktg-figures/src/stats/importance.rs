@@ -2,24 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use statrs::distribution::{ChiSquared, ContinuousCDF};
-
 use super::ranks::{centred_ranks, ranks, scaled};
 use super::shuffle::{Extremes, orders};
 use super::{ROUNDING, finite};
 
 /// The importance of one parameter with several choices.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Importance {
-    /// Kruskal's and Wallis' H, corrected for ties.
-    pub statistic: f64,
-    /// Epsilon squared, H / (n - 1): the share of the variance of the ranks that the choices explain, 0 to 1.
+    /// Epsilon squared, H / (n - 1) with Kruskal's and Wallis' H, corrected for ties: the share of the variance of the
+    /// ranks that the choices explain, 0 to 1.
     pub effect: f64,
     /// What the effect would be on average if the choice did not matter: (choices - 1) / (n - 1).
     pub chance: f64,
-    /// From the chi-square distribution, which H follows if no choice is rare.
-    pub p_chi_square: f64,
     /// From shuffled choices, right for rare choices too.
     pub p: f64,
     /// The choices that occur, in ascending order.
@@ -27,7 +21,7 @@ pub struct Importance {
 }
 
 /// The graphs with one choice.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CategoryRank {
     /// The choice.
     pub category: usize,
@@ -89,23 +83,14 @@ pub fn importance(scores: &[f64], groups: &[usize], rounds: usize, seed: u64) ->
     });
 
     let effect = (explained / total).clamp(0.0, 1.0);
-    let statistic = effect * (n - 1) as f64;
     let degrees = (counts.len() - 1) as f64;
-    let p_chi_square = ChiSquared::new(degrees).ok()?.sf(statistic).clamp(0.0, 1.0);
     let all_ranks = ranks(scores);
     let groups = sizes.into_iter().map(|(category, size)| {
         let of_group = groups.iter().zip(&all_ranks).filter(|(group, _)| **group == category);
         let mean = of_group.map(|(_, rank)| rank).sum::<f64>() / size as f64;
         CategoryRank { category, n: size, mean_rank: scaled(mean, n) }
     });
-    Some(Importance {
-        statistic,
-        effect,
-        chance: degrees / (n - 1) as f64,
-        p_chi_square,
-        p: extremes.p(all),
-        groups: groups.collect(),
-    })
+    Some(Importance { effect, chance: degrees / (n - 1) as f64, p: extremes.p(all), groups: groups.collect() })
 }
 
 /// The squares that the choices explain: sum over them of (sum of their centred ranks)^2 / number.

@@ -1,12 +1,10 @@
 //! Whether a confidence can be believed.
 
-use serde::Serialize;
-
 /// `f32` sums of probabilities may come out this much above 1.
 const ABOVE_ONE: f64 = 1e-5;
 
 /// The reliability diagram of a network or an ensemble.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reliability {
     /// From low to high confidence.
     pub bins: Vec<ReliabilityBin>,
@@ -17,7 +15,7 @@ pub struct Reliability {
 }
 
 /// The samples whose confidence is above `low` and at most `high`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReliabilityBin {
     /// The open lower end. The first bin includes it.
     pub low: f64,

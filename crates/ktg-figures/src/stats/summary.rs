@@ -1,11 +1,9 @@
 //! Mean, deviation and the interval of a mean.
 
-use serde::Serialize;
-
 use super::finite;
 
 /// Several values in short, in their own unit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// How many values.
     pub n: usize,
@@ -16,7 +14,7 @@ pub struct Summary {
 }
 
 /// An interval with both ends.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// The lower end.
     pub low: f64,

@@ -4,7 +4,7 @@ use super::clean;
 
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content {
+pub(super) enum Content {
     /// Words.
     Text(String),
     /// One number.
@@ -33,11 +33,11 @@ pub enum Content {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     /// What it says.
-    pub content: Content,
+    pub(super) content: Content,
     /// Whether it stands out, usually as the best in its column.
-    pub emphasised: bool,
+    pub(super) emphasized: bool,
     /// A remark about this value, shown below the table.
-    pub footnote: Option<String>,
+    pub(super) footnote: Option<String>,
 }
 
 impl Cell {
@@ -62,36 +62,17 @@ impl Cell {
     }
 
     fn of(content: Content) -> Self {
-        Cell { content, emphasised: false, footnote: None }
+        Cell { content, emphasized: false, footnote: None }
     }
 
-    /// The same cell, emphasised.
-    pub fn emphasised(self) -> Self {
-        Cell { emphasised: true, ..self }
+    /// The same cell, emphasized.
+    pub fn emphasized(self) -> Self {
+        Cell { emphasized: true, ..self }
     }
 
     /// The same cell with a remark below the table.
     pub fn footnote(self, note: impl Into<String>) -> Self {
         Cell { footnote: Some(note.into()), ..self }
-    }
-
-    /// Its number, if it has one that can be compared.
-    pub(super) fn value(&self) -> Option<f64> {
-        let value = match self.content {
-            Content::Number { value, .. } => value,
-            Content::Mean { mean, .. } => mean,
-            Content::Text(_) | Content::Missing(_) => return None,
-        };
-        (!value.is_nan()).then_some(value)
-    }
-
-    /// Whether it shows the same digits as it would for this number.
-    pub(super) fn shows(&self, other: f64) -> bool {
-        match self.content {
-            Content::Number { value, decimals } => number(value, decimals) == number(other, decimals),
-            Content::Mean { mean, decimals, .. } => number(mean, decimals) == number(other, decimals),
-            Content::Text(_) | Content::Missing(_) => false,
-        }
     }
 
     /// What people read in place of a value.

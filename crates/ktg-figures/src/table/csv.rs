@@ -1,7 +1,7 @@
 //! Tables for spreadsheets and data frames.
 
 use super::cell::Content;
-use super::{Cell, Column, Row, Table, clean};
+use super::{Cell, Column, Table};
 
 /// What pandas and R read as "no value".
 const NONE: &str = "NA";
@@ -18,27 +18,18 @@ impl Table {
     /// The table as RFC 4180 has it, with numbers in full precision.
     ///
     /// A column of means becomes three: mean, sd and n. What is missing is `NA` (as pandas and R read it), and a column
-    /// of remarks says why; it holds the footnotes too. Rows that stand under a heading of their own carry it in a first
-    /// column named `group`. Title and notes are left out.
+    /// of remarks says why; it holds the footnotes too. Title and notes are left out.
     pub fn to_csv(&self) -> String {
+        const IN_MEMORY: &str = "memory takes records of one length";
         let fields: Vec<Fields> = (0..self.columns.len()).map(|i| self.fields(i)).collect();
-        let grouped = self.rows.iter().any(|row| matches!(row, Row::Group(_)));
-        let mut header: Vec<String> = if grouped { vec!["group".to_owned()] } else { Vec::new() };
-        header.extend(self.columns.iter().zip(&fields).flat_map(|(column, fields)| names(column, fields)));
-        let mut text = record(&header);
-        let mut group = String::new();
-        for row in &self.rows {
-            match row {
-                Row::Group(heading) => group = clean(heading),
-                Row::Rule => (),
-                Row::Cells(cells) => {
-                    let mut values = if grouped { vec![group.clone()] } else { Vec::new() };
-                    values.extend(cells.iter().zip(&fields).flat_map(|(cell, fields)| values_of(cell, fields)));
-                    text += &record(&values);
-                }
-            }
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let names = self.columns.iter().zip(&fields).flat_map(|(column, fields)| names(column, fields));
+        writer.write_record(names).expect(IN_MEMORY);
+        for cells in self.cells() {
+            let values = cells.iter().zip(&fields).flat_map(|(cell, fields)| values_of(cell, fields));
+            writer.write_record(values).expect(IN_MEMORY);
         }
-        text
+        String::from_utf8(writer.into_inner().expect(IN_MEMORY)).expect("records are made of text")
     }
 
     fn fields(&self, column: usize) -> Fields {
@@ -76,19 +67,4 @@ fn values_of(cell: &Cell, fields: &Fields) -> Vec<String> {
         values.push(remarks.join("; "));
     }
     values
-}
-
-fn record(fields: &[String]) -> String {
-    // A record of one empty field must not look like an empty line, which readers skip.
-    let alone = fields.len() == 1;
-    fields.iter().map(|field| quoted(field, alone)).collect::<Vec<_>>().join(",") + "\n"
-}
-
-fn quoted(field: &str, alone: bool) -> String {
-    let special = field.contains([',', '"', '\n', '\r']) || field.starts_with(' ') || field.ends_with(' ');
-    if special || (alone && field.is_empty()) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
 }

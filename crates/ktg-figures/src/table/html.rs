@@ -11,24 +11,17 @@ use super::{Align, Cell, Column, Row, Table, clean, letter};
 const TEXT_WIDTH: usize = 76;
 
 impl Table {
-    /// The table as a fragment of HTML, to stand in a page of [`page`](crate::page).
-    pub fn to_html(&self) -> String {
-        self.markup(None).into_string()
-    }
-
-    /// The same with an id, a label in front of the title such as "Table 2.", and links to save it, under the id's name.
-    pub(crate) fn markup(&self, numbered: Option<(&str, &str)>) -> Markup {
+    /// The table as a fragment of HTML, with a label in front of the title such as "Table 2." and links to save it,
+    /// under the id's name.
+    pub(crate) fn markup(&self, id: &str, label: &str) -> Markup {
         let footnotes = self.footnotes();
         html! {
-            figure.table.wide[self.width() > TEXT_WIDTH] id=[numbered.map(|(id, _)| id)] {
+            figure.table.wide[self.width() > TEXT_WIDTH] id=(id) {
                 figcaption {
-                    @if let Some((_, label)) = numbered { b { (label) } " " }
-                    (clean(&self.title))
-                    @if let Some((id, _)) = numbered {
-                        " " span.save {
-                            "Save as " (save(&format!("{id}.csv"), "CSV", "text/csv", &self.to_csv())) " or "
-                            (save(&format!("{id}.tex"), "LaTeX", "application/x-tex", &self.to_latex()))
-                        }
+                    b { (label) } " " (clean(&self.title)) " "
+                    span.save {
+                        "Save as " (save(&format!("{id}.csv"), "CSV", "text/csv", &self.to_csv())) " or "
+                        (save(&format!("{id}.tex"), "LaTeX", "application/x-tex", &self.to_latex()))
                     }
                 }
                 // Wide tables scroll in here, also with the keyboard.
@@ -73,35 +66,18 @@ impl Table {
         }
     }
 
-    /// Groups and lines begin a new body, so that browsers and screen readers know what belongs together.
+    /// Lines begin a new body, so that browsers and screen readers know what belongs together.
     fn body(&self, footnotes: &[&str]) -> Markup {
         let widest: Vec<usize> = (0..self.columns.len()).map(|i| self.longest_sd(i)).collect();
-        let starts = |row: &Row| matches!(row, Row::Group(_) | Row::Rule);
-        let mut bodies: Vec<&[Row]> = Vec::new();
-        let mut from = 0;
-        for i in 1..=self.rows.len() {
-            if i == self.rows.len() || starts(&self.rows[i]) {
-                bodies.push(&self.rows[from..i]);
-                from = i;
-            }
-        }
+        let bodies = self.rows.split(|row| *row == Row::Rule).filter(|body| !body.is_empty());
         html! {
-            // A body of nothing but a line has nothing to show.
-            @for body in bodies.into_iter().filter(|body| body.iter().any(|row| *row != Row::Rule)) {
+            @for body in bodies {
                 tbody {
                     @for row in body {
-                        @match row {
-                            Row::Rule => {}
-                            Row::Group(heading) => {
-                                tr.group {
-                                    th scope="rowgroup" colspan=(self.columns.len()) { span { (clean(heading)) } }
-                                }
-                            }
-                            Row::Cells(cells) => {
-                                tr {
-                                    @for (i, (cell, column)) in cells.iter().zip(&self.columns).enumerate() {
-                                        (html_cell(cell, column, i == 0, widest[i], footnotes))
-                                    }
+                        @if let Row::Cells(cells) = row {
+                            tr {
+                                @for (i, (cell, column)) in cells.iter().zip(&self.columns).enumerate() {
+                                    (html_cell(cell, column, i == 0, widest[i], footnotes))
                                 }
                             }
                         }
@@ -123,7 +99,7 @@ fn html_cell(cell: &Cell, column: &Column, first: bool, longest_sd: usize, footn
     let width = format!("min-width:{}.5ch", longest_sd + 1);
     let sup = html! { @if let Some(letter) = Table::letter(cell, footnotes) { sup { (letter) } } };
     let value = html! {
-        @if cell.emphasised { strong { (minus(&words, cell)) } } @else { (minus(&words, cell)) }
+        @if cell.emphasized { strong { (minus(&words, cell)) } } @else { (minus(&words, cell)) }
         @match sd {
             Some(sd) => { span.sd style=(width) { " ± " (sd) } (sup) },
             None if cell.is_number() && longest_sd > 0 => { (sup) span.sd style=(width) {} },

@@ -24,16 +24,9 @@ impl Table {
         say(&line(self.columns.iter().map(|column| escaped(&column.heading))));
         say("    \\midrule");
         let widest: Vec<Option<String>> = (0..self.columns.len()).map(|i| self.widest_sd(i)).collect();
-        for (i, row) in self.rows.iter().enumerate() {
+        for row in &self.rows {
             match row {
                 Row::Rule => say("    \\midrule"),
-                Row::Group(heading) => {
-                    if i > 0 && self.rows[i - 1] != Row::Rule {
-                        say("    \\addlinespace");
-                    }
-                    let columns = self.columns.len().max(1);
-                    say(&format!("    \\multicolumn{{{columns}}}{{l}}{{\\textit{{{}}}}} \\\\", escaped(heading)));
-                }
                 Row::Cells(cells) => {
                     let cells = cells.iter().zip(&self.columns).zip(&widest);
                     let cells = cells.map(|((cell, column), sd)| latex(cell, column.align, sd.as_deref(), &footnotes));
@@ -88,7 +81,7 @@ fn latex(cell: &Cell, align: Align, widest_sd: Option<&str>, footnotes: &[&str])
         Content::Missing(_) => format!("\\emph{{{}}}", escaped(&words)),
         Content::Number { .. } | Content::Mean { .. } => {
             let mut formula = mathematics(&words);
-            if cell.emphasised {
+            if cell.emphasized {
                 formula = format!("\\mathbf{{{formula}}}");
             }
             match (sd, widest_sd) {
@@ -99,7 +92,7 @@ fn latex(cell: &Cell, align: Align, widest_sd: Option<&str>, footnotes: &[&str])
             format!("${formula}$")
         }
     };
-    if cell.emphasised && !cell.is_number() {
+    if cell.emphasized && !cell.is_number() {
         text = format!("\\textbf{{{text}}}");
     }
     match Table::letter(cell, footnotes) {

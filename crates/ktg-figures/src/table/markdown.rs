@@ -1,6 +1,6 @@
 //! Tables for GitHub.
 
-use super::{Align, Cell, Row, Table, clean, letter};
+use super::{Align, Cell, Table, clean, letter};
 
 impl Table {
     /// The table as GitHub reads it. Headings over several columns become part of each column's heading, and lines
@@ -16,16 +16,8 @@ impl Table {
             Align::Left => ":---".to_owned(),
             Align::Right => "---:".to_owned(),
         }));
-        for row in &self.rows {
-            match row {
-                Row::Cells(cells) => text += &line(cells.iter().map(|cell| markdown(cell, &footnotes))),
-                Row::Group(heading) => {
-                    let heading = format!("**{}**", escaped(heading));
-                    let rest = self.columns.iter().skip(1).map(|_| String::new());
-                    text += &line([heading].into_iter().chain(rest));
-                }
-                Row::Rule => (),
-            }
+        for cells in self.cells() {
+            text += &line(cells.iter().map(|cell| markdown(cell, &footnotes)));
         }
         let mut notes = Vec::new();
         if self.has_emphasis() {
@@ -54,7 +46,7 @@ fn markdown(cell: &Cell, footnotes: &[&str]) -> String {
     if cell.reason().is_some() {
         text = format!("*{text}*");
     }
-    if cell.emphasised {
+    if cell.emphasized {
         text = format!("**{text}**");
     }
     match Table::letter(cell, footnotes) {

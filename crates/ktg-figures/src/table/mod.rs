@@ -9,7 +9,7 @@ mod latex;
 mod markdown;
 mod text;
 
-pub use cell::{Cell, Content};
+pub use cell::Cell;
 pub(crate) use html::save;
 
 /// On which side of its column a cell stands.
@@ -60,22 +60,11 @@ impl Column {
 
 /// One line of a table's body.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Row {
+enum Row {
     /// One cell for every column.
     Cells(Vec<Cell>),
-    /// A heading for the rows that follow.
-    Group(String),
     /// A line between rows.
     Rule,
-}
-
-/// Which value of a column is the best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Best {
-    /// As for accuracies.
-    Highest,
-    /// As for errors and times.
-    Lowest,
 }
 
 /// A table: a title, columns, rows and notes.
@@ -111,12 +100,6 @@ impl Table {
         self
     }
 
-    /// Adds a heading for the rows that follow.
-    pub fn group(&mut self, heading: impl Into<String>) -> &mut Self {
-        self.rows.push(Row::Group(heading.into()));
-        self
-    }
-
     /// Adds a line between the rows before and those that follow.
     pub fn rule(&mut self) -> &mut Self {
         self.rows.push(Row::Rule);
@@ -135,42 +118,10 @@ impl Table {
         self
     }
 
-    /// Emphasises the best numbers of a column: all that look equally good at the decimals shown.
-    pub fn emphasise_best(&mut self, column: usize, best: Best) -> &mut Self {
-        let values = self.cells().filter_map(|cells| cells.get(column)?.value());
-        let best = match best {
-            Best::Highest => values.reduce(f64::max),
-            Best::Lowest => values.reduce(f64::min),
-        };
-        for row in &mut self.rows {
-            if let (Row::Cells(cells), Some(best)) = (row, best)
-                && let Some(cell) = cells.get_mut(column)
-            {
-                cell.emphasised = cell.shows(best);
-            }
-        }
-        self
-    }
-
-    /// Its title.
-    pub fn title(&self) -> &str {
-        &self.title
-    }
-
-    /// Its columns.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    /// Its rows.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
     fn cells(&self) -> impl Iterator<Item = &[Cell]> {
         self.rows.iter().filter_map(|row| match row {
             Row::Cells(cells) => Some(cells.as_slice()),
-            _ => None,
+            Row::Rule => None,
         })
     }
 
@@ -192,7 +143,7 @@ impl Table {
     }
 
     fn has_emphasis(&self) -> bool {
-        self.cells().flatten().any(|cell| cell.emphasised)
+        self.cells().flatten().any(|cell| cell.emphasized)
     }
 
     /// All footnotes in the order of their letters; a text that occurs twice has one letter.
@@ -241,23 +192,6 @@ mod tests {
     fn footnotes_have_letters() {
         let letters: Vec<String> = [0, 1, 25, 26, 51, 52, 701, 702].into_iter().map(letter).collect();
         assert_eq!(letters, ["a", "b", "z", "aa", "az", "ba", "zz", "aaa"]);
-    }
-
-    #[test]
-    fn the_best_are_those_that_look_best() {
-        let mut table = Table::new("", [Column::right("x")]);
-        let values = [(71.404, 2), (71.396, 2), (71.38, 2), (f64::NAN, 2)];
-        table.row([Cell::missing("no runs")]);
-        for (value, decimals) in values {
-            table.row([Cell::mean(value, None, 1, decimals)]);
-        }
-        let emphasised = |table: &Table| table.cells().map(|cells| cells[0].emphasised).collect::<Vec<_>>();
-        table.emphasise_best(0, Best::Highest);
-        assert_eq!(emphasised(&table), [false, true, true, false, false]);
-        table.emphasise_best(0, Best::Lowest);
-        assert_eq!(emphasised(&table), [false, false, false, true, false]);
-        table.emphasise_best(7, Best::Lowest);
-        assert_eq!(emphasised(&table), [false, false, false, true, false]);
     }
 
     #[test]

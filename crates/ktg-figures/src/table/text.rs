@@ -42,15 +42,9 @@ impl Table {
         });
         lines.push(joined(headings));
         lines.push(line.clone());
-        for (i, row) in self.rows.iter().enumerate() {
+        for row in &self.rows {
             match row {
                 Row::Rule => lines.push(line.clone()),
-                Row::Group(heading) => {
-                    if i > 0 && self.rows[i - 1] != Row::Rule {
-                        lines.push(line.clone());
-                    }
-                    lines.push(clean(heading));
-                }
                 Row::Cells(cells) => {
                     let cells = cells.iter().zip(&self.columns).zip(&widths);
                     lines.push(joined(cells.map(|((cell, column), w)| {
@@ -151,7 +145,7 @@ fn padded(cell: &Cell, align: Align, widths: &Widths, footnotes: &[&str]) -> Str
 
 /// The signs behind a value.
 fn mark(cell: &Cell, footnotes: &[&str]) -> String {
-    let star = if cell.emphasised { "*" } else { "" };
+    let star = if cell.emphasized { "*" } else { "" };
     let note = Table::letter(cell, footnotes).map(|letter| format!("[{letter}]"));
     star.to_owned() + &note.unwrap_or_default()
 }

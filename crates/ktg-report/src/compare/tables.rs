@@ -7,7 +7,6 @@ use ktg_train::RunResult;
 
 use super::results::{Comparison, Group};
 use super::thesis::Figure;
-use crate::Error;
 
 /// Confidence level of all intervals.
 const LEVEL: f64 = 0.95;
@@ -244,10 +243,7 @@ pub fn differences(comparison: &Comparison) -> Table {
 }
 
 /// Accuracy of the ensemble against the number of nodes, a line a method.
-///
-/// # Errors
-/// If the chart cannot be drawn.
-pub fn accuracy_figure(comparison: &Comparison, data: &str) -> Result<String, Error> {
+pub fn accuracy_figure(comparison: &Comparison, data: &str) -> String {
     let mut methods = Vec::new();
     for (i, method) in comparison.index.methods.iter().enumerate() {
         let groups = comparison.groups.iter().filter(|group| group.data == data && group.method == method.name);
@@ -274,7 +270,7 @@ pub fn accuracy_figure(comparison: &Comparison, data: &str) -> Result<String, Er
         }
     }
     let title = format!("Ensemble accuracy on {data}");
-    Ok(chart::by_nodes(&ByNodes { title, y_title: "ensemble accuracy in %".to_owned(), methods })?)
+    chart::by_nodes(&ByNodes { title, y_title: "ensemble accuracy in %".to_owned(), methods })
 }
 
 #[cfg(test)]
@@ -381,7 +377,7 @@ mod tests {
             Some(super::super::thesis::Row { node_average: None, ensemble: (72.08, Some(0.42)) });
         let text = table_1(&comparison, "dogs").to_text();
         assert!(text.contains("72.08 ± 0.42") && text.contains("Thesis: its own figures"), "{text}");
-        assert!(accuracy_figure(&comparison, "dogs").unwrap().contains("DML (thesis)"));
+        assert!(accuracy_figure(&comparison, "dogs").contains("DML (thesis)"));
         let text = table_2(&comparison).to_text();
         assert!(text.contains("72.08") && text.contains("73.00 ± 2.12"), "{text}");
     }
@@ -392,6 +388,6 @@ mod tests {
         let comparison = comparison(vec![group("Independent", presets::independent(2, "a"), open)]);
         let text = table_1(&comparison, "dogs").to_text();
         assert!(text.contains("missing: 3 of 3 runs not finished"), "{text}");
-        assert!(accuracy_figure(&comparison, "dogs").unwrap().contains("No run is finished yet."));
+        assert!(accuracy_figure(&comparison, "dogs").contains("No run is finished yet."));
     }
 }

@@ -1,8 +1,9 @@
 //! The section about a comparison.
 
 use ktg_base::shell_word;
+use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
-use ktg_graph::{Graph, draw};
+use ktg_graph::Graph;
 use ktg_train::RunRecord;
 
 use super::evaluated::{Evaluated, Options};
@@ -39,7 +40,7 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
     if index.nodes.len() > 1 {
         for data in &index.data_sets {
             let caption = "Mean of the runs; bars are the standard deviation over the seeds.";
-            section.push(Figure::new(compare::accuracy_figure(comparison, data)?, caption));
+            section.push(Figure::new(compare::accuracy_figure(comparison, data), caption));
         }
     }
     let mut failures = Vec::new();
@@ -147,7 +148,7 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
         });
         for (group, shown) in &chosen {
             let mut blocks = vec![Block::text(format!("Run {}.", shown.record.directory.path().display()))];
-            blocks.extend(result_blocks(&shown.record)?);
+            blocks.extend(result_blocks(&shown.record));
             blocks.extend(evaluated_blocks(shown.evaluated.as_ref(), false, options)?);
             section.push(Block::details(format!("One run of {}", heading(group)), blocks));
         }

@@ -1,8 +1,8 @@
 //! The section about one run, and its parts that others use.
 
 use ktg_base::shell_word;
+use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
-use ktg_graph::draw;
 use ktg_train::{RunDirectory, RunRecord};
 
 use super::evaluated::{Evaluated, Options};
@@ -25,7 +25,7 @@ pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Optio
         state(&run)
     )));
     section.push(Figure::new(draw::svg(&run.graph), format!("The graph: {}.", edges(&run.graph))));
-    for block in result_blocks(&run)? {
+    for block in result_blocks(&run) {
         section.push(block);
     }
     let evaluated = Evaluated::open(&run.directory, options);
@@ -71,9 +71,9 @@ fn state(run: &RunRecord) -> String {
 }
 
 /// Training curves and diversity.
-pub(super) fn result_blocks(run: &RunRecord) -> Result<Vec<Block>, Error> {
+pub(super) fn result_blocks(run: &RunRecord) -> Vec<Block> {
     let mut blocks = vec![Figure::new(
-        figures::training_curves(run)?,
+        figures::training_curves(run),
         "Top-1 accuracy of every node and of the ensemble on the images that the run is judged on, and of the nodes on \
          the augmented training images.",
     )
@@ -84,7 +84,7 @@ pub(super) fn result_blocks(run: &RunRecord) -> Result<Vec<Block>, Error> {
         let caption = |i: usize| {
             if i == 0 { "How much the nodes differ, pair by pair; 0 for the same answers." } else { "1 for the same." }
         };
-        let matrices = figures::diversity(measures)?.into_iter().enumerate();
+        let matrices = figures::diversity(measures).into_iter().enumerate();
         let matrices: Vec<Figure> = matrices.map(|(i, svg)| Figure::new(svg, caption(i))).collect();
         if !matrices.is_empty() {
             blocks.push(Block::Figures(matrices));
@@ -93,12 +93,12 @@ pub(super) fn result_blocks(run: &RunRecord) -> Result<Vec<Block>, Error> {
     blocks.push(Block::details(
         "Losses of the edges",
         [Figure::new(
-            figures::edge_losses(run)?,
+            figures::edge_losses(run),
             "Mean loss of every edge in every epoch, after its gate. Colours are the targets'.",
         )
         .into()],
     ));
-    Ok(blocks)
+    blocks
 }
 
 /// Calibration and attention maps; `with_spread`: over images of many classes, too.
@@ -112,7 +112,7 @@ pub(super) fn evaluated_blocks(
         Err(block) => return Ok(vec![block.clone()]),
     };
     let mut blocks = vec![Figure::new(
-        figures::reliability(&evaluated.answers)?,
+        figures::reliability(&evaluated.answers),
         format!(
             "How sure the ensemble is of its answer, against how often it is right, in bins of equal width; {} images.",
             evaluated.answers.len()

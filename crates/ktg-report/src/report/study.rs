@@ -1,9 +1,10 @@
 //! The section about a study.
 
 use ktg_base::shell_word;
+use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
-use ktg_graph::{Graph, draw};
+use ktg_graph::Graph;
 use ktg_search::analysis::judged;
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
@@ -23,10 +24,10 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     let section = page.section(format!("Study {}", study.name));
     section.push(Block::text(summary(study)));
     section.push(Figure::new(
-        figures::history(study)?,
+        figures::history(study),
         "Every trial's last value, against the epochs of training that it and all before it took, and the best so far.",
     ));
-    if let Some(rungs) = figures::rungs(study)? {
+    if let Some(rungs) = figures::rungs(study) {
         section.push(Figure::new(
             rungs,
             "Where trials are compared, and which of them went on. How many got there is below.",
@@ -54,7 +55,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     let parameters = importance(study);
     if parameters.iter().any(|parameter| parameter.found.is_some()) {
         section.push(Figure::new(
-            figures::importance(&parameters)?,
+            figures::importance(&parameters),
             "How much of a graph's place the choice for each edge explains, one choice at a time. * adjusted p below 0.05, ** below 0.01.",
         ));
         section.push(Block::details("All parameters", [importance_table(&parameters).into()]));
@@ -138,7 +139,7 @@ fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), E
     section.push(Figure::new(draw::svg(graph), format!("The graph as it was found: {}.", edges(graph))));
     let contributions = contributions(&judged);
     section.push(Figure::new(
-        contribution_figure(&contributions)?,
+        contribution_figure(&contributions),
         "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.",
     ));
     for table in contribution_tables(&contributions) {

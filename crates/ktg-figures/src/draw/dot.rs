@@ -1,28 +1,27 @@
 //! Graphs in the language of Graphviz.
 
-use super::palette::{self, BACKGROUND, ENSEMBLE, LABEL, MEAN, NODE, TEXT};
+use ktg_graph::{Design, Direction, Gate, Graph};
+
 use super::remark;
-use crate::design::{Design, Direction};
-use crate::gate::Gate;
-use crate::graph::Graph;
+use crate::palette::{self, ENSEMBLE_NODE, INK, MEAN, NODE, PANEL, PAPER};
 
 const FONT: &str = "fontname=\"DejaVu Sans,Helvetica\"";
 
 /// The graph in DOT, for Graphviz and whatever else reads it.
 ///
-/// The gate of an edge is its colour and also its tooltip; a loss that pushes apart is a dashed line with a hollow
+/// The gate of an edge is its color and also its tooltip; a loss that pushes apart is a dashed line with a hollow
 /// head.
 pub fn dot(graph: &Graph) -> String {
     let name = quoted(graph.name.as_deref().unwrap_or_default());
     let mut lines = vec![
-        format!("graph [label={name}, labelloc=t, bgcolor=\"{BACKGROUND}\", fontcolor=\"{TEXT}\", {FONT}];"),
+        format!("graph [label={name}, labelloc=t, bgcolor=\"{PAPER}\", fontcolor=\"{INK}\", {FONT}];"),
         "graph [nodesep=0.8, ranksep=1.2];".to_owned(),
         format!("node [{FONT}, shape=ellipse, style=filled];"),
         format!("edge [{FONT}, fontsize=11];"),
-        format!("ensemble [label=\"Ensemble\", fillcolor=\"{ENSEMBLE}\"];"),
+        format!("ensemble [label=\"Ensemble\", fillcolor=\"{ENSEMBLE_NODE}\"];"),
     ];
     if (0..graph.len()).any(|node| !graph.label_gate(node).is_cut()) {
-        lines.push(format!("label [label=\"Label\", shape=box, fillcolor=\"{LABEL}\"];"));
+        lines.push(format!("label [label=\"Label\", shape=box, fillcolor=\"{PANEL}\"];"));
     }
     for (i, node) in graph.nodes().iter().enumerate() {
         let mut text = format!("{}\n{}", i + 1, node.architecture);
@@ -48,41 +47,15 @@ pub fn dot(graph: &Graph) -> String {
 }
 
 fn edge(source: &str, target: usize, gate: Gate, design: Option<Design>) -> String {
-    let colour = palette::gate(gate);
+    let color = palette::gate(gate);
     let label = design.map(|design| format!("label=\"{}\", ", design.label())).unwrap_or_default();
     let apart = design.is_some_and(|design| design.direction() == Direction::Apart);
     let style = if apart { "style=dashed, arrowhead=empty, " } else { "" };
-    format!("{source} -> {target} [{label}{style}color=\"{colour}\", fontcolor=\"{colour}\", tooltip=\"{gate}\"];")
+    format!("{source} -> {target} [{label}{style}color=\"{color}\", fontcolor=\"{color}\", tooltip=\"{gate}\"];")
 }
 
 /// A DOT string with its quotes.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", text.replace(['\r', '\n'], "\\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::Node;
-    use crate::presets;
-
-    #[test]
-    fn draws_every_edge_that_is_not_cut() {
-        let graph = presets::kd(3, "student", Node::new("teacher"));
-        let dot = dot(&graph);
-        assert_eq!(dot.matches("label ->").count(), 2);
-        assert_eq!(dot.matches("Prob closer").count(), 2);
-        assert_eq!(dot.matches("-> ensemble").count(), 3);
-        assert!(dot.contains("1\\nteacher\\n(frozen)"), "{dot}");
-    }
-
-    #[test]
-    fn names_are_quoted() {
-        let mut graph = presets::independent(1, "a\"b\\c");
-        graph.name = Some("x\"; y\n".to_owned());
-        let dot = dot(&graph);
-        assert!(dot.starts_with("digraph \"x\\\"; y\\n\" {"), "{dot}");
-        assert!(dot.contains("1\\na\\\"b\\\\c"), "{dot}");
-    }
 }

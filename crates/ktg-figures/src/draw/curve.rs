@@ -10,6 +10,12 @@ pub(super) struct Point {
 
 pub(super) const ORIGIN: Point = Point { x: 0.0, y: 0.0 };
 
+impl From<Point> for (f64, f64) {
+    fn from(point: Point) -> (f64, f64) {
+        (point.x, point.y)
+    }
+}
+
 impl Point {
     pub fn polar(radius: f64, angle: f64) -> Point {
         Point { x: radius * angle.cos(), y: radius * angle.sin() }
@@ -59,10 +65,10 @@ impl Mul<f64> for Point {
     }
 }
 
-/// An upright box around a centre.
+/// An upright box around a center.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Area {
-    pub centre: Point,
+    pub center: Point,
     /// Half its width and height.
     pub half: Point,
 }
@@ -76,7 +82,7 @@ impl Area {
             let low = Point { x: low.x.min(point.x), y: low.y.min(point.y) };
             (low, Point { x: high.x.max(point.x), y: high.y.max(point.y) })
         });
-        Area { centre: (low + high) * 0.5, half: (high - low) * 0.5 }
+        Area { center: (low + high) * 0.5, half: (high - low) * 0.5 }
     }
 
     pub fn grown(&self, by: f64) -> Area {
@@ -85,11 +91,11 @@ impl Area {
 
     /// Whether a point is inside the ellipse that fills the box.
     pub fn ellipse_contains(&self, point: Point) -> bool {
-        let d = point - self.centre;
+        let d = point - self.center;
         (d.x / self.half.x).powi(2) + (d.y / self.half.y).powi(2) < 1.0
     }
 
-    /// Distance from the centre to the rim of that ellipse in a direction of length 1.
+    /// Distance from the center to the rim of that ellipse in a direction of length 1.
     pub fn ellipse_radius(&self, direction: Point) -> f64 {
         1.0 / (direction.x / self.half.x).hypot(direction.y / self.half.y)
     }
@@ -98,7 +104,7 @@ impl Area {
 /// A box that is turned, such as the place of a text along an edge.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strip {
-    pub centre: Point,
+    pub center: Point,
     /// Half its length and breadth.
     pub half: Point,
     /// The direction of its length, of length 1.
@@ -107,7 +113,7 @@ pub(super) struct Strip {
 
 impl From<Area> for Strip {
     fn from(area: Area) -> Strip {
-        Strip { centre: area.centre, half: area.half, along: Point { x: 1.0, y: 0.0 } }
+        Strip { center: area.center, half: area.half, along: Point { x: 1.0, y: 0.0 } }
     }
 }
 
@@ -118,12 +124,12 @@ impl Strip {
 
     pub fn corners(&self) -> [Point; 4] {
         let (length, breadth) = (self.along * self.half.x, self.along.normal() * self.half.y);
-        [length + breadth, length - breadth, breadth - length, (length + breadth) * -1.0].map(|d| self.centre + d)
+        [length + breadth, length - breadth, breadth - length, (length + breadth) * -1.0].map(|d| self.center + d)
     }
 
     /// How far two boxes would have to move to be apart; 0 if they are.
     pub fn depth(&self, other: &Strip) -> f64 {
-        let d = other.centre - self.centre;
+        let d = other.center - self.center;
         let reach = self.half.length() + other.half.length();
         if d.dot(d) >= reach * reach {
             return 0.0;
@@ -141,7 +147,7 @@ impl Strip {
 
     /// A point as seen from the box: along it and across.
     fn seen(&self, point: Point) -> Point {
-        let d = point - self.centre;
+        let d = point - self.center;
         Point { x: d.dot(self.along), y: d.dot(self.along.normal()) }
     }
 
@@ -223,16 +229,10 @@ impl Curve {
         self.part(start.map_or(0.0, parameter), end.map_or(1.0, parameter))
     }
 
-    /// The parameters before and after `t` at which the curve is `distance` away from where it is at `t`, as far as it
-    /// goes.
-    pub fn around(&self, t: f64, distance: f64) -> (f64, f64) {
-        const STEPS: usize = 200;
-        let centre = self.at(t);
-        let far = |end: f64| {
-            let parameter = |i: usize| t + (end - t) * i as f64 / STEPS as f64;
-            (0..STEPS).map(parameter).find(|t| (self.at(*t) - centre).length() >= distance).unwrap_or(end)
-        };
-        (far(0.0), far(1.0))
+    /// The parameter at about this distance before the end, which is short against the whole.
+    pub fn before_end(&self, distance: f64) -> f64 {
+        let speed = 2.0 * (self.to - self.control).length();
+        if speed > distance { 1.0 - distance / speed } else { 0.0 }
     }
 
     /// About how long it is.
@@ -269,25 +269,25 @@ mod tests {
 
     #[test]
     fn a_curve_between_ellipses_touches_their_rims() {
-        let area = |x: f64| Area { centre: Point { x, y: 0.0 }, half: Point { x: 20.0, y: 10.0 } };
+        let area = |x: f64| Area { center: Point { x, y: 0.0 }, half: Point { x: 20.0, y: 10.0 } };
         let curve = Curve::bent(Point { x: 0.0, y: 0.0 }, Point { x: 200.0, y: 0.0 }, 0.0);
         let between = curve.between(&area(0.0), &area(200.0), 2.0);
         assert!((between.from.x - 22.0).abs() < 0.6 && (between.to.x - 178.0).abs() < 0.6, "{between:?}");
     }
 
     #[test]
-    fn around_finds_both_sides() {
-        let curve = Curve::bent(ORIGIN, Point { x: 100.0, y: 0.0 }, 0.0);
-        let (before, after) = curve.around(0.5, 20.0);
-        assert!((before - 0.3).abs() < 0.01 && (after - 0.7).abs() < 0.01, "{before} {after}");
-        assert_eq!(curve.around(0.1, 20.0).0, 0.0);
+    fn before_end_is_about_so_far_away() {
+        let curve = Curve::bent(ORIGIN, Point { x: 100.0, y: 0.0 }, 10.0);
+        let distance = (curve.at(curve.before_end(12.0)) - curve.to).length();
+        assert!((11.0..13.0).contains(&distance), "{distance}");
+        assert_eq!(Curve::bent(ORIGIN, ORIGIN, 0.0).before_end(12.0), 0.0);
     }
 
     #[test]
     fn turned_boxes_overlap_where_upright_ones_would_not() {
         let slanted = Point { x: 1.0, y: 1.0 }.unit();
-        let long = Strip { centre: ORIGIN, half: Point { x: 50.0, y: 5.0 }, along: slanted };
-        let at = |x: f64, y: f64| Strip::from(Area { centre: Point { x, y }, half: Point { x: 4.0, y: 4.0 } });
+        let long = Strip { center: ORIGIN, half: Point { x: 50.0, y: 5.0 }, along: slanted };
+        let at = |x: f64, y: f64| Strip::from(Area { center: Point { x, y }, half: Point { x: 4.0, y: 4.0 } });
         assert!(long.depth(&at(30.0, 30.0)) > 0.0);
         assert_eq!(long.depth(&at(30.0, -30.0)), 0.0);
         assert_eq!(long.depth(&at(30.0, 14.0)), 0.0);
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn covered_is_the_length_inside() {
-        let strip = Strip { centre: ORIGIN, half: Point { x: 50.0, y: 5.0 }, along: Point { x: 0.0, y: 1.0 } };
+        let strip = Strip { center: ORIGIN, half: Point { x: 50.0, y: 5.0 }, along: Point { x: 0.0, y: 1.0 } };
         let across = [Point { x: -20.0, y: 10.0 }, Point { x: 20.0, y: 10.0 }];
         assert!((strip.covered(&across) - 10.0).abs() < 1e-9);
         let beside = [Point { x: 6.0, y: -90.0 }, Point { x: 6.0, y: 90.0 }];

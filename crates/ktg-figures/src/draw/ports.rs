@@ -7,7 +7,7 @@ use std::f64::consts::{PI, TAU};
 use super::curve::{Area, Point};
 use super::layout::{Layout, RIM_GAP};
 
-/// Wanted distance between neighbouring ends, in pixels.
+/// Wanted distance between neighboring ends, in pixels.
 const DISTANCE: f64 = 14.0;
 
 /// An end of an edge at a node.
@@ -23,7 +23,7 @@ struct End {
 pub(super) fn spread(layout: &mut Layout) {
     for node in 0..layout.nodes.len() {
         let area = layout.nodes[node].area.grown(RIM_GAP);
-        let inwards = (-area.centre.y).atan2(-area.centre.x);
+        let inwards = (-area.center.y).atan2(-area.center.x);
         let mut ends = ends(layout, node, &area, inwards);
         move_apart(&mut ends, &area, inwards);
         for end in &ends {
@@ -47,7 +47,7 @@ fn ends(layout: &Layout, node: usize, area: &Area, inwards: f64) -> Vec<End> {
             [(false, transfer.source, transfer.curve.from), (true, transfer.target, transfer.curve.to)]
         {
             if at == node {
-                let d = point - area.centre;
+                let d = point - area.center;
                 let angle = (d.y.atan2(d.x) - inwards + PI).rem_euclid(TAU) - PI;
                 ends.push(End { edge: Some(edge), is_target, angle });
             }
@@ -90,5 +90,5 @@ fn move_apart(ends: &mut [End], area: &Area, inwards: f64) {
 
 fn on_rim(area: &Area, angle: f64) -> Point {
     let direction = Point::polar(1.0, angle);
-    area.centre + direction * area.ellipse_radius(direction)
+    area.center + direction * area.ellipse_radius(direction)
 }

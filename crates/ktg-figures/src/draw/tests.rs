@@ -1,14 +1,14 @@
 //! What holds for pictures of all graphs up to six nodes.
 
+use ktg_graph::{Design, Gate, Graph, Node, Transfer};
 use proptest::prelude::*;
 use proptest::sample::select;
+use resvg::usvg::roxmltree::Document;
 
-use super::curve::{Area, Strip};
+use super::arrange::arranged;
+use super::curve::Strip;
 use super::layout::Layout;
 use super::{sheet, svg};
-use crate::design::Design;
-use crate::gate::Gate;
-use crate::graph::{Graph, Node, Transfer};
 
 fn node() -> impl Strategy<Value = Node> {
     let names = ["abn-resnet-18", "resnet-50", "abn-resnet-cifar-110", "a-name-that-is-much-too-long-to-be-shown", "m"];
@@ -46,60 +46,7 @@ fn graph() -> impl Strategy<Value = Graph> {
 
 /// Each text of an edge, and everything that it must not touch.
 fn texts_and_shapes(layout: &Layout) -> (Vec<Strip>, Vec<Strip>) {
-    let labels = layout.labels.iter().map(|label| label.area);
-    let shapes: Vec<Area> = layout.nodes.iter().map(|node| node.area).chain([layout.ensemble]).chain(labels).collect();
-    (layout.transfers.iter().map(|edge| edge.text).collect(), shapes.into_iter().map(Strip::from).collect())
-}
-
-/// Whether the text is one element with all that was opened closed again, in a weak sense: there is no XML reader here.
-fn well_formed(svg: &str) -> Result<(), String> {
-    let mut open: Vec<&str> = Vec::new();
-    let mut rest = svg.trim_end();
-    while let Some(start) = rest.find('<') {
-        let text = &rest[..start];
-        if text.contains('>') || text.split('&').skip(1).any(|part| !part.contains(';')) {
-            return Err(format!("text {text:?}"));
-        }
-        let end = rest.find('>').ok_or("a tag without end")?;
-        let tag = &rest[start + 1..end];
-        rest = &rest[end + 1..];
-        if let Some(name) = tag.strip_prefix('/') {
-            if open.pop() != Some(name) {
-                return Err(format!("</{name}>"));
-            }
-            if open.is_empty() {
-                return if rest.is_empty() { Ok(()) } else { Err("more than one element".to_owned()) };
-            }
-            continue;
-        }
-        let (tag, closed) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
-        let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-        let quoted: Vec<&str> = attributes.split('"').collect();
-        let names: Vec<&str> = quoted.iter().step_by(2).map(|name| name.trim()).collect();
-        let well_named = |name: &&str| name.strip_suffix('=').is_some_and(|n| !n.is_empty() && !n.contains([' ', '=']));
-        if names.split_last().is_none_or(|(last, names)| !last.is_empty() || !names.iter().all(well_named)) {
-            return Err(format!("attributes {attributes:?}"));
-        }
-        if (1..names.len()).any(|i| names[i..].contains(&names[i - 1])) {
-            return Err(format!("an attribute twice: {attributes:?}"));
-        }
-        if !closed {
-            open.push(name);
-        }
-    }
-    Err("the root is not closed".to_owned())
-}
-
-#[test]
-fn what_is_not_well_formed_is_noticed() {
-    for good in ["<a/><b></b>", "<a><b x=\"1\" y=\"2\"/>text &amp; more</a>"].map(|inner| format!("<r>{inner}</r>\n")) {
-        assert_eq!(well_formed(&good), Ok(()));
-    }
-    for bad in
-        ["<a>", "<a></b>", "<a x=1></a>", "<a x=\"1\" x=\"2\"/>", "<a/></a>", "<r>&</r>", "<r></r><r></r>", "<r/>"]
-    {
-        assert!(well_formed(bad).is_err(), "{bad}");
-    }
+    (layout.transfers.iter().map(|edge| edge.text).collect(), layout.shapes().map(Strip::from).collect())
 }
 
 proptest! {
@@ -107,7 +54,7 @@ proptest! {
 
     #[test]
     fn texts_touch_nothing(graph in graph()) {
-        let layout = Layout::of(&graph);
+        let layout = arranged(&graph);
         let (texts, shapes) = texts_and_shapes(&layout);
         prop_assert_eq!(texts.len(), graph.active_transfers().count());
         for (i, text) in texts.iter().enumerate() {
@@ -122,7 +69,7 @@ proptest! {
 
     #[test]
     fn shapes_touch_nothing(graph in graph()) {
-        let layout = Layout::of(&graph);
+        let layout = arranged(&graph);
         let (_, shapes) = texts_and_shapes(&layout);
         for (i, shape) in shapes.iter().enumerate() {
             for other in &shapes[..i] {
@@ -141,7 +88,7 @@ proptest! {
 
     #[test]
     fn arrow_heads_are_apart(graph in graph()) {
-        let layout = Layout::of(&graph);
+        let layout = arranged(&graph);
         let ends: Vec<_> = layout.transfers.iter().flat_map(|edge| [edge.curve.from, edge.curve.to]).collect();
         for (i, end) in ends.iter().enumerate() {
             for other in &ends[..i] {
@@ -153,7 +100,7 @@ proptest! {
     #[test]
     fn every_edge_is_in_the_picture(graph in graph()) {
         let svg = svg(&graph);
-        prop_assert_eq!(well_formed(&svg), Ok(()));
+        prop_assert!(Document::parse(&svg).is_ok());
         prop_assert!(!svg.contains("NaN") && !svg.contains("inf"));
         for design in Design::ALL {
             let edges = graph.active_transfers().filter(|(_, _, transfer)| transfer.design == design).count();
@@ -172,9 +119,9 @@ proptest! {
         let captions: Vec<String> = (1..=graphs.len()).map(|place| format!("{place}. trial {}", 7 * place)).collect();
         let shown: Vec<(&Graph, &str)> = graphs.iter().zip(&captions).map(|(g, c)| (g, c.as_str())).collect();
         let sheet = sheet(&shown, columns);
-        prop_assert_eq!(well_formed(&sheet), Ok(()));
+        prop_assert!(Document::parse(&sheet).is_ok());
         prop_assert!(!sheet.contains("NaN") && !sheet.contains("inf"));
-        prop_assert_eq!(sheet.matches("<svg").count(), graphs.len() + 1);
+        prop_assert_eq!(sheet.matches(">Ensemble</text>").count(), graphs.len());
         for caption in &captions {
             let escaped = format!(">{caption}</text>");
             prop_assert_eq!(sheet.matches(&escaped).count(), 1);

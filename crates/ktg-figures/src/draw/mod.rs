@@ -1,31 +1,24 @@
 //! Pictures of graphs, in the manner of figure 2 of the thesis.
 //!
-//! The ensemble node is red and network nodes are grey, each with its number and architecture and,
-//! where it applies, "frozen", "not trained" or "pretrained". The colour of an edge is its gate, the
+//! The ensemble node is red and network nodes are gray, each with its number and architecture and,
+//! where it applies, "frozen", "not trained" or "pretrained". The color of an edge is its gate, the
 //! text on it the design; a loss that pushes apart is a dashed line with a hollow head. Cut edges are
 //! left out.
 
+mod arrange;
 mod curve;
 mod dot;
 mod layout;
-mod legend;
-mod lettering;
-mod palette;
+mod picture;
 mod place;
 mod ports;
-mod shapes;
-mod sheet;
-mod svg;
 #[cfg(test)]
 mod tests;
 
 pub use dot::dot;
-pub use palette::PALETTE;
-pub use shapes::escaped;
-pub use sheet::sheet;
-pub use svg::svg;
+pub use picture::{sheet, svg};
 
-use crate::graph::Graph;
+use ktg_graph::Graph;
 
 /// What is special about a node, if anything.
 fn remark(graph: &Graph, index: usize) -> Option<&'static str> {

@@ -4,7 +4,7 @@
 //! what it covers, and the texts take turns in choosing the cheapest place until none improves.
 
 use super::curve::{Point, Strip};
-use super::layout::Layout;
+use super::layout::{Layout, Trouble};
 
 /// Beyond this many edges (more than eight nodes have) the texts cannot all be legible, and the time to shift them
 /// grows with the square of the edges.
@@ -14,36 +14,17 @@ const PLACES: usize = 45;
 const BEFORE: f64 = 14.0;
 const BEHIND: f64 = 30.0;
 
-/// What the texts still cover, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Trouble {
-    /// How deep texts are in nodes, "Label" boxes and each other.
-    pub collisions: f64,
-    /// Length of other edges beneath texts.
-    pub crossings: f64,
-}
-
-impl Trouble {
-    pub fn none(&self) -> bool {
-        self.collisions == 0.0 && self.crossings == 0.0
-    }
-
-    pub fn price(&self) -> f64 {
-        100.0 * self.collisions + self.crossings
-    }
-}
-
 struct Place {
     text: Strip,
     price: f64,
 }
 
-/// Chooses a place for every text of the layout.
-pub(super) fn place_texts(layout: &mut Layout) -> Trouble {
+/// Chooses a place for every text of the layout, and notes what they still cover.
+pub(super) fn place_texts(layout: &mut Layout) {
     const MOST_ROUNDS: usize = 12;
     let count = layout.transfers.len();
     if count > MOST_SHIFTED {
-        return Trouble { collisions: 0.0, crossings: 0.0 };
+        return;
     }
     let lines = Lines::of(layout);
     let places: Vec<Vec<Place>> = (0..count).map(|edge| places(layout, &lines, edge)).collect();
@@ -53,7 +34,7 @@ pub(super) fn place_texts(layout: &mut Layout) -> Trouble {
             let price = |place: &Place| place.price + 100.0 * collisions_of_texts(layout, edge, &place.text.grown(3.0));
             let priced = places.iter().map(|place| (price(place), place));
             if let Some((_, place)) = priced.min_by(|(a, _), (b, _)| a.total_cmp(b)) {
-                changed |= (place.text.centre - layout.transfers[edge].text.centre).length() > 0.5;
+                changed |= (place.text.center - layout.transfers[edge].text.center).length() > 0.5;
                 layout.transfers[edge].text = place.text;
             }
         }
@@ -61,7 +42,7 @@ pub(super) fn place_texts(layout: &mut Layout) -> Trouble {
             break;
         }
     }
-    trouble(layout, &lines)
+    layout.trouble = trouble(layout, &lines);
 }
 
 /// The lines of a layout as points, which are looked at many times.
@@ -112,9 +93,7 @@ fn places(layout: &Layout, lines: &Lines, edge: usize) -> Vec<Place> {
 }
 
 fn collisions_with_shapes(layout: &Layout, text: &Strip) -> f64 {
-    let labels = layout.labels.iter().map(|label| label.area);
-    let shapes = layout.nodes.iter().map(|node| node.area).chain([layout.ensemble]).chain(labels);
-    shapes.map(|shape| text.depth(&shape.into())).sum()
+    layout.shapes().map(|shape| text.depth(&shape.into())).sum()
 }
 
 fn collisions_of_texts(layout: &Layout, edge: usize, text: &Strip) -> f64 {
@@ -123,7 +102,7 @@ fn collisions_of_texts(layout: &Layout, edge: usize, text: &Strip) -> f64 {
 }
 
 fn trouble(layout: &Layout, lines: &Lines) -> Trouble {
-    let mut trouble = Trouble { collisions: 0.0, crossings: 0.0 };
+    let mut trouble = Trouble::default();
     for (edge, transfer) in layout.transfers.iter().enumerate() {
         let text = &transfer.text;
         trouble.collisions += collisions_with_shapes(layout, text) + collisions_of_texts(layout, edge, text);

@@ -1,10 +1,10 @@
 //! How lines and texts look, and where they are.
 
-use super::sheet::short;
+use super::text::short;
 
 /// A rectangle on the sheet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Area {
+pub(crate) struct Area {
     pub left: f64,
     pub top: f64,
     pub width: f64,
@@ -19,20 +19,27 @@ impl Area {
     pub fn bottom(&self) -> f64 {
         self.top + self.height
     }
+
+    /// As attributes of an SVG element.
+    pub fn attributes(&self) -> String {
+        // Nothing may be narrower than nothing, whatever the rounding.
+        let (width, height) = (short(self.width.max(0.0)), short(self.height.max(0.0)));
+        format!("x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\"", short(self.left), short(self.top))
+    }
 }
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stroke {
-    pub colour: &'static str,
+pub(crate) struct Stroke {
+    pub color: &'static str,
     pub width: f64,
     pub dashed: bool,
     pub opacity: f64,
 }
 
 impl Stroke {
-    pub fn new(colour: &'static str, width: f64) -> Self {
-        Self { colour, width, dashed: false, opacity: 1.0 }
+    pub fn new(color: &'static str, width: f64) -> Self {
+        Self { color, width, dashed: false, opacity: 1.0 }
     }
 
     pub fn dashed(self, dashed: bool) -> Self {
@@ -43,11 +50,16 @@ impl Stroke {
         Self { opacity, ..self }
     }
 
+    /// How long an arrow head at its end is.
+    pub fn head(&self) -> f64 {
+        6.0 + 2.7 * self.width
+    }
+
     /// As attributes of an SVG element.
     pub fn attributes(&self) -> String {
-        let mut attributes = format!("stroke=\"{}\" stroke-width=\"{}\"", self.colour, short(self.width));
+        let mut attributes = format!("stroke=\"{}\" stroke-width=\"{}\"", self.color, short(self.width));
         if self.dashed {
-            attributes += " stroke-dasharray=\"5 4\"";
+            attributes += " stroke-dasharray=\"6 4\"";
         }
         if self.opacity < 1.0 {
             attributes += &format!(" stroke-opacity=\"{}\"", self.opacity);
@@ -58,7 +70,7 @@ impl Stroke {
 
 /// Which point of a text its place means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
@@ -66,9 +78,9 @@ pub(super) enum Anchor {
 
 /// How a text looks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Type {
+pub(crate) struct Type {
     pub size: f64,
-    pub colour: &'static str,
+    pub color: &'static str,
     pub bold: bool,
     pub anchor: Anchor,
     /// Whether paper shows around the letters, where they lie on lines.
@@ -76,8 +88,8 @@ pub(super) struct Type {
 }
 
 impl Type {
-    pub fn new(size: f64, colour: &'static str) -> Self {
-        Self { size, colour, bold: false, anchor: Anchor::Start, halo: false }
+    pub fn new(size: f64, color: &'static str) -> Self {
+        Self { size, color, bold: false, anchor: Anchor::Start, halo: false }
     }
 
     pub fn bold(self) -> Self {
@@ -93,10 +105,11 @@ impl Type {
     }
 }
 
-/// What stands for a series in a legend.
+/// What stands for a series in a legend, or for a value in a plot.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Line(Stroke),
+    Arrow(Stroke),
     Dot(&'static str),
     Ring(&'static str),
     Cross(&'static str),
