@@ -170,7 +170,7 @@ fn hostile() -> Table {
     table
 }
 
-/// An SVG in this crate's colours.
+/// An SVG in this crate's colors.
 fn drawing(width: f64, height: f64, title: &str, content: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
@@ -192,11 +192,11 @@ fn bars(results: &[(&str, u32, [f64; 4])]) -> Figure {
     }
     for (i, (method, _, [.., mean, sd])) in results.iter().enumerate() {
         let y = 34.0 + 44.0 * i as f64;
-        let colour = if i == 2 { ENSEMBLE } else { SERIES[0] };
+        let color = if i == 2 { ENSEMBLE } else { SERIES[0] };
         content += &format!(
             "<text x=\"118\" y=\"{}\" fill=\"{INK}\" text-anchor=\"end\">{method}</text>\
-             <circle cx=\"{}\" cy=\"{y}\" r=\"5\" fill=\"{colour}\"/>\
-             <path d=\"M{} {y}H{}\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+             <circle cx=\"{}\" cy=\"{y}\" r=\"5\" fill=\"{color}\"/>\
+             <path d=\"M{} {y}H{}\" stroke=\"{color}\" stroke-width=\"2\"/>",
             y + 4.5,
             x(*mean),
             x(mean - sd),
@@ -236,8 +236,8 @@ fn lines() -> String {
             let accuracy = (height + noise) * (1.0 - (-epoch / 32.0).exp());
             path += &format!("{}{:.1} {:.1}", if epoch == 0.0 { 'M' } else { 'L' }, x(epoch), y(accuracy));
         }
-        let (colour, width) = if node == 4 { (ENSEMBLE, 2.6) } else { (SERIES[node as usize], 1.5) };
-        content += &format!("<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>");
+        let (color, width) = if node == 4 { (ENSEMBLE, 2.6) } else { (SERIES[node as usize], 1.5) };
+        content += &format!("<path d=\"{path}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{width}\"/>");
     }
     content += &format!("<text x=\"495\" y=\"374\" fill=\"{INK}\" text-anchor=\"middle\">Epoch</text>");
     drawing(960.0, 384.0, "Test accuracy in the course of training", &content)

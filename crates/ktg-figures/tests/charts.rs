@@ -289,16 +289,16 @@ fn rungs_count_their_trials() {
 }
 
 #[test]
-fn effects_are_coloured_when_their_interval_excludes_zero() {
+fn effects_are_colored_when_their_interval_excludes_zero() {
     let row = |estimate: f64, half: f64| Effect {
         estimate,
         interval: Some((estimate - half, estimate + half)),
         ..Effect::default()
     };
     let svg = forest(&Forest { rows: vec![row(1.0, 0.5), row(-1.0, 0.5), row(1.0, 2.0)], ..Forest::default() });
-    for colour in [palette::GOOD, palette::BAD, palette::UNCLEAR] {
+    for color in [palette::GOOD, palette::BAD, palette::UNCLEAR] {
         assert_eq!(svg.matches("<circle").count(), 3);
-        assert_eq!(svg.matches(&format!("fill=\"{colour}\"")).count(), 1, "{colour}");
+        assert_eq!(svg.matches(&format!("fill=\"{color}\"")).count(), 1, "{color}");
     }
 }
 

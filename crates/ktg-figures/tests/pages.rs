@@ -127,7 +127,7 @@ fn nothing_is_loaded_from_anywhere() {
 }
 
 #[test]
-fn figures_are_named_coloured_and_can_be_saved() {
+fn figures_are_named_colored_and_can_be_saved() {
     let mut page = Page::new("t");
     let original = svg("Accuracy &amp; time");
     page.section("s").push(Figure::new(&original, "a `caption`")).push(Figure::new("<svg", "broken & shown"));

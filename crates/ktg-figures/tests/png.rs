@@ -18,8 +18,8 @@ fn has_the_size_and_is_not_blank() {
         assert_eq!(pixels.width(), (600.0 * scale) as u32);
         let red = pixels.pixels().iter().filter(|p| p.red() > 150 && p.green() < 80).count();
         assert!(red > 50, "{red} at {scale}");
-        let grey = pixels.pixels().iter().filter(|p| p.red() < 120 && p.green() < 120).count();
-        assert!(grey > 60, "{grey} at {scale}");
+        let gray = pixels.pixels().iter().filter(|p| p.red() < 120 && p.green() < 120).count();
+        assert!(gray > 60, "{gray} at {scale}");
         assert!(pixels.pixels().iter().all(|p| p.alpha() == 255));
     }
     assert_eq!(png(&svg, 1.0).unwrap(), png(&svg, 1.0).unwrap());

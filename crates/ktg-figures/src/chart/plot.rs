@@ -165,7 +165,7 @@ pub(super) fn spread(values: &[f64], gap: f64, from: f64, to: f64) -> Vec<f64> {
     places
 }
 
-/// Small grey text in a plot.
+/// Small gray text in a plot.
 pub(super) fn note_style() -> Type {
     Type::new(SMALL, SOFT_INK)
 }

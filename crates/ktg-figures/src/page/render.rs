@@ -15,9 +15,9 @@ pub const CONTENT_POLICY: &str =
 
 const CSS: &str = include_str!("page.css");
 
-/// The page has the colours of its figures.
+/// The page has the colors of its figures.
 fn style() -> String {
-    let colours = [
+    let colors = [
         ("ink", palette::INK),
         ("soft", palette::SOFT_INK),
         ("paper", palette::PAPER),
@@ -27,8 +27,8 @@ fn style() -> String {
         ("link", palette::COMPLETE),
         ("warning", palette::BAD),
     ];
-    let colours: String = colours.map(|(name, light)| format!("--{name}:{};", palette::variable(light))).concat();
-    format!("{}:root{{{colours}}}\n{CSS}", palette::css())
+    let colors: String = colors.map(|(name, light)| format!("--{name}:{};", palette::variable(light))).concat();
+    format!("{}:root{{{colors}}}\n{CSS}", palette::css())
 }
 
 impl Page {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranks::{centred_ranks, ranks, scaled};
+use super::ranks::{centered_ranks, ranks, scaled};
 use super::shuffle::{Extremes, orders};
 use super::{ROUNDING, finite};
 
@@ -64,8 +64,8 @@ pub fn importance(scores: &[f64], groups: &[usize], rounds: usize, seed: u64) ->
     if sizes.len() < 2 {
         return None;
     }
-    let centred = centred_ranks(scores);
-    let total: f64 = centred.iter().map(|rank| rank * rank).sum();
+    let centered = centered_ranks(scores);
+    let total: f64 = centered.iter().map(|rank| rank * rank).sum();
     if total == 0.0 {
         return None;
     }
@@ -74,12 +74,12 @@ pub fn importance(scores: &[f64], groups: &[usize], rounds: usize, seed: u64) ->
     let counts: Vec<usize> = sizes.values().copied().collect();
 
     let mut sums = vec![0.0; counts.len()];
-    let explained = between(&centred, &labels, &counts, &mut sums);
+    let explained = between(&centered, &labels, &counts, &mut sums);
     let limit = explained - ROUNDING * total;
     let mut extremes = Extremes::default();
     let mut scratch = sums.clone();
     let all = orders(&labels, rounds, seed, |labels| {
-        extremes.note(between(&centred, labels, &counts, &mut scratch) >= limit);
+        extremes.note(between(&centered, labels, &counts, &mut scratch) >= limit);
     });
 
     let effect = (explained / total).clamp(0.0, 1.0);
@@ -93,10 +93,10 @@ pub fn importance(scores: &[f64], groups: &[usize], rounds: usize, seed: u64) ->
     Some(Importance { effect, chance: degrees / (n - 1) as f64, p: extremes.p(all), groups: groups.collect() })
 }
 
-/// The squares that the choices explain: sum over them of (sum of their centred ranks)^2 / number.
-fn between(centred: &[f64], labels: &[usize], counts: &[usize], sums: &mut [f64]) -> f64 {
+/// The squares that the choices explain: sum over them of (sum of their centered ranks)^2 / number.
+fn between(centered: &[f64], labels: &[usize], counts: &[usize], sums: &mut [f64]) -> f64 {
     sums.fill(0.0);
-    for (rank, &label) in centred.iter().zip(labels) {
+    for (rank, &label) in centered.iter().zip(labels) {
         sums[label] += rank;
     }
     sums.iter().zip(counts).map(|(sum, &count)| sum * sum / count as f64).sum()

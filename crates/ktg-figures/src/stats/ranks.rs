@@ -28,7 +28,7 @@ pub(super) fn scaled(rank: f64, n: usize) -> f64 {
 }
 
 /// Ranks minus their mean, (n + 1) / 2. Exact: all are multiples of a half.
-pub(super) fn centred_ranks(values: &[f64]) -> Vec<f64> {
+pub(super) fn centered_ranks(values: &[f64]) -> Vec<f64> {
     let mean = (values.len() + 1) as f64 / 2.0;
     ranks(values).into_iter().map(|rank| rank - mean).collect()
 }
@@ -42,6 +42,6 @@ mod tests {
         assert_eq!(ranks(&[3.0, 1.0, 3.0, -2.0]), [3.5, 2.0, 3.5, 1.0]);
         assert_eq!(ranks(&[0.0, -0.0]), [1.5, 1.5]);
         assert_eq!(ranks(&[]), [0.0; 0]);
-        assert_eq!(centred_ranks(&[5.0, 6.0]), [-0.5, 0.5]);
+        assert_eq!(centered_ranks(&[5.0, 6.0]), [-0.5, 0.5]);
     }
 }

@@ -23,9 +23,9 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// `centre` minus and plus `half`, if both ends are numbers.
-    pub(super) fn around(centre: f64, half: f64) -> Option<Self> {
-        let interval = Self { low: centre - half, high: centre + half };
+    /// `center` minus and plus `half`, if both ends are numbers.
+    pub(super) fn around(center: f64, half: f64) -> Option<Self> {
+        let interval = Self { low: center - half, high: center + half };
         (interval.low.is_finite() && interval.high.is_finite()).then_some(interval)
     }
 }

@@ -28,7 +28,7 @@ pub struct Column {
     pub heading: String,
     /// Where its cells and its heading stand.
     pub align: Align,
-    /// A heading that it shares with the neighbours that name the same one.
+    /// A heading that it shares with the neighbors that name the same one.
     pub group: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Column {
         Column { heading: heading.into(), align: Align::Right, group: None }
     }
 
-    /// The same under a heading that spans all neighbours with the same `group`.
+    /// The same under a heading that spans all neighbors with the same `group`.
     pub fn under(self, group: impl Into<String>) -> Self {
         Column { group: Some(group.into()), ..self }
     }
