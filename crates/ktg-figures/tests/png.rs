@@ -1,6 +1,6 @@
 //! Figures as pixels.
 
-use ktg_figures::chart::{Curve, Curves, Role, curves};
+use ktg_figures::chart::{Curve, Curves, Picture, PictureRow, Pictures, Role, curves, pictures};
 use ktg_figures::png::png;
 use resvg::tiny_skia::Pixmap;
 
@@ -23,6 +23,18 @@ fn has_the_size_and_is_not_blank() {
         assert!(pixels.pixels().iter().all(|p| p.alpha() == 255));
     }
     assert_eq!(png(&svg, 1.0).unwrap(), png(&svg, 1.0).unwrap());
+}
+
+#[test]
+fn pictures_within_a_figure_are_there() {
+    let mut square = Pixmap::new(8, 8).unwrap();
+    square.fill(resvg::tiny_skia::Color::from_rgba8(20, 200, 40, 255));
+    let picture = Picture { png: square.encode_png().unwrap(), caption: "apple".to_owned(), right: true };
+    let rows = vec![PictureRow { name: "apple".to_owned(), cells: vec![Some(picture)] }];
+    let svg = pictures(&Pictures { title: "Maps".to_owned(), columns: vec!["input".to_owned()], rows }).unwrap();
+    let pixels = Pixmap::decode_png(&png(&svg, 1.0).unwrap()).unwrap();
+    let green = pixels.pixels().iter().filter(|p| p.green() > 180 && p.red() < 60 && p.blue() < 80).count();
+    assert!(green > 1000, "{green} pixels of the picture");
 }
 
 #[test]
