@@ -43,7 +43,7 @@ enum Phase {
     /// In an epoch.
     Training(Part, Loader),
     /// After an epoch's steps. Without a part: after all epochs, where a run was killed before it had its result.
-    Evaluating(Option<Part>, Evaluation),
+    Evaluating(Option<Part>, Box<Evaluation>),
 }
 
 /// An epoch, or what is left of it after an interruption.
@@ -154,7 +154,7 @@ impl Session {
     /// Begins the next epoch or what is left of it; after the last, evaluates once more, which gives the same measures.
     fn begin(&mut self) -> Result<(), Error> {
         self.phase = if self.is_over() {
-            Phase::Evaluating(None, self.evaluation()?)
+            Phase::Evaluating(None, Box::new(self.evaluation()?))
         } else {
             let part = Part { started: Instant::now(), steps: 0, waited: 0.0, trained: None };
             Phase::Training(part, self.loader()?)
@@ -173,7 +173,7 @@ impl Session {
         let Some(batch) = batch else {
             part.trained = Some(part.started.elapsed().as_secs_f64());
             if self.evaluation_is_due() {
-                self.phase = Phase::Evaluating(Some(part), self.evaluation()?);
+                self.phase = Phase::Evaluating(Some(part), Box::new(self.evaluation()?));
                 return Ok(());
             }
             return self.end_epoch(&part, None);
@@ -226,7 +226,7 @@ impl Session {
     }
 
     /// Evaluates the next batch; after the last, ends the epoch.
-    fn evaluate(&mut self, part: Option<Part>, mut evaluation: Evaluation) -> Result<(), Error> {
+    fn evaluate(&mut self, part: Option<Part>, mut evaluation: Box<Evaluation>) -> Result<(), Error> {
         let (nodes, scratch) = self.trainer.nodes();
         if let Some(done) = evaluation.next(nodes, scratch)? {
             self.events.push_back(Event::Evaluating { done, images: evaluation.images() });

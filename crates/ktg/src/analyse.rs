@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{first_difference, shell_word, study_file_name};
 use ktg_report::{StudyRecord, analysis, edges};
@@ -14,7 +15,6 @@ use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::json;
 
 use crate::args::{AnalyseArgs, SettingFlags};
-use crate::error::CliError;
 use crate::names::storage_option;
 use crate::output::{note, print, print_json};
 use crate::progress::Progress;
@@ -23,9 +23,9 @@ use crate::signals;
 use crate::train::{self, Check, read_settings};
 use crate::trials::Trials;
 
-pub fn run(args: &AnalyseArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {
     if !(args.best > 0.0 && args.best <= 1.0) {
-        return Err(CliError::Other(format!("`--best {}` is not a share above 0 and at most 1", args.best)));
+        bail!("`--best {}` is not a share above 0 and at most 1", args.best);
     }
     let url = args.storage.url()?;
     match args.edges {
@@ -34,11 +34,9 @@ pub fn run(args: &AnalyseArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<(), CliError> {
+fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<()> {
     if args.experiment.is_some() {
-        return Err(CliError::Other(
-            "an experiment file is only for `--edges`; add it, or leave the file out".to_owned(),
-        ));
+        bail!("an experiment file is only for `--edges`; add it, or leave the file out");
     }
     let study = StudyRecord::read(url, &args.study)?;
     let common = analysis::common(&study, args.best);
@@ -66,7 +64,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<(), CliError> {
         }));
     }
     if study.metadata.space.is_none() {
-        return Err(CliError::Other(format!("the study \"{}\" has no search space of this program", study.name)));
+        bail!("the study \"{}\" has no search space of this program", study.name);
     }
     match &common {
         Some(common) => print(&format!("{}\n", common.table().to_text()))?,
@@ -86,7 +84,7 @@ fn default_name(study: &str) -> String {
     format!("{study} edges")
 }
 
-fn edge_tables(study: &StudyRecord) -> Result<(), CliError> {
+fn edge_tables(study: &StudyRecord) -> Result<()> {
     let (judged, open) = changes::judged(&study.trials);
     for table in analysis::contribution_tables(&analysis::contributions(&judged)) {
         print(&format!("\n{}", table.to_text()))?;
@@ -98,7 +96,7 @@ fn edge_tables(study: &StudyRecord) -> Result<(), CliError> {
 }
 
 /// Works on the study of the changed graphs until it is done.
-fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliError> {
+fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
     given_twice(&args.settings)?;
     let source = StudyRecord::read(url, &args.study)?;
     let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
@@ -185,19 +183,17 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode, CliEr
 }
 
 /// Flags that would say something else than the study.
-fn given_twice(flags: &SettingFlags) -> Result<(), CliError> {
+fn given_twice(flags: &SettingFlags) -> Result<()> {
     let graph = [flags.graph.is_some(), flags.preset.is_some(), flags.nodes.is_some(), flags.architecture.is_some()];
     match (graph.contains(&true), flags.seed) {
-        (true, _) => Err(CliError::Other(
-            "the graph is the study's; leave out --graph, --preset, --nodes and --architecture".to_owned(),
-        )),
-        (_, Some(_)) => Err(CliError::Other("the seeds are 1, 2, ...; say how many with --seeds".to_owned())),
+        (true, _) => Err(anyhow!("the graph is the study's; leave out --graph, --preset, --nodes and --architecture")),
+        (_, Some(_)) => Err(anyhow!("the seeds are 1, 2, ...; say how many with --seeds")),
         _ => Ok(()),
     }
 }
 
 /// Makes sure that the graph is trained as in the search, but for the length of the training.
-fn same_experiment(source: &StudyRecord, template: &Experiment) -> Result<(), CliError> {
+fn same_experiment(source: &StudyRecord, template: &Experiment) -> Result<()> {
     let name = &source.name;
     let common = |settings: &Settings| {
         let mut settings = settings.without_graph_and_seed();
@@ -211,16 +207,16 @@ fn same_experiment(source: &StudyRecord, template: &Experiment) -> Result<(), Cl
         let (theirs, ours) = (common(&settings), common(&template.settings));
         if theirs != ours {
             let difference = first_difference(&ours.to_toml()?, &theirs.to_toml()?);
-            return Err(CliError::Other(format!(
+            bail!(
                 "the settings are not those of the study \"{name}\" ({difference}); give its experiment file, of which only \
                  the number of epochs may differ"
-            )));
+            );
         }
     }
     match &source.metadata.images {
-        Some(images) if *images != template.data_fingerprint() => Err(CliError::Other(format!(
-            "the images are not those of the study \"{name}\"; give its experiment file and its data"
-        ))),
+        Some(images) if *images != template.data_fingerprint() => {
+            Err(anyhow!("the images are not those of the study \"{name}\"; give its experiment file and its data"))
+        }
         _ => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, shell_word, slug, write_atomically};
 use ktg_figures::table::Table;
@@ -14,7 +15,6 @@ use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, 
 use serde_json::json;
 
 use crate::args::CompareArgs;
-use crate::error::CliError;
 use crate::export;
 use crate::fixed::Wanted;
 use crate::jobs::run_jobs;
@@ -61,7 +61,7 @@ struct Prepared {
     settings: Vec<(Settings, PathBuf)>,
 }
 
-pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let options = Options {
         plan: &args.plan,
         out: args.out.as_deref(),
@@ -97,14 +97,14 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The directory of a comparison.
-fn directory(plan: &Plan, options: &Options) -> Result<PathBuf, CliError> {
+fn directory(plan: &Plan, options: &Options) -> Result<PathBuf> {
     let out = match (options.out, &plan.out) {
         (Some(out), _) => out.to_owned(),
         (None, Some(out)) => base(options.plan).join(out),
         (None, None) => options.plan.with_extension(""),
     };
     if out == options.plan {
-        return Err(CliError::Other(format!("{} has no ending; give a directory with --out", out.display())));
+        bail!("{} has no ending; give a directory with --out", out.display());
     }
     Ok(out)
 }
@@ -122,7 +122,7 @@ fn command_line() -> String {
 
 /// Trains all runs of a plan: several at a time, and those that other processes work on are theirs. Where `stop` is set
 /// meanwhile, what is not done is missing in the comparison.
-pub fn train_all(options: &Options, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison, CliError> {
+pub fn train_all(options: &Options, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison> {
     let plan = Plan::read(options.plan)?;
     let out = directory(&plan, options)?;
     let Prepared { index, jobs, settings } = prepare(&plan, options, &out)?;
@@ -145,7 +145,7 @@ pub fn train_all(options: &Options, stop: &AtomicBool, bars: &MultiProgress) -> 
 
 /// Fixes the graphs, makes sure that the runs that are there are of this plan, and writes down what belongs to the
 /// comparison.
-fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared, CliError> {
+fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared> {
     let graphs = out.join("graphs");
     create_dir_all(&graphs)?;
     let base = base(options.plan);
@@ -195,7 +195,7 @@ fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared, CliEr
 }
 
 /// Makes sure that a run that has been begun is one of the plan, before hours are spent on others.
-fn check_run(directory: &RunDirectory, graph: &Graph, settings: &Settings) -> Result<(), CliError> {
+fn check_run(directory: &RunDirectory, graph: &Graph, settings: &Settings) -> Result<()> {
     if !directory.has_run() {
         return Ok(());
     }
@@ -206,11 +206,11 @@ fn check_run(directory: &RunDirectory, graph: &Graph, settings: &Settings) -> Re
     if same { Ok(()) } else { Err(other_plan(directory.path())) }
 }
 
-fn other_plan(directory: &Path) -> CliError {
-    CliError::Other(format!(
+fn other_plan(directory: &Path) -> anyhow::Error {
+    anyhow!(
         "{} holds a run of other settings, data or graph than the plan says now; give another --out, or undo the change",
         directory.display()
-    ))
+    )
 }
 
 /// Opens each data set once, and decodes its images where a run is still to come.
@@ -219,7 +219,7 @@ fn open(
     settings: &[(Settings, PathBuf)],
     check: Check,
     bars: &MultiProgress,
-) -> Result<Vec<Option<Experiment>>, CliError> {
+) -> Result<Vec<Option<Experiment>>> {
     let mut experiments = Vec::new();
     for (d, (settings, base)) in settings.iter().enumerate() {
         if jobs.iter().filter(|job| job.data == d).all(|job| job.directory.is_finished()) {
@@ -234,12 +234,7 @@ fn open(
 }
 
 /// Trains one run. `false`: another process is at it.
-fn train(
-    job: &Job,
-    experiment: Option<&Experiment>,
-    stop: &AtomicBool,
-    bars: &MultiProgress,
-) -> Result<bool, CliError> {
+fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &MultiProgress) -> Result<bool> {
     let failure = Comparison::failure_file(&job.directory);
     if failure.exists() || job.directory.is_finished() {
         return Ok(true);
@@ -298,7 +293,7 @@ fn tables(comparison: &Comparison) -> Vec<(String, Table)> {
 }
 
 /// Writes all tables in all formats and the figures; returns their directory.
-fn write(comparison: &Comparison) -> Result<PathBuf, CliError> {
+fn write(comparison: &Comparison) -> Result<PathBuf> {
     let directory = comparison.directory.join("tables");
     create_dir_all(&directory)?;
     for (name, table) in tables(comparison) {
@@ -311,7 +306,7 @@ fn write(comparison: &Comparison) -> Result<PathBuf, CliError> {
     Ok(directory)
 }
 
-fn failures(comparison: &Comparison) -> Result<(), CliError> {
+fn failures(comparison: &Comparison) -> Result<()> {
     for run in comparison.groups.iter().flat_map(|group| &group.runs) {
         if let RunState::Failed(reason) = &run.state {
             print(&format!("{} failed: {reason}", run.directory.path().display()))?;

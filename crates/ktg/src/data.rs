@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use anyhow::{Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use ktg_base::write_atomically;
 use ktg_data::{BadImage, DataSource, Dataset, Duplicate, Inspection, SOURCES, SplitFile, Splits};
@@ -15,13 +16,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{DataArgs, DataCommand, SettingFlags};
-use crate::error::CliError;
 use crate::output::{note, print, print_json, table};
 use crate::progress::seconds;
 use crate::signals;
 use crate::train::{left_out, read_settings};
 
-pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
+pub fn run(command: &DataCommand) -> Result<ExitCode> {
     match command {
         DataCommand::Info { data, json } => {
             let opened = open(data)?;
@@ -40,23 +40,23 @@ pub fn run(command: &DataCommand) -> Result<ExitCode, CliError> {
                 (Some(out), _) => {
                     let share = share.unwrap_or(settings.split.search_share);
                     if !(share > 0.0 && share < 1.0) {
-                        return Err(CliError::Other(format!("--share {share}: it must be above 0 and below 1")));
+                        bail!("--share {share}: it must be above 0 and below 1");
                     }
                     let split = SplitFile::new(&splits.train, share, split_seed.unwrap_or(settings.split.seed));
                     let (first, second) = split.apply(&splits.train, out, &splits.skipped)?;
                     if first.is_empty() || second.is_empty() {
                         let (all, classes) = (splits.train.len(), splits.train.classes());
                         let part = if first.is_empty() { "to train on" } else { "to judge by" };
-                        return Err(CliError::Other(format!(
+                        bail!(
                             "of {all} training images of {classes} classes, a share of {share} leaves none {part}; give \
                              another --share, or more images a class"
-                        )));
+                        );
                     }
                     split.write(out)?;
                     out
                 }
                 (None, Some(read)) => read,
-                (None, None) => return Err(CliError::Other("give a file with --out or --read".to_owned())),
+                (None, None) => bail!("give a file with --out or --read"),
             };
             print(&describe_split(&SplitFile::read(file)?, &splits, file)?)?;
             Ok(ExitCode::SUCCESS)
@@ -78,7 +78,7 @@ struct Opened {
     splits: Splits,
 }
 
-fn open(args: &DataArgs) -> Result<Opened, CliError> {
+fn open(args: &DataArgs) -> Result<Opened> {
     let flags = SettingFlags { set: args.set.clone(), ..SettingFlags::default() };
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &flags)?;
     if let Some(source) = &args.source {
@@ -86,7 +86,7 @@ fn open(args: &DataArgs) -> Result<Opened, CliError> {
     }
     if let Some(root) = &args.root {
         // A path on the command line starts where the user is, not where the experiment file is.
-        let here = std::path::absolute(root).map_err(|e| CliError::Other(format!("--root {}: {e}", root.display())))?;
+        let here = std::path::absolute(root).map_err(|e| anyhow!("--root {}: {e}", root.display()))?;
         settings.data.root = Some(here);
     }
     let splits = settings.data.open(&base)?;
@@ -128,7 +128,7 @@ fn names(bad: &[BadImage]) -> Vec<String> {
     bad.iter().map(|image| image.name.clone()).collect()
 }
 
-fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: bool) -> Result<ExitCode, CliError> {
+fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: bool) -> Result<ExitCode> {
     let started = Instant::now();
     // What is decoded here is not looked at again.
     splits.train.set_cache_limit(0);
@@ -192,7 +192,7 @@ fn normalization(mean: &[f64], std: &[f64]) -> String {
     )
 }
 
-fn say_duplicates(duplicates: &[Duplicate]) -> Result<(), CliError> {
+fn say_duplicates(duplicates: &[Duplicate]) -> Result<()> {
     const SHOWN: usize = 10;
     for Duplicate { first, second } in duplicates.iter().take(SHOWN) {
         print(&format!("twice: {} image {} is {} image {}", second.0, second.1, first.0, first.1))?;
@@ -207,7 +207,7 @@ fn say_duplicates(duplicates: &[Duplicate]) -> Result<(), CliError> {
     print(&format!("{count} in two parts{more}: what the networks know of them says nothing about others"))
 }
 
-fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<String, CliError> {
+fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<String> {
     let (first, second) = split.apply(&splits.train, file, &splits.skipped)?;
     let least = |part: &Dataset| counts(part).into_iter().min().unwrap_or(0);
     Ok(format!(
@@ -224,7 +224,7 @@ fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<Str
     ))
 }
 
-fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) -> Result<ExitCode, CliError> {
+fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) -> Result<ExitCode> {
     splits.train.set_cache_limit(0);
     let started = Instant::now();
     let bar = bar("pack");

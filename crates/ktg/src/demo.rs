@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, slug, write_atomically};
 use ktg_data::{DataSource, Image};
@@ -21,7 +22,6 @@ use serde_json::json;
 
 use crate::args::DemoArgs;
 use crate::compare;
-use crate::error::CliError;
 use crate::jobs::run_jobs;
 use crate::methods::{Method, tables};
 use crate::names::storage_option;
@@ -133,7 +133,7 @@ struct Files {
     storage: StorageUrl,
 }
 
-pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
@@ -152,7 +152,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode, CliError> {
     let (best, _) = found.graph_of(None)?;
     let results: Vec<&RunResult> =
         comparison.groups.iter().flat_map(Group::finished).map(|(_, result)| result).collect();
-    let Some(first) = results.first() else { return Err(CliError::Other("no run of the demo is finished".to_owned())) };
+    let Some(first) = results.first() else { bail!("no run of the demo is finished") };
     let training: f64 = results.iter().map(|result| result.seconds).sum();
     let methods: Vec<Method> = comparison.groups.iter().map(Method::of).collect();
     let value = best.value.unwrap_or(f64::NAN);
@@ -208,12 +208,12 @@ fn interrupted() -> ExitCode {
 }
 
 /// Writes the experiments and the plan.
-fn write_files(args: &DemoArgs) -> Result<Files, CliError> {
+fn write_files(args: &DemoArgs) -> Result<Files> {
     let out = &args.out;
     create_dir_all(out)?;
     if Comparison::is_one(out) && Comparison::read(out)?.index.data_sets != [DATA] {
         let out = out.display();
-        return Err(CliError::Other(format!("{out} holds a comparison that is not the demo's; give another --out")));
+        bail!("{out} holds a comparison that is not the demo's; give another --out");
     }
     let (search, plan_file) = (out.join("search.toml"), out.join("plan.toml"));
     write_atomically(&out.join("experiment.toml"), experiment(args.epochs).as_bytes())?;
@@ -223,12 +223,7 @@ fn write_files(args: &DemoArgs) -> Result<Files, CliError> {
 }
 
 /// Searches with one worker a core, each on one thread, or goes on with the search. `None` if it was interrupted.
-fn search(
-    args: &DemoArgs,
-    files: &Files,
-    stop: &Arc<AtomicBool>,
-    bars: &MultiProgress,
-) -> Result<Option<StudyRecord>, CliError> {
+fn search(args: &DemoArgs, files: &Files, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<Option<StudyRecord>> {
     let text = read_text(&files.search)?;
     let origin = files.search.display().to_string();
     let template = Experiment::open(Settings::parse(&text, &origin)?, &args.out)?;
@@ -258,13 +253,12 @@ fn search(
     };
     let workers: Vec<usize> = (0..rayon::current_num_threads()).collect();
     let workers: Vec<&usize> = workers.iter().collect();
-    let stopped = run_jobs(&workers, workers.len(), stop, work).map_err(|error| match error {
-        CliError::Search(ktg_search::Error::Study { .. }) => {
+    let stopped = run_jobs(&workers, workers.len(), stop, work).map_err(|error| match error.downcast_ref() {
+        Some(ktg_search::Error::Study { .. }) => {
             let out = args.out.display();
-            let advice = format!("for another demo than the one in {out}, give another --out, or remove {out}");
-            CliError::Other(format!("{error} ({advice})"))
+            anyhow!("{error} (for another demo than the one in {out}, give another --out, or remove {out})")
         }
-        other => other,
+        _ => error,
     })?;
     if !stopped.is_empty() || stop.load(Ordering::Relaxed) {
         return Ok(None);
@@ -273,7 +267,7 @@ fn search(
 }
 
 /// Trains all methods with all seeds, a run a core, because small networks leave a second thread little to do.
-fn compare(args: &DemoArgs, files: &Files, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison, CliError> {
+fn compare(args: &DemoArgs, files: &Files, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison> {
     let options = compare::Options {
         plan: &files.plan,
         out: Some(&args.out),
@@ -286,7 +280,7 @@ fn compare(args: &DemoArgs, files: &Files, stop: &AtomicBool, bars: &MultiProgre
 }
 
 /// Draws the methods' graphs.
-fn write_graphs(out: &Path, comparison: &Comparison) -> Result<(), CliError> {
+fn write_graphs(out: &Path, comparison: &Comparison) -> Result<()> {
     for group in &comparison.groups {
         let path = out.join("graphs").join(format!("{}.svg", slug(&group.method)));
         write_atomically(&path, svg(&group.graph).as_bytes())?;
@@ -295,7 +289,7 @@ fn write_graphs(out: &Path, comparison: &Comparison) -> Result<(), CliError> {
 }
 
 /// Draws the attention of every node of each method's first run over the first test image of some classes.
-fn draw_overlays(out: &Path, comparison: &Comparison) -> Result<(), CliError> {
+fn draw_overlays(out: &Path, comparison: &Comparison) -> Result<()> {
     let directory = out.join("attention");
     let test = DataSource::default().open(Path::new("."))?.test;
     for group in &comparison.groups {
@@ -312,7 +306,7 @@ fn draw_overlays(out: &Path, comparison: &Comparison) -> Result<(), CliError> {
 }
 
 /// Writes the report about the runs and the search.
-fn write_report(args: &DemoArgs, files: &Files, comparison: &Comparison) -> Result<PathBuf, CliError> {
+fn write_report(args: &DemoArgs, files: &Files, comparison: &Comparison) -> Result<PathBuf> {
     let subjects =
         [Subject::Comparison(comparison.directory.clone()), Subject::Study(files.storage.clone(), STUDY.to_owned())];
     let options = Options { images: OVERLAY_IMAGES, chosen: Vec::new(), evaluate: true, top: 6, progress: &|_| {} };

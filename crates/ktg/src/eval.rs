@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use ktg_graph::Graph;
 use ktg_train::{EvaluateOn, Measures, RunDirectory, SavedRun, Settings};
 use serde_json::json;
 
 use crate::args::EvalArgs;
-use crate::error::CliError;
 use crate::methods::{Method, tables};
 use crate::output::{note, print, print_json};
 
@@ -19,7 +19,7 @@ struct Group {
     measures: Vec<Measures>,
 }
 
-pub fn run(args: &EvalArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &EvalArgs) -> Result<ExitCode> {
     let mut groups: Vec<Group> = Vec::new();
     for directory in &args.runs {
         let mut run = SavedRun::open(&RunDirectory::new(directory))?;

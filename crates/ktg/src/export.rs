@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use ktg_base::write_atomically;
 use ktg_figures::png::png;
 use ktg_figures::table::Table;
-
-use crate::error::CliError;
 
 /// Pixels of a PNG for each of the SVG's.
 pub const PIXELS: f32 = 2.0;
 
 /// Writes a table in every format, as STEM.txt, STEM.md, STEM.csv and STEM.tex; returns how many files these are.
-pub fn table(stem: &Path, table: &Table) -> Result<usize, CliError> {
+pub fn table(stem: &Path, table: &Table) -> Result<usize> {
     let formats =
         [("txt", table.to_text()), ("md", table.to_markdown()), ("csv", table.to_csv()), ("tex", table.to_latex())];
     for (ending, text) in &formats {
@@ -22,13 +21,13 @@ pub fn table(stem: &Path, table: &Table) -> Result<usize, CliError> {
 }
 
 /// Writes a figure as STEM.svg and STEM.png; returns how many files these are.
-pub fn figure(stem: &Path, svg: &str) -> Result<usize, CliError> {
+pub fn figure(stem: &Path, svg: &str) -> Result<usize> {
     write(stem, "svg", svg.as_bytes())?;
     write(stem, "png", &png(svg, PIXELS)?)?;
     Ok(2)
 }
 
-fn write(stem: &Path, ending: &str, bytes: &[u8]) -> Result<(), CliError> {
+fn write(stem: &Path, ending: &str, bytes: &[u8]) -> Result<()> {
     // A name may have dots of its own, which no ending replaces.
     let mut path = stem.as_os_str().to_owned();
     path.push(".");

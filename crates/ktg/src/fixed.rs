@@ -4,14 +4,13 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use anyhow::{Result, anyhow, bail};
 use ktg_base::{FileError, NewFile, write_atomically};
 use ktg_graph::{Document, Graph, presets};
 use ktg_report::StudyRecord;
 use ktg_report::compare::{DataSet, Plan, PlannedMethod, Source};
 use ktg_train::{DEFAULT_ARCHITECTURE, Settings};
 use serde::{Deserialize, Serialize};
-
-use crate::error::CliError;
 
 /// A graph that a plan asks for.
 pub struct Wanted<'a> {
@@ -43,7 +42,7 @@ impl Wanted<'_> {
     ///
     /// # Errors
     /// If the graph is not there, does not suit the plan, or the plan asked for another one before.
-    pub fn fix(&self, stem: &Path) -> Result<(Graph, String), CliError> {
+    pub fn fix(&self, stem: &Path) -> Result<(Graph, String)> {
         let file = with_ending(stem, "json");
         let request = self.request()?;
         let fixed = match read(&file)? {
@@ -57,12 +56,12 @@ impl Wanted<'_> {
             }
         };
         if fixed.request != request {
-            return Err(CliError::Other(format!(
+            bail!(
                 "{}: the comparison was begun with {}, and the plan now asks for {request}; give another --out, or undo the \
                  change",
                 file.display(),
                 fixed.request
-            )));
+            );
         }
         let graph = Document::parse_toml(&fixed.graph, &file.display().to_string())?.graph;
         write_atomically(&with_ending(stem, "toml"), graph.to_toml().as_bytes())?;
@@ -70,7 +69,7 @@ impl Wanted<'_> {
     }
 
     /// What the plan asks for, in words.
-    fn request(&self) -> Result<String, CliError> {
+    fn request(&self) -> Result<String> {
         let mut request = match &self.source {
             Source::Preset(name) => return Ok(format!("the preset {name}, {}", self.preset_architecture())),
             Source::File(path) => format!("the graph with the hash {}", Document::read(path)?.graph.hash()),
@@ -93,7 +92,7 @@ impl Wanted<'_> {
     }
 
     /// Looks for the graph where the plan says; returns it and where it is from.
-    fn find(&self) -> Result<(Graph, String), CliError> {
+    fn find(&self) -> Result<(Graph, String)> {
         let Self { plan, method, nodes, .. } = self;
         let (mut graph, origin) = match &self.source {
             Source::Preset(name) => {
@@ -128,8 +127,8 @@ impl Wanted<'_> {
         Ok((graph, origin))
     }
 
-    fn error(&self, reason: &str) -> CliError {
-        CliError::Other(format!("the method \"{}\" on {} {reason}", self.method.name, self.data.name))
+    fn error(&self, reason: &str) -> anyhow::Error {
+        anyhow!("the method \"{}\" on {} {reason}", self.method.name, self.data.name)
     }
 }
 
@@ -139,18 +138,18 @@ fn with_ending(stem: &Path, ending: &str) -> std::path::PathBuf {
     stem.with_file_name(format!("{name}.{ending}"))
 }
 
-fn read(file: &Path) -> Result<Option<Fixed>, CliError> {
+fn read(file: &Path) -> Result<Option<Fixed>> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(FileError::of("read", file)(e).into()),
     };
-    serde_json::from_str(&text).map(Some).map_err(|e| CliError::Other(format!("{}: {e}", file.display())))
+    serde_json::from_str(&text).map(Some).map_err(|e| anyhow!("{}: {e}", file.display()))
 }
 
 /// Writes the file unless it is there.
-fn publish(file: &Path, fixed: &Fixed) -> Result<(), CliError> {
-    let json = serde_json::to_vec_pretty(fixed).map_err(|e| CliError::Other(e.to_string()))?;
+fn publish(file: &Path, fixed: &Fixed) -> Result<()> {
+    let json = serde_json::to_vec_pretty(fixed)?;
     let mut new = NewFile::create(file)?;
     new.file().write_all(&json).map_err(FileError::of("write", file))?;
     Ok(new.commit_if_first()?)

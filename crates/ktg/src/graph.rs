@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow, bail};
 use ktg_base::{edge_name, write_atomically};
 use ktg_figures::draw;
 use ktg_figures::png::png;
@@ -10,11 +11,10 @@ use ktg_graph::{Document, Graph, import_authors_config, presets};
 use ktg_net::Architecture;
 
 use crate::args::{GraphCommand, OutputArgs};
-use crate::error::CliError;
 use crate::export::PIXELS;
 use crate::output::{print, table};
 
-pub fn run(command: &GraphCommand) -> Result<ExitCode, CliError> {
+pub fn run(command: &GraphCommand) -> Result<ExitCode> {
     match command {
         GraphCommand::Show { graph, json } => {
             let graph = read(&graph.graph)?;
@@ -22,12 +22,11 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode, CliError> {
         }
         GraphCommand::Check { files } => return check(files),
         GraphCommand::Preset { name, nodes, architecture, output } => {
-            architecture.parse::<Architecture>().map_err(|e| CliError::Other(e.to_string()))?;
+            architecture.parse::<Architecture>()?;
             write(&presets::by_name(name, *nodes, architecture)?, output)?;
         }
         GraphCommand::Import { file, output } => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|e| CliError::Other(format!("cannot read {}: {e}", file.display())))?;
+            let text = std::fs::read_to_string(file).map_err(|e| anyhow!("cannot read {}: {e}", file.display()))?;
             write(&import_authors_config(&text, &file.display().to_string())?, output)?;
         }
         GraphCommand::Draw { graph, out } => {
@@ -41,7 +40,7 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode, CliError> {
                         "dot" | "gv" => draw::dot(&graph).into_bytes(),
                         _ => {
                             let path = path.display();
-                            return Err(CliError::Other(format!("{path}: the name must end in .svg, .png or .dot")));
+                            bail!("{path}: the name must end in .svg, .png or .dot");
                         }
                     };
                     write_atomically(path, &picture)?;
@@ -57,7 +56,7 @@ fn extension(path: &Path) -> &str {
 }
 
 /// A graph file, or a preset and its size, `dml:3`.
-fn read(name: &str) -> Result<Graph, CliError> {
+fn read(name: &str) -> Result<Graph> {
     let path = Path::new(name);
     if !path.exists()
         && let Some((preset, size)) = name.rsplit_once(':')
@@ -69,7 +68,7 @@ fn read(name: &str) -> Result<Graph, CliError> {
 }
 
 /// Reads a graph file and checks that its architectures exist.
-fn read_checked(path: &Path) -> Result<Document, CliError> {
+fn read_checked(path: &Path) -> Result<Document> {
     let document = Document::read(path)?;
     for (m, node) in document.graph.nodes().iter().enumerate() {
         if let Err(e) = node.architecture.parse::<Architecture>() {
@@ -79,7 +78,7 @@ fn read_checked(path: &Path) -> Result<Document, CliError> {
     Ok(document)
 }
 
-fn check(files: &[std::path::PathBuf]) -> Result<ExitCode, CliError> {
+fn check(files: &[std::path::PathBuf]) -> Result<ExitCode> {
     let mut bad = 0;
     for file in files {
         match read_checked(file) {
@@ -93,12 +92,12 @@ fn check(files: &[std::path::PathBuf]) -> Result<ExitCode, CliError> {
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(graph: &Graph, output: &OutputArgs) -> Result<(), CliError> {
+fn write(graph: &Graph, output: &OutputArgs) -> Result<()> {
     let Some(path) = &output.out else { return print(graph.to_toml().trim_end()) };
     let text = match extension(path) {
         "toml" => graph.to_toml(),
         "json" => graph.to_json(),
-        _ => return Err(CliError::Other(format!("{}: the name must end in .toml or .json", path.display()))),
+        _ => bail!("{}: the name must end in .toml or .json", path.display()),
     };
     Ok(write_atomically(path, text.as_bytes())?)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::error::CliError;
+use anyhow::{Result, anyhow};
 
 /// Works off jobs, so many at a time, each on its share of the cores, until all are done or `stop` is set. Returns those
 /// that `work` could not do now (`false`).
@@ -13,14 +13,14 @@ pub fn run_jobs<'a, J: Sync>(
     jobs: &[&'a J],
     at_once: usize,
     stop: &AtomicBool,
-    work: impl Fn(&J) -> Result<bool, CliError> + Sync,
-) -> Result<Vec<&'a J>, CliError> {
+    work: impl Fn(&J) -> Result<bool> + Sync,
+) -> Result<Vec<&'a J>> {
     let at_once = at_once.min(jobs.len()).max(1);
     let threads = (rayon::current_num_threads() / at_once).max(1);
     let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<&'a J>, CliError> {
+    let worker = || -> Result<Vec<&'a J>> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| CliError::Other(format!("cannot start a thread: {e}")))?;
+        let pool = pool.map_err(|e| anyhow!("cannot start a thread: {e}"))?;
         let mut left = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let Some(&job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
@@ -39,7 +39,7 @@ pub fn run_jobs<'a, J: Sync>(
             match handle.join() {
                 Ok(Ok(jobs)) => left.extend(jobs),
                 Ok(Err(error)) => failure = failure.or(Some(error)),
-                Err(_) => failure = Some(CliError::Other("a thread broke down".to_owned())),
+                Err(_) => failure = Some(anyhow!("a thread broke down")),
             }
         }
         failure.map_or(Ok(left), Err)
@@ -74,7 +74,7 @@ mod tests {
         let error = run_jobs(&jobs, 2, &stop, |job| {
             done.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(std::time::Duration::from_millis(1));
-            if *job == 3 { Err(CliError::Other("job 3".to_owned())) } else { Ok(true) }
+            if *job == 3 { Err(anyhow!("job 3")) } else { Ok(true) }
         });
         assert_eq!(error.unwrap_err().to_string(), "job 3");
         assert!(stop.load(Ordering::Relaxed) && done.load(Ordering::Relaxed) < 100);

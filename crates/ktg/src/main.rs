@@ -5,7 +5,6 @@ mod args;
 mod compare;
 mod data;
 mod demo;
-mod error;
 mod eval;
 mod export;
 mod fixed;
@@ -28,17 +27,17 @@ mod watch;
 
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow};
 use clap::Parser;
 
 use crate::args::{Args, Command};
-use crate::error::CliError;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(args) {
         Ok(code) => code,
         // Whoever reads our output has seen enough.
-        Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("error: {error}"));
             ExitCode::FAILURE
@@ -46,13 +45,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<ExitCode, CliError> {
-    ktg_engine::choose(args.kernels).map_err(|e| CliError::Other(e.to_string()))?;
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    ktg_engine::choose(args.kernels)?;
     // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
     // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.
     let threads = args.threads.unwrap_or(0).into();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
-    pool.map_err(|e| CliError::Other(format!("cannot start the threads: {e}")))?;
+    pool.map_err(|e| anyhow!("cannot start the threads: {e}"))?;
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Train(args) => train::run(&args),

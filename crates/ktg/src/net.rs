@@ -2,19 +2,19 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use ktg_net::table::{Row, rows};
 use ktg_net::{Architecture, Family, Network};
 use serde_json::json;
 
 use crate::args::NetCommand;
-use crate::error::CliError;
 use crate::output::{aligned, print, print_json};
 
-pub fn run(command: &NetCommand) -> Result<ExitCode, CliError> {
+pub fn run(command: &NetCommand) -> Result<ExitCode> {
     match command {
         NetCommand::List { json } => list(*json)?,
         NetCommand::Show { name, side, classes, channels, json } => {
-            let architecture: Architecture = name.parse().map_err(|e| CliError::Other(format!("{e}")))?;
+            let architecture: Architecture = name.parse()?;
             let side = side.map_or(architecture.family().side, usize::from);
             let network = architecture.network(usize::from(*channels), *classes as usize);
             show(name, &network, side, *json)?;
@@ -23,7 +23,7 @@ pub fn run(command: &NetCommand) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(as_json: bool) -> Result<(), CliError> {
+fn list(as_json: bool) -> Result<()> {
     if as_json {
         let family = |f: &Family| json!({ "name": f.name, "depths": f.depths, "side": f.side, "help": f.help });
         return print_json(&Family::ALL.iter().map(family).collect::<Vec<_>>());
@@ -36,8 +36,8 @@ fn list(as_json: bool) -> Result<(), CliError> {
     print(&aligned(&table, &[0, 1, 3]))
 }
 
-fn show(name: &str, network: &Network, side: usize, as_json: bool) -> Result<(), CliError> {
-    let rows = rows(network, [side, side]).map_err(|e| CliError::Other(e.to_string()))?;
+fn show(name: &str, network: &Network, side: usize, as_json: bool) -> Result<()> {
+    let rows = rows(network, [side, side])?;
     let parameters: usize = rows.iter().map(|row| row.parameters).sum();
     let multiply_adds: u64 = rows.iter().map(|row| row.multiply_adds).sum();
     if as_json {

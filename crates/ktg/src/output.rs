@@ -3,16 +3,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use ktg_figures::table::{Cell, Column, Table};
 use serde::Serialize;
 
 use crate::args::Args;
-use crate::error::CliError;
 
 /// Prints text and a line end; an error, not a panic, where nobody reads.
-pub fn print(text: &str) -> Result<(), CliError> {
+pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
@@ -24,8 +24,8 @@ pub fn note(text: &str) {
 }
 
 /// Prints one line of JSON.
-pub fn print_json(value: &impl Serialize) -> Result<(), CliError> {
-    print(&serde_json::to_string(value).map_err(|e| CliError::Other(e.to_string()))?)
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    print(&serde_json::to_string(value)?)
 }
 
 /// A text table: the first row is the head; columns after the first are right-aligned.
@@ -48,7 +48,7 @@ pub fn aligned(rows: &[Vec<String>], left: &[usize]) -> String {
 }
 
 /// `ktg completions`.
-pub fn completions(shell: Shell) -> Result<ExitCode, CliError> {
+pub fn completions(shell: Shell) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "ktg", &mut script);
     std::io::stdout().lock().write_all(&script)?;

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow};
 use ktg_base::create_dir_all;
 use ktg_report::overlay;
 use ktg_train::{Error, Prediction, RunDirectory, SavedRun};
 use serde_json::json;
 
 use crate::args::PredictArgs;
-use crate::error::CliError;
 use crate::output::{note, print, print_json};
 
-pub fn run(args: &PredictArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let run = SavedRun::open(&RunDirectory::new(&args.run))?;
     for warning in &run.warnings {
         note(&format!("warning: {warning}"));
@@ -61,7 +61,7 @@ fn distinct_stems(images: &[PathBuf]) -> Vec<String> {
 }
 
 /// Prints what the networks say of an image, and writes its overlays under the name `stem`.
-fn show(args: &PredictArgs, run: &SavedRun, path: &Path, stem: &str, prediction: &Prediction) -> Result<(), CliError> {
+fn show(args: &PredictArgs, run: &SavedRun, path: &Path, stem: &str, prediction: &Prediction) -> Result<()> {
     let written = match &args.overlays {
         Some(directory) => write_overlays(prediction, run.settings.side, directory, stem)?,
         None => Vec::new(),
@@ -106,19 +106,14 @@ fn text(path: &Path, ensemble: &Top, nodes: &[Vec<(String, f64)>], overlays: &[P
 }
 
 /// Writes each node's attention over what it saw as `DIRECTORY/STEM-node1.png`, ...; returns the files.
-pub fn write_overlays(
-    prediction: &Prediction,
-    side: usize,
-    directory: &Path,
-    stem: &str,
-) -> Result<Vec<PathBuf>, CliError> {
+pub fn write_overlays(prediction: &Prediction, side: usize, directory: &Path, stem: &str) -> Result<Vec<PathBuf>> {
     create_dir_all(directory)?;
     let mut written = Vec::new();
     for (m, node) in prediction.nodes.iter().enumerate() {
         let Some((map, width)) = &node.map else { continue };
         let file = directory.join(format!("{stem}-node{}.png", m + 1));
         let picture = overlay(&prediction.input, side, map, *width);
-        picture.save(&file).map_err(|e| CliError::file("write", &file, &e))?;
+        picture.save(&file).map_err(|e| anyhow!("cannot write {}: {e}", file.display()))?;
         written.push(file);
     }
     Ok(written)

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use ktg_base::{create_dir_all, slug, write_atomically};
 use ktg_figures::page::{Block, Page};
 use ktg_figures::table::Table;
 use ktg_report::report::{Options, Subject, page};
 
 use crate::args::ReportArgs;
-use crate::error::CliError;
 use crate::export;
 use crate::output::{note, print};
 
-pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     let storage = args.storage.url()?;
     let subjects = args.subjects.iter().map(|word| Subject::of(word, &storage)).collect::<Result<Vec<_>, _>>()?;
     let options = Options {
@@ -34,7 +34,7 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode, CliError> {
 }
 
 /// Writes a report.
-pub fn write(page: &Page, path: &Path) -> Result<(), CliError> {
+pub fn write(page: &Page, path: &Path) -> Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_dir_all(parent)?;
     }
@@ -42,7 +42,7 @@ pub fn write(page: &Page, path: &Path) -> Result<(), CliError> {
 }
 
 /// Writes all figures and tables of a report as files; returns how many.
-fn write_figures(page: &Page, directory: &Path) -> Result<usize, CliError> {
+fn write_figures(page: &Page, directory: &Path) -> Result<usize> {
     create_dir_all(directory)?;
     let mut written = 0;
     for (s, section) in page.sections.iter().enumerate() {

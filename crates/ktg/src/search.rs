@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{read_text, study_file_name};
 use ktg_net::Architecture;
@@ -19,7 +20,6 @@ use ktg_train::{EvaluateOn, Experiment};
 use serde_json::json;
 
 use crate::args::{SearchArgs, WorkerArgs};
-use crate::error::CliError;
 use crate::found;
 use crate::output::{note, print};
 use crate::progress::{Progress, seconds};
@@ -28,12 +28,12 @@ use crate::train::{self, Check, read_settings};
 use crate::trials::Trials;
 use ktg_report::StudyRecord;
 
-pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let (worker, limit) = worker_settings(&args.worker)?;
     if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
         let reason =
             "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
-        return Err(CliError::Other(format!("`--set {pair}`: {reason}")));
+        bail!("`--set {pair}`: {reason}");
     }
     let url: StorageUrl = args.storage.storage.parse()?;
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
@@ -47,7 +47,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
     // A pruner needs every epoch, whatever the training that follows looks at.
     settings.train.evaluate_every = 1;
     for name in &search.architectures {
-        name.parse::<Architecture>().map_err(|e| CliError::Other(format!("`search.architectures`: {e}")))?;
+        name.parse::<Architecture>().map_err(|e| anyhow!("`search.architectures`: {e}"))?;
     }
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
@@ -79,23 +79,23 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode, CliError> {
 }
 
 /// How a worker works, but for what a study says, and how long it waits for what is away.
-pub fn worker_settings(args: &WorkerArgs) -> Result<(WorkerSettings, Duration), CliError> {
+pub fn worker_settings(args: &WorkerArgs) -> Result<(WorkerSettings, Duration)> {
     let duration = |value: f64, name: &str| {
         let valid = Duration::try_from_secs_f64(value).ok().filter(|d| !d.is_zero());
-        valid.ok_or_else(|| CliError::Other(format!("`--{name} {value}` is not a time above 0")))
+        valid.ok_or_else(|| anyhow!("`--{name} {value}` is not a time above 0"))
     };
     let limit = duration(args.patience, "patience")?.saturating_mul(60);
     let (heartbeat, silence) = (duration(args.heartbeat, "heartbeat")?, duration(args.silence, "silence")?);
     if heartbeat.checked_mul(3).is_none_or(|least| silence < least) {
         let reason = "`--silence` must be at least three times `--heartbeat`, or a late sign of life costs a trial";
-        return Err(CliError::Other(reason.to_owned()));
+        bail!("{reason}");
     }
     let (retries, wait) = (args.retries, !args.no_wait);
     Ok((WorkerSettings { heartbeat, silence, retries, wait, ..WorkerSettings::new(0, "") }, limit))
 }
 
 /// The `[search]` table of the experiment file.
-fn read_search(args: &SearchArgs) -> Result<SearchSettings, CliError> {
+fn read_search(args: &SearchArgs) -> Result<SearchSettings> {
     let Some(path) = &args.experiment else { return Ok(SearchSettings::default()) };
     let text = read_text(path)?;
     Ok(SearchSettings::parse(&text, &path.display().to_string())?)
@@ -136,7 +136,7 @@ pub struct Search {
 
 impl Search {
     /// Works until the study is done (`true`) or `stop` is set.
-    pub fn run(&self, mut objective: Trials, stop: &AtomicBool, say: &mut dyn FnMut(&str)) -> Result<bool, CliError> {
+    pub fn run(&self, mut objective: Trials, stop: &AtomicBool, say: &mut dyn FnMut(&str)) -> Result<bool> {
         let space = Space::new(objective.template.written_graph(), &self.settings)?;
         let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
         let plan = WorkerPlan {
@@ -158,13 +158,13 @@ impl Search {
     }
 
     /// What came of it, in words.
-    pub fn conclusion(&self) -> Result<String, CliError> {
+    pub fn conclusion(&self) -> Result<String> {
         Ok(found::in_words(&StudyRecord::read(&self.url, &self.study)?))
     }
 }
 
 /// What must be the same for all workers of a study.
-fn agreements(template: &Experiment, search: &SearchSettings) -> Result<Vec<Agreement>, CliError> {
+fn agreements(template: &Experiment, search: &SearchSettings) -> Result<Vec<Agreement>> {
     let mut settings = template.settings.decisive();
     // The nodes are in the search space.
     settings.graph = ktg_train::GraphSettings::default();

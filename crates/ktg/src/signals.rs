@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anyhow::{Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-
-use crate::error::CliError;
 
 /// Exit status of an interrupted run, as shells have it for SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
 /// A flag that the first signal sets.
-pub fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal only finds the flag unset and sets it, the second one exits.
         flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .map_err(|e| CliError::Other(format!("cannot watch for signal {signal}: {e}")))?;
+            .map_err(|e| anyhow!("cannot watch for signal {signal}: {e}"))?;
     }
     Ok(stop)
 }

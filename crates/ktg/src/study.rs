@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow, bail};
 use ktg_base::{create_dir_all, study_file_name, write_atomically};
 use ktg_figures::draw;
 use ktg_report::{StudyRecord, edges};
@@ -10,11 +11,10 @@ use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySumm
 use serde_json::{Value as Json, json};
 
 use crate::args::{StorageArg, StudyCommand};
-use crate::error::CliError;
 use crate::found;
 use crate::output::{print, print_json, table};
 
-pub fn run(command: &StudyCommand) -> Result<ExitCode, CliError> {
+pub fn run(command: &StudyCommand) -> Result<ExitCode> {
     match command {
         StudyCommand::List { storage, json } => list(&storage.url()?, *json)?,
         StudyCommand::Show { study, storage, top, json } => show(&storage.open(study)?, *top, *json)?,
@@ -27,16 +27,16 @@ pub fn run(command: &StudyCommand) -> Result<ExitCode, CliError> {
 
 impl StorageArg {
     /// The storage.
-    pub fn url(&self) -> Result<StorageUrl, CliError> {
+    pub fn url(&self) -> Result<StorageUrl> {
         Ok(self.storage.parse()?)
     }
 
-    fn open(&self, study: &str) -> Result<StudyRecord, CliError> {
+    fn open(&self, study: &str) -> Result<StudyRecord> {
         Ok(StudyRecord::read(&self.url()?, study)?)
     }
 }
 
-fn list(url: &StorageUrl, json: bool) -> Result<(), CliError> {
+fn list(url: &StorageUrl, json: bool) -> Result<()> {
     let studies = Storage::open(url, false, Patience::none())?.studies()?;
     if json {
         return print_json(&studies);
@@ -57,7 +57,7 @@ fn list(url: &StorageUrl, json: bool) -> Result<(), CliError> {
     print(&table(&rows))
 }
 
-fn show(found: &StudyRecord, top: usize, json: bool) -> Result<(), CliError> {
+fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
     if json {
         let graph =
             |trial: &&Trial| json!({"trial": trial.number, "value": trial.value, "graph": found.graph(trial).ok()});
@@ -86,11 +86,11 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<(), CliError> {
     print(&format!("\n{}", found::best_table(found, top)))
 }
 
-fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<(), CliError> {
+fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
     let ranked = found.ranked();
     if ranked.is_empty() {
         let name = &found.name;
-        return Err(CliError::Other(format!("no trial of the study \"{name}\" is complete yet")));
+        bail!("no trial of the study \"{name}\" is complete yet");
     }
     let Some(directory) = out else {
         return print(found.graph(ranked[0])?.to_toml().trim_end());
@@ -113,14 +113,14 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<(), CliErr
     Ok(())
 }
 
-fn export(found: StudyRecord, out: Option<&Path>) -> Result<(), CliError> {
+fn export(found: StudyRecord, out: Option<&Path>) -> Result<()> {
     let format = out.map_or("csv", |path| path.extension().and_then(|e| e.to_str()).unwrap_or(""));
     let bytes = match format {
-        "json" => serde_json::to_vec_pretty(&found.trials).map_err(|e| CliError::Other(e.to_string()))?,
-        "csv" => csv(&found.trials).map_err(|e| CliError::Other(format!("cannot write CSV: {e}")))?,
+        "json" => serde_json::to_vec_pretty(&found.trials)?,
+        "csv" => csv(&found.trials).map_err(|e| anyhow!("cannot write CSV: {e}"))?,
         _ => {
             let path = out.map_or_else(PathBuf::new, Path::to_owned);
-            return Err(CliError::Other(format!("{}: the name must end in .csv or .json", path.display())));
+            bail!("{}: the name must end in .csv or .json", path.display());
         }
     };
     match out {
@@ -165,7 +165,7 @@ fn csv(trials: &[Trial]) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|e| e.into_error().into())
 }
 
-fn close(mut study: Study) -> Result<(), CliError> {
+fn close(mut study: Study) -> Result<()> {
     let mut pruned = 0;
     for trial in study.paused()? {
         pruned += usize::from(study.prune_paused(trial.id)?);

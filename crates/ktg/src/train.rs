@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow, bail};
 use ktg_data::BadImage;
 use ktg_train::{Experiment, Run, RunDirectory, RunResult, Settings};
 
 use crate::args::{SettingFlags, TrainArgs};
-use crate::error::CliError;
 use crate::output::{note, print, print_json};
 use crate::progress::{Progress, pull, seconds, seconds_in_file};
 use crate::signals;
 
-pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut progress = Progress::new("train");
     let (path, stop, mut run) = match (&args.resume, &args.out) {
         (Some(path), _) => (path, signals::stop_flag()?, Run::resume(&RunDirectory::new(path))?),
@@ -22,7 +22,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
             // From here on a signal means "stop after a checkpoint"; before, there is nothing to save.
             (path, signals::stop_flag()?, Run::start(experiment, &RunDirectory::new(path))?)
         }
-        (None, None) => return Err(CliError::Other("give a run directory with --out".to_owned())),
+        (None, None) => bail!("give a run directory with --out"),
     };
     pull(&mut run, &stop, &mut progress)?;
     drop(progress);
@@ -43,7 +43,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CliError> {
 }
 
 /// The settings of an experiment file, if there is one, changed by flags, and where their relative paths start.
-pub fn read_settings(experiment: Option<&Path>, flags: &SettingFlags) -> Result<(Settings, PathBuf), CliError> {
+pub fn read_settings(experiment: Option<&Path>, flags: &SettingFlags) -> Result<(Settings, PathBuf)> {
     let (settings, base) = match experiment {
         Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
         None => (Settings::default(), PathBuf::new()),
@@ -74,7 +74,7 @@ impl Check {
 }
 
 /// Opens an experiment and decodes all its images; says so where that takes a while.
-pub fn open(settings: Settings, base: &Path, check: Check, progress: &Progress) -> Result<Experiment, CliError> {
+pub fn open(settings: Settings, base: &Path, check: Check, progress: &Progress) -> Result<Experiment> {
     let started = std::time::Instant::now();
     if check == Check::Skip {
         let (experiment, bad) = Experiment::open_usable(settings, base, &|_, _| {})?;
@@ -105,9 +105,8 @@ pub fn left_out(bad: &[BadImage], mut line: impl FnMut(&str)) {
 
 impl SettingFlags {
     /// The settings with the flags' values instead of the file's.
-    pub fn apply(&self, mut settings: Settings) -> Result<Settings, CliError> {
-        let current =
-            std::env::current_dir().map_err(|e| CliError::Other(format!("cannot find the current directory: {e}")))?;
+    pub fn apply(&self, mut settings: Settings) -> Result<Settings> {
+        let current = std::env::current_dir().map_err(|e| anyhow!("cannot find the current directory: {e}"))?;
         if let Some(file) = &self.graph {
             // A path on the command line starts where the user is, not where the experiment file is.
             settings.graph = ktg_train::GraphSettings { file: Some(current.join(file)), ..Default::default() };
@@ -135,7 +134,7 @@ impl SettingFlags {
         }
         for pair in &self.set {
             let Some((key, value)) = pair.split_once('=') else {
-                return Err(CliError::Other(format!("`--set {pair}` is not of the form KEY=VALUE")));
+                bail!("`--set {pair}` is not of the form KEY=VALUE");
             };
             settings = settings.with(key.trim(), value.trim())?;
         }

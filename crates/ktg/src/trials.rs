@@ -101,7 +101,7 @@ enum Stage {
     /// Epochs that were computed before a worker died, but not reported.
     Known(VecDeque<EpochReport>),
     /// At work.
-    Running(Run),
+    Running(Box<Run>),
 }
 
 impl Work for Training<'_> {
@@ -135,7 +135,7 @@ impl Training<'_> {
                     Some(epoch) if epoch.train.epoch as i64 > self.task.reported => epoch,
                     Some(_) => continue,
                     None => {
-                        self.stage = Stage::Running(self.open()?);
+                        self.stage = Stage::Running(Box::new(self.open()?));
                         continue;
                     }
                 },

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Result, anyhow};
 use console::Term;
 use ktg_report::compare::{Comparison, GroupRun, RunState};
 use ktg_report::report::Subject;
@@ -15,7 +16,6 @@ use ktg_search::storage::{State, StorageUrl, Trial};
 use ktg_train::{RunDirectory, RunRecord};
 
 use crate::args::WatchArgs;
-use crate::error::CliError;
 use crate::found;
 use crate::output::{print, table};
 use crate::progress::seconds_in_file;
@@ -26,9 +26,9 @@ struct View {
     done: bool,
 }
 
-pub fn run(args: &WatchArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let every = Duration::try_from_secs_f64(args.every).ok().filter(|every| !every.is_zero());
-    let every = every.ok_or_else(|| CliError::Other(format!("`--every {}` is not a time above 0", args.every)))?;
+    let every = every.ok_or_else(|| anyhow!("`--every {}` is not a time above 0", args.every))?;
     let subject = Subject::of(&args.subject, &args.storage.url()?)?;
     let terminal = Term::stdout();
     if args.once || !std::io::stdout().is_terminal() {
@@ -53,7 +53,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode, CliError> {
     }
 }
 
-fn view(subject: &Subject, args: &WatchArgs) -> Result<View, CliError> {
+fn view(subject: &Subject, args: &WatchArgs) -> Result<View> {
     match subject {
         Subject::Run(directory) => run_view(directory),
         Subject::Comparison(directory) => comparison_view(directory),
@@ -65,7 +65,7 @@ fn left(seconds_left: f64) -> String {
     format!("about {} left", seconds_in_file(seconds_left))
 }
 
-fn run_view(directory: &RunDirectory) -> Result<View, CliError> {
+fn run_view(directory: &RunDirectory) -> Result<View> {
     let run = RunRecord::read(directory)?;
     let (done, all) = (run.epochs.last().map_or(0, |epoch| epoch.train.epoch), run.settings.train.epochs);
     let name = run.graph.name.clone().unwrap_or_else(|| edges(&run.graph));
@@ -102,7 +102,7 @@ fn run_view(directory: &RunDirectory) -> Result<View, CliError> {
     Ok(View { text, done: run.result.is_some() })
 }
 
-fn comparison_view(directory: &Path) -> Result<View, CliError> {
+fn comparison_view(directory: &Path) -> Result<View> {
     let comparison = Comparison::read(directory)?;
     let runs: Vec<&GroupRun> = comparison.groups.iter().flat_map(|group| &group.runs).collect();
     let is_over = |run: &&&GroupRun| matches!(run.state, RunState::Finished(_) | RunState::Failed(_));
@@ -147,7 +147,7 @@ fn comparison_view(directory: &Path) -> Result<View, CliError> {
     Ok(View { text, done: done == all })
 }
 
-fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<View, CliError> {
+fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<View> {
     let study = StudyRecord::read(storage, name)?;
     let mut text = found::in_words(&study);
     let target = trials.or(study.metadata.target);
