@@ -24,7 +24,7 @@ pub struct FileError {
 
 impl FileError {
     /// Makes one of an I/O error: `file.sync_all().map_err(FileError::of("write", path))`.
-    pub fn of(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+    pub fn of(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self { action, path: path.clone(), source }
     }

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::BadImage;
-
 /// Why data could not be opened, decoded, augmented or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -112,4 +110,15 @@ impl Error {
     pub(crate) fn image(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Image { name: name.into(), problem: problem.into() }
     }
+}
+
+/// An image that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadImage {
+    /// Its number in the data set.
+    pub index: usize,
+    /// Its [`short_name`](crate::Dataset::short_name).
+    pub name: String,
+    /// One sentence that names it and says what is wrong.
+    pub problem: String,
 }

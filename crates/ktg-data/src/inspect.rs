@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::{BadImage, Dataset, Error, Image, Splits, jpeg, parallel};
+use crate::decode::jpeg;
+use crate::{BadImage, Dataset, Error, Image, Splits, parallel};
 
 /// What a look at every image of all parts finds.
 #[derive(Clone, Debug, PartialEq)]

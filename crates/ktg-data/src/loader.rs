@@ -1,40 +1,10 @@
 //! Batches, decoded and augmented ahead of their use.
 
-use crate::{Dataset, Error, Mixed, Pipeline, Purpose, mixup, rng};
+use crate::augment::mixup;
+use crate::{Batch, Dataset, Error, Pipeline, Purpose, rng};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-
-/// Some samples, ready for a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// Number of each sample in the data set.
-    pub indices: Vec<usize>,
-    /// Pixel values, sample x channel x row x column.
-    pub images: Vec<f32>,
-    /// Class of each sample.
-    pub labels: Vec<u32>,
-    /// Channels of each image.
-    pub channels: usize,
-    /// Rows of each image.
-    pub height: usize,
-    /// Columns of each image.
-    pub width: usize,
-    /// How the samples were blended with each other, if they were.
-    pub mixed: Option<Mixed>,
-}
-
-impl Batch {
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are no samples; a loader yields no such batch.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-}
 
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug)]

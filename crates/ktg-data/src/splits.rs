@@ -1,8 +1,7 @@
 //! The parts of a data set, and leaving images out of them.
 
-use crate::list::text_of;
-use crate::source::{missing_classes, some};
-use crate::{BadImage, Dataset, Error};
+use crate::lines::{text_of, used_lines};
+use crate::{BadImage, Dataset, Error, classes};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -25,15 +24,18 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// From the data sets in the order of [`DataSource::parts`].
+    /// From the data sets in the order of train, test and, if there is one, validation.
     pub(crate) fn from_parts(datasets: Vec<Dataset>, mut warnings: Vec<String>) -> Result<Self, Error> {
         let mut datasets = datasets.into_iter();
         let (Some(train), Some(test)) = (datasets.next(), datasets.next()) else {
             return Err(Error::Setting("a data source must have a training and a test part".into()));
         };
-        let missing = missing_classes(&test);
+        let missing = classes::missing(&test);
         if !missing.is_empty() && !test.is_empty() {
-            warnings.push(format!("no test image of {}: the accuracy says nothing about them", some(&missing)));
+            warnings.push(format!(
+                "no test image of {}: the accuracy says nothing about them",
+                classes::in_words(&missing)
+            ));
         }
         if test.is_empty() {
             warnings.push(
@@ -71,7 +73,7 @@ impl Splits {
     /// If a class loses all its training images, or a part all its images.
     pub fn without(mut self, names: &[String]) -> Result<Self, Error> {
         let out: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let before = missing_classes(&self.test);
+        let before = classes::missing(&self.test);
         let mut skipped = Vec::new();
         let keep = |dataset: &Dataset, skipped: &mut Vec<String>| {
             let names = (0..dataset.len()).map(|i| (i, dataset.short_name(i)));
@@ -81,9 +83,9 @@ impl Splits {
         };
         let (train, test) = (keep(&self.train, &mut skipped), keep(&self.test, &mut skipped));
         let val = self.val.as_ref().map(|val| keep(val, &mut skipped));
-        let missing = missing_classes(&train);
+        let missing = classes::missing(&train);
         if !missing.is_empty() {
-            let what = some(&missing);
+            let what = classes::in_words(&missing);
             return Err(Error::Setting(format!(
                 "without the images to leave out, no training image of {what} is left"
             )));
@@ -94,9 +96,12 @@ impl Splits {
             return Err(Error::Setting(format!("without the images to leave out, no {part} image is left")));
         }
         self.skipped.extend(skipped);
-        let emptied: Vec<String> = missing_classes(&test).into_iter().filter(|c| !before.contains(c)).collect();
+        let emptied: Vec<String> = classes::missing(&test).into_iter().filter(|c| !before.contains(c)).collect();
         if !emptied.is_empty() {
-            self.warnings.push(format!("without the images to leave out, no test image of {} is left", some(&emptied)));
+            self.warnings.push(format!(
+                "without the images to leave out, no test image of {} is left",
+                classes::in_words(&emptied)
+            ));
         }
         Ok(Self { train, test, val, ..self })
     }
@@ -105,8 +110,7 @@ impl Splits {
     pub(crate) fn without_listed(self, file: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
         let text = text_of(&bytes).map_err(|(line, problem)| Error::line(file, line, problem))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let names: Vec<String> = lines.map(str::to_string).collect();
+        let names: Vec<String> = used_lines(text).map(|(_, line)| line.to_string()).collect();
         let mut splits = self.without(&names)?;
         let skipped: HashSet<&String> = splits.skipped.iter().collect();
         let unknown = names.iter().filter(|name| !skipped.contains(name)).count();

@@ -1,7 +1,8 @@
 //! Augmentation settings, and the pipelines that they become for a given image side.
 
-use crate::step::{default_flip, default_ratio, default_scale};
-use crate::{Error, Pipeline, Step, mixup};
+use super::mixup;
+use super::step::{default_flip, default_ratio, default_scale};
+use crate::{Error, Pipeline, Step};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -98,9 +99,9 @@ impl Augment {
         }
     }
 
-    fn normalise(&self) -> Result<Option<Step>, Error> {
+    fn normalize(&self) -> Result<Option<Step>, Error> {
         match (&self.mean, &self.std) {
-            (Some(mean), Some(std)) => Ok(Some(Step::Normalise { mean: mean.clone(), std: std.clone() })),
+            (Some(mean), Some(std)) => Ok(Some(Step::Normalize { mean: mean.clone(), std: std.clone() })),
             (None, None) => Ok(None),
             _ => Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into())),
         }
@@ -128,11 +129,11 @@ impl Transform {
     /// If `size` is 0 or huge, `mean` or `std` do not match the channels, or own steps cannot give
     /// that size (see [`Pipeline::new`]).
     pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
-        let normalise = augment.normalise()?;
+        let normalize = augment.normalize()?;
         augment.mixup.map_or(Ok(()), mixup::check)?;
         let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
             let mut steps = own.clone().unwrap_or(preset);
-            steps.extend(normalise.clone());
+            steps.extend(normalize.clone());
             Pipeline::new(size, channels, steps)
         };
         Ok(Self {

@@ -1,7 +1,8 @@
 //! A decoded image and how it comes out of a file.
 
-use crate::jpeg::Jpeg;
-use crate::{Error, panics};
+use super::jpeg::Jpeg;
+use super::panics;
+use crate::Error;
 use ::bytes::Bytes;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
@@ -132,8 +133,8 @@ impl Image {
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
         let image = eight_bits(image);
-        let is_colour = image.color().has_color();
-        let pixels = match (channels, is_colour) {
+        let is_color = image.color().has_color();
+        let pixels = match (channels, is_color) {
             (1, false) => image.into_luma8().into_raw(),
             (1, true) => luma(image.into_rgb8().as_raw()),
             _ => image.into_rgb8().into_raw(),
@@ -142,8 +143,13 @@ impl Image {
         Ok(Self { width, height, channels, pixels: pixels.into() })
     }
 
+    /// An image of the same size and channels from new pixels.
+    pub(crate) fn with_pixels(&self, pixels: Vec<u8>) -> Self {
+        Self { pixels: pixels.into(), ..*self }
+    }
+
     /// The same image in grey.
-    pub(crate) fn to_grey(&self) -> Self {
+    pub(crate) fn to_gray(&self) -> Self {
         let pixels = if self.channels == 1 { self.pixels.clone() } else { luma(&self.pixels).into() };
         Self { channels: 1, pixels, ..*self }
     }
@@ -186,8 +192,8 @@ fn explain(error: ImageError) -> String {
 
 /// Drops the lower half of 16-bit values, as Pillow does (but for grey alone, which Pillow 13 makes almost white).
 fn eight_bits(image: DynamicImage) -> DynamicImage {
-    let high = |channels: usize, has_colour: bool, values: &[u16]| {
-        let kept = if has_colour { 3 } else { 1 };
+    let high = |channels: usize, has_color: bool, values: &[u16]| {
+        let kept = if has_color { 3 } else { 1 };
         values.chunks_exact(channels).flat_map(|pixel| &pixel[..kept]).map(|value| (value >> 8) as u8).collect()
     };
     let (width, height) = (image.width(), image.height());
@@ -203,6 +209,6 @@ fn eight_bits(image: DynamicImage) -> DynamicImage {
 
 /// Grey from colour with the weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L".
 pub(crate) fn luma(rgb: &[u8]) -> Vec<u8> {
-    let grey = |p: &[u8]| (u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16;
-    rgb.chunks_exact(3).map(|p| grey(p) as u8).collect()
+    let gray = |p: &[u8]| (u32::from(p[0]) * 19595 + u32::from(p[1]) * 38470 + u32::from(p[2]) * 7471 + 0x8000) >> 16;
+    rgb.chunks_exact(3).map(|p| gray(p) as u8).collect()
 }

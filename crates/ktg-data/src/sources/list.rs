@@ -1,13 +1,11 @@
-//! List files with lines `path, label, ...`, and files of class names.
+//! List files with lines `path, label, ...`.
 
-use crate::source::{below, missing_classes, some};
-use crate::{DataSource, Dataset, Error, Splits};
+use super::settings::path_inside;
+use super::{class_names, table};
+use crate::{DataSource, Dataset, Error, Splits, classes};
 use std::collections::hash_map::{Entry as MapEntry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// The number of a line from 1 on, and what is wrong with it.
-pub(crate) type LineError = (usize, String);
 
 /// One line of a list.
 struct Entry {
@@ -35,7 +33,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
 
     let (_, training, training_list) = &parts[0];
     let names = match &settings.classes {
-        Some(file) => read_class_names(&root.join(file), column)?,
+        Some(file) => class_names::read(&root.join(file), column)?,
         None => names_from(training, training_list, first_label)?,
     };
     let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
@@ -60,9 +58,9 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         }
         let dataset = Dataset::from_files(split, names.clone().into(), files, &how);
         if datasets.is_empty() {
-            let missing = missing_classes(&dataset);
+            let missing = classes::missing(&dataset);
             if !missing.is_empty() {
-                return Err(Error::layout(file, format!("no training image of {}", some(&missing))));
+                return Err(Error::layout(file, format!("no training image of {}", classes::in_words(&missing))));
             }
         }
         datasets.push(dataset);
@@ -73,7 +71,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
 /// The lines of a list, each with an existing file.
 fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Error> {
     let (mut entries, mut first_lines, mut repeated, mut missing) = (Vec::new(), HashMap::new(), 0, Vec::new());
-    for (line, fields) in read_lines(file)? {
+    for (line, fields) in table::read(file)? {
         let wrong = |problem: String| Err(Error::line(file, line, problem));
         let Some(label) = fields.get(column).filter(|label| !label.is_empty()) else {
             let problem = match fields.len() {
@@ -85,7 +83,7 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
         if fields[0].is_empty() {
             return wrong("the path is empty".into());
         }
-        let Some(path) = below(root, &fields[0]) else {
+        let Some(path) = path_inside(root, &fields[0]) else {
             return wrong(format!("{} is absolute or contains `..`; paths must lie below the root folder", fields[0]));
         };
         // It is a bad image then, which can be left out as any other.
@@ -167,134 +165,4 @@ fn names_from(entries: &[Entry], file: &Path, first_label: u32) -> Result<Vec<St
         return Err(Error::layout(file, problem));
     }
     Ok(numbers.into_iter().map(|n| n.to_string()).collect())
-}
-
-/// Class names in the order of their numbers.
-///
-/// A line is a name (numbered from 0 in the order of the lines) or `name, number`. A table with
-/// several such pairs of columns, one for each label column of the lists, is understood too
-/// (`classes.csv` of Grocery Store: fine name, fine number, coarse name, coarse number, ...). A
-/// first line without a number is a header.
-pub(crate) fn read_class_names(file: &Path, label_column: usize) -> Result<Vec<String>, Error> {
-    parse_class_names(&std::fs::read(file).map_err(|source| Error::read(file, source))?, file, label_column)
-}
-
-/// As [`read_class_names`], from the content of `file`.
-pub(crate) fn parse_class_names(bytes: &[u8], file: &Path, label_column: usize) -> Result<Vec<String>, Error> {
-    let lines = parse(bytes).map_err(|(line, problem)| Error::line(file, line, problem))?;
-    let mut names = BTreeMap::<u32, (String, usize)>::new();
-    for (i, (line, fields)) in lines.into_iter().enumerate() {
-        let pair = 2 * label_column.saturating_sub(1);
-        let pair = if fields.len() > pair + 1 { pair } else { 0 };
-        let name = fields[pair].clone();
-        let number = match fields.get(pair + 1) {
-            None => i as u32,
-            Some(number) => match number.parse() {
-                Ok(number) => number,
-                Err(_) if i == 0 => continue,
-                Err(_) => {
-                    return Err(Error::line(file, line, format!("\"{number}\" is not the number of a class")));
-                }
-            },
-        };
-        if name.is_empty() {
-            return Err(Error::line(file, line, "the class name is empty"));
-        }
-        let (first_name, first_line) = names.entry(number).or_insert((name.clone(), line));
-        if *first_name != name {
-            let problem = format!("class {number} is \"{name}\" here and \"{first_name}\" in line {first_line}");
-            return Err(Error::line(file, line, problem));
-        }
-    }
-    let mut lines = BTreeMap::new();
-    for (position, (&number, (name, line))) in names.iter().enumerate() {
-        if number as usize != position {
-            return Err(Error::layout(file, format!("class {position} is missing; numbers must go 0, 1, 2, ...")));
-        }
-        if let Some(first) = lines.insert(name, line) {
-            return Err(Error::line(file, *line, format!("the class name \"{name}\" is in line {first} already")));
-        }
-    }
-    if names.is_empty() {
-        return Err(Error::layout(file, "holds no class names"));
-    }
-    Ok(names.into_values().map(|(name, _)| name).collect())
-}
-
-/// The fields of every line that is neither blank nor a comment (`#`), with its number from 1.
-fn read_lines(file: &Path) -> Result<Vec<(usize, Vec<String>)>, Error> {
-    let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
-    parse(&bytes).map_err(|(line, problem)| Error::line(file, line, problem))
-}
-
-/// The text of a file without its byte order mark; an error has its line.
-pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, LineError> {
-    let text = str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        (line, "not UTF-8 text; save the file in UTF-8".to_string())
-    })?;
-    Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
-}
-
-/// As [`read_lines`]; an error has its line.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(usize, Vec<String>)>, LineError> {
-    let text = text_of(bytes)?;
-    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
-    let used = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    used.map(|(number, line)| {
-        let fields = fields(line).ok_or_else(|| (number, "a quotation mark is not closed".to_string()))?;
-        Ok((number, fields))
-    })
-    .collect()
-}
-
-/// Splits a line at commas (at tabs if it has no comma outside quotation marks). A field may stand
-/// in quotation marks, doubled inside. `None` if one is not closed.
-fn fields(line: &str) -> Option<Vec<String>> {
-    let at_commas = split(line, ',')?;
-    if at_commas.len() > 1 { Some(at_commas) } else { split(line, '\t') }
-}
-
-fn split(line: &str, separator: char) -> Option<Vec<String>> {
-    // Tabs that separate are no blanks: an empty column counts.
-    let blank = |c: char| c.is_whitespace() && c != separator;
-    let (mut fields, mut rest) = (Vec::new(), line.trim_matches(blank));
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let (field, after) = unquote(quoted)?;
-            fields.push(field);
-            match after.trim_start_matches(blank).strip_prefix(separator) {
-                Some(next) => rest = next.trim_matches(blank),
-                None => return Some(fields),
-            }
-        } else {
-            match rest.split_once(separator) {
-                Some((field, next)) => {
-                    fields.push(field.trim().to_string());
-                    rest = next.trim_matches(blank);
-                }
-                None => {
-                    fields.push(rest.to_string());
-                    return Some(fields);
-                }
-            }
-        }
-    }
-}
-
-/// The text up to the closing quotation mark, and what follows it.
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let mut field = String::new();
-    let mut rest = text;
-    loop {
-        let (before, after) = rest.split_once('"')?;
-        field.push_str(before);
-        match after.strip_prefix('"') {
-            Some(next) => {
-                field.push('"');
-                rest = next;
-            }
-            None => return Some((field, after)),
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Augmentation steps applied to an image: 8-bit geometry first, floating point at the very end.
 
-use crate::crop::{CropBox, random_resized_crop_box};
-use crate::policy::{AugmentationSpace, color_jitter};
+use super::crop::{CropBox, random_resized_crop_box};
+use super::policy::{AugmentationSpace, color_jitter};
 use crate::{Error, Image, Step};
 use ktg_base::random::{ChaCha8Rng, below, uniform};
 use ktg_kernels::{ChannelScale, Kernels};
@@ -40,8 +40,8 @@ impl Pipeline {
             check(step, size)?;
         }
         let (mut mean, mut std) = (vec![0.0; channels], vec![1.0; channels]);
-        if let Some(Step::Normalise { .. }) = steps.last()
-            && let Some(Step::Normalise { mean: m, std: s }) = steps.pop()
+        if let Some(Step::Normalize { .. }) = steps.last()
+            && let Some(Step::Normalize { mean: m, std: s }) = steps.pop()
         {
             if m.len() != channels || s.len() != channels {
                 let (m, s) = (m.len(), s.len());
@@ -49,7 +49,7 @@ impl Pipeline {
             }
             (mean, std) = (m, s);
         }
-        if steps.iter().any(|step| matches!(step, Step::Normalise { .. })) {
+        if steps.iter().any(|step| matches!(step, Step::Normalize { .. })) {
             return wrong("normalise must come once, as the last step".into());
         }
         let fixes_size = |step: &&Step| side_of(step).is_some();
@@ -145,7 +145,7 @@ fn side_of(step: &Step) -> Option<usize> {
         | Step::Cutout { .. }
         | Step::RandAugment { .. }
         | Step::TrivialAugment {}
-        | Step::Normalise { .. } => None,
+        | Step::Normalize { .. } => None,
     }
 }
 
@@ -180,7 +180,7 @@ fn check(step: &mut Step, default_size: usize) -> Result<(), Error> {
         Step::HorizontalFlip { p } if !(0.0..=1.0).contains(p) => {
             return wrong(format!("a flip probability of {p}; it must be 0 to 1"));
         }
-        Step::Normalise { mean, std }
+        Step::Normalize { mean, std }
             if !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)) =>
         {
             return wrong(format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0"));
@@ -260,6 +260,6 @@ fn apply_step<'a>(
             Cow::Owned(operation.apply(&image, magnitude))
         }
         // Done in floating point, after all steps.
-        Step::Normalise { .. } => image,
+        Step::Normalize { .. } => image,
     })
 }

@@ -1,6 +1,6 @@
 //! The steps of an augmentation pipeline, as they stand in a settings file.
 
-use crate::policy::{MAGNITUDES, Operation};
+use super::policy::{MAGNITUDES, Operation};
 use serde::{Deserialize, Serialize};
 
 /// One step of a pipeline. Steps may be written in a settings file:
@@ -106,7 +106,8 @@ pub enum Step {
     TrivialAugment {},
     /// Subtract `mean`, divide by `std`, channel by channel (values before are in 0..=1). Must be
     /// the last step.
-    Normalise {
+    #[serde(rename = "normalise")]
+    Normalize {
         /// One value a channel.
         mean: Vec<f32>,
         /// One value a channel.

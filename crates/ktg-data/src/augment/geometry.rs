@@ -1,6 +1,6 @@
 //! Resizing, cutting and mirroring of 8-bit images.
 
-use crate::crop::CropBox;
+use super::crop::CropBox;
 use crate::{Error, Image, MAX_PIXELS};
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};

@@ -1,8 +1,8 @@
 //! CUB-200-2011: text files of lines `number value`, and `images/`.
 
-use crate::list::{LineError, text_of};
-use crate::official::{Labelled, Official, label};
-use crate::source::below;
+use super::official::{Labeled, Official, label};
+use super::settings::path_inside;
+use crate::lines::{LineError, text_of};
 use crate::{DataSource, Error, Splits};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             return Err(Error::file(&root.join(name), format!("image {number} is not in images.txt")));
         }
     }
-    let mut parts = [Labelled::new(), Labelled::new()];
+    let mut parts = [Labeled::new(), Labeled::new()];
     for (number, image) in &images {
         let of = |name: &str, table: &BTreeMap<usize, String>| {
             let value = table.get(number).and_then(|value| value.parse::<u32>().ok());
@@ -53,7 +53,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
                 return Err(Error::file(&root.join("train_test_split.txt"), problem));
             }
         };
-        let path = below(&root.join("images"), image)
+        let path = path_inside(&root.join("images"), image)
             .ok_or_else(|| Error::file(&list, format!("image {number}: the path {image} leaves the data set")))?;
         part.push((path, label));
     }

@@ -1,8 +1,8 @@
 //! Stanford Dogs: `Images/` and the lists `train_list.mat`, `test_list.mat`, in `lists/` or beside it.
 
-use crate::mat::{self, Value};
-use crate::official::{Labelled, Official};
-use crate::source::below;
+use super::mat::{self, Value};
+use super::official::{Labeled, Official};
+use super::settings::path_inside;
 use crate::{DataSource, Error, Splits};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,9 +24,9 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let mut read = |name: &str| {
         let list = lists.join(name);
         let entries = parse(&OFFICIAL.read(&list)?).map_err(|problem| Error::file(&list, problem))?;
-        let mut labelled = Labelled::new();
+        let mut labeled = Labeled::new();
         for (i, (file, label)) in entries.into_iter().enumerate() {
-            let path = below(&root.join("Images"), &file)
+            let path = path_inside(&root.join("Images"), &file)
                 .ok_or_else(|| Error::file(&list, format!("image {i}: the path {file} leaves the folder of images")))?;
             let breed = breed(&file).to_string();
             let known = names.entry(label).or_insert_with(|| breed.clone());
@@ -34,9 +34,9 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
                 let problem = format!("label {} is {known} and, for {file}, {breed}", label + 1);
                 return Err(Error::file(&list, problem));
             }
-            labelled.push((path, label));
+            labeled.push((path, label));
         }
-        Ok(labelled)
+        Ok(labeled)
     };
     let parts = [read("train_list.mat")?, read("test_list.mat")?];
     let list = lists.join("train_list.mat");

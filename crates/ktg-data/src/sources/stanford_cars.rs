@@ -1,9 +1,9 @@
 //! Stanford Cars in both official layouts: `cars_annos.mat` with `car_ims/`, or the development kit with `cars_train/`
 //! and `cars_test/`.
 
-use crate::mat::{self, Value};
-use crate::official::{Labelled, Official, label};
-use crate::source::below;
+use super::mat::{self, Value};
+use super::official::{Labeled, Official, label};
+use super::settings::path_inside;
 use crate::{DataSource, Error, Splits};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let root = OFFICIAL.root(settings, base, &["cars_annos.mat", "devkit", "cars_train_annos.mat"])?;
     let read = |list: &Path| parse(&OFFICIAL.read(list)?).map_err(|problem| Error::file(list, problem));
     let place = |list: &Path, folder: &Path, photo: &Photo, classes: usize| {
-        let path = below(folder, &photo.file);
+        let path = path_inside(folder, &photo.file);
         let path = path.ok_or_else(|| Error::file(list, format!("the path {} leaves the data set", photo.file)))?;
         let label = label(photo.class, classes);
         let label = label.map_err(|problem| Error::file(list, format!("{} {problem}", photo.file)))?;
@@ -44,7 +44,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let is_kit = root.join("cars_train").exists() && find("cars_train_annos.mat").is_some();
     if whole.exists() && (root.join("car_ims").exists() || !is_kit) {
         let (photos, names) = read(&whole)?;
-        let mut parts = [Labelled::new(), Labelled::new()];
+        let mut parts = [Labeled::new(), Labeled::new()];
         for photo in &photos {
             parts[usize::from(photo.is_test)].push(place(&whole, &root, photo, names.len())?);
         }
@@ -55,7 +55,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let part = |name: &str, folder: &str| {
         let list = find(name);
         let photos = read(&list)?.0;
-        photos.iter().map(|photo| place(&list, &root.join(folder), photo, names.len())).collect::<Result<Labelled, _>>()
+        photos.iter().map(|photo| place(&list, &root.join(folder), photo, names.len())).collect::<Result<Labeled, _>>()
     };
     let list = find("cars_train_annos.mat");
     let parts = [part("cars_train_annos.mat", "cars_train")?, part("cars_test_annos_withlabels.mat", "cars_test")?];

@@ -1,8 +1,8 @@
 //! IDX files, the format of MNIST and its kin: `images-idx3-ubyte` and `labels-idx1-ubyte`, plain
 //! or gzip.
 
-use crate::source::{missing_classes, some};
-use crate::{DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, list};
+use super::class_names;
+use crate::{DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, classes};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -17,7 +17,7 @@ const MAX_UNPACKED: u64 = 1 << 30;
 pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
     let root = settings.existing_root(base)?;
     let channels = settings.channels.unwrap_or(1);
-    let given_names = settings.classes.as_ref().map(|file| list::read_class_names(&root.join(file), 1)).transpose()?;
+    let given_names = settings.classes.as_ref().map(|file| class_names::read(&root.join(file), 1)).transpose()?;
 
     let first_label = settings.first_label.unwrap_or(0);
 
@@ -62,9 +62,9 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             continue;
         }
         let dataset = Dataset::from_images(split, names.clone(), images, labels)?;
-        let missing = if datasets.is_empty() { missing_classes(&dataset) } else { Vec::new() };
+        let missing = if datasets.is_empty() { classes::missing(&dataset) } else { Vec::new() };
         if !missing.is_empty() {
-            let what = some(&missing);
+            let what = classes::in_words(&missing);
             let advice = match dataset.labels().iter().min() {
                 Some(1) => "labels must count from 0 on, or from 1 with `first_label = 1`",
                 _ => "labels must count from 0 on",
@@ -123,12 +123,12 @@ fn labels_beside(images: &Path) -> Result<PathBuf, Error> {
 
 fn read_images(path: &Path, channels: usize) -> Result<Vec<Image>, Error> {
     let images = parse_images(&read_file(path)?).map_err(|problem| Error::file(path, problem))?;
-    let colour = |image: Image| Image {
+    let color = |image: Image| Image {
         channels: 3,
         pixels: image.pixels.iter().flat_map(|&value| [value; 3]).collect(),
         ..image
     };
-    Ok(if channels == 1 { images } else { images.into_iter().map(colour).collect() })
+    Ok(if channels == 1 { images } else { images.into_iter().map(color).collect() })
 }
 
 /// Grey images from the content of an IDX file.
@@ -141,7 +141,7 @@ pub(crate) fn parse_images(bytes: &[u8]) -> Result<Vec<Image>, String> {
     if count == 0 {
         return Err("holds no images".into());
     }
-    let image = |grey: &[u8]| Image { width, height, channels: 1, pixels: grey.to_vec().into() };
+    let image = |gray: &[u8]| Image { width, height, channels: 1, pixels: gray.to_vec().into() };
     Ok(values.chunks_exact(size).map(image).collect())
 }
 

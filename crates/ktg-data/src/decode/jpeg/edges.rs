@@ -6,19 +6,14 @@
 //! conversion to RGB, their edges are made anew from samples that the filter can be undone for, and then they are
 //! converted, which takes a fifth longer than to let the decoder convert them.
 
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::errors::DecodeErrors;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-
-use super::ordinary::{Frame, options};
+use super::frame::Frame;
 
 /// Channels of a decoded image, before and after the conversion.
 const CHANNELS: usize = 3;
 
 /// What to make anew in the enlarged plane of one component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Repair {
+pub(super) struct Repair {
     /// Whether it was enlarged across.
     across: bool,
     /// Whether it was enlarged downwards.
@@ -56,25 +51,21 @@ impl Repair {
     }
 }
 
-/// Red, green and blue of an ordinary colour image with libjpeg's edges; `None` if nothing is to be repaired.
-pub(super) fn decode_repaired(bytes: &[u8], frame: &Frame) -> Option<Result<Vec<u8>, DecodeErrors>> {
+/// What to make anew in each component of an ordinary colour image; `None` if nothing is.
+pub(super) fn repairs(frame: &Frame) -> Option<[Repair; CHANNELS]> {
     let most = [0, 1].map(|side| frame.sampling.iter().map(|factors| factors[side]).max().unwrap_or(1));
     let size = [frame.width, frame.height];
     let repair = |[h, v]: [usize; 2]| Repair::new(size, [most[0] / h, most[1] / v], most.map(|factor| 8 * factor));
-    let [first, second, third] = frame.sampling[..] else { return None };
-    let repairs = [first, second, third].map(repair);
-    repairs.iter().any(|repair| repair.is_needed()).then(|| {
-        let options = options().jpeg_set_out_colorspace(ColorSpace::YCbCr);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-        decoder.decode_headers()?;
-        let mut pixels = vec![0; frame.width * frame.height * CHANNELS];
-        decoder.decode_into(&mut pixels)?;
-        for (channel, repair) in repairs.into_iter().enumerate() {
-            Plane { pixels: &mut pixels, width: frame.width, height: frame.height, channel }.repair(repair);
-        }
-        pulp::Arch::new().dispatch(ToRgb { pixels: &mut pixels });
-        Ok(pixels)
-    })
+    let sampling = <[_; CHANNELS]>::try_from(&*frame.sampling).ok()?;
+    Some(sampling.map(repair)).filter(|repairs| repairs.iter().any(|repair| repair.is_needed()))
+}
+
+/// Makes the edges of an image in Y, Cb and Cr libjpeg's, and then the image red, green and blue.
+pub(super) fn repair(pixels: &mut [u8], frame: &Frame, repairs: [Repair; CHANNELS]) {
+    for (channel, repair) in repairs.into_iter().enumerate() {
+        Plane { pixels, width: frame.width, height: frame.height, channel }.repair(repair);
+    }
+    pulp::Arch::new().dispatch(ToRgb { pixels });
 }
 
 /// One channel of an image.
@@ -248,11 +239,11 @@ mod tests {
             let last = [self.columns - 1, self.values.len() / self.columns - 1];
             let in_column = |x: usize, y: usize| match down {
                 1 => self.at(x, y),
-                _ => (3 * self.at(x, y / 2) + self.at(x, neighbour(y, last[1])) + 2) >> 2,
+                _ => (3 * self.at(x, y / 2) + self.at(x, neighbor(y, last[1])) + 2) >> 2,
             };
             let value = |x: usize, y: usize| match across {
                 1 => in_column(x, y),
-                _ => (3 * in_column(x / 2, y) + in_column(neighbour(x, last[0]), y) + 2) >> 2,
+                _ => (3 * in_column(x / 2, y) + in_column(neighbor(x, last[0]), y) + 2) >> 2,
             };
             (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| value(x, y)).collect()
         }
@@ -261,19 +252,19 @@ mod tests {
         fn libjpeg(&self, [width, height]: [usize; 2], [across, down]: [usize; 2]) -> Vec<i32> {
             let last = [width.div_ceil(across) - 1, height.div_ceil(down) - 1];
             let odd = |pixel: usize| (pixel % 2) as i32;
-            let in_column = |x: usize, y: usize| 3 * self.at(x, y / 2) + self.at(x, neighbour(y, last[1]));
+            let in_column = |x: usize, y: usize| 3 * self.at(x, y / 2) + self.at(x, neighbor(y, last[1]));
             let value = |x: usize, y: usize| match [across, down] {
                 [2, _] if last[0] < 2 => self.at(x / 2, y / down),
-                [2, 1] => (3 * self.at(x / 2, y) + self.at(neighbour(x, last[0]), y) + 1 + odd(x)) >> 2,
+                [2, 1] => (3 * self.at(x / 2, y) + self.at(neighbor(x, last[0]), y) + 1 + odd(x)) >> 2,
                 [1, _] => (in_column(x, y) + 1 + odd(y)) >> 2,
-                _ => (3 * in_column(x / 2, y) + in_column(neighbour(x, last[0]), y) + 8 - odd(x)) >> 4,
+                _ => (3 * in_column(x / 2, y) + in_column(neighbor(x, last[0]), y) + 8 - odd(x)) >> 4,
             };
             (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| value(x, y)).collect()
         }
     }
 
     /// The sample next to that of a pixel, on the pixel's side.
-    fn neighbour(pixel: usize, last: usize) -> usize {
+    fn neighbor(pixel: usize, last: usize) -> usize {
         if pixel.is_multiple_of(2) { (pixel / 2).saturating_sub(1) } else { (pixel / 2 + 1).min(last) }
     }
 
@@ -320,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_converted_as_by_libjpeg() {
+    fn colors_are_converted_as_by_libjpeg() {
         let (mut values, mut off) = (0, 0);
         let every = |step| (0..=255u8).step_by(step);
         for y in every(3) {

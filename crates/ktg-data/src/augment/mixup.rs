@@ -2,17 +2,8 @@
 //! Beyond Empirical Risk Minimization", 2018).
 
 use crate::random::shuffle;
-use crate::{Batch, Error};
+use crate::{Batch, Error, Mixed};
 use ktg_base::random::{ChaCha8Rng, uniform};
-
-/// How the samples of a [`Batch`] were blended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mixed {
-    /// Class of each sample's partner.
-    pub labels: Vec<u32>,
-    /// Weight of each sample's own pixels and label, from 0.5 to 1; its partner has the rest.
-    pub share: f32,
-}
 
 /// The largest parameter: beyond it the shares are close to one half, and drawing them takes long.
 pub(crate) const MAX_ALPHA: f64 = 4.0;

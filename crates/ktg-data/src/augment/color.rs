@@ -1,12 +1,7 @@
 //! Colour operations on 8-bit images, equal to those of torchvision on Pillow images.
 
 use crate::Image;
-use crate::image::luma;
-
-/// An image of the same size from new pixels.
-pub(crate) fn with_pixels(image: &Image, pixels: Vec<u8>) -> Image {
-    Image { width: image.width, height: image.height, channels: image.channels, pixels: pixels.into() }
-}
+use crate::decode::luma;
 
 impl Image {
     /// Brightness times `factor` (0 or more; 0 is black, 1 changes nothing), as `adjust_brightness`.
@@ -17,20 +12,20 @@ impl Image {
     /// Contrast times `factor` (0 or more; 0 is evenly grey, 1 changes nothing), as `adjust_contrast`: away from the
     /// mean of the grey image, which is rounded to 8 bits.
     pub fn contrast(&self, factor: f64) -> Self {
-        let grey = self.grey();
-        let grey = grey.as_deref().unwrap_or(&self.pixels);
-        let sum: u64 = grey.iter().map(|&value| u64::from(value)).sum();
-        let mean = (sum as f64 / grey.len() as f64 + 0.5) as u8;
+        let gray = self.gray();
+        let gray = gray.as_deref().unwrap_or(&self.pixels);
+        let sum: u64 = gray.iter().map(|&value| u64::from(value)).sum();
+        let mean = (sum as f64 / gray.len() as f64 + 0.5) as u8;
         self.blend_with(mean, factor)
     }
 
     /// Saturation times `factor` (0 or more; 0 is grey, 1 changes nothing), as `adjust_saturation`. Grey images stay
     /// as they are.
     pub fn saturation(&self, factor: f64) -> Self {
-        let Some(grey) = self.grey() else { return self.clone() };
-        let pixels = self.pixels.chunks_exact(3).zip(grey);
-        let blended = pixels.flat_map(|(pixel, grey)| [0, 1, 2].map(|c| blend(grey, pixel[c], factor as f32)));
-        with_pixels(self, blended.collect())
+        let Some(gray) = self.gray() else { return self.clone() };
+        let pixels = self.pixels.chunks_exact(3).zip(gray);
+        let blended = pixels.flat_map(|(pixel, gray)| [0, 1, 2].map(|c| blend(gray, pixel[c], factor as f32)));
+        self.with_pixels(blended.collect())
     }
 
     /// Turns the hue by `turns` (-0.5 to 0.5) of the colour circle, as `adjust_hue`: in steps of 1 / 255, through HSV of
@@ -44,7 +39,7 @@ impl Image {
             let [hue, saturation, value] = hsv(pixel[0], pixel[1], pixel[2]);
             rgb(hue.wrapping_add(shift), saturation, value)
         });
-        with_pixels(self, turned.collect())
+        self.with_pixels(turned.collect())
     }
 
     /// Sharpness times `factor` (0 or more; 0 is smoothed, 1 changes nothing), as `adjust_sharpness`. The outermost
@@ -64,7 +59,7 @@ impl Image {
                 *pixel = blend(((2 * sum + 13) / 26) as u8, *pixel, factor as f32);
             }
         }
-        with_pixels(self, pixels)
+        self.with_pixels(pixels)
     }
 
     /// Keeps the upper `bits` (1 to 8) of each value.
@@ -111,7 +106,7 @@ impl Image {
     }
 
     /// The grey values of a colour image.
-    fn grey(&self) -> Option<Vec<u8>> {
+    fn gray(&self) -> Option<Vec<u8>> {
         (self.channels == 3).then(|| luma(&self.pixels))
     }
 
@@ -122,7 +117,7 @@ impl Image {
     /// Each value of every channel through the same table.
     fn map_all(&self, map: impl Fn(u8) -> u8) -> Self {
         let table: [u8; 256] = std::array::from_fn(|value| map(value as u8));
-        with_pixels(self, self.pixels.iter().map(|&value| table[usize::from(value)]).collect())
+        self.with_pixels(self.pixels.iter().map(|&value| table[usize::from(value)]).collect())
     }
 
     /// Each value through a table that `table` makes from the histogram of its channel.
@@ -136,7 +131,7 @@ impl Image {
         for pixel in pixels.chunks_exact_mut(self.channels) {
             pixel.iter_mut().zip(&tables).for_each(|(value, table)| *value = table[usize::from(*value)]);
         }
-        with_pixels(self, pixels)
+        self.with_pixels(pixels)
     }
 }
 

@@ -1,7 +1,7 @@
 //! CIFAR-10 and CIFAR-100 in their binary versions: records of label bytes and 32 x 32 pixels, plane by plane.
 
-use crate::list::parse_class_names;
-use crate::official::Official;
+use super::class_names;
+use super::official::Official;
 use crate::{DataSource, Dataset, Error, Image, Splits};
 use std::path::Path;
 
@@ -57,7 +57,7 @@ fn open(
 ) -> Result<Splits, Error> {
     let root = official.root(settings, base, &[&parts[0][0]])?;
     let names_file = root.join(names);
-    let names = parse_class_names(&official.read(&names_file)?, &names_file, 1)?;
+    let names = class_names::parse(&official.read(&names_file)?, &names_file, 1)?;
     let mut datasets = Vec::new();
     for (split, files) in ["train", "test"].into_iter().zip(parts) {
         let (mut all, mut classes) = (Vec::new(), Vec::new());
@@ -95,9 +95,9 @@ pub(crate) fn parse(
         }
         labels.push(u32::from(head[label]));
         let values = |p: usize| [planes[p], planes[p + SIDE * SIDE], planes[p + 2 * SIDE * SIDE]];
-        let colours =
+        let colors =
             Image { width: SIDE, height: SIDE, channels: 3, pixels: (0..SIDE * SIDE).flat_map(values).collect() };
-        images.push(if channels == 1 { colours.to_grey() } else { colours });
+        images.push(if channels == 1 { colors.to_gray() } else { colors });
     }
     Ok((images, labels))
 }

@@ -1,7 +1,6 @@
 //! What the official data sets have in common: where to get them, how they are laid out, how large they are.
 
-use crate::source::{missing_classes, some};
-use crate::{DataSource, Dataset, Error, Splits};
+use crate::{DataSource, Dataset, Error, Splits, classes};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +29,7 @@ pub(crate) fn label(number: usize, classes: usize) -> Result<u32, String> {
 }
 
 /// Image files with their labels, of one split. The labels have class names.
-pub(crate) type Labelled = Vec<(PathBuf, u32)>;
+pub(crate) type Labeled = Vec<(PathBuf, u32)>;
 
 impl Official {
     /// The folder that holds the layout. One of `marks`, files or folders, must be in it.
@@ -70,7 +69,7 @@ impl Official {
         settings: &DataSource,
         (root, list): (&Path, &Path),
         class_names: Vec<String>,
-        [train, test]: [Labelled; 2],
+        [train, test]: [Labeled; 2],
     ) -> Result<Splits, Error> {
         let mut seen = HashSet::new();
         let mut missing = Vec::new();
@@ -85,7 +84,7 @@ impl Official {
         let mut warnings = Vec::new();
         if let Some(first) = missing.first() {
             let count = format!("{} of the {} image files are not there, such as this one", missing.len(), seen.len());
-            let is_absent = |part: &Labelled| part.iter().all(|(path, _)| !path.is_file());
+            let is_absent = |part: &Labeled| part.iter().all(|(path, _)| !path.is_file());
             if is_absent(&train) || is_absent(&test) || !settings.incomplete.unwrap_or(false) {
                 let problem = format!("{count} (`incomplete = true` leaves that to `--skip-bad`)");
                 return Err(self.missing(first, &problem));
@@ -94,7 +93,7 @@ impl Official {
         }
         let class_names: Arc<[String]> = class_names.into();
         let files = settings.files(root);
-        let dataset = |(split, images): (&str, Labelled)| {
+        let dataset = |(split, images): (&str, Labeled)| {
             Dataset::from_files(split, class_names.clone(), images.into_iter().unzip(), &files)
         };
         let mut splits = self.splits(settings, list, [("train", train), ("test", test)].map(dataset))?;
@@ -104,9 +103,11 @@ impl Official {
 
     /// The splits, if they are as large as they were published.
     pub fn splits(&self, settings: &DataSource, place: &Path, [train, test]: [Dataset; 2]) -> Result<Splits, Error> {
-        let problem = match (train.is_empty(), missing_classes(&train)) {
+        let problem = match (train.is_empty(), classes::missing(&train)) {
             (true, _) => Some("no training images".to_string()),
-            (false, missing) if !missing.is_empty() => Some(format!("no training image of {}", some(&missing))),
+            (false, missing) if !missing.is_empty() => {
+                Some(format!("no training image of {}", classes::in_words(&missing)))
+            }
             _ if test.is_empty() => Some("no test images".to_string()),
             _ => None,
         };

@@ -5,6 +5,7 @@
 //! progressive files, scans of single components, rare sampling factors, arithmetic coding, odd markers, damage.
 
 mod edges;
+mod frame;
 mod ordinary;
 mod segments;
 
@@ -47,16 +48,26 @@ impl<'a> Jpeg<'a> {
 
     /// Grey or colour, as it is stored.
     pub fn decode(&self) -> Result<DynamicImage, String> {
-        if let Some(image) = ordinary::decode(self.bytes) {
-            return Ok(image);
-        }
+        let (channels, pixels) = match ordinary::decode(self.bytes) {
+            Some(decoded) => decoded,
+            None => self.decode_with_libjpeg()?,
+        };
+        let image = match channels {
+            1 => GrayImage::from_raw(self.width, self.height, pixels).map(DynamicImage::from),
+            4 => RgbImage::from_raw(self.width, self.height, of_cmyk(&pixels)).map(DynamicImage::from),
+            _ => RgbImage::from_raw(self.width, self.height, pixels).map(DynamicImage::from),
+        };
+        image.ok_or_else(|| "an impossible size".into())
+    }
+
+    fn decode_with_libjpeg(&self) -> Result<(usize, Vec<u8>), String> {
         // It may take another size from a damaged head, and that must not be larger.
         let head = ktg_jpeg::head(self.bytes).map_err(|error| error.to_string())?;
         if [head.width, head.height] != [self.width, self.height].map(|side| side as usize) {
             return Err("damaged (it says two sizes)".into());
         }
         let pixels = ktg_jpeg::decode(self.bytes, head).map_err(|error| error.to_string())?;
-        image(self.width, self.height, head.channels, pixels).ok_or_else(|| "an impossible size".into())
+        Ok((head.channels, pixels))
     }
 }
 
@@ -67,14 +78,6 @@ pub(crate) fn damage(bytes: &[u8]) -> Option<String> {
     Some(format!("a part of the picture is missing or wrong (libjpeg: {words})"))
 }
 
-fn image(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Option<DynamicImage> {
-    match channels {
-        1 => GrayImage::from_raw(width, height, pixels).map(DynamicImage::from),
-        4 => RgbImage::from_raw(width, height, of_cmyk(&pixels)).map(DynamicImage::from),
-        _ => RgbImage::from_raw(width, height, pixels).map(DynamicImage::from),
-    }
-}
-
 /// Cyan, magenta, yellow and black, inverted as Adobe stores them, to red, green and blue: as Pillow, which takes all of
 /// them for inverted.
 fn of_cmyk(pixels: &[u8]) -> Vec<u8> {
@@ -82,5 +85,5 @@ fn of_cmyk(pixels: &[u8]) -> Vec<u8> {
         let t = u32::from(a) * u32::from(b) + 128;
         ((t + (t >> 8)) >> 8) as u8
     };
-    pixels.as_chunks::<4>().0.iter().flat_map(|&[c, m, y, k]| [c, m, y].map(|colour| product(colour, k))).collect()
+    pixels.as_chunks::<4>().0.iter().flat_map(|&[c, m, y, k]| [c, m, y].map(|color| product(color, k))).collect()
 }

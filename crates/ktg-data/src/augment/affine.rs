@@ -2,7 +2,6 @@
 //! cutting out. The size stays the same; what comes from outside the image is black.
 
 use crate::Image;
-use crate::colour::with_pixels;
 
 impl Image {
     /// Moves each row to the left by `slope` times its distance from the upper edge.
@@ -41,7 +40,7 @@ impl Image {
         for row in pixels.chunks_exact_mut(self.width * self.channels).take(rows.end).skip(rows.start) {
             row[columns.start * self.channels..columns.end * self.channels].fill(0);
         }
-        with_pixels(self, pixels)
+        self.with_pixels(pixels)
     }
 
     /// The pixel at (x, y) comes from (a x + b y + c, d x + e y + f), all measured at the middles of pixels. In fixed
@@ -66,6 +65,6 @@ impl Image {
             }
             step(&mut start, down);
         }
-        with_pixels(self, pixels)
+        self.with_pixels(pixels)
     }
 }

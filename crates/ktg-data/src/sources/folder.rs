@@ -1,7 +1,6 @@
 //! One folder a class: `ROOT/train/CLASS/**`, `ROOT/test/CLASS/**`.
 
-use crate::source::some;
-use crate::{DataSource, Dataset, Error, Splits};
+use crate::{DataSource, Dataset, Error, Splits, classes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +29,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     for (split, classes, place) in &parts[1..] {
         let unknown: Vec<_> = classes.keys().filter(|name| !training.contains_key(*name)).cloned().collect();
         if !unknown.is_empty() {
-            let what = some(&unknown);
+            let what = classes::in_words(&unknown);
             return Err(Error::layout(place, format!("{split} has the {what}, which the training folder lacks")));
         }
     }
@@ -112,7 +111,7 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
         return Err(Error::layout(place, "has no images in class folders (CLASS/image.jpg)"));
     }
     if !empty.is_empty() {
-        let problem = format!("{} without an image; add images or remove the folder", some(&empty));
+        let problem = format!("{} without an image; add images or remove the folder", classes::in_words(&empty));
         return Err(Error::layout(place, problem));
     }
     Ok(classes)
@@ -145,7 +144,7 @@ fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec
                     "has one class folder, {}, and nothing to tell apart. If its folders are the classes ({}), name it: \
                      `train = \"{}\"`, and so for the other parts",
                     folder.display(),
-                    some(inside),
+                    classes::in_words(inside),
                     below_root.display()
                 )
             }
@@ -161,7 +160,7 @@ fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec
              classes, `train` is one level too high",
             place.display(),
             folder.display(),
-            some(inside)
+            classes::in_words(inside)
         ));
     }
     Ok(())

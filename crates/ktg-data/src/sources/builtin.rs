@@ -9,8 +9,8 @@ const CLASS_NAMES: [&str; 10] =
 const SIDE: usize = 28;
 
 /// Contact sheets: tiles read row by row, sorted by class, equally many of each.
-static TRAIN: &[u8] = include_bytes!("../data/fashion-mnist/train.png");
-static TEST: &[u8] = include_bytes!("../data/fashion-mnist/test.png");
+static TRAIN: &[u8] = include_bytes!("../../data/fashion-mnist/train.png");
+static TEST: &[u8] = include_bytes!("../../data/fashion-mnist/test.png");
 
 pub(crate) fn open(settings: &DataSource, _base: &Path) -> Result<Splits, Error> {
     let channels = settings.channels.unwrap_or(1);
@@ -31,8 +31,8 @@ fn tiles(sheet: &Image, channels: usize) -> Vec<Image> {
     let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
     let tile = |(row, column)| {
         let lines = (0..SIDE).map(|y| (row * SIDE + y) * sheet.width + column * SIDE);
-        let grey = lines.flat_map(|start| &sheet.pixels[start..start + SIDE]);
-        let pixels = grey.flat_map(|&value| std::iter::repeat_n(value, channels)).collect();
+        let gray = lines.flat_map(|start| &sheet.pixels[start..start + SIDE]);
+        let pixels = gray.flat_map(|&value| std::iter::repeat_n(value, channels)).collect();
         Image { width: SIDE, height: SIDE, channels, pixels }
     };
     places.map(tile).collect()
