@@ -311,9 +311,14 @@ impl Dataset {
         let look = |i: usize| {
             let problem = self.checked_image(i).err();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, self.len());
-            problem.map(|error| BadImage { index: i, name: self.short_name(i), problem: error.to_string() })
+            problem.map(|error| self.bad_image(i, &error))
         };
         parallel::map(self.len(), threads, look).into_iter().flatten().collect()
+    }
+
+    /// Image `i` as one that cannot be used.
+    pub(crate) fn bad_image(&self, i: usize, error: &Error) -> BadImage {
+        BadImage { index: i, name: self.short_name(i), problem: error.to_string() }
     }
 
     /// Looks at every image as [`bad_images`](Self::bad_images) does.

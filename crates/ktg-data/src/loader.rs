@@ -57,8 +57,8 @@ pub struct Loader {
     plan: Arc<Plan>,
     /// The next batch to yield.
     next: usize,
-    /// Empty where the calling thread does the work.
-    workers: Vec<Worker>,
+    /// Threads and what they have finished; none where the calling thread does the work.
+    workers: Vec<(JoinHandle<()>, Receiver<Result<Batch, Error>>)>,
     /// The worker whose turn it is.
     turn: usize,
 }
@@ -70,12 +70,6 @@ struct Plan {
     order: Vec<usize>,
     config: LoaderConfig,
     batches: usize,
-}
-
-#[derive(Debug)]
-struct Worker {
-    finished: Option<Receiver<Result<Batch, Error>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Loader {
@@ -123,7 +117,7 @@ impl Loader {
             .name(format!("loader {}", self.workers.len()))
             .spawn(move || work(&plan, first, step, &sender))
             .map_err(|error| Error::Loader(format!("cannot start a worker thread: {error}")))?;
-        self.workers.push(Worker { finished: Some(finished), thread: Some(thread) });
+        self.workers.push((thread, finished));
         Ok(())
     }
 }
@@ -177,9 +171,9 @@ impl Iterator for Loader {
         } else {
             let turn = self.turn;
             self.turn = (turn + 1) % self.workers.len();
-            let received = self.workers[turn].finished.as_ref().and_then(|finished| finished.recv().ok());
             // A channel that closes early means that its worker panicked.
-            received.unwrap_or_else(|| Err(Error::Loader("a worker thread died; this is a bug".into())))
+            let died = |_| Err(Error::Loader("a worker thread died; this is a bug".into()));
+            self.workers[turn].1.recv().unwrap_or_else(died)
         };
         self.next = if batch.is_ok() { self.next + 1 } else { self.plan.batches };
         Some(batch)
@@ -193,15 +187,11 @@ impl Iterator for Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // All channels first: a worker that waits to hand over a batch wakes up when its channel
-        // closes.
-        for worker in &mut self.workers {
-            worker.finished = None;
-        }
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                let _ = thread.join(); // a panic was reported already, as an error in the place of its batch
-            }
+        // All channels first: a worker that waits to hand over a batch wakes up when its channel closes.
+        let (threads, channels): (Vec<_>, Vec<_>) = self.workers.drain(..).unzip();
+        drop(channels);
+        for thread in threads {
+            let _ = thread.join(); // a panic was reported already, as an error in the place of its batch
         }
     }
 }

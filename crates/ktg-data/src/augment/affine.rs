@@ -1,6 +1,7 @@
 //! Shearing, moving and turning of 8-bit images, equal to torchvision on Pillow images with nearest sampling, and
 //! cutting out. The size stays the same; what comes from outside the image is black.
 
+use super::geometry::overlap;
 use crate::Image;
 
 impl Image {
@@ -31,11 +32,7 @@ impl Image {
 
     /// Makes the `size` x `size` pixels from column `left` and row `top` on black, as far as they are inside the image.
     pub fn cutout(&self, left: isize, top: isize, size: usize) -> Self {
-        let inside = |start: isize, length: usize| {
-            let end = start.saturating_add_unsigned(size).clamp(0, length as isize);
-            start.clamp(0, length as isize) as usize..end as usize
-        };
-        let (columns, rows) = (inside(left, self.width), inside(top, self.height));
+        let (columns, rows) = (overlap(left, size, self.width), overlap(top, size, self.height));
         let mut pixels = self.pixels.to_vec();
         for row in pixels.chunks_exact_mut(self.width * self.channels).take(rows.end).skip(rows.start) {
             row[columns.start * self.channels..columns.end * self.channels].fill(0);

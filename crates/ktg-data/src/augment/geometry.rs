@@ -5,6 +5,7 @@ use crate::{Error, Image, MAX_PIXELS};
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use std::ops::Range;
 
 impl Image {
     /// The part `area`, resized to `width` x `height`: bilinear and antialiased (a triangle filter
@@ -42,12 +43,11 @@ impl Image {
     pub fn square(&self, left: isize, top: isize, size: usize) -> Self {
         let channels = self.channels;
         let mut pixels = vec![0; size * size * channels];
-        let (first_x, end_x) = overlap(left, size, self.width);
-        let (first_y, end_y) = overlap(top, size, self.height);
-        for y in first_y..end_y {
-            let from = &self.pixels[(y * self.width + first_x) * channels..][..(end_x - first_x) * channels];
+        let columns = overlap(left, size, self.width);
+        for y in overlap(top, size, self.height) {
+            let from = &self.pixels[(y * self.width + columns.start) * channels..][..columns.len() * channels];
             let (to_x, to_y) =
-                (first_x.wrapping_add_signed(left.wrapping_neg()), y.wrapping_add_signed(top.wrapping_neg()));
+                (columns.start.wrapping_add_signed(left.wrapping_neg()), y.wrapping_add_signed(top.wrapping_neg()));
             pixels[(to_y * size + to_x) * channels..][..from.len()].copy_from_slice(from);
         }
         Self { width: size, height: size, channels, pixels: pixels.into() }
@@ -86,8 +86,8 @@ fn bilinear<P: PixelTrait>(
 }
 
 /// The part of `start..start + size` that lies in `0..length`; empty if there is none.
-fn overlap(start: isize, size: usize, length: usize) -> (usize, usize) {
+pub(super) fn overlap(start: isize, size: usize, length: usize) -> Range<usize> {
     let first = usize::try_from(start).unwrap_or(0).min(length);
     let end = usize::try_from(start.saturating_add_unsigned(size)).unwrap_or(0).min(length);
-    (first, end.max(first))
+    first..end.max(first)
 }

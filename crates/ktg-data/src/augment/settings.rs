@@ -4,11 +4,7 @@ use super::mixup;
 use super::step::{default_flip, default_ratio, default_scale};
 use crate::{Error, Pipeline, Step};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize};
-
-fn yes() -> bool {
-    true
-}
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A ready-made pair of pipelines, for input of side `size`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +35,8 @@ pub enum Preset {
 /// ```
 ///
 /// `train` and `eval` replace the preset's steps (see [`Step`]).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct Augment {
     /// The preset to start from.
     pub preset: Preset,
@@ -145,23 +142,17 @@ impl Transform {
     }
 }
 
+// `remote = "Self"` makes these functions of the type itself, for the traits' to call.
+impl Serialize for Augment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
 impl<'de> Deserialize<'de> for Augment {
     /// From the name of a preset or a table. Written by hand because an untagged enum would hide
     /// which key of the table is wrong.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            #[serde(default)]
-            preset: Preset,
-            #[serde(default = "yes")]
-            flip: bool,
-            mean: Option<Vec<f32>>,
-            std: Option<Vec<f32>>,
-            mixup: Option<f64>,
-            train: Option<Vec<Step>>,
-            eval: Option<Vec<Step>>,
-        }
         struct NameOrTable;
 
         impl<'de> Visitor<'de> for NameOrTable {
@@ -176,9 +167,7 @@ impl<'de> Deserialize<'de> for Augment {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augment, A::Error> {
-                let Table { preset, flip, mean, std, mixup, train, eval } =
-                    Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Augment { preset, flip, mean, std, mixup, train, eval })
+                Augment::deserialize(MapAccessDeserializer::new(map))
             }
         }
         deserializer.deserialize_any(NameOrTable)

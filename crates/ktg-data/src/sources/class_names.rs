@@ -45,14 +45,14 @@ pub(crate) fn parse(bytes: &[u8], file: &Path, label_column: usize) -> Result<Ve
     let mut lines = BTreeMap::new();
     for (position, (&number, (name, line))) in names.iter().enumerate() {
         if number as usize != position {
-            return Err(Error::layout(file, format!("class {position} is missing; numbers must go 0, 1, 2, ...")));
+            return Err(Error::file(file, format!("class {position} is missing; numbers must go 0, 1, 2, ...")));
         }
         if let Some(first) = lines.insert(name, line) {
             return Err(Error::line(file, *line, format!("the class name \"{name}\" is in line {first} already")));
         }
     }
     if names.is_empty() {
-        return Err(Error::layout(file, "holds no class names"));
+        return Err(Error::file(file, "holds no class names"));
     }
     Ok(names.into_values().map(|(name, _)| name).collect())
 }

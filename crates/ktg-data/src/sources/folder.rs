@@ -30,7 +30,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         let unknown: Vec<_> = classes.keys().filter(|name| !training.contains_key(*name)).cloned().collect();
         if !unknown.is_empty() {
             let what = classes::in_words(&unknown);
-            return Err(Error::layout(place, format!("{split} has the {what}, which the training folder lacks")));
+            return Err(Error::file(place, format!("{split} has the {what}, which the training folder lacks")));
         }
     }
     let how = settings.files(&root);
@@ -55,7 +55,7 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         let there = if there.is_empty() { "no folders at all".into() } else { there.join(", ") };
-        return Err(Error::layout(
+        return Err(Error::file(
             place,
             format!(
                 "there is no such folder for the {split} images; name it with `{split} = \"...\"` ({} has: {there})",
@@ -84,7 +84,7 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
         // Two names could look alike when shown.
         let Some(class) = class.unwrap_or_default().to_str().map(str::to_string) else {
             let folder = place.join(class.unwrap_or_default());
-            return Err(Error::layout(&folder, "the name of a class folder must be UTF-8; rename it"));
+            return Err(Error::file(&folder, "the name of a class folder must be UTF-8; rename it"));
         };
         if entry.file_type().is_dir() {
             if entry.depth() == 1 {
@@ -108,11 +108,11 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
     }
     let empty: Vec<_> = classes.iter().filter(|(_, files)| files.is_empty()).map(|(name, _)| name.clone()).collect();
     if classes.len() == empty.len() {
-        return Err(Error::layout(place, "has no images in class folders (CLASS/image.jpg)"));
+        return Err(Error::file(place, "has no images in class folders (CLASS/image.jpg)"));
     }
     if !empty.is_empty() {
         let problem = format!("{} without an image; add images or remove the folder", classes::in_words(&empty));
-        return Err(Error::layout(place, problem));
+        return Err(Error::file(place, problem));
     }
     Ok(classes)
 }
@@ -150,7 +150,7 @@ fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec
             }
             None => "has one class folder, and nothing to tell apart; classes are folders side by side".into(),
         };
-        return Err(Error::layout(place, problem));
+        return Err(Error::file(place, problem));
     }
     if nested.len() == classes.len()
         && let Some((folder, inside)) = nested.iter().find(|(_, inside)| inside.len() > 1)

@@ -60,7 +60,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         if datasets.is_empty() {
             let missing = classes::missing(&dataset);
             if !missing.is_empty() {
-                return Err(Error::layout(file, format!("no training image of {}", classes::in_words(&missing))));
+                return Err(Error::file(file, format!("no training image of {}", classes::in_words(&missing))));
             }
         }
         datasets.push(dataset);
@@ -106,14 +106,14 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
         entries.push(Entry { line, path, label: label.clone() });
     }
     if entries.is_empty() {
-        return Err(Error::layout(file, "the list is empty"));
+        return Err(Error::file(file, "the list is empty"));
     }
     if let Some(line) = missing.first() {
         let (count, all) = (missing.len(), entries.len());
         if count == all {
             let problem =
                 format!("none of the {all} files it names is there, the first in line {line}; correct `root`");
-            return Err(Error::layout(file, problem));
+            return Err(Error::file(file, problem));
         }
         warnings.push(format!(
             "{count} of the {all} files that {} names are not there, the first in line {line}; `ktg data check` names all",
@@ -151,7 +151,7 @@ fn names_from(entries: &[Entry], file: &Path, first_label: u32) -> Result<Vec<St
     let (smallest, largest) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
     if smallest < first_label {
         let problem = format!("labels start at {smallest}, below `first_label = {first_label}`");
-        return Err(Error::layout(file, problem));
+        return Err(Error::file(file, problem));
     }
     if numbers.len() as u64 != u64::from(largest - first_label) + 1 {
         let gap = (first_label..largest).find(|n| !numbers.contains(n)).unwrap_or(first_label);
@@ -162,7 +162,7 @@ fn names_from(entries: &[Entry], file: &Path, first_label: u32) -> Result<Vec<St
             _ => "number the classes 0, 1, 2, ... without gaps",
         };
         let problem = format!("labels go up to {largest}, but no line has label {gap}; {advice}");
-        return Err(Error::layout(file, problem));
+        return Err(Error::file(file, problem));
     }
     Ok(numbers.into_iter().map(|n| n.to_string()).collect())
 }

@@ -36,7 +36,7 @@ impl Official {
     pub fn root(&self, settings: &DataSource, base: &Path, marks: &[&str]) -> Result<PathBuf, Error> {
         let root = settings.root_path(base)?;
         if root.is_file() {
-            return Err(Error::layout(&root, "is a file; `root` must be the folder that the data lies in"));
+            return Err(Error::file(&root, "is a file; `root` must be the folder that the data lies in"));
         }
         let inside = self.folder.map(|folder| root.join(folder));
         let is_there = |place: &PathBuf| marks.iter().any(|mark| place.join(mark).exists());
@@ -49,7 +49,7 @@ impl Official {
     /// The data set is not there, or not whole: where to get it and what it looks like.
     pub fn missing(&self, place: &Path, problem: &str) -> Error {
         let Self { name, from, layout, .. } = self;
-        Error::layout(place, format!("{problem}. {name} is at {from}; lay it out as {layout} (see docs/data.md)"))
+        Error::file(place, format!("{problem}. {name} is at {from}; lay it out as {layout} (see docs/data.md)"))
     }
 
     /// The bytes of a file of the data set, which must be there.
@@ -112,7 +112,7 @@ impl Official {
             _ => None,
         };
         if let Some(problem) = problem {
-            return Err(Error::layout(place, problem));
+            return Err(Error::file(place, problem));
         }
         let [found, published] = [
             (train.classes(), train.len(), test.len()),
@@ -120,7 +120,7 @@ impl Official {
         ];
         if found != published && !settings.incomplete.unwrap_or(false) {
             let words = |(classes, train, test)| format!("{classes} classes, {train} training and {test} test images");
-            return Err(Error::layout(
+            return Err(Error::file(
                 place,
                 format!(
                     "not the whole of {}, which has {}; here are {}. Get the rest from {}, or set `incomplete = true` to \

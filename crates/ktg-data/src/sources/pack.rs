@@ -54,7 +54,7 @@ pub fn pack(
                 Ok(image) if bad.is_empty() => image,
                 Ok(_) => continue,
                 Err(error) => {
-                    bad.push(error.to_string());
+                    bad.push(dataset.bad_image(*i, &error));
                     continue;
                 }
             };
@@ -73,9 +73,7 @@ pub fn pack(
             return Err(Error::file(path, "stopped before it was complete; nothing is written"));
         }
     }
-    if !bad.is_empty() {
-        return Err(Error::bad_images(&bad, all.len()));
-    }
+    Error::of_bad_images(bad, all.len())?;
     let description = Description {
         source: source.into(),
         short_side,

@@ -136,7 +136,7 @@ impl DataSource {
         let root = self.root_path(base)?;
         match std::fs::metadata(&root) {
             Ok(found) if found.is_dir() => Ok(root),
-            Ok(_) => Err(Error::layout(&root, "is a file; `root` must be the folder that the data lies in")),
+            Ok(_) => Err(Error::file(&root, "is a file; `root` must be the folder that the data lies in")),
             Err(source) => Err(Error::read(&root, source)),
         }
     }

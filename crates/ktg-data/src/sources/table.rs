@@ -32,43 +32,31 @@ fn fields(line: &str) -> Option<Vec<String>> {
 fn split(line: &str, separator: char) -> Option<Vec<String>> {
     // Tabs that separate are no blanks: an empty column counts.
     let blank = |c: char| c.is_whitespace() && c != separator;
-    let (mut fields, mut rest) = (Vec::new(), line.trim_matches(blank));
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let (field, after) = unquote(quoted)?;
-            fields.push(field);
-            match after.trim_start_matches(blank).strip_prefix(separator) {
-                Some(next) => rest = next.trim_matches(blank),
-                None => return Some(fields),
+    let mut fields = Vec::new();
+    let mut rest = Some(line);
+    while let Some(text) = rest {
+        let text = text.trim_start_matches(blank);
+        let (field, after) = match text.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let (field, after) = text.split_at(text.find(separator).unwrap_or(text.len()));
+                (field.trim().to_string(), after)
             }
-        } else {
-            match rest.split_once(separator) {
-                Some((field, next)) => {
-                    fields.push(field.trim().to_string());
-                    rest = next.trim_matches(blank);
-                }
-                None => {
-                    fields.push(rest.to_string());
-                    return Some(fields);
-                }
-            }
-        }
+        };
+        fields.push(field);
+        rest = after.trim_start_matches(blank).strip_prefix(separator);
     }
+    Some(fields)
 }
 
 /// The text up to the closing quotation mark, and what follows it.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut field = String::new();
-    let mut rest = text;
-    loop {
-        let (before, after) = rest.split_once('"')?;
-        field.push_str(before);
-        match after.strip_prefix('"') {
-            Some(next) => {
-                field.push('"');
-                rest = next;
-            }
-            None => return Some((field, after)),
-        }
+    let (mut before, mut after) = text.split_once('"')?;
+    // One that is doubled closes nothing.
+    while let Some(next) = after.strip_prefix('"') {
+        field = field + before + "\"";
+        (before, after) = next.split_once('"')?;
     }
+    Some((field + before, after))
 }

@@ -2,24 +2,17 @@
 //!
 //! The decoder and libjpeg enlarge colour planes with the same triangle filter. At the right and the bottom edge libjpeg
 //! repeats the last sample of the image. The decoder goes on with the rest of the block, which is whatever the encoder
-//! put there. And libjpeg does not filter planes of one or two columns at all. So such images are decoded without the
-//! conversion to RGB, their edges are made anew from samples that the filter can be undone for, and then they are
-//! converted, which takes a fifth longer than to let the decoder convert them.
-
-use super::frame::Frame;
+//! put there. So such images are decoded without the conversion to RGB, their edges are made anew from samples that the
+//! filter can be undone for, and then they are converted, which takes a fifth longer than to let the decoder do it.
 
 /// Channels of a decoded image, before and after the conversion.
 const CHANNELS: usize = 3;
 
-/// What to make anew in the enlarged plane of one component.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What to make anew in the planes of Cb and Cr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Repair {
-    /// Whether it was enlarged across.
+    /// Whether they were enlarged across.
     across: bool,
-    /// Whether it was enlarged downwards.
-    down: bool,
-    /// Everything: the plane has so few columns that it should not have been filtered.
-    narrow: bool,
     /// The last column.
     right: bool,
     /// The last row.
@@ -27,45 +20,22 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    /// For a component whose plane has one column for `across` of the image, and one row for `down`; `mcu` are the width
-    /// and height of the groups of blocks that the file consists of.
-    fn new([width, height]: [usize; 2], [across, down]: [usize; 2], mcu: [usize; 2]) -> Self {
-        if !matches!([across, down], [1 | 2, 1 | 2]) {
-            return Self::default(); // both repeat samples for other ratios
-        }
-        let [across, down] = [across == 2, down == 2];
+    /// For an image with planes that have one column for `across` (1 or 2) of its own, and one row for `down`; `None` if
+    /// nothing is wrong.
+    pub fn new([width, height]: [usize; 2], [across, down]: [usize; 2]) -> Option<Self> {
         // In an image with an odd side, the outermost sample gives but one pixel, on its inner side.
-        let is_cut = |size: usize, mcu: usize| size.is_multiple_of(2) && !size.is_multiple_of(mcu);
-        let narrow = across && width <= 4;
-        Self {
-            across,
-            down,
-            narrow,
-            right: across && !narrow && is_cut(width, mcu[0]),
-            bottom: down && !narrow && is_cut(height, mcu[1]),
+        let is_cut = |size: usize, ratio| ratio == 2 && size.is_multiple_of(2) && !size.is_multiple_of(16);
+        let (right, bottom) = (is_cut(width, across), is_cut(height, down));
+        (right || bottom).then_some(Self { across: across == 2, right, bottom })
+    }
+
+    /// Makes the edges of an image in Y, Cb and Cr libjpeg's, and then the image red, green and blue.
+    pub fn apply(self, pixels: &mut [u8], [width, height]: [usize; 2]) {
+        for channel in [1, 2] {
+            Plane { pixels, width, height, channel }.repair(self);
         }
+        pulp::Arch::new().dispatch(ToRgb { pixels });
     }
-
-    fn is_needed(self) -> bool {
-        self.narrow || self.right || self.bottom
-    }
-}
-
-/// What to make anew in each component of an ordinary colour image; `None` if nothing is.
-pub(super) fn repairs(frame: &Frame) -> Option<[Repair; CHANNELS]> {
-    let most = [0, 1].map(|side| frame.sampling.iter().map(|factors| factors[side]).max().unwrap_or(1));
-    let size = [frame.width, frame.height];
-    let repair = |[h, v]: [usize; 2]| Repair::new(size, [most[0] / h, most[1] / v], most.map(|factor| 8 * factor));
-    let sampling = <[_; CHANNELS]>::try_from(&*frame.sampling).ok()?;
-    Some(sampling.map(repair)).filter(|repairs| repairs.iter().any(|repair| repair.is_needed()))
-}
-
-/// Makes the edges of an image in Y, Cb and Cr libjpeg's, and then the image red, green and blue.
-pub(super) fn repair(pixels: &mut [u8], frame: &Frame, repairs: [Repair; CHANNELS]) {
-    for (channel, repair) in repairs.into_iter().enumerate() {
-        Plane { pixels, width: frame.width, height: frame.height, channel }.repair(repair);
-    }
-    pulp::Arch::new().dispatch(ToRgb { pixels });
 }
 
 /// One channel of an image.
@@ -88,9 +58,6 @@ impl Plane<'_> {
     }
 
     fn repair(&mut self, repair: Repair) {
-        if repair.narrow {
-            self.repeat_all(repair.down);
-        }
         if repair.bottom {
             self.repair_bottom(repair.across);
         }
@@ -121,20 +88,6 @@ impl Plane<'_> {
                 (true, _) => (3 * samples[x / 2] + samples[(x / 2 + 1).min(columns - 1)] + 1) >> 2,
             };
             self.set(x, height - 1, value);
-        }
-    }
-
-    /// Every pixel becomes the sample it lies in. From right to left, as the values left of a sample are needed for it.
-    fn repeat_all(&mut self, down: bool) {
-        let (width, height) = (self.width, self.height);
-        for i in (0..width.div_ceil(2)).rev() {
-            let line: Vec<i32> = (0..height).map(|y| sample(i, width, &self.row(y))).collect();
-            for y in 0..height {
-                let value = if down { sample(y / 2, height, &|y| line[y]) } else { line[y] };
-                for x in 2 * i..width.min(2 * i + 2) {
-                    self.set(x, y, value);
-                }
-            }
         }
     }
 }
@@ -273,12 +226,17 @@ mod tests {
         let (mut values, mut off) = (0, [0; 3]);
         for (width, height) in (1..=36usize).flat_map(|width| (1..=36usize).map(move |height| (width, height))) {
             for (kind, ratio) in [[2, 1], [1, 2], [2, 2]].into_iter().enumerate() {
-                let (size, mcu) = ([width, height], ratio.map(|factor| 8 * factor));
-                let [columns, rows] = [0, 1].map(|side| size[side].next_multiple_of(mcu[side]) / ratio[side]);
+                let size = [width, height];
+                if ratio[0] == 2 && width <= 4 {
+                    continue; // no ordinary file
+                }
+                let [columns, rows] = [0, 1].map(|side| size[side].next_multiple_of(8 * ratio[side]) / ratio[side]);
                 let samples = Samples::new(columns, rows, (3 * (width * 40 + height) + kind) as u64);
                 let decoded = samples.enlarged(size, ratio);
                 let mut pixels: Vec<u8> = decoded.into_iter().flat_map(|value| [7, value as u8, 9]).collect();
-                Plane { pixels: &mut pixels, width, height, channel: 1 }.repair(Repair::new(size, ratio, mcu));
+                if let Some(repair) = Repair::new(size, ratio) {
+                    Plane { pixels: &mut pixels, width, height, channel: 1 }.repair(repair);
+                }
                 assert!(pixels.chunks_exact(3).all(|pixel| pixel[0] == 7 && pixel[2] == 9));
                 for (i, (pixel, expected)) in pixels.chunks_exact(3).zip(samples.libjpeg(size, ratio)).enumerate() {
                     let difference = i32::from(pixel[1]).abs_diff(expected) as usize;
@@ -295,18 +253,14 @@ mod tests {
 
     #[test]
     fn only_cut_edges_are_repaired() {
-        let repair = |size, ratio: [usize; 2]| {
-            let repair = Repair::new(size, ratio, ratio.map(|factor| 8 * factor));
-            [repair.narrow, repair.right, repair.bottom]
-        };
-        assert_eq!(repair([348, 464], [2, 2]), [false, true, false]);
-        assert_eq!(repair([347, 348], [2, 2]), [false, false, true]);
-        assert_eq!(repair([348, 348], [2, 1]), [false, true, false]);
-        assert_eq!(repair([348, 348], [1, 2]), [false, false, true]);
-        assert_eq!(repair([4, 348], [2, 2]), [true, false, false]);
-        assert_eq!(repair([4, 348], [1, 2]), [false, false, true]);
-        for ratio in [[1, 1], [4, 1], [4, 2], [1, 4]] {
-            assert_eq!(Repair::new([10, 10], ratio, [32, 32]), Repair::default());
+        let repair = |size, ratio| Repair::new(size, ratio).map(|repair| [repair.right, repair.bottom]);
+        assert_eq!(repair([348, 464], [2, 2]), Some([true, false]));
+        assert_eq!(repair([347, 348], [2, 2]), Some([false, true]));
+        assert_eq!(repair([348, 348], [2, 1]), Some([true, false]));
+        assert_eq!(repair([348, 348], [1, 2]), Some([false, true]));
+        assert_eq!(repair([4, 348], [1, 2]), Some([false, true]));
+        for (size, ratio) in [([10, 10], [1, 1]), ([347, 33], [2, 2]), ([32, 48], [2, 2]), ([10, 16], [1, 2])] {
+            assert_eq!(repair(size, ratio), None);
         }
     }
 

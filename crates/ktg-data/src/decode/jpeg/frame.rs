@@ -12,12 +12,14 @@ const FIRST_RESTART: u8 = 0xD0;
 const END: u8 = 0xD9;
 
 /// What an ordinary file's frame header says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub width: usize,
     pub height: usize,
-    /// Across and down, of each component: one (grey), or three (Y, Cb, Cr), the last two of which are 1.
-    pub sampling: Vec<[usize; 2]>,
+    /// One (grey), or three (Y, Cb, Cr).
+    pub channels: usize,
+    /// Columns and rows of the image, 1 or 2, for one of Cb and Cr.
+    pub sampling: [usize; 2],
 }
 
 impl Frame {
@@ -42,7 +44,7 @@ impl Frame {
                 ADOBE => {}
                 START_OF_SCAN => {
                     let frame = frame?;
-                    let count = frame.sampling.len();
+                    let count = frame.channels;
                     let has_all =
                         content.first().map(|n| usize::from(*n)) == Some(count) && content.len() == 4 + 2 * count;
                     return (has_all && restarts_are_in_order(segment.rest, &frame, interval)).then_some(frame);
@@ -57,23 +59,23 @@ impl Frame {
     fn new(content: &[u8]) -> Option<Self> {
         let [8, h1, h0, w1, w0, count, components @ ..] = content else { return None };
         let [height, width] = [[*h1, *h0], [*w1, *w0]].map(|bytes| usize::from(u16::from_be_bytes(bytes)));
-        let sampling: Vec<[usize; 2]> =
-            components.as_chunks::<3>().0.iter().map(|[_, both, _]| [both >> 4, both & 15].map(usize::from)).collect();
-        let is_known = match components {
+        let (channels, sampling) = match components {
             // Of a single component, the factors mean nothing.
-            [_, _, table] => *count == 1 && *table < 4,
-            [1, _, t1, 2, 0x11, t2, 3, 0x11, t3] => {
-                *count == 3 && [t1, t2, t3].iter().all(|t| **t < 4) && matches!(sampling[0], [1 | 2, 1 | 2])
+            [_, _, table] if *count == 1 && *table < 4 => (1, [1, 1]),
+            [1, factors, t1, 2, 0x11, t2, 3, 0x11, t3] if *count == 3 && [t1, t2, t3].iter().all(|t| **t < 4) => {
+                (3, [factors >> 4, factors & 15].map(usize::from))
             }
-            _ => false,
+            _ => return None,
         };
-        let sampling = if *count == 1 { vec![[1, 1]] } else { sampling };
-        (is_known && width > 0 && height > 0).then_some(Self { width, height, sampling })
+        // Planes of one or two columns, which libjpeg enlarges in another way.
+        let is_narrow = sampling[0] == 2 && width <= 4;
+        let is_ordinary = matches!(sampling, [1 | 2, 1 | 2]) && !is_narrow && width > 0 && height > 0;
+        is_ordinary.then_some(Self { width, height, channels, sampling })
     }
 
     /// Width and height of a group of blocks, in pixels.
     pub fn group(&self) -> [usize; 2] {
-        self.sampling[0].map(|factor| 8 * factor)
+        self.sampling.map(|factor| 8 * factor)
     }
 
     /// Groups of blocks in the image.
