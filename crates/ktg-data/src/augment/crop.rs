@@ -1,5 +1,6 @@
 //! Where to cut a rectangle out of an image.
 
+use crate::Image;
 use ktg_base::random::{ChaCha8Rng, below, uniform};
 
 /// A rectangle inside an image, in whole pixels.
@@ -13,6 +14,13 @@ pub struct CropBox {
     pub width: usize,
     /// Rows.
     pub height: usize,
+}
+
+impl CropBox {
+    /// All of an image.
+    pub(super) fn whole(image: &Image) -> Self {
+        Self { left: 0, top: 0, width: image.width, height: image.height }
+    }
 }
 
 /// The rectangle of a random resized crop, distributed as in torchvision's

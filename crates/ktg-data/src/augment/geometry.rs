@@ -38,6 +38,13 @@ impl Image {
         Ok(Self { width, height, channels: self.channels, pixels: resized.map_err(|e| failed(&e))?.into() })
     }
 
+    /// The image resized so that its shorter side becomes `side`; the longer one is rounded down, as torchvision does.
+    pub(crate) fn resize_shorter_side(&self, side: usize) -> Result<Self, Error> {
+        let longer = side * self.width.max(self.height) / self.width.min(self.height);
+        let (width, height) = if self.width <= self.height { (side, longer) } else { (longer, side) };
+        self.resize(CropBox::whole(self), width, height)
+    }
+
     /// The `size` x `size` pixels from column `left` and row `top` on, which may lie outside the
     /// image; there the result is black.
     pub fn square(&self, left: isize, top: isize, size: usize) -> Self {

@@ -2,13 +2,11 @@
 
 use super::crop::{CropBox, random_resized_crop_box};
 use super::policy::{AugmentationSpace, color_jitter};
+use super::step::MAX_SIDE;
 use crate::{Error, Image, Step};
 use ktg_base::random::{ChaCha8Rng, below, uniform};
 use ktg_kernels::{ChannelScale, Kernels};
 use std::borrow::Cow;
-
-/// A larger input side, padding or intermediate size is a slip of the pen.
-const MAX_SIDE: usize = 8192;
 
 /// Steps that turn any image into the same kind of network input: `channels` x `size` x `size`
 /// values.
@@ -29,15 +27,15 @@ impl Pipeline {
     /// If a number is out of range, normalising is not the last step or does not match the
     /// channels, or the last step that sets the size sets another one.
     pub fn new(size: usize, channels: usize, mut steps: Vec<Step>) -> Result<Self, Error> {
-        let wrong = |problem: String| Err(Error::Setting(format!("augmentation: {problem}")));
+        let wrong = |problem: String| Error::Setting(format!("augmentation: {problem}"));
         if !matches!(channels, 1 | 3) {
-            return wrong(format!("{channels} channels; images have 1 (grey) or 3 (colour)"));
+            return Err(wrong(format!("{channels} channels; images have 1 (grey) or 3 (colour)")));
         }
         if !(1..=MAX_SIDE).contains(&size) {
-            return wrong(format!("an image side of {size}; it must be 1 to {MAX_SIDE}"));
+            return Err(wrong(format!("an image side of {size}; it must be 1 to {MAX_SIDE}")));
         }
         for step in &mut steps {
-            check(step, size)?;
+            step.complete(size).map_err(wrong)?;
         }
         let (mut mean, mut std) = (vec![0.0; channels], vec![1.0; channels]);
         if let Some(Step::Normalize { .. }) = steps.last()
@@ -45,24 +43,23 @@ impl Pipeline {
         {
             if m.len() != channels || s.len() != channels {
                 let (m, s) = (m.len(), s.len());
-                return wrong(format!("{m} means and {s} standard deviations for images of {channels} channel(s)"));
+                return Err(wrong(format!(
+                    "{m} means and {s} standard deviations for images of {channels} channel(s)"
+                )));
             }
             (mean, std) = (m, s);
         }
         if steps.iter().any(|step| matches!(step, Step::Normalize { .. })) {
-            return wrong("normalise must come once, as the last step".into());
+            return Err(wrong("normalise must come once, as the last step".into()));
         }
-        let fixes_size = |step: &&Step| side_of(step).is_some();
-        match steps.iter().rev().find(fixes_size) {
-            None => {}
-            Some(Step::Resize { .. }) => {
-                return wrong("after resize, the longer side varies; add a center-crop or random-crop".into());
+        match steps.iter().rev().find_map(|step| Some((step, step.size()?))) {
+            Some((Step::Resize { .. }, _)) => {
+                return Err(wrong("after resize, the longer side varies; add a center-crop or random-crop".into()));
             }
-            Some(step) => {
-                if let Some(other) = side_of(step).filter(|&other| other != size) {
-                    return wrong(format!("the steps give a side of {other}, but the network takes {size}"));
-                }
+            Some((_, other)) if other != size => {
+                return Err(wrong(format!("the steps give a side of {other}, but the network takes {size}")));
             }
+            _ => {}
         }
         let scales = mean.into_iter().zip(std).map(|(mean, std)| ChannelScale { mean, std }).collect();
         Ok(Self { size, channels, steps, scales })
@@ -132,64 +129,6 @@ impl Pipeline {
     }
 }
 
-/// The size of the result that the step names.
-fn side_of(step: &Step) -> Option<usize> {
-    match step {
-        Step::RandomResizedCrop { size, .. }
-        | Step::Resize { size }
-        | Step::Stretch { size }
-        | Step::CenterCrop { size }
-        | Step::RandomCrop { size, .. } => *size,
-        Step::HorizontalFlip { .. }
-        | Step::ColorJitter { .. }
-        | Step::Cutout { .. }
-        | Step::RandAugment { .. }
-        | Step::TrivialAugment {}
-        | Step::Normalize { .. } => None,
-    }
-}
-
-/// Fills in the size, and checks the numbers of one step.
-fn check(step: &mut Step, default_size: usize) -> Result<(), Error> {
-    let wrong = |problem: String| Err(Error::Setting(format!("augmentation: {problem}")));
-    match step {
-        Step::RandomResizedCrop { size, .. }
-        | Step::Resize { size }
-        | Step::Stretch { size }
-        | Step::CenterCrop { size }
-        | Step::RandomCrop { size, .. } => {
-            let size = size.get_or_insert(default_size);
-            if !(1..=MAX_SIDE).contains(size) {
-                return wrong(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
-            }
-        }
-        _ => {}
-    }
-    match step {
-        Step::RandomResizedCrop { scale, ratio, .. } => {
-            if !(scale[0] > 0.0 && scale[0] <= scale[1] && scale[1] <= 1.0) {
-                return wrong(format!("scale = {scale:?}; it must be two rising numbers above 0, at most 1"));
-            }
-            if !(ratio[0] > 0.0 && ratio[0] <= ratio[1] && ratio[1].is_finite()) {
-                return wrong(format!("ratio = {ratio:?}; it must be two rising numbers above 0"));
-            }
-        }
-        Step::RandomCrop { padding, .. } if *padding > MAX_SIDE => {
-            return wrong(format!("a padding of {padding}; at most {MAX_SIDE} is possible"));
-        }
-        Step::HorizontalFlip { p } if !(0.0..=1.0).contains(p) => {
-            return wrong(format!("a flip probability of {p}; it must be 0 to 1"));
-        }
-        Step::Normalize { mean, std }
-            if !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)) =>
-        {
-            return wrong(format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0"));
-        }
-        step => step.check_random().or_else(wrong)?,
-    }
-    Ok(())
-}
-
 fn apply_step<'a>(
     step: &Step,
     default_size: usize,
@@ -197,22 +136,16 @@ fn apply_step<'a>(
     rng: &mut ChaCha8Rng,
 ) -> Result<Cow<'a, Image>, Error> {
     let (width, height) = (image.width, image.height);
-    let size = side_of(step).unwrap_or(default_size);
-    let whole = CropBox { left: 0, top: 0, width, height };
+    let size = step.size().unwrap_or(default_size);
     Ok(match step {
         Step::RandomResizedCrop { scale, ratio, .. } => {
             let area = random_resized_crop_box(width, height, *scale, *ratio, rng);
             Cow::Owned(image.resize(area, size, size)?)
         }
         Step::Resize { .. } if width.min(height) == size => image,
-        Step::Resize { .. } => {
-            // Rounded down, as torchvision does.
-            let longer = size * width.max(height) / width.min(height);
-            let (to_width, to_height) = if width <= height { (size, longer) } else { (longer, size) };
-            Cow::Owned(image.resize(whole, to_width, to_height)?)
-        }
+        Step::Resize { .. } => Cow::Owned(image.resize_shorter_side(size)?),
         Step::Stretch { .. } if (width, height) == (size, size) => image,
-        Step::Stretch { .. } => Cow::Owned(image.resize(whole, size, size)?),
+        Step::Stretch { .. } => Cow::Owned(image.resize(CropBox::whole(&image), size, size)?),
         Step::CenterCrop { .. } if (width, height) == (size, size) => image,
         Step::CenterCrop { .. } => {
             let middle = |length: usize| match length.checked_sub(size) {

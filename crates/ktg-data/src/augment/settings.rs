@@ -43,19 +43,14 @@ pub struct Augment {
     /// Whether the preset's horizontal flip is used.
     pub flip: bool,
     /// Normalise with this mean, one value a channel, at the end of both pipelines.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f32>>,
     /// The standard deviation that goes with `mean`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<Vec<f32>>,
     /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), 0.001 to 4. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup: Option<f64>,
     /// Own steps for training.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<Vec<Step>>,
     /// Own steps for evaluation.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eval: Option<Vec<Step>>,
 }
 

@@ -22,7 +22,6 @@ pub enum Step {
     /// and resize it to `size` x `size`.
     RandomResizedCrop {
         /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
         /// Least and greatest share of the area. Default 0.08 to 1.
         #[serde(default = "default_scale")]
@@ -34,26 +33,22 @@ pub enum Step {
     /// Resize so that the shorter side becomes `size`.
     Resize {
         /// The shorter side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
     },
     /// Resize to `size` x `size`, whatever the image's proportions.
     Stretch {
         /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
     },
     /// Cut out the middle, `size` x `size`; what reaches beyond the image is black.
     CenterCrop {
         /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
     },
     /// Add a black border of `padding` pixels and cut out a random `size` x `size`. An image that
     /// is still too small gets a wider border.
     RandomCrop {
         /// Side of the result.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
         /// Width of the border. Default 0.
         #[serde(default)]
@@ -115,22 +110,64 @@ pub enum Step {
     },
 }
 
+/// A larger input side, padding or intermediate size is a slip of the pen.
+pub(super) const MAX_SIDE: usize = 8192;
+
 impl Step {
-    /// What is out of range in a random step that changes colours or follows a policy.
-    pub(crate) fn check_random(&self) -> Result<(), String> {
+    /// The size of the result that the step names.
+    pub(super) fn size(&self) -> Option<usize> {
         match self {
+            Self::RandomResizedCrop { size, .. }
+            | Self::Resize { size }
+            | Self::Stretch { size }
+            | Self::CenterCrop { size }
+            | Self::RandomCrop { size, .. } => *size,
+            _ => None,
+        }
+    }
+
+    /// Fills in the size, and says what number is out of range.
+    pub(super) fn complete(&mut self, default_size: usize) -> Result<(), String> {
+        if let Self::RandomResizedCrop { size, .. }
+        | Self::Resize { size }
+        | Self::Stretch { size }
+        | Self::CenterCrop { size }
+        | Self::RandomCrop { size, .. } = self
+        {
+            let size = size.get_or_insert(default_size);
+            if !(1..=MAX_SIDE).contains(size) {
+                return Err(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
+            }
+        }
+        let is_probability = |p: &f64| (0.0..=1.0).contains(p);
+        match self {
+            Self::RandomResizedCrop { scale, ratio, .. } => {
+                if !(scale[0] > 0.0 && scale[0] <= scale[1] && scale[1] <= 1.0) {
+                    return Err(format!("scale = {scale:?}; it must be two rising numbers above 0, at most 1"));
+                }
+                if !(ratio[0] > 0.0 && ratio[0] <= ratio[1] && ratio[1].is_finite()) {
+                    return Err(format!("ratio = {ratio:?}; it must be two rising numbers above 0"));
+                }
+            }
+            Self::RandomCrop { padding, .. } if *padding > MAX_SIDE => {
+                return Err(format!("a padding of {padding}; at most {MAX_SIDE} is possible"));
+            }
+            Self::HorizontalFlip { p } if !is_probability(p) => {
+                return Err(format!("a flip probability of {p}; it must be 0 to 1"));
+            }
             Self::ColorJitter { brightness, contrast, saturation, hue } => {
                 let factors = [("brightness", brightness), ("contrast", contrast), ("saturation", saturation)];
-                let wrong = |(_, amount): &&(&str, &f64)| !(0.0..f64::INFINITY).contains(*amount);
-                if let Some((name, amount)) = factors.iter().find(wrong) {
-                    return Err(format!("color-jitter with {name} = {amount}; it must be a number of 0 or more"));
+                for (name, amount) in factors {
+                    if !(0.0..f64::INFINITY).contains(amount) {
+                        return Err(format!("color-jitter with {name} = {amount}; it must be a number of 0 or more"));
+                    }
                 }
                 if !(0.0..=0.5).contains(hue) {
                     return Err(format!("color-jitter with hue = {hue}; it must be 0 to 0.5"));
                 }
             }
             Self::Cutout { size: 0, .. } => return Err("a cutout of size 0; it must be at least 1 pixel".into()),
-            Self::Cutout { p, .. } if !(0.0..=1.0).contains(p) => {
+            Self::Cutout { p, .. } if !is_probability(p) => {
                 return Err(format!("a cutout probability of {p}; it must be 0 to 1"));
             }
             Self::RandAugment { operations, .. } if !(1..=Operation::ALL.len()).contains(operations) => {
@@ -138,6 +175,11 @@ impl Step {
             }
             Self::RandAugment { magnitude, .. } if *magnitude >= MAGNITUDES => {
                 return Err(format!("rand-augment with magnitude = {magnitude}; it must be 0 to 30"));
+            }
+            Self::Normalize { mean, std }
+                if !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)) =>
+            {
+                return Err(format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0"));
             }
             _ => {}
         }

@@ -56,28 +56,24 @@ impl Image {
         Err(Error::image("in memory", problem))
     }
 
-    /// Reads and decodes a JPEG, PNG, BMP, GIF (first frame) or WebP file to `channels` (1 or 3)
-    /// channels.
-    ///
-    /// The content decides the format, not the file's ending. Transparency is dropped. Pixels stay as they are stored
-    /// whatever EXIF says about the camera's orientation, as Pillow leaves them; see [`open_upright`](Self::open_upright).
+    /// [`read`](Self::read) without regard to EXIF.
     ///
     /// # Errors
-    /// Names the file if it cannot be read, is empty, no image, cut off, damaged, or larger than
-    /// [`MAX_PIXELS`].
+    /// As [`read`](Self::read).
     pub fn open(path: &Path, channels: usize) -> Result<Self, Error> {
         Self::read(path, channels, false)
     }
 
-    /// As [`open`](Self::open), but turned and mirrored as EXIF says.
+    /// Reads and decodes a JPEG, PNG, BMP, GIF (first frame) or WebP file to `channels` (1 or 3)
+    /// channels.
+    ///
+    /// The content decides the format, not the file's ending. Transparency is dropped. Pixels are turned and mirrored as
+    /// EXIF says if they shall be `upright`; else they stay as they are stored, as Pillow leaves them.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_upright(path: &Path, channels: usize) -> Result<Self, Error> {
-        Self::read(path, channels, true)
-    }
-
-    pub(crate) fn read(path: &Path, channels: usize, upright: bool) -> Result<Self, Error> {
+    /// Names the file if it cannot be read, is empty, no image, cut off, damaged, or larger than
+    /// [`MAX_PIXELS`].
+    pub fn read(path: &Path, channels: usize, upright: bool) -> Result<Self, Error> {
         let problem = |problem: String| Error::image(path.display().to_string(), problem);
         let found = match std::fs::metadata(path) {
             Ok(found) => found,
@@ -192,17 +188,15 @@ fn explain(error: ImageError) -> String {
 
 /// Drops the lower half of 16-bit values, as Pillow does (but for grey alone, which Pillow 13 makes almost white).
 fn eight_bits(image: DynamicImage) -> DynamicImage {
-    let high = |channels: usize, has_color: bool, values: &[u16]| {
-        let kept = if has_color { 3 } else { 1 };
-        values.chunks_exact(channels).flat_map(|pixel| &pixel[..kept]).map(|value| (value >> 8) as u8).collect()
-    };
-    let (width, height) = (image.width(), image.height());
-    let converted = match &image {
-        DynamicImage::ImageLuma16(p) => GrayImage::from_raw(width, height, high(1, false, p)).map(DynamicImage::from),
-        DynamicImage::ImageLumaA16(p) => GrayImage::from_raw(width, height, high(2, false, p)).map(DynamicImage::from),
-        DynamicImage::ImageRgb16(p) => RgbImage::from_raw(width, height, high(3, true, p)).map(DynamicImage::from),
-        DynamicImage::ImageRgba16(p) => RgbImage::from_raw(width, height, high(4, true, p)).map(DynamicImage::from),
-        _ => None,
+    let (width, height, color) = (image.width(), image.height(), image.color());
+    if color.bytes_per_pixel() == color.channel_count() {
+        return image;
+    }
+    let high = |values: Vec<u16>| values.into_iter().map(|value| (value >> 8) as u8).collect();
+    let converted = if color.has_color() {
+        RgbImage::from_raw(width, height, high(image.to_rgb16().into_raw())).map(DynamicImage::from)
+    } else {
+        GrayImage::from_raw(width, height, high(image.to_luma16().into_raw())).map(DynamicImage::from)
     };
     converted.unwrap_or(image)
 }

@@ -4,8 +4,7 @@
 use super::class_names;
 use crate::{DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, classes};
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const IMAGES_MAGIC: u32 = 0x0803; // unsigned bytes, 3 dimensions
@@ -186,21 +185,15 @@ fn parse<const N: usize>(bytes: &[u8], magic: u32) -> Result<([usize; N], &[u8])
 
 /// The content of a file, unpacked if it is gzip (by its content, whatever its name).
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut file = BufReader::new(File::open(path).map_err(|source| Error::read(path, source))?);
-    let mut bytes = Vec::new();
-    let start = file.by_ref().take(2).read_to_end(&mut bytes);
-    start.map_err(|source| Error::read(path, source))?;
-    let is_gzip = bytes == GZIP_MAGIC;
-    let whole = std::io::Cursor::new(std::mem::take(&mut bytes)).chain(file);
-    if is_gzip {
-        return unpack(whole).map_err(|problem| Error::file(path, problem));
+    let bytes = std::fs::read(path).map_err(|source| Error::read(path, source))?;
+    if bytes.starts_with(&GZIP_MAGIC) {
+        return unpack(&bytes).map_err(|problem| Error::file(path, problem));
     }
-    { whole }.read_to_end(&mut bytes).map_err(|source| Error::read(path, source))?;
     Ok(bytes)
 }
 
 /// The content of a gzip file, but little more than the head of the IDX file in it claims.
-fn unpack(packed: impl Read) -> Result<Vec<u8>, String> {
+fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
     const LONGEST_HEAD: u64 = 16;
     let damaged = |error: std::io::Error| format!("the gzip file is cut off or damaged ({error})");
     let mut unpacked = MultiGzDecoder::new(packed);

@@ -1,7 +1,7 @@
 //! Packs as a data source, and making one of another source.
 
 use crate::pack_file::{ALIGNMENT, Description, Entry, HEAD, Pack, head, is_other_file};
-use crate::{CropBox, DataSource, Dataset, Error, Image, Splits, parallel};
+use crate::{DataSource, Dataset, Error, Image, Splits, parallel};
 use ktg_base::{FileError, NewFile};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -97,12 +97,10 @@ pub fn pack(
 
 fn reduced(dataset: &Dataset, i: usize, short_side: Option<usize>) -> Result<Arc<Image>, Error> {
     let image = dataset.checked_image(i)?;
-    let (width, height) = (image.width, image.height);
-    let Some(side) = short_side.filter(|&side| side < width.min(height)) else { return Ok(image) };
-    let longer = side * width.max(height) / width.min(height);
-    let (to_width, to_height) = if width <= height { (side, longer) } else { (longer, side) };
-    let whole = CropBox { left: 0, top: 0, width, height };
-    Ok(Arc::new(image.resize(whole, to_width, to_height)?))
+    match short_side {
+        Some(side) if side < image.width.min(image.height) => Ok(Arc::new(image.resize_shorter_side(side)?)),
+        _ => Ok(image),
+    }
 }
 
 pub(super) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {

@@ -20,52 +20,38 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSource {
-    /// Name of an entry of [`SOURCES`].
+    /// Name of an entry of [`SOURCES`](crate::SOURCES).
     #[serde(default = "built_in")]
     pub source: String,
     /// Folder that everything lies in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
     /// Training data: a folder (`folder`), a list file (`list`) or a file of images (`idx`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<PathBuf>,
     /// Test data, likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
     /// Validation data, likewise; there is none unless this is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val: Option<PathBuf>,
     /// `list` only: which column holds the label. Column 0 is the path. Default 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_column: Option<usize>,
     /// `list` and `idx`: a file of class names, one a line (or `name, number`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<PathBuf>,
     /// `list` and `idx`: the number of the first class. Default 0; 1 for EMNIST letters and other sets that count from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_label: Option<u32>,
     /// 1 (grey) or 3 (colour), whatever the files hold. Default: 3 for files, 1 for IDX.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
     /// `cifar-100` only: `fine` (100 classes, default) or `coarse` (20).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
     /// `pack` only: the file that `ktg data pack` wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Published data sets only: use a part of the set too. Default: false, another number of images than was published
     /// is an error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<bool>,
     /// Turn and mirror photos as their EXIF data says. Default: false, as torchvision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exif_orientation: Option<bool>,
     /// A file with the names of images to leave out, one a line, as `ktg data check` writes it. Relative to the folder given
     /// to [`open`](Self::open), as `file` and `root`. For all sources.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<PathBuf>,
     /// Decoded images kept in memory, in MiB, for all splits together. Default 1024.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_mib: Option<usize>,
 }
 
