@@ -11,23 +11,23 @@ pub fn shell_word(text: &str) -> String {
 
 /// A name as a part of a file's name: small letters and digits of any script, and dashes.
 pub fn slug(name: &str) -> String {
-    let text = with_dashes(&name.to_lowercase(), "");
-    or_else(text.trim_matches('-'), "unnamed")
+    match with_dashes(&name.to_lowercase(), "").trim_matches('-') {
+        "" => "unnamed".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// A study's name as the name of a file: what file systems or shells may not like becomes a dash. Unlike a [`slug`], it
 /// keeps large letters, dots and underscores.
 pub fn study_file_name(study: &str) -> String {
-    let text = with_dashes(study, "_.");
-    or_else(text.trim_start_matches(['.', '-']), "study")
+    match with_dashes(study, "-_.").trim_start_matches(['.', '-']) {
+        "" => "study".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// The first 64 characters, with a dash for all that are no letters, no digits and none of `kept`.
 fn with_dashes(text: &str, kept: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || kept.contains(c);
     text.chars().take(64).map(|c| if plain(c) { c } else { '-' }).collect()
-}
-
-fn or_else(text: &str, default: &str) -> String {
-    if text.is_empty() { default } else { text }.to_owned()
 }

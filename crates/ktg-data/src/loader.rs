@@ -58,10 +58,13 @@ pub struct Loader {
     /// The next batch to yield.
     next: usize,
     /// Threads and what they have finished; none where the calling thread does the work.
-    workers: Vec<(JoinHandle<()>, Receiver<Result<Batch, Error>>)>,
+    workers: Vec<(JoinHandle<()>, Finished)>,
     /// The worker whose turn it is.
     turn: usize,
 }
+
+/// What a worker has finished, in order.
+type Finished = Receiver<Result<Batch, Error>>;
 
 /// What all workers know.
 #[derive(Debug)]

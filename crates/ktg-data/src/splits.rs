@@ -74,36 +74,30 @@ impl Splits {
     pub fn without(mut self, names: &[String]) -> Result<Self, Error> {
         let out: HashSet<&str> = names.iter().map(String::as_str).collect();
         let before = classes::missing(&self.test);
-        let mut skipped = Vec::new();
-        let keep = |dataset: &Dataset, skipped: &mut Vec<String>| {
-            let names = (0..dataset.len()).map(|i| (i, dataset.short_name(i)));
-            let (left_out, kept): (Vec<_>, Vec<_>) = names.partition(|(_, name)| out.contains(name.as_str()));
-            skipped.extend(left_out.into_iter().map(|(_, name)| name));
-            dataset.subset(&kept.into_iter().map(|(i, _)| i).collect::<Vec<_>>())
-        };
-        let (train, test) = (keep(&self.train, &mut skipped), keep(&self.test, &mut skipped));
-        let val = self.val.as_ref().map(|val| keep(val, &mut skipped));
-        let missing = classes::missing(&train);
-        if !missing.is_empty() {
-            let what = classes::in_words(&missing);
-            return Err(Error::Setting(format!(
-                "without the images to leave out, no training image of {what} is left"
-            )));
+        let parts = [("train", Some(&mut self.train)), ("test", Some(&mut self.test)), ("val", self.val.as_mut())];
+        for (name, part) in parts {
+            let Some(part) = part else { continue };
+            let (left_out, kept): (Vec<usize>, Vec<usize>) =
+                (0..part.len()).partition(|&i| out.contains(part.short_name(i).as_str()));
+            self.skipped.extend(left_out.iter().map(|&i| part.short_name(i)));
+            *part = part.subset(&kept);
+            let missing = classes::missing(part);
+            let problem = match name {
+                "train" if !missing.is_empty() => {
+                    format!("no training image of {} is left", classes::in_words(&missing))
+                }
+                "test" | "val" if kept.is_empty() && !left_out.is_empty() => format!("no {name} image is left"),
+                _ => continue,
+            };
+            return Err(Error::Setting(format!("without the images to leave out, {problem}")));
         }
-        let emptied = test.is_empty() && !self.test.is_empty();
-        if emptied || val.as_ref().is_some_and(Dataset::is_empty) {
-            let part = if emptied { "test" } else { "val" };
-            return Err(Error::Setting(format!("without the images to leave out, no {part} image is left")));
-        }
-        self.skipped.extend(skipped);
-        let emptied: Vec<String> = classes::missing(&test).into_iter().filter(|c| !before.contains(c)).collect();
+        let emptied: Vec<String> =
+            classes::missing(&self.test).into_iter().filter(|class| !before.contains(class)).collect();
         if !emptied.is_empty() {
-            self.warnings.push(format!(
-                "without the images to leave out, no test image of {} is left",
-                classes::in_words(&emptied)
-            ));
+            let what = classes::in_words(&emptied);
+            self.warnings.push(format!("without the images to leave out, no test image of {what} is left"));
         }
-        Ok(Self { train, test, val, ..self })
+        Ok(self)
     }
 
     /// The same without the images that a file lists.

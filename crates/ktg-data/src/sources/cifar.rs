@@ -58,20 +58,17 @@ fn open(
     let root = official.root(settings, base, &[&parts[0][0]])?;
     let names_file = root.join(names);
     let names = class_names::parse(&official.read(&names_file)?, &names_file, 1)?;
-    let mut datasets = Vec::new();
-    for (split, files) in ["train", "test"].into_iter().zip(parts) {
-        let (mut all, mut classes) = (Vec::new(), Vec::new());
+    let part = |split: &str, files: &[String]| {
+        let (mut images, mut classes) = (Vec::new(), Vec::new());
         for file in files.iter().map(|file| root.join(file)) {
-            let channels = settings.channels.unwrap_or(3);
-            let (images, labels) = parse(&official.read(&file)?, labels, names.len(), channels)
-                .map_err(|problem| Error::file(&file, problem))?;
-            all.extend(images);
-            classes.extend(labels);
+            let records = parse(&official.read(&file)?, labels, names.len(), settings.channels.unwrap_or(3));
+            let (more_images, more_classes) = records.map_err(|problem| Error::file(&file, problem))?;
+            images.extend(more_images);
+            classes.extend(more_classes);
         }
-        datasets.push(Dataset::from_images(split, names.clone(), all, classes)?);
-    }
-    let [train, test] = <[Dataset; 2]>::try_from(datasets).expect("two splits");
-    official.splits(settings, &root, [train, test])
+        Dataset::from_images(split, names.clone(), images, classes)
+    };
+    official.splits(settings, &root, [part("train", &parts[0])?, part("test", &parts[1])?])
 }
 
 /// Images and labels of one file.
