@@ -9,7 +9,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// See the layout in `ktg-data/src/pack.rs`.
+/// See the layout in `ktg-data/src/pack_file.rs`.
 fn mended(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[..8].copy_from_slice(b"ktg-pack");

@@ -1,10 +1,9 @@
 //! A list of labelled images.
 
-use crate::cache::Cache;
-use crate::pack::Pack;
+use crate::cache::{Budget, Cache};
+use crate::pack_file::{Description, Pack};
 use crate::random::Purpose;
-use crate::source::Files;
-use crate::{Error, Image, order, parallel};
+use crate::{BadImage, Error, Image, order, parallel};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +47,17 @@ enum Images {
         first: usize,
     },
     Memory(Vec<Arc<Image>>),
+}
+
+/// How image files are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// Folder of the data set.
+    pub root: PathBuf,
+    pub channels: usize,
+    /// Turned as EXIF says.
+    pub upright: bool,
+    pub budget: Arc<Budget>,
 }
 
 impl Dataset {
@@ -98,7 +108,8 @@ impl Dataset {
     /// A data set of the images of a pack from `first` on. The caller has checked that they are there.
     pub(crate) fn from_pack(split: &str, pack: &Arc<Pack>, first: usize, labels: Vec<u32>) -> Self {
         let images = Images::Packed { pack: pack.clone(), first };
-        Self::new(split, pack.class_names().into(), pack.channels(), images, labels)
+        let Description { classes, channels, .. } = &pack.description;
+        Self::new(split, classes.as_slice().into(), *channels, images, labels)
     }
 
     fn new(split: &str, class_names: Arc<[String]>, channels: usize, images: Images, labels: Vec<u32>) -> Self {
@@ -221,7 +232,7 @@ impl Dataset {
         match &self.store.images {
             Images::Files { upright, .. } => *upright,
             Images::Memory(_) => false,
-            Images::Packed { pack, .. } => pack.is_upright(),
+            Images::Packed { pack, .. } => pack.description.upright,
         }
     }
 
@@ -300,9 +311,14 @@ impl Dataset {
         let look = |i: usize| {
             let problem = self.checked_image(i).err();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, self.len());
-            problem.map(|error| BadImage { index: i, name: self.short_name(i), problem: error.to_string() })
+            problem.map(|error| self.bad_image(i, &error))
         };
         parallel::map(self.len(), threads, look).into_iter().flatten().collect()
+    }
+
+    /// Image `i` as one that cannot be used.
+    pub(crate) fn bad_image(&self, i: usize, error: &Error) -> BadImage {
+        BadImage { index: i, name: self.short_name(i), problem: error.to_string() }
     }
 
     /// Looks at every image as [`bad_images`](Self::bad_images) does.
@@ -331,15 +347,4 @@ fn plain_name(path: &Path) -> String {
         None => escaped,
     };
     escaped.strip_suffix(' ').map(|rest| format!("{rest}\\x20")).unwrap_or(escaped)
-}
-
-/// An image that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadImage {
-    /// Its number in the data set.
-    pub index: usize,
-    /// Its [`short_name`](Dataset::short_name).
-    pub name: String,
-    /// One sentence that names it and says what is wrong.
-    pub problem: String,
 }

@@ -1,8 +1,8 @@
 //! Everything that can go wrong with data, one sentence each.
 
+use ktg_base::FileError;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-use crate::BadImage;
 
 /// Why data could not be opened, decoded, augmented or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -10,17 +10,9 @@ pub enum Error {
     /// A setting is wrong in itself or does not suit the data.
     #[error("{0}")]
     Setting(String),
-    /// A file or folder cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// A file cannot be written.
+    /// A file or folder cannot be read or written.
     #[error(transparent)]
-    Write(#[from] ktg_base::FileError),
+    Access(#[from] FileError),
     /// A list or class file is wrong at one line.
     #[error("{}:{line}: {problem}", file.display())]
     Line {
@@ -31,21 +23,12 @@ pub enum Error {
         /// What is wrong there and what to do.
         problem: String,
     },
-    /// A data set is inconsistent or incomplete: empty split, empty class, label gap, unknown
-    /// class.
-    #[error("{}: {problem}", place.display())]
-    Layout {
-        /// The folder or file concerned.
-        place: PathBuf,
-        /// What is wrong there and what to do.
-        problem: String,
-    },
-    /// A file of a data set (IDX, CIFAR, MATLAB, pack, split) is damaged or not what was expected.
+    /// A file or folder of a data set is damaged, incomplete, inconsistent, or not what was expected.
     #[error("{}: {problem}", path.display())]
     File {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// What is wrong there and what to do.
         problem: String,
     },
     /// One image cannot be used.
@@ -77,15 +60,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.to_path_buf(), source }
+        FileError::of("read", path)(source).into()
     }
 
     pub(crate) fn line(file: &Path, line: usize, problem: impl Into<String>) -> Self {
         Self::Line { file: file.to_path_buf(), line, problem: problem.into() }
-    }
-
-    pub(crate) fn layout(place: &Path, problem: impl Into<String>) -> Self {
-        Self::Layout { place: place.to_path_buf(), problem: problem.into() }
     }
 
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
@@ -97,19 +76,28 @@ impl Error {
     /// # Errors
     /// [`Error::BadImages`] counts them and names the first ones.
     pub fn of_bad_images(bad: Vec<BadImage>, total: usize) -> Result<(), Self> {
+        const NAMED: usize = 10;
         if bad.is_empty() {
             return Ok(());
         }
-        let problems: Vec<String> = bad.into_iter().map(|image| image.problem).collect();
-        Err(Self::bad_images(&problems, total))
-    }
-
-    pub(crate) fn bad_images(problems: &[String], total: usize) -> Self {
-        const NAMED: usize = 10;
-        Self::BadImages { bad: problems.len(), total, first: problems.iter().take(NAMED).cloned().collect() }
+        let count = bad.len();
+        let first = bad.into_iter().take(NAMED).map(|image| image.problem).collect();
+        Err(Self::BadImages { bad: count, total, first })
     }
 
     pub(crate) fn image(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Image { name: name.into(), problem: problem.into() }
     }
+}
+
+/// An image that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadImage {
+    /// Its number in the data set.
+    #[serde(skip)]
+    pub index: usize,
+    /// Its [`short_name`](crate::Dataset::short_name).
+    pub name: String,
+    /// One sentence that names it and says what is wrong.
+    pub problem: String,
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::{BadImage, Dataset, Error, Image, Splits, jpeg, parallel};
+use crate::decode::jpeg;
+use crate::{BadImage, Dataset, Error, Image, Splits, parallel};
 
 /// What a look at every image of all parts finds.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +61,12 @@ impl Splits {
                 let look = match look {
                     Ok(look) => look,
                     Err(error) => {
-                        bad.push(BadImage { index: i, name: part.short_name(i), problem: error.to_string() });
+                        bad.push(part.bad_image(i, &error));
                         continue;
                     }
                 };
                 if let Some(damage) = look.damage {
-                    let problem = Error::image(part.name_of(i), damage).to_string();
-                    damaged.push(BadImage { index: i, name: part.short_name(i), problem });
+                    damaged.push(part.bad_image(i, &Error::image(part.name_of(i), damage)));
                 }
                 let second = (name, part.short_name(i));
                 match seen.get(&look.content) {

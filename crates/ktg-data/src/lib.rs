@@ -27,58 +27,39 @@
 //! # Ok(()) }
 //! ```
 
-mod affine;
 mod augment;
-mod builtin;
+mod batch;
 mod cache;
-mod cifar;
-mod colour;
-mod crop;
-mod cub;
+mod classes;
 mod dataset;
+mod decode;
 mod error;
-mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
-mod geometry;
-mod idx;
-mod image;
 mod inspect;
-mod jpeg;
-mod list;
+mod lines;
 mod loader;
-mod mat;
-mod mixup;
-mod official;
 mod order;
-mod pack;
-mod panics;
+mod pack_file;
 mod parallel;
-mod pipeline;
-mod policy;
 mod random;
-mod source;
+mod sources;
 mod split_file;
 mod splits;
-mod stanford_cars;
-mod stanford_dogs;
-mod step;
 
-pub use augment::{Augment, Preset, Transform};
-pub use crop::{CropBox, random_resized_crop_box};
-pub use dataset::{BadImage, Dataset};
-pub use error::Error;
-pub use image::{Image, MAX_PIXELS};
+pub use augment::{
+    Adjustment, Augment, AugmentationSpace, CropBox, MAGNITUDES, Operation, Pipeline, Preset, Step, Transform,
+    color_jitter, random_resized_crop_box,
+};
+pub use batch::{Batch, Mixed};
+pub use dataset::Dataset;
+pub use decode::{Image, MAX_PIXELS};
+pub use error::{BadImage, Error};
 pub use inspect::{Duplicate, Inspection};
 pub use ktg_base::random::ChaCha8Rng;
-pub use loader::{Batch, Loader, LoaderConfig};
-pub use mixup::Mixed;
+pub use loader::{Loader, LoaderConfig};
 pub use order::{epoch_order, stratified_split};
-pub use pack::{PackSummary, pack};
-pub use pipeline::Pipeline;
-pub use policy::{Adjustment, AugmentationSpace, MAGNITUDES, Operation, color_jitter};
 pub use random::{Purpose, rng};
-pub use source::{DataSource, SOURCES, Source};
+pub use sources::{DataSource, PackSummary, SOURCES, Source, pack};
 pub use split_file::SplitFile;
 pub use splits::Splits;
-pub use step::Step;

@@ -1,40 +1,10 @@
 //! Batches, decoded and augmented ahead of their use.
 
-use crate::{Dataset, Error, Mixed, Pipeline, Purpose, mixup, rng};
+use crate::augment::mixup;
+use crate::{Batch, Dataset, Error, Pipeline, Purpose, rng};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-
-/// Some samples, ready for a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// Number of each sample in the data set.
-    pub indices: Vec<usize>,
-    /// Pixel values, sample x channel x row x column.
-    pub images: Vec<f32>,
-    /// Class of each sample.
-    pub labels: Vec<u32>,
-    /// Channels of each image.
-    pub channels: usize,
-    /// Rows of each image.
-    pub height: usize,
-    /// Columns of each image.
-    pub width: usize,
-    /// How the samples were blended with each other, if they were.
-    pub mixed: Option<Mixed>,
-}
-
-impl Batch {
-    /// Number of samples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are no samples; a loader yields no such batch.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-}
 
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug)]
@@ -87,11 +57,14 @@ pub struct Loader {
     plan: Arc<Plan>,
     /// The next batch to yield.
     next: usize,
-    /// Empty where the calling thread does the work.
-    workers: Vec<Worker>,
+    /// Threads and what they have finished; none where the calling thread does the work.
+    workers: Vec<(JoinHandle<()>, Finished)>,
     /// The worker whose turn it is.
     turn: usize,
 }
+
+/// What a worker has finished, in order.
+type Finished = Receiver<Result<Batch, Error>>;
 
 /// What all workers know.
 #[derive(Debug)]
@@ -100,12 +73,6 @@ struct Plan {
     order: Vec<usize>,
     config: LoaderConfig,
     batches: usize,
-}
-
-#[derive(Debug)]
-struct Worker {
-    finished: Option<Receiver<Result<Batch, Error>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Loader {
@@ -153,7 +120,7 @@ impl Loader {
             .name(format!("loader {}", self.workers.len()))
             .spawn(move || work(&plan, first, step, &sender))
             .map_err(|error| Error::Loader(format!("cannot start a worker thread: {error}")))?;
-        self.workers.push(Worker { finished: Some(finished), thread: Some(thread) });
+        self.workers.push((thread, finished));
         Ok(())
     }
 }
@@ -207,9 +174,9 @@ impl Iterator for Loader {
         } else {
             let turn = self.turn;
             self.turn = (turn + 1) % self.workers.len();
-            let received = self.workers[turn].finished.as_ref().and_then(|finished| finished.recv().ok());
             // A channel that closes early means that its worker panicked.
-            received.unwrap_or_else(|| Err(Error::Loader("a worker thread died; this is a bug".into())))
+            let died = |_| Err(Error::Loader("a worker thread died; this is a bug".into()));
+            self.workers[turn].1.recv().unwrap_or_else(died)
         };
         self.next = if batch.is_ok() { self.next + 1 } else { self.plan.batches };
         Some(batch)
@@ -223,15 +190,11 @@ impl Iterator for Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // All channels first: a worker that waits to hand over a batch wakes up when its channel
-        // closes.
-        for worker in &mut self.workers {
-            worker.finished = None;
-        }
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                let _ = thread.join(); // a panic was reported already, as an error in the place of its batch
-            }
+        // All channels first: a worker that waits to hand over a batch wakes up when its channel closes.
+        let (threads, channels): (Vec<_>, Vec<_>) = self.workers.drain(..).unzip();
+        drop(channels);
+        for thread in threads {
+            let _ = thread.join(); // a panic was reported already, as an error in the place of its batch
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The parts of a data set, and leaving images out of them.
 
-use crate::list::text_of;
-use crate::source::{missing_classes, some};
-use crate::{BadImage, Dataset, Error};
+use crate::lines::{text_of, used_lines};
+use crate::{BadImage, Dataset, Error, classes};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -25,15 +24,18 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// From the data sets in the order of [`DataSource::parts`].
+    /// From the data sets in the order of train, test and, if there is one, validation.
     pub(crate) fn from_parts(datasets: Vec<Dataset>, mut warnings: Vec<String>) -> Result<Self, Error> {
         let mut datasets = datasets.into_iter();
         let (Some(train), Some(test)) = (datasets.next(), datasets.next()) else {
             return Err(Error::Setting("a data source must have a training and a test part".into()));
         };
-        let missing = missing_classes(&test);
+        let missing = classes::missing(&test);
         if !missing.is_empty() && !test.is_empty() {
-            warnings.push(format!("no test image of {}: the accuracy says nothing about them", some(&missing)));
+            warnings.push(format!(
+                "no test image of {}: the accuracy says nothing about them",
+                classes::in_words(&missing)
+            ));
         }
         if test.is_empty() {
             warnings.push(
@@ -71,42 +73,38 @@ impl Splits {
     /// If a class loses all its training images, or a part all its images.
     pub fn without(mut self, names: &[String]) -> Result<Self, Error> {
         let out: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let before = missing_classes(&self.test);
-        let mut skipped = Vec::new();
-        let keep = |dataset: &Dataset, skipped: &mut Vec<String>| {
-            let names = (0..dataset.len()).map(|i| (i, dataset.short_name(i)));
-            let (left_out, kept): (Vec<_>, Vec<_>) = names.partition(|(_, name)| out.contains(name.as_str()));
-            skipped.extend(left_out.into_iter().map(|(_, name)| name));
-            dataset.subset(&kept.into_iter().map(|(i, _)| i).collect::<Vec<_>>())
-        };
-        let (train, test) = (keep(&self.train, &mut skipped), keep(&self.test, &mut skipped));
-        let val = self.val.as_ref().map(|val| keep(val, &mut skipped));
-        let missing = missing_classes(&train);
-        if !missing.is_empty() {
-            let what = some(&missing);
-            return Err(Error::Setting(format!(
-                "without the images to leave out, no training image of {what} is left"
-            )));
+        let before = classes::missing(&self.test);
+        let parts = [("train", Some(&mut self.train)), ("test", Some(&mut self.test)), ("val", self.val.as_mut())];
+        for (name, part) in parts {
+            let Some(part) = part else { continue };
+            let (left_out, kept): (Vec<usize>, Vec<usize>) =
+                (0..part.len()).partition(|&i| out.contains(part.short_name(i).as_str()));
+            self.skipped.extend(left_out.iter().map(|&i| part.short_name(i)));
+            *part = part.subset(&kept);
+            let missing = classes::missing(part);
+            let problem = match name {
+                "train" if !missing.is_empty() => {
+                    format!("no training image of {} is left", classes::in_words(&missing))
+                }
+                "test" | "val" if kept.is_empty() && !left_out.is_empty() => format!("no {name} image is left"),
+                _ => continue,
+            };
+            return Err(Error::Setting(format!("without the images to leave out, {problem}")));
         }
-        let emptied = test.is_empty() && !self.test.is_empty();
-        if emptied || val.as_ref().is_some_and(Dataset::is_empty) {
-            let part = if emptied { "test" } else { "val" };
-            return Err(Error::Setting(format!("without the images to leave out, no {part} image is left")));
-        }
-        self.skipped.extend(skipped);
-        let emptied: Vec<String> = missing_classes(&test).into_iter().filter(|c| !before.contains(c)).collect();
+        let emptied: Vec<String> =
+            classes::missing(&self.test).into_iter().filter(|class| !before.contains(class)).collect();
         if !emptied.is_empty() {
-            self.warnings.push(format!("without the images to leave out, no test image of {} is left", some(&emptied)));
+            let what = classes::in_words(&emptied);
+            self.warnings.push(format!("without the images to leave out, no test image of {what} is left"));
         }
-        Ok(Self { train, test, val, ..self })
+        Ok(self)
     }
 
     /// The same without the images that a file lists.
     pub(crate) fn without_listed(self, file: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(file).map_err(|source| Error::read(file, source))?;
         let text = text_of(&bytes).map_err(|(line, problem)| Error::line(file, line, problem))?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let names: Vec<String> = lines.map(str::to_string).collect();
+        let names: Vec<String> = used_lines(text).map(|(_, line)| line.to_string()).collect();
         let mut splits = self.without(&names)?;
         let skipped: HashSet<&String> = splits.skipped.iter().collect();
         let unknown = names.iter().filter(|name| !skipped.contains(name)).count();

@@ -137,8 +137,7 @@ impl SavedRun {
 
     /// What the networks see in an image file.
     pub fn predict(&self, path: &Path) -> Result<Prediction, Error> {
-        let open = if self.upright { Image::open_upright } else { Image::open };
-        self.predict_image(&open(path, self.channels)?)
+        self.predict_image(&Image::read(path, self.channels, self.upright)?)
     }
 
     /// What the networks see in an image, which must have the run's number of channels.

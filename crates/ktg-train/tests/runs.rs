@@ -384,4 +384,11 @@ fn mistakes_are_named_before_anything_is_written() {
     assert!(message.contains("it is not empty (there is `notes.txt`)"), "{message}");
     let message = resume(&path.join("other")).err().unwrap().to_string();
     assert!(message.contains("there is no run in it"), "{message}");
+
+    // What a process left that was killed while it wrote the description is no run yet; older ones called it otherwise.
+    fs::create_dir(path.join("killed")).unwrap();
+    for name in ["graph.toml", "graph.toml.x1Y2z3.tmp", "settings.toml.x1Y2z3.tmp", "data.json.tmp"] {
+        fs::write(path.join("killed").join(name), "half").unwrap();
+    }
+    start(settings(), &path.join("killed"), &mut Silent, &never).unwrap();
 }

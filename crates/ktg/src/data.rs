@@ -148,7 +148,6 @@ fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: b
     if json {
         let duplicate = |Duplicate { first, second }: &Duplicate| json!([first, second]);
         let duplicates: Vec<_> = duplicates.iter().map(duplicate).collect();
-        let damaged = damaged.into_iter().map(Bad::from).collect();
         print_json(&Checked { summary, damaged, duplicates, mean, std })?;
     } else {
         print(&summary.per_class())?;
@@ -275,7 +274,7 @@ struct Checked {
     #[serde(flatten)]
     summary: Summary,
     /// Images that are used although a part of the picture is missing.
-    damaged: Vec<Bad>,
+    damaged: Vec<BadImage>,
     /// Pairs of part and name: images that are in two parts.
     duplicates: Vec<serde_json::Value>,
     /// Of the training images, one a channel; NaN (`null`) if none can be used.
@@ -291,21 +290,9 @@ struct Part {
     per_class: serde_json::Map<String, serde_json::Value>,
     /// Images that cannot be used; only where somebody looked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    bad: Option<Vec<Bad>>,
+    bad: Option<Vec<BadImage>>,
     #[serde(skip)]
     counts: Vec<usize>,
-}
-
-#[derive(Serialize)]
-struct Bad {
-    name: String,
-    problem: String,
-}
-
-impl From<BadImage> for Bad {
-    fn from(image: BadImage) -> Self {
-        Self { name: image.name, problem: image.problem }
-    }
 }
 
 impl Summary {
@@ -332,7 +319,7 @@ impl Summary {
         for (part, (_, dataset)) in self.splits.iter_mut().zip(splits.named()) {
             let names: HashSet<_> = (0..dataset.len()).map(|i| dataset.short_name(i)).collect();
             let own = bad.iter().filter(|image| names.contains(&image.name));
-            part.bad = Some(own.cloned().map(Bad::from).collect());
+            part.bad = Some(own.cloned().collect());
         }
     }
 

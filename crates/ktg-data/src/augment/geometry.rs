@@ -1,0 +1,100 @@
+//! Resizing, cutting and mirroring of 8-bit images.
+
+use super::crop::CropBox;
+use crate::{Error, Image, MAX_PIXELS};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use std::ops::Range;
+
+impl Image {
+    /// The part `area`, resized to `width` x `height`: bilinear and antialiased (a triangle filter
+    /// that widens with the reduction). Nothing outside the area enters the result.
+    ///
+    /// The width first, then the height, each rounded to 8 bits. That is the order of Pillow up to
+    /// version 12; Pillow 13 takes the height first where it shrinks much more than the width,
+    /// which changes some values by 1.
+    ///
+    /// # Errors
+    /// If the area is empty or not inside the image, or the result is empty or larger than
+    /// [`MAX_PIXELS`].
+    pub fn resize(&self, area: CropBox, width: usize, height: usize) -> Result<Self, Error> {
+        let failed = |what: &dyn std::fmt::Display| {
+            let from = format!("{} x {} pixels of {self:?}", area.width, area.height);
+            Error::Setting(format!("cannot resize {from} to {width} x {height}: {what}"))
+        };
+        let pixels = width as u64 * height as u64;
+        if pixels == 0 || pixels > MAX_PIXELS || area.width == 0 || area.height == 0 {
+            return Err(failed(&format_args!("1 to {MAX_PIXELS} pixels are possible")));
+        }
+        let side = |length: usize| u32::try_from(length).map_err(|error| failed(&error));
+        let size = [side(width)?, side(height)?];
+        let (whole, corner) = ([side(self.width)?, side(self.height)?], [side(area.left)?, side(area.top)?]);
+        let part = [side(area.width)?, side(area.height)?];
+        let resized = match self.channels {
+            1 => bilinear::<U8>(&self.pixels, whole, corner, part, size),
+            _ => bilinear::<U8x3>(&self.pixels, whole, corner, part, size),
+        };
+        Ok(Self { width, height, channels: self.channels, pixels: resized.map_err(|e| failed(&e))?.into() })
+    }
+
+    /// The image resized so that its shorter side becomes `side`; the longer one is rounded down, as torchvision does.
+    pub(crate) fn resize_shorter_side(&self, side: usize) -> Result<Self, Error> {
+        let longer = side * self.width.max(self.height) / self.width.min(self.height);
+        let (width, height) = if self.width <= self.height { (side, longer) } else { (longer, side) };
+        self.resize(CropBox::whole(self), width, height)
+    }
+
+    /// The `size` x `size` pixels from column `left` and row `top` on, which may lie outside the
+    /// image; there the result is black.
+    pub fn square(&self, left: isize, top: isize, size: usize) -> Self {
+        let channels = self.channels;
+        let mut pixels = vec![0; size * size * channels];
+        let columns = overlap(left, size, self.width);
+        for y in overlap(top, size, self.height) {
+            let from = &self.pixels[(y * self.width + columns.start) * channels..][..columns.len() * channels];
+            let (to_x, to_y) =
+                (columns.start.wrapping_add_signed(left.wrapping_neg()), y.wrapping_add_signed(top.wrapping_neg()));
+            pixels[(to_y * size + to_x) * channels..][..from.len()].copy_from_slice(from);
+        }
+        Self { width: size, height: size, channels, pixels: pixels.into() }
+    }
+
+    /// Mirrors left and right.
+    pub fn flip(&mut self) {
+        let rows = self.pixels.chunks_exact(self.width * self.channels);
+        let mirrored = rows.flat_map(|row| row.rchunks_exact(self.channels).flatten());
+        self.pixels = mirrored.copied().collect();
+    }
+}
+
+/// Bilinear with antialiasing, first along the rows, then along the columns. All pairs are width and height, `corner` is
+/// left and top of the part. Typed, because the untyped functions of the library are compiled for every kind of pixel
+/// there is, which takes minutes.
+fn bilinear<P: PixelTrait>(
+    pixels: &[u8],
+    whole: [u32; 2],
+    corner: [u32; 2],
+    part: [u32; 2],
+    size: [u32; 2],
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    let mut resizer = Resizer::new();
+    let source = TypedImageRef::<P>::from_buffer(whole[0], whole[1], pixels)?;
+    let part_view = TypedCroppedImage::from_ref(&source, corner[0], corner[1], part[0], part[1])?;
+    let bytes = |[width, height]: [u32; 2]| vec![0; width as usize * height as usize * P::size()];
+    let narrow = [size[0], part[1]];
+    let mut narrowed = bytes(narrow);
+    let mut narrowed = TypedImage::<P>::from_buffer(narrow[0], narrow[1], &mut narrowed)?;
+    resizer.resize_typed(&part_view, &mut narrowed, &options)?;
+    let mut result = bytes(size);
+    resizer.resize_typed(&narrowed, &mut TypedImage::<P>::from_buffer(size[0], size[1], &mut result)?, &options)?;
+    Ok(result)
+}
+
+/// The part of `start..start + size` that lies in `0..length`; empty if there is none.
+pub(super) fn overlap(start: isize, size: usize, length: usize) -> Range<usize> {
+    let first = usize::try_from(start).unwrap_or(0).min(length);
+    let end = usize::try_from(start.saturating_add_unsigned(size)).unwrap_or(0).min(length);
+    first..end.max(first)
+}

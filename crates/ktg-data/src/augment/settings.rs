@@ -1,0 +1,170 @@
+//! Augmentation settings, and the pipelines that they become for a given image side.
+
+use super::mixup;
+use super::step::{default_flip, default_ratio, default_scale};
+use crate::{Error, Pipeline, Step};
+use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A ready-made pair of pipelines, for input of side `size`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Photographs. Training: random resized crop (scale 0.08 to 1, ratio 1 to 1.3), flip.
+    /// Evaluation: shorter side to `size` * 256 / 224, centre crop.
+    FineGrained,
+    /// Small images. Training: shorter side to `size`, random crop with a border of 4 pixels, flip.
+    /// Evaluation: shorter side to `size`, centre crop. Resizing and centre crop change nothing on
+    /// images of that size.
+    #[default]
+    Cifar,
+    /// Nothing random: stretch to `size` x `size` where needed.
+    #[serde(alias = "resize")]
+    None,
+}
+
+/// Augmentation settings: a preset by name (`augment = "fine-grained"`), or a table that changes
+/// one.
+///
+/// ```toml
+/// [augment]
+/// preset = "cifar"
+/// flip = false
+/// mean = [0.2860]
+/// std = [0.3530]
+/// ```
+///
+/// `train` and `eval` replace the preset's steps (see [`Step`]).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
+pub struct Augment {
+    /// The preset to start from.
+    pub preset: Preset,
+    /// Whether the preset's horizontal flip is used.
+    pub flip: bool,
+    /// Normalise with this mean, one value a channel, at the end of both pipelines.
+    pub mean: Option<Vec<f32>>,
+    /// The standard deviation that goes with `mean`.
+    pub std: Option<Vec<f32>>,
+    /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), 0.001 to 4. Default: none.
+    pub mixup: Option<f64>,
+    /// Own steps for training.
+    pub train: Option<Vec<Step>>,
+    /// Own steps for evaluation.
+    pub eval: Option<Vec<Step>>,
+}
+
+impl Default for Augment {
+    fn default() -> Self {
+        Self::preset(Preset::default())
+    }
+}
+
+impl Augment {
+    /// A preset as it is.
+    pub fn preset(preset: Preset) -> Self {
+        Self { preset, flip: true, mean: None, std: None, mixup: None, train: None, eval: None }
+    }
+
+    fn train_steps(&self) -> Vec<Step> {
+        let mut steps = match self.preset {
+            Preset::FineGrained => {
+                vec![Step::RandomResizedCrop { size: None, scale: default_scale(), ratio: default_ratio() }]
+            }
+            Preset::Cifar => vec![Step::Resize { size: None }, Step::RandomCrop { size: None, padding: 4 }],
+            Preset::None => return vec![Step::Stretch { size: None }],
+        };
+        if self.flip {
+            steps.push(Step::HorizontalFlip { p: default_flip() });
+        }
+        steps
+    }
+
+    fn eval_steps(&self, size: usize) -> Vec<Step> {
+        match self.preset {
+            Preset::FineGrained => {
+                let short_side = (size as f64 * 256.0 / 224.0).round() as usize;
+                vec![Step::Resize { size: Some(short_side) }, Step::CenterCrop { size: None }]
+            }
+            Preset::Cifar => vec![Step::Resize { size: None }, Step::CenterCrop { size: None }],
+            Preset::None => vec![Step::Stretch { size: None }],
+        }
+    }
+
+    fn normalize(&self) -> Result<Option<Step>, Error> {
+        match (&self.mean, &self.std) {
+            (Some(mean), Some(std)) => Ok(Some(Step::Normalize { mean: mean.clone(), std: std.clone() })),
+            (None, None) => Ok(None),
+            _ => Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into())),
+        }
+    }
+}
+
+/// What happens to an image between the data set and the network: one pipeline to train, one to
+/// evaluate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform {
+    /// Side of the network's input, in pixels.
+    pub size: usize,
+    /// For training.
+    pub train: Pipeline,
+    /// For evaluation; draws no random numbers unless its own steps say so.
+    pub eval: Pipeline,
+    /// Parameter of mixup while training; see [`LoaderConfig::mixup`](crate::LoaderConfig::mixup).
+    pub mixup: Option<f64>,
+}
+
+impl Transform {
+    /// The pipelines for input of `channels` x `size` x `size`.
+    ///
+    /// # Errors
+    /// If `size` is 0 or huge, `mean` or `std` do not match the channels, or own steps cannot give
+    /// that size (see [`Pipeline::new`]).
+    pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
+        let normalize = augment.normalize()?;
+        augment.mixup.map_or(Ok(()), mixup::check)?;
+        let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
+            let mut steps = own.clone().unwrap_or(preset);
+            steps.extend(normalize.clone());
+            Pipeline::new(size, channels, steps)
+        };
+        Ok(Self {
+            size,
+            train: pipeline(&augment.train, augment.train_steps())?,
+            eval: pipeline(&augment.eval, augment.eval_steps(size))?,
+            mixup: augment.mixup,
+        })
+    }
+}
+
+// `remote = "Self"` makes these functions of the type itself, for the traits' to call.
+impl Serialize for Augment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Augment {
+    /// From the name of a preset or a table. Written by hand because an untagged enum would hide
+    /// which key of the table is wrong.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Augment;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("the name of an augmentation preset or a table of augmentation settings")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Augment, E> {
+                Preset::deserialize(de::value::StrDeserializer::new(name)).map(Augment::preset)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Augment, A::Error> {
+                Augment::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}

@@ -1,0 +1,22 @@
+//! Classes, for messages.
+
+use crate::Dataset;
+
+/// Names of the classes that have no image.
+pub(crate) fn missing(dataset: &Dataset) -> Vec<String> {
+    let mut seen = vec![false; dataset.classes()];
+    dataset.labels().iter().for_each(|&label| seen[label as usize] = true);
+    let unseen = seen.iter().zip(dataset.class_names()).filter(|&(&seen, _)| !seen);
+    unseen.map(|(_, name)| name.clone()).collect()
+}
+
+/// A few of the class names, for a message: `classes "a", "b" and 7 more`.
+pub(crate) fn in_words(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect();
+    let noun = if names.len() == 1 { "class" } else { "classes" };
+    match names.len().saturating_sub(SHOWN) {
+        0 => format!("{noun} {}", shown.join(", ")),
+        more => format!("{noun} {} and {more} more", shown.join(", ")),
+    }
+}

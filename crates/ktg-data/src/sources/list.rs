@@ -1,0 +1,168 @@
+//! List files with lines `path, label, ...`.
+
+use super::settings::path_inside;
+use super::{class_names, table};
+use crate::{DataSource, Dataset, Error, Splits, classes};
+use std::collections::hash_map::{Entry as MapEntry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// One line of a list.
+struct Entry {
+    line: usize,
+    path: PathBuf,
+    label: String,
+}
+
+pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
+    let root = settings.existing_root(base)?;
+    let column = settings.label_column.unwrap_or(1);
+    if column == 0 {
+        return Err(Error::Setting("label_column = 0 is the column of the paths; labels start at column 1".into()));
+    }
+    let mut warnings = Vec::new();
+    let first_label = settings.first_label.unwrap_or(0);
+    let mut parts = Vec::new();
+    for (split, file) in settings.parts(&root, "train.txt", "test.txt") {
+        let entries = match settings.goes_without(split, &file) {
+            true => Vec::new(),
+            false => read_list(&root, &file, column, &mut warnings)?,
+        };
+        parts.push((split, entries, file));
+    }
+
+    let (_, training, training_list) = &parts[0];
+    let names = match &settings.classes {
+        Some(file) => class_names::read(&root.join(file), column)?,
+        None => names_from(training, training_list, first_label)?,
+    };
+    let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
+    let whose = if settings.classes.is_some() { "the classes file" } else { "the training list" };
+    // A name; or, where a file names the classes or they are numbers (such as 007), the number of one.
+    let has_numbers = settings.classes.is_some() || names.iter().all(|name| name.parse::<u32>().is_ok());
+    let resolve = |label: &str| {
+        let number = || label.parse::<u32>().ok()?.checked_sub(first_label).filter(|&n| (n as usize) < names.len());
+        known.get(label).copied().or_else(|| has_numbers.then(number).flatten())
+    };
+
+    let how = settings.files(&root);
+    let mut datasets: Vec<Dataset> = Vec::new();
+    for (split, entries, file) in &parts {
+        let mut files = (Vec::new(), Vec::new());
+        for Entry { line, path, label } in entries {
+            let Some(class) = resolve(label) else {
+                return Err(Error::line(file, *line, format!("class \"{label}\", which {whose} lacks")));
+            };
+            files.0.push(path.clone());
+            files.1.push(class);
+        }
+        let dataset = Dataset::from_files(split, names.clone().into(), files, &how);
+        if datasets.is_empty() {
+            let missing = classes::missing(&dataset);
+            if !missing.is_empty() {
+                return Err(Error::file(file, format!("no training image of {}", classes::in_words(&missing))));
+            }
+        }
+        datasets.push(dataset);
+    }
+    Splits::from_parts(datasets, warnings)
+}
+
+/// The lines of a list, each with an existing file.
+fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>) -> Result<Vec<Entry>, Error> {
+    let (mut entries, mut first_lines, mut repeated, mut missing) = (Vec::new(), HashMap::new(), 0, Vec::new());
+    for (line, fields) in table::read(file)? {
+        let wrong = |problem: String| Err(Error::line(file, line, problem));
+        let Some(label) = fields.get(column).filter(|label| !label.is_empty()) else {
+            let problem = match fields.len() {
+                1 => "no label; a line is `path, label, ...`, separated by commas or tabs".into(),
+                n => format!("no label in column {column} (the path is column 0; the line has {n} columns)"),
+            };
+            return wrong(problem);
+        };
+        if fields[0].is_empty() {
+            return wrong("the path is empty".into());
+        }
+        let Some(path) = path_inside(root, &fields[0]) else {
+            return wrong(format!("{} is absolute or contains `..`; paths must lie below the root folder", fields[0]));
+        };
+        // It is a bad image then, which can be left out as any other.
+        if !path.is_file() {
+            missing.push(line);
+        }
+        match first_lines.entry(path.clone()) {
+            MapEntry::Vacant(place) => _ = place.insert((line, label.clone())),
+            MapEntry::Occupied(first) => {
+                let (first_line, first_label) = first.get();
+                if first_label != label {
+                    let what = format!("{} has the label \"{label}\" here", fields[0]);
+                    return wrong(format!(
+                        "{what} and \"{first_label}\" in line {first_line}; remove one of the lines"
+                    ));
+                }
+                repeated += 1;
+            }
+        }
+        entries.push(Entry { line, path, label: label.clone() });
+    }
+    if entries.is_empty() {
+        return Err(Error::file(file, "the list is empty"));
+    }
+    if let Some(line) = missing.first() {
+        let (count, all) = (missing.len(), entries.len());
+        if count == all {
+            let problem =
+                format!("none of the {all} files it names is there, the first in line {line}; correct `root`");
+            return Err(Error::file(file, problem));
+        }
+        warnings.push(format!(
+            "{count} of the {all} files that {} names are not there, the first in line {line}; `ktg data check` names all",
+            file.display()
+        ));
+    }
+    if repeated > 0 {
+        warnings.push(format!(
+            "{repeated} lines of {} repeat an image; it counts as often as it is listed",
+            file.display()
+        ));
+    }
+    Ok(entries)
+}
+
+/// Class names from the labels of the training list: numbers from 0 on, or names in alphabetical
+/// order.
+fn names_from(entries: &[Entry], file: &Path, first_label: u32) -> Result<Vec<String>, Error> {
+    let number = |entry: &Entry| entry.label.parse::<u32>().ok();
+    let are_numbers = number(&entries[0]).is_some();
+    // One mistyped number must not turn all numbers into names.
+    if let Some(odd) = entries.iter().find(|entry| number(entry).is_some() != are_numbers) {
+        let problem = format!(
+            "label \"{}\" where the first line has \"{}\": labels are all numbers or all names; if these are names, \
+             list them in a file and give it as `classes`",
+            odd.label, entries[0].label
+        );
+        return Err(Error::line(file, odd.line, problem));
+    }
+    if !are_numbers {
+        let names: BTreeSet<&String> = entries.iter().map(|entry| &entry.label).collect();
+        return Ok(names.into_iter().cloned().collect());
+    }
+    let numbers: BTreeSet<u32> = entries.iter().filter_map(number).collect();
+    let (smallest, largest) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
+    if smallest < first_label {
+        let problem = format!("labels start at {smallest}, below `first_label = {first_label}`");
+        return Err(Error::file(file, problem));
+    }
+    if numbers.len() as u64 != u64::from(largest - first_label) + 1 {
+        let gap = (first_label..largest).find(|n| !numbers.contains(n)).unwrap_or(first_label);
+        let advice = match smallest {
+            1 if first_label == 0 && numbers.len() as u64 == u64::from(largest) => {
+                "set `first_label = 1` if they count from 1"
+            }
+            _ => "number the classes 0, 1, 2, ... without gaps",
+        };
+        let problem = format!("labels go up to {largest}, but no line has label {gap}; {advice}");
+        return Err(Error::file(file, problem));
+    }
+    Ok(numbers.into_iter().map(|n| n.to_string()).collect())
+}

@@ -1,0 +1,137 @@
+//! What the official data sets have in common: where to get them, how they are laid out, how large they are.
+
+use crate::{DataSource, Dataset, Error, Splits, classes};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A data set that others published.
+pub(crate) struct Official {
+    /// As people call it.
+    pub name: &'static str,
+    /// Where to get it.
+    pub from: &'static str,
+    /// What must lie in the root folder.
+    pub layout: &'static str,
+    /// The folder that its archive makes, which may be the root or lie in it.
+    pub folder: Option<&'static str>,
+    pub classes: usize,
+    pub train: usize,
+    pub test: usize,
+}
+
+/// The class that the files number from 1 on as a label from 0 on, if there is such a class.
+pub(crate) fn label(number: usize, classes: usize) -> Result<u32, String> {
+    match number.checked_sub(1).filter(|&label| label < classes) {
+        Some(label) => Ok(label as u32),
+        None => Err(format!("has class {number}, but the classes go from 1 to {classes}")),
+    }
+}
+
+/// Image files with their labels, of one split. The labels have class names.
+pub(crate) type Labeled = Vec<(PathBuf, u32)>;
+
+impl Official {
+    /// The folder that holds the layout. One of `marks`, files or folders, must be in it.
+    pub fn root(&self, settings: &DataSource, base: &Path, marks: &[&str]) -> Result<PathBuf, Error> {
+        let root = settings.root_path(base)?;
+        if root.is_file() {
+            return Err(Error::file(&root, "is a file; `root` must be the folder that the data lies in"));
+        }
+        let inside = self.folder.map(|folder| root.join(folder));
+        let is_there = |place: &PathBuf| marks.iter().any(|mark| place.join(mark).exists());
+        match inside.into_iter().chain([root.clone()]).find(is_there) {
+            Some(place) => Ok(place),
+            None => Err(self.missing(&root, &format!("there is no {}", marks.join(" or ")))),
+        }
+    }
+
+    /// The data set is not there, or not whole: where to get it and what it looks like.
+    pub fn missing(&self, place: &Path, problem: &str) -> Error {
+        let Self { name, from, layout, .. } = self;
+        Error::file(place, format!("{problem}. {name} is at {from}; lay it out as {layout} (see docs/data.md)"))
+    }
+
+    /// The bytes of a file of the data set, which must be there.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(self.missing(path, "there is no such file"))
+            }
+            Err(source) => Err(Error::read(path, source)),
+        }
+    }
+
+    /// Both splits from image files. They lie in `root`; `list` is the file that names them.
+    pub fn files(
+        &self,
+        settings: &DataSource,
+        (root, list): (&Path, &Path),
+        class_names: Vec<String>,
+        [train, test]: [Labeled; 2],
+    ) -> Result<Splits, Error> {
+        let mut seen = HashSet::new();
+        let mut missing = Vec::new();
+        for (path, _) in train.iter().chain(&test) {
+            if !path.is_file() {
+                missing.push(path);
+            }
+            if !seen.insert(path) {
+                return Err(Error::file(list, format!("{} is in it twice", path.display())));
+            }
+        }
+        let mut warnings = Vec::new();
+        if let Some(first) = missing.first() {
+            let count = format!("{} of the {} image files are not there, such as this one", missing.len(), seen.len());
+            let is_absent = |part: &Labeled| part.iter().all(|(path, _)| !path.is_file());
+            if is_absent(&train) || is_absent(&test) || !settings.incomplete.unwrap_or(false) {
+                let problem = format!("{count} (`incomplete = true` leaves that to `--skip-bad`)");
+                return Err(self.missing(first, &problem));
+            }
+            warnings.push(format!("{}: {count}", first.display()));
+        }
+        let class_names: Arc<[String]> = class_names.into();
+        let files = settings.files(root);
+        let dataset = |(split, images): (&str, Labeled)| {
+            Dataset::from_files(split, class_names.clone(), images.into_iter().unzip(), &files)
+        };
+        let mut splits = self.splits(settings, list, [("train", train), ("test", test)].map(dataset))?;
+        splits.warnings.extend(warnings);
+        Ok(splits)
+    }
+
+    /// The splits, if they are as large as they were published.
+    pub fn splits(&self, settings: &DataSource, place: &Path, [train, test]: [Dataset; 2]) -> Result<Splits, Error> {
+        let problem = match (train.is_empty(), classes::missing(&train)) {
+            (true, _) => Some("no training images".to_string()),
+            (false, missing) if !missing.is_empty() => {
+                Some(format!("no training image of {}", classes::in_words(&missing)))
+            }
+            _ if test.is_empty() => Some("no test images".to_string()),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(Error::file(place, problem));
+        }
+        let [found, published] = [
+            (train.classes(), train.len(), test.len()),
+            (self.classes, self.train, self.test), //
+        ];
+        if found != published && !settings.incomplete.unwrap_or(false) {
+            let words = |(classes, train, test)| format!("{classes} classes, {train} training and {test} test images");
+            return Err(Error::file(
+                place,
+                format!(
+                    "not the whole of {}, which has {}; here are {}. Get the rest from {}, or set `incomplete = true` to \
+                     use what is here",
+                    self.name,
+                    words(published),
+                    words(found),
+                    self.from
+                ),
+            ));
+        }
+        Splits::from_parts(vec![train, test], Vec::new())
+    }
+}
