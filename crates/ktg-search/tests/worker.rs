@@ -10,10 +10,11 @@ use std::time::Duration;
 use common::stand_in::{Scripted, quick, saved, space, train, value, work};
 use common::{Place, new_trial, on_each_storage, unique};
 use ktg_graph::Graph;
+use ktg_search::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE};
 use ktg_search::storage::{Inserted, NewTrial, State, Trial};
 use ktg_search::{
-    Agreement, Error, Event, Objective, Origin, Outcome, PrunerKind, Report, SamplerKind, SearchSettings, Space,
-    Worker, WorkerPlan, WorkerSettings, pruner, sampler,
+    Agreement, Error, Event, Halving, Objective, Origin, Outcome, PrunerKind, PrunerSettings, Report, SamplerKind,
+    SearchSettings, Space, StudyMetadata, Worker, WorkerPlan, WorkerSettings, pruner, sampler,
 };
 use serde_json::{Value as Json, json};
 
@@ -360,6 +361,21 @@ fn a_worker_whose_trial_was_taken_stops_and_writes_nothing(place: &Place) {
     assert_eq!((trials[1].reports.len(), objective.computed, objective.over.len()), (4, 8, 2));
 }
 
+/// Lets a new worker work on a study, if it agrees with that.
+fn join(search: &Search, agreements: Vec<Agreement>) -> Result<(), String> {
+    let (mut objective, stop, mut tell) = (Scripted::training(1), AtomicBool::new(false), |_: Event| {});
+    let plan = WorkerPlan {
+        space: search.space.clone(),
+        agreements,
+        sampler: sampler::by_kind(SamplerKind::Tpe),
+        pruner: Box::new(pruner::Never),
+        settings: search.settings.clone(),
+    };
+    let worker = Worker::new(search.place.study(&search.name), plan, &mut objective, &stop, &mut tell);
+    let done = worker.and_then(|mut worker| worker.run());
+    done.map(|done| assert!(done)).map_err(|error| error.to_string())
+}
+
 on_each_storage!(a_study_of_another_space_or_setup_is_refused_with_the_difference);
 fn a_study_of_another_space_or_setup_is_refused_with_the_difference(place: &Place) {
     let mut search = Search::new(place, 1);
@@ -370,18 +386,8 @@ fn a_study_of_another_space_or_setup_is_refused_with_the_difference(place: &Plac
     assert!(message.contains(&search.name) && message.contains("search space"), "{message}");
     assert!(message.contains("`\"linear\"` here, `\"cutoff\",` there"), "{message}");
 
-    let join = |training: Agreement| {
-        let (mut objective, stop, mut tell) = (Scripted::training(1), AtomicBool::new(false), |_: Event| {});
-        let plan = WorkerPlan {
-            space: space(3, ""),
-            agreements: vec![training],
-            sampler: sampler::by_kind(SamplerKind::Tpe),
-            pruner: Box::new(pruner::Never),
-            settings: search.settings.clone(),
-        };
-        let worker = Worker::new(place.study(&search.name), plan, &mut objective, &stop, &mut tell);
-        worker.map(drop).map_err(|e| e.to_string())
-    };
+    search.space = space(3, "");
+    let join = |training: Agreement| join(&search, vec![training]);
     let training = |epochs: i64| Agreement::new("training", json!({"batch size": 64, "epochs": epochs}));
     assert_eq!((join(training(5)), join(training(5))), (Ok(()), Ok(())));
     let message = join(training(6)).unwrap_err();
@@ -390,6 +396,127 @@ fn a_study_of_another_space_or_setup_is_refused_with_the_difference(place: &Plac
         message.contains("training") && message.contains("`\"epochs\": 6` here, `\"epochs\": 5` there"),
         "{message}"
     );
+}
+
+/// The settings that version 0.1 wrote into a study, a text in TOML.
+fn earlier_settings(epochs: u32) -> Json {
+    json!(format!("side = 8\n\n[train]\nepochs = {epochs}\n"))
+}
+
+/// The pruner that version 0.1 wrote into a study, a sentence.
+fn earlier_pruner(min_resource: u32) -> Json {
+    json!(format!("asha, min_resource {min_resource}, reduction_factor 2, min_early_stopping_rate 0"))
+}
+
+/// What a worker wants of its study, as `ktg search` does: settings and a pruner.
+fn agreements(epochs: u32, min_resource: u32) -> Vec<Agreement> {
+    let settings = json!({"side": 8, "train": {"epochs": epochs}});
+    let pruner = PrunerSettings::Asha(Halving { min_resource, reduction_factor: 2, min_early_stopping_rate: 0 });
+    vec![
+        Agreement { key: SETTINGS, value: settings, before: Some(earlier_settings(epochs)) },
+        Agreement { key: PRUNER, value: json!(pruner), before: Some(json!(pruner.to_string())) },
+    ]
+}
+
+on_each_storage!(a_study_of_an_earlier_version_is_joined_and_keeps_its_words);
+fn a_study_of_an_earlier_version_is_joined_and_keeps_its_words(place: &Place) {
+    let search = Search::new(place, 2);
+    let mut study = place.study(&search.name);
+    study.put_attribute(SETTINGS, &earlier_settings(5)).unwrap();
+    study.put_attribute(PRUNER, &earlier_pruner(1)).unwrap();
+    assert_eq!(join(&search, agreements(5, 1)), Ok(()));
+    assert_eq!(search.states(), [State::Complete; 2]);
+    // Workers of that version go on finding what they wrote.
+    assert_eq!(study.attribute(SETTINGS).unwrap(), Some(earlier_settings(5)));
+    assert_eq!(study.attribute(PRUNER).unwrap(), Some(earlier_pruner(1)));
+}
+
+on_each_storage!(a_study_of_an_earlier_version_with_other_words_is_refused_with_the_difference);
+fn a_study_of_an_earlier_version_with_other_words_is_refused_with_the_difference(place: &Place) {
+    let refused = |settings: Json, pruner: Json, ours: Vec<Agreement>| {
+        let search = Search::new(place, 2);
+        let mut study = place.study(&search.name);
+        study.put_attribute(SETTINGS, &settings).unwrap();
+        study.put_attribute(PRUNER, &pruner).unwrap();
+        let message = join(&search, ours).unwrap_err();
+        common::assert_sentence(&message);
+        assert!(message.contains(&search.name), "{message}");
+        // Nothing was done, and nothing was written over.
+        assert_eq!(search.states(), []);
+        assert_eq!(study.attribute(SETTINGS).unwrap(), Some(settings));
+        assert_eq!(study.attribute(PRUNER).unwrap(), Some(pruner));
+        message
+    };
+    let settings = refused(earlier_settings(5), earlier_pruner(1), agreements(6, 1));
+    assert!(settings.contains("another experiment (`epochs = 6` here, `epochs = 5` there)"), "{settings}");
+    let pruner = refused(earlier_settings(5), earlier_pruner(2), agreements(5, 1));
+    let rest = "reduction_factor 2, min_early_stopping_rate 0";
+    let expected =
+        format!("another pruner (`asha, min_resource 1, {rest}` here, `asha, min_resource 2, {rest}` there)");
+    assert!(pruner.contains(&expected), "{pruner}");
+    // A study of this version is compared part by part, not word by word.
+    let [theirs, their_pruner] = &agreements(5, 2)[..] else { panic!() };
+    let pruner = refused(theirs.value.clone(), their_pruner.value.clone(), agreements(5, 1));
+    assert!(pruner.contains("another pruner (`\"min_resource\": 1,` here, `\"min_resource\": 2,` there)"), "{pruner}");
+}
+
+/// What a study says about itself that has one attribute.
+fn metadata(place: &Place, key: &str, value: &Json) -> Result<StudyMetadata, String> {
+    let mut study = place.study(&unique("metadata"));
+    study.put_attribute(key, value).unwrap();
+    StudyMetadata::read(&mut study).map_err(|error| {
+        let message = error.to_string();
+        common::assert_sentence(&message);
+        message
+    })
+}
+
+on_each_storage!(a_study_says_how_it_prunes_and_where_its_rungs_are);
+fn a_study_says_how_it_prunes_and_where_its_rungs_are(place: &Place) {
+    let halving = Halving { min_resource: 2, reduction_factor: 3, min_early_stopping_rate: 1 };
+    let numbers = "min_resource 2, reduction_factor 3, min_early_stopping_rate 1";
+    let attribute =
+        |kind: &str| json!({"kind": kind, "min_resource": 2, "reduction_factor": 3, "min_early_stopping_rate": 1});
+    let rungs = [Some(6), Some(18), Some(54)];
+    let cases = [
+        (attribute("asha"), PrunerSettings::Asha(halving), format!("asha, {numbers}"), rungs),
+        (attribute("promotion"), PrunerSettings::Promotion(halving), format!("promotion, {numbers}"), rungs),
+        // Its trials have their rungs at different epochs.
+        (attribute("hyperband"), PrunerSettings::Hyperband(halving), format!("hyperband, {numbers}"), [None; 3]),
+        (json!({"kind": "median"}), PrunerSettings::Median, "median".to_owned(), [None; 3]),
+        (json!({"kind": "none"}), PrunerSettings::None, "none".to_owned(), [None; 3]),
+    ];
+    for (attribute, pruner, words, epochs) in cases {
+        let metadata = metadata(place, PRUNER, &attribute).unwrap();
+        assert_eq!((metadata.pruner, metadata.pruner_in_words), (Some(pruner), Some(words)));
+        assert_eq!([0, 1, 2].map(|rung| pruner.rung_epoch(rung)), epochs, "{pruner}");
+    }
+    // Version 0.1 only had the words.
+    let metadata = metadata(place, PRUNER, &earlier_pruner(1)).unwrap();
+    assert_eq!((metadata.pruner, metadata.pruner_in_words.map(Json::from)), (None, Some(earlier_pruner(1))));
+    let of_others = StudyMetadata::read(&mut place.study(&unique("metadata"))).unwrap();
+    assert_eq!(of_others, StudyMetadata::default());
+}
+
+on_each_storage!(a_damaged_attribute_of_a_study_is_named);
+fn a_damaged_attribute_of_a_study_is_named(place: &Place) {
+    let asha = json!({"kind": "asha", "min_resource": 1, "reduction_factor": 2});
+    let mut surplus = asha.clone();
+    (surplus["min_early_stopping_rate"], surplus["max_resource"]) = (json!(0), json!(9));
+    for (key, value, part) in [
+        (PRUNER, json!(7), "integer `7`"),
+        (PRUNER, asha, "missing field `min_early_stopping_rate`"),
+        (PRUNER, surplus, "unknown field `max_resource`"),
+        (PRUNER, json!({"kind": "patient"}), "unknown variant `patient`"),
+        (IMAGES, json!(7), "it is no text"),
+        (BASE, json!({"edges": []}), ""),
+    ] {
+        let message = metadata(place, key, &value).unwrap_err();
+        assert!(message.contains(&format!("its attribute `{key}` is damaged")), "{message}");
+        assert!(message.contains("metadata") && message.contains(part), "{message}");
+    }
+    let message = metadata(place, SPACE, &json!({"graph": 7})).unwrap_err();
+    assert!(message.contains("the search space cannot be understood"), "{message}");
 }
 
 on_each_storage!(long_trials_are_reported_now_and_then_and_at_rungs);
