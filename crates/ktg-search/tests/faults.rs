@@ -89,8 +89,10 @@ impl AloneWork<'_> {
 }
 
 #[test]
+#[ignore = "is a worker process of the other tests, which start it"]
 fn worker_process() {
-    let Ok(order) = std::env::var(ORDER) else { return };
+    let order =
+        std::env::var(ORDER).expect("no order: other tests start this one; leave it out with --skip worker_process");
     let order: Json = serde_json::from_str(&order).unwrap();
     let text = |key: &str| order[key].as_str().unwrap();
     let url: StorageUrl = text("url").parse().unwrap();
@@ -171,7 +173,7 @@ impl Faults<'_> {
         let log = self.runs.join(format!("worker-{}.log", self.started));
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", "worker_process", "--nocapture"])
+            .args(["--ignored", "--exact", "worker_process", "--nocapture"])
             .env(ORDER, order.to_string())
             .env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
@@ -185,7 +187,7 @@ impl Faults<'_> {
         let mut suspended: Option<(Process, Instant, bool)> = None;
         let (mut kills, mut suspensions) = (0, 0);
         let mut restarting: Vec<std::thread::JoinHandle<bool>> = Vec::new();
-        let restart = if self.place.is_sqlite() { None } else { common::restart_command() };
+        let restart = (!self.place.is_sqlite()).then(common::restart_command);
         let begin = Instant::now();
         let mut next_restart = begin + time / 3;
         while begin.elapsed() < time {
@@ -255,7 +257,8 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-fn survives(place: &Place, pruner: &'static str) {
+/// Breaks things, and makes sure that the study is as if nothing had happened. Returns its name.
+fn survives(place: &Place, pruner: &'static str) -> String {
     let runs = place.directory().join("runs");
     ["suspended", "doubles"].iter().for_each(|name| fs::create_dir_all(runs.join(name)).unwrap());
     let name = unique("faults");
@@ -273,7 +276,13 @@ fn survives(place: &Place, pruner: &'static str) {
     assert_eq!(doubles(&faults.runs), Vec::<String>::new());
     assert!(kills >= 20 && suspensions > 0);
     check::whole(place, &faults.name, trials, pruner);
-    check::by_optuna(place, &faults.name);
+    faults.name
+}
+
+fn survives_and_is_read_by_optuna(place: &Place, pruner: &'static str) {
+    let python = common::needed("KTG_OPTUNA_PYTHON", "a Python with optuna 5.0.0");
+    let study = survives(place, pruner);
+    check::by_optuna(&python, place, &study);
 }
 
 fn doubles(runs: &Path) -> Vec<String> {
@@ -292,17 +301,27 @@ fn promotion_in_sqlite_survives_everything() {
 }
 
 #[test]
-fn asha_in_postgresql_survives_everything() {
-    if let Some(place) = Place::postgres() {
-        survives(&place, "asha");
-    }
+#[ignore = "needs Optuna: set KTG_OPTUNA_PYTHON"]
+fn asha_in_sqlite_survives_everything_and_optuna_reads_it() {
+    survives_and_is_read_by_optuna(&Place::sqlite(), "asha");
 }
 
 #[test]
-fn promotion_in_postgresql_survives_everything() {
-    if let Some(place) = Place::postgres() {
-        survives(&place, "promotion");
-    }
+#[ignore = "needs Optuna: set KTG_OPTUNA_PYTHON"]
+fn promotion_in_sqlite_survives_everything_and_optuna_reads_it() {
+    survives_and_is_read_by_optuna(&Place::sqlite(), "promotion");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Optuna: set KTG_TEST_POSTGRES, KTG_TEST_POSTGRES_RESTART and KTG_OPTUNA_PYTHON"]
+fn asha_in_postgresql_survives_everything_and_optuna_reads_it() {
+    survives_and_is_read_by_optuna(&Place::postgres(), "asha");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Optuna: set KTG_TEST_POSTGRES, KTG_TEST_POSTGRES_RESTART and KTG_OPTUNA_PYTHON"]
+fn promotion_in_postgresql_survives_everything_and_optuna_reads_it() {
+    survives_and_is_read_by_optuna(&Place::postgres(), "promotion");
 }
 
 mod check {
@@ -388,10 +407,7 @@ mod check {
         }
     }
 
-    pub fn by_optuna(place: &Place, name: &str) {
-        let Ok(python) = std::env::var("KTG_OPTUNA_PYTHON") else {
-            return println!("skipped: set KTG_OPTUNA_PYTHON to a Python with optuna 5.0.0");
-        };
+    pub fn by_optuna(python: &str, place: &Place, name: &str) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/optuna/read_study.py");
         let url = place.text.replace("postgresql://", "postgresql+psycopg2://");
         let output = Command::new(python).args([script, &url, name]).output().unwrap();

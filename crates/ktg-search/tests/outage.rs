@@ -95,19 +95,16 @@ fn a_locked_file_is_waited_for_with_a_notice() {
     });
 }
 
-/// A small disk, if this process may mount one.
+/// A small disk.
 struct Disk<'a>(&'a Path);
 
 impl<'a> Disk<'a> {
-    fn mount(path: &'a Path) -> Option<Self> {
+    fn mount(path: &'a Path) -> Self {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(path).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(path)),
-            _ => {
-                println!("skipped: a disk that is full needs leave to mount one");
-                None
-            }
-        }
+        let mounted = mounted.expect("this test needs the program `mount`");
+        let problem = String::from_utf8_lossy(&mounted.stderr);
+        assert!(mounted.status.success(), "this test needs leave to mount a disk, as root has it: {}", problem.trim());
+        Self(path)
     }
 
     fn make_read_only(&self) {
@@ -122,9 +119,10 @@ impl Drop for Disk<'_> {
 }
 
 #[test]
+#[ignore = "needs root, to mount a disk"]
 fn a_full_disk_is_waited_for_with_a_notice() {
     let place = Place::sqlite();
-    let Some(_disk) = Disk::mount(place.directory()) else { return };
+    let _disk = Disk::mount(place.directory());
     outlasts(&place.url, |heard| {
         let path = place.directory().join("large");
         let mut large = std::fs::File::create(&path).unwrap();
@@ -137,9 +135,10 @@ fn a_full_disk_is_waited_for_with_a_notice() {
 }
 
 #[test]
+#[ignore = "needs root, to mount a disk"]
 fn a_study_on_a_disk_that_cannot_be_written_is_refused() {
     let place = Place::sqlite();
-    let Some(disk) = Disk::mount(place.directory()) else { return };
+    let disk = Disk::mount(place.directory());
     drop(place.study("s"));
     disk.make_read_only();
     let message = match Study::open(&place.url, "s", false, Patience::none()) {
@@ -151,10 +150,10 @@ fn a_study_on_a_disk_that_cannot_be_written_is_refused() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: set KTG_TEST_POSTGRES and KTG_TEST_POSTGRES_RESTART"]
 fn a_server_that_restarts_is_waited_for_with_a_notice() {
     let _alone = SERVER.write().unwrap_or_else(PoisonError::into_inner);
-    let Some(place) = Place::postgres() else { return };
-    let Some(command) = common::restart_command() else { return };
+    let (place, command) = (Place::postgres(), common::restart_command());
     // One may be over in half a second, when no notice is due yet.
     outlasts(&place.url, |heard| {
         for _ in 0..5 {
@@ -192,10 +191,11 @@ fn patience_ends() {
 // ---- what a crash of the server may take along ----
 
 #[test]
+#[ignore = "needs PostgreSQL: set KTG_TEST_POSTGRES"]
 fn whose_a_trial_is_outlives_a_crash_of_the_server() {
     let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(place) = Place::postgres() else { return };
-    let StorageUrl::Postgres(url) = &place.url else { return };
+    let place = Place::postgres();
+    let StorageUrl::Postgres(url) = &place.url else { panic!("it is no PostgreSQL: {}", place.url) };
     let mut study = place.study(&unique("crash"));
     let mut client = common::postgres(url);
     let mut on_disk = |what: &str, work: &mut dyn FnMut()| {
@@ -316,9 +316,10 @@ fn connect(client: TcpStream, server: TcpStream, hook: &Arc<Mutex<Option<Hook>>>
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: set KTG_TEST_POSTGRES"]
 fn what_was_done_although_its_answer_was_lost_is_not_done_again() {
     let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(place) = Place::postgres() else { return };
+    let place = Place::postgres();
     let proxy = Proxy::start(&place);
     let name = unique("lost");
     let mut study = Study::open(&proxy.url, &name, true, patience()).unwrap();
@@ -358,9 +359,10 @@ fn what_was_done_although_its_answer_was_lost_is_not_done_again() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: set KTG_TEST_POSTGRES"]
 fn a_trial_that_another_worker_took_meanwhile_stays_that_workers() {
     let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(place) = Place::postgres() else { return };
+    let place = Place::postgres();
     let proxy = Proxy::start(&place);
     let name = unique("taken");
     let mut study = Study::open(&proxy.url, &name, true, patience()).unwrap();
@@ -388,9 +390,10 @@ fn a_trial_that_another_worker_took_meanwhile_stays_that_workers() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL: set KTG_TEST_POSTGRES"]
 fn living_workers_are_not_taken_for_dead_after_an_outage() {
     let _calm = SERVER.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(place) = Place::postgres() else { return };
+    let place = Place::postgres();
     let proxy = Proxy::start(&place);
     let (attentive, heard) = attentive();
     let mut study = Study::open(&proxy.url, &unique("outage"), true, attentive).unwrap();

@@ -1,5 +1,5 @@
 //! What the tests of the search share: places for studies, a stand-in for training, a worker.
-#![allow(dead_code, reason = "every test program uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "every test program uses a part of it")]
 
 pub mod stand_in;
 
@@ -11,8 +11,30 @@ use std::time::Duration;
 use ktg_search::storage::{NewTrial, Patience, Storage, StorageUrl, Study};
 use tempfile::TempDir;
 
-const POSTGRES: &str = "KTG_TEST_POSTGRES";
-const RESTART: &str = "KTG_TEST_POSTGRES_RESTART";
+/// Makes two tests of a function that takes a [`Place`]: on SQLite, and on a PostgreSQL that the environment names. Those
+/// that need a database without tables say `empty_postgres`.
+macro_rules! on_each_storage {
+    ($function:ident) => {
+        on_each_storage!($function, postgres);
+    };
+    ($function:ident, $postgres:ident) => {
+        mod $function {
+            use crate::common::Place;
+
+            #[test]
+            fn on_sqlite() {
+                super::$function(&Place::sqlite());
+            }
+
+            #[test]
+            #[ignore = "needs PostgreSQL: set KTG_TEST_POSTGRES"]
+            fn on_postgresql() {
+                super::$function(&Place::$postgres());
+            }
+        }
+    };
+}
+pub(crate) use on_each_storage;
 
 /// A database for studies.
 pub struct Place {
@@ -30,26 +52,23 @@ impl Place {
     }
 
     /// The PostgreSQL that the environment names; all tests share it.
-    pub fn postgres() -> Option<Self> {
-        let Ok(text) = std::env::var(POSTGRES) else {
-            println!("skipped: set {POSTGRES} to a PostgreSQL URL (.ci/postgres start)");
-            return None;
-        };
+    pub fn postgres() -> Self {
+        let text = needed("KTG_TEST_POSTGRES", "a PostgreSQL URL (`.ci/postgres start` prints one)");
         let place = Self { url: text.parse().unwrap(), text, directory: tempfile::tempdir().unwrap() };
         // Nobody is taken for dead right after a restart of the server, as other tests do it.
         while place.rows("SELECT pg_postmaster_start_time() > now() - interval '6 seconds'") == [["t"]] {
             std::thread::sleep(Duration::from_millis(200));
         }
-        Some(place)
+        place
     }
 
     /// A place of its own, without tables, at the same server.
-    pub fn empty_postgres() -> Option<Self> {
-        let all = Self::postgres()?;
+    pub fn empty_postgres() -> Self {
+        let all = Self::postgres();
         let schema = unique("schema").replace([' ', '-'], "_");
         all.sql(&format!("CREATE SCHEMA {schema}"));
         let text = format!("{}?options=-csearch_path%3D{schema}", all.text);
-        Some(Self { url: text.parse().unwrap(), text, ..all })
+        Self { url: text.parse().unwrap(), text, ..all }
     }
 
     pub fn is_sqlite(&self) -> bool {
@@ -144,29 +163,14 @@ pub fn postgres(url: &str) -> ::postgres::Client {
     }
 }
 
-/// Runs a test on SQLite, and on PostgreSQL if there is one.
-pub fn for_each_storage(test: impl Fn(&Place)) {
-    test(&Place::sqlite());
-    if let Some(place) = Place::postgres() {
-        test(&place);
-    }
+/// The value of a variable that an ignored test needs; the test fails where it is not set.
+pub fn needed(variable: &str, what: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("this test needs {what}: set {variable} to it"))
 }
 
-/// Runs a test on databases without tables.
-pub fn for_each_empty_storage(test: impl Fn(&Place)) {
-    test(&Place::sqlite());
-    if let Some(place) = Place::empty_postgres() {
-        test(&place);
-    }
-}
-
-/// The command that restarts PostgreSQL, if there is one.
-pub fn restart_command() -> Option<String> {
-    let command = std::env::var(RESTART).ok();
-    if command.is_none() {
-        println!("skipped: set {RESTART} to a command that restarts PostgreSQL (.ci/postgres restart)");
-    }
-    command
+/// The command that restarts PostgreSQL.
+pub fn restart_command() -> String {
+    needed("KTG_TEST_POSTGRES_RESTART", "a command that restarts PostgreSQL (`.ci/postgres restart`)")
 }
 
 pub fn run_shell(command: &str) {
