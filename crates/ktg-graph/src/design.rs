@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::words;
@@ -18,7 +18,8 @@ pub enum Direction {
 }
 
 /// The loss of a transfer edge: which knowledge, and in which [`Direction`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Design {
     /// KL divergence from the source's class probabilities (thesis eq. 1).
     ProbabilityCloser,
@@ -132,16 +133,17 @@ impl FromStr for Design {
     }
 }
 
-impl Serialize for Design {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+impl From<Design> for String {
+    fn from(design: Design) -> String {
+        design.name().to_owned()
     }
 }
 
-impl<'de> Deserialize<'de> for Design {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map_err(de::Error::custom)
+impl TryFrom<String> for Design {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Design, Error> {
+        text.parse()
     }
 }
 

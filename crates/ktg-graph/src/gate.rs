@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::words;
@@ -12,7 +12,8 @@ use crate::words;
 ///
 /// The weights apply to the losses of single samples; their mean is then taken over the whole batch,
 /// whatever the weights are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Gate {
     /// Always 1.
     Through,
@@ -92,16 +93,17 @@ impl FromStr for Gate {
     }
 }
 
-impl Serialize for Gate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+impl From<Gate> for String {
+    fn from(gate: Gate) -> String {
+        gate.name().to_owned()
     }
 }
 
-impl<'de> Deserialize<'de> for Gate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map_err(de::Error::custom)
+impl TryFrom<String> for Gate {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Gate, Error> {
+        text.parse()
     }
 }
 
