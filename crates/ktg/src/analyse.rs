@@ -1,27 +1,24 @@
 //! `ktg analyse`: what good graphs have in common, and what each edge of one is good for.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
-use ktg_base::{first_difference, shell_word, study_file_name};
+use ktg_base::{first_difference, shell_word};
 use ktg_report::{StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
 use ktg_train::{EvaluateOn, Experiment, Settings};
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::args::{AnalyseArgs, SettingFlags};
 use crate::names::storage_option;
-use crate::output::{note, print, print_json};
-use crate::progress::Progress;
-use crate::search::{Search, notices, say, worker_settings};
+use crate::output::{print, print_json};
+use crate::progress::{Progress, say};
+use crate::search::{Search, default_runs, worker_settings};
 use crate::signals;
-use crate::train::{self, Check, read_settings};
-use crate::trials::Trials;
+use crate::train::{self, read_settings};
 
 pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {
     if !(args.best > 0.0 && args.best <= 1.0) {
@@ -115,30 +112,17 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         settings.split.evaluate_on = EvaluateOn::SearchSplit;
     }
     settings.train.evaluate_every = 0;
-    let (worker, limit) = worker_settings(&args.worker)?;
+    let (worker, patience) = worker_settings(&args.worker)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
-    let notice = notices(&bars);
-    let progress = Progress::among(&bars, "analyse");
-    let template = train::open(settings, &base, Check::of(args.images.no_check, args.images.skip_bad), &progress)?;
-    drop(progress);
+    let template = train::open(settings, &base, args.images, &Progress::among(&bars, "analyse"))?;
     same_experiment(&source, &template)?;
     let template = template.with_graph(graph.clone())?;
-    let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
     let variants = changes::variants(&graph);
-    let space = changes::space(&graph)?;
     let seeds: Vec<u64> = (1..=args.seeds).collect();
-    let trials = changes::trials(&space, &variants, &seeds)?;
-    let mut study = Study::open(url, &name, true, patience.clone())?;
-    let count = changes::prepare(&mut study, &graph, &trials)?;
-    drop(study);
-    if !args.json {
-        let of = graph.name.as_deref().unwrap_or(&args.study);
-        say(&bars, &format!("{of}: {}", edges(&graph)));
-        say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
-    }
-    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", study_file_name(&name))));
-    let search = Search {
+    let trials = changes::trials(&changes::space(&graph)?, &variants, &seeds)?;
+    let runs = args.runs.clone().unwrap_or_else(|| default_runs(&name));
+    let mut search = Search {
         url: url.clone(),
         study: name.clone(),
         settings: SearchSettings {
@@ -148,17 +132,21 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         },
         worker: WorkerSettings { trials: 0, runs, seed: Some(0), ..worker },
         patience,
-        enqueued: i64::try_from(count).ok(),
+        enqueued: None,
     };
-    let objective = Trials { template, bars: bars.clone(), notice, patience: limit, stop: Arc::clone(&stop) };
-    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
-    if !done {
-        note("stopped; start the same command again to go on");
-        return Ok(ExitCode::from(signals::INTERRUPTED));
+    let count = changes::prepare(&mut search.open(&stop, &bars)?, &graph, &trials)?;
+    search.enqueued = i64::try_from(count).ok();
+    if !args.json {
+        let of = graph.name.as_deref().unwrap_or(&args.study);
+        say(&bars, &format!("{of}: {}", edges(&graph)));
+        say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
+    }
+    if !search.run(template, &stop, &bars)? {
+        return Ok(signals::interrupted("stopped; start the same command again to go on"));
     }
     let record = StudyRecord::read(url, &name)?;
+    let (judged, open) = changes::judged(&record.trials);
     if args.json {
-        let (judged, open) = changes::judged(&record.trials);
         let contributions = analysis::contributions(&judged);
         let contributions = contributions.iter().map(|contribution| {
             let measures = contribution.measures.iter().map(|(name, paired)| {
@@ -167,7 +155,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
                 });
                 ((*name).to_owned(), json!(value))
             });
-            let measures: serde_json::Map<String, serde_json::Value> = measures.collect();
+            let measures: Map<String, Json> = measures.collect();
             json!({"change": contribution.variant, "pairs": contribution.pairs, "measures": measures, "p_adjusted": contribution.adjusted})
         });
         print_json(
@@ -178,8 +166,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         let names = format!("{} {}", shell_word(&args.study), shell_word(&name));
         print(&format!("\nreport  ktg report {names}{}", storage_option(url)))?;
     }
-    let complete = changes::judged(&record.trials).1 == 0;
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if open == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Flags that would say something else than the study.
