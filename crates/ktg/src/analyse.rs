@@ -25,13 +25,15 @@ pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {
         bail!("`--best {}` is not a share above 0 and at most 1", args.best);
     }
     let url = args.storage.url()?;
+    let name = args.name.clone().unwrap_or_else(|| format!("{} edges", args.study));
     match args.edges {
-        false => statistics(args, &url).map(|()| ExitCode::SUCCESS),
-        true => train_changes(args, &url),
+        false => statistics(args, &url, &name).map(|()| ExitCode::SUCCESS),
+        true => train_changes(args, &url, &name),
     }
 }
 
-fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<()> {
+/// Prints what the study's graphs have in common, and what the study `name` of a graph's edges found, if there is one.
+fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
     if args.experiment.is_some() {
         bail!("an experiment file is only for `--edges`; add it, or leave the file out");
     }
@@ -68,17 +70,12 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<()> {
         None => print("fewer than ten graphs have been judged: too few to compare the best with all\n")?,
     }
     print(&analysis::importance_table(&parameters).to_text())?;
-    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
     let mut report = shell_word(&args.study);
-    if Study::open(url, &name, false, Patience::none()).is_ok() {
-        report += &format!(" {}", shell_word(&name));
-        edge_tables(&StudyRecord::read(url, &name)?)?;
+    if Study::open(url, name, false, Patience::none()).is_ok() {
+        report += &format!(" {}", shell_word(name));
+        edge_tables(&StudyRecord::read(url, name)?)?;
     }
     print(&format!("\nreport  ktg report {report}{}", storage_option(url)))
-}
-
-fn default_name(study: &str) -> String {
-    format!("{study} edges")
 }
 
 fn edge_tables(study: &StudyRecord) -> Result<()> {
@@ -92,13 +89,12 @@ fn edge_tables(study: &StudyRecord) -> Result<()> {
     }
 }
 
-/// Works on the study of the changed graphs until it is done.
-fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
+/// Works on the study `name` of the changed graphs until it is done.
+fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<ExitCode> {
     given_twice(&args.settings)?;
     let source = StudyRecord::read(url, &args.study)?;
-    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
     // An analysis that was begun goes on, even if the search has a better graph by now.
-    let begun = match Study::open(url, &name, false, Patience::none()) {
+    let begun = match Study::open(url, name, false, Patience::none()) {
         Ok(mut study) if args.trial.is_none() => analysed_graph(&mut study)?,
         _ => None,
     };
@@ -121,10 +117,10 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
     let variants = changes::variants(&graph);
     let seeds: Vec<u64> = (1..=args.seeds).collect();
     let trials = changes::trials(&changes::space(&graph)?, &variants, &seeds)?;
-    let runs = args.runs.clone().unwrap_or_else(|| default_runs(&name));
+    let runs = args.runs.clone().unwrap_or_else(|| default_runs(name));
     let mut search = Search {
         url: url.clone(),
-        study: name.clone(),
+        study: name.to_owned(),
         settings: SearchSettings {
             sampler: SamplerKind::Random,
             pruner: PrunerKind::None,
@@ -144,7 +140,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
     if !search.run(template, &stop, &bars)? {
         return Ok(signals::interrupted("stopped; start the same command again to go on"));
     }
-    let record = StudyRecord::read(url, &name)?;
+    let record = StudyRecord::read(url, name)?;
     let (judged, open) = changes::judged(&record.trials);
     if args.json {
         let contributions = analysis::contributions(&judged);
@@ -163,7 +159,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         )?;
     } else {
         edge_tables(&record)?;
-        let names = format!("{} {}", shell_word(&args.study), shell_word(&name));
+        let names = format!("{} {}", shell_word(&args.study), shell_word(name));
         print(&format!("\nreport  ktg report {names}{}", storage_option(url)))?;
     }
     Ok(if open == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -206,9 +206,8 @@ fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Resu
         patience: Duration::from_secs(600),
         enqueued: None,
     };
-    let work = |_: &usize| search.run(template.clone(), stop, bars);
-    let workers: Vec<usize> = (0..rayon::current_num_threads()).collect();
-    let workers: Vec<&usize> = workers.iter().collect();
+    let work = |_: &()| search.run(template.clone(), stop, bars);
+    let workers = vec![&(); rayon::current_num_threads()];
     let stopped = run_jobs(&workers, workers.len(), stop, work).map_err(|error| match error.downcast_ref() {
         Some(ktg_search::Error::Study { .. }) => {
             let out = args.out.display();

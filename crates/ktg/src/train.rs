@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_data::BadImage;
+use ktg_report::compare::read_experiment;
 use ktg_train::{Experiment, Run, RunDirectory, RunResult, Settings};
 
 use crate::args::{ImageFlags, SettingFlags, TrainArgs};
@@ -45,11 +46,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
 /// The settings of an experiment file, if there is one, changed by flags, and where their relative paths start.
 pub fn read_settings(experiment: Option<&Path>, flags: &SettingFlags) -> Result<(Settings, PathBuf)> {
-    let (settings, base) = match experiment {
-        Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
-        None => (Settings::default(), PathBuf::new()),
-    };
-    let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
+    let (settings, base) = read_experiment(experiment, Path::new("."))?;
     Ok((flags.apply(settings)?, base))
 }
 

@@ -208,14 +208,10 @@ impl Plan {
     /// If its experiment file or a changed setting is wrong.
     pub fn settings(&self, data: &DataSet, base: &Path) -> Result<(Settings, PathBuf)> {
         let file = data.experiment.as_ref().or(self.experiment.as_ref()).map(|file| base.join(file));
-        let (mut settings, base) = match file {
-            Some(file) => (Settings::read(&file)?, file.parent().map(Path::to_owned).unwrap_or_default()),
-            None => (Settings::default(), base.to_owned()),
-        };
+        let (mut settings, base) = read_experiment(file.as_deref(), base)?;
         for (key, value) in flat(&self.set).into_iter().chain(flat(&data.set)) {
             settings = settings.with(&key, &value)?;
         }
-        let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
         Ok((settings, base))
     }
 
@@ -246,6 +242,20 @@ impl Plan {
         // A relative SQLite file is one beside the plan, whoever reads it from wherever.
         Ok(Source::Study { storage: storage.from_base(base), name: filled(study), trial: method.trial })
     }
+}
+
+/// The settings of an experiment file, and the directory where their relative paths start; without a file every setting
+/// has its default, and paths start at `otherwise`.
+///
+/// # Errors
+/// If the file cannot be read, or a setting is wrong.
+pub fn read_experiment(file: Option<&Path>, otherwise: &Path) -> Result<(Settings, PathBuf)> {
+    let (settings, base) = match file {
+        Some(file) => (Settings::read(file)?, file.parent().unwrap_or(otherwise)),
+        None => (Settings::default(), otherwise),
+    };
+    let base = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+    Ok((settings, base.to_owned()))
 }
 
 fn all_differ<T: PartialEq>(values: &[T]) -> bool {

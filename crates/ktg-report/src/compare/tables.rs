@@ -238,17 +238,13 @@ pub fn accuracy_figure(comparison: &Comparison, data: &str) -> String {
                 theirs.push(Level { nodes, mean: row.ensemble.0, deviation: row.ensemble.1, runs: 1 });
             }
         }
-        let line = |name: String, reference: bool, mut levels: Vec<Level>| {
+        let names = [method.name.clone(), format!("{} (thesis)", method.name)];
+        for ((name, reference), mut levels) in names.into_iter().zip([false, true]).zip([ours, theirs]) {
             levels.sort_by_key(|level| level.nodes);
-            chart::Method { name, role: Role::Series(i), reference, levels }
-        };
-        if !ours.is_empty() {
-            methods.push(line(method.name.clone(), false, ours));
-        }
-        if !theirs.is_empty() {
-            methods.push(line(format!("{} (thesis)", method.name), true, theirs));
+            methods.push(chart::Method { name, role: Role::Series(i), reference, levels });
         }
     }
+    methods.retain(|method| !method.levels.is_empty());
     let title = format!("Ensemble accuracy on {data}");
     chart::by_nodes(&ByNodes { title, y_title: "ensemble accuracy in %".to_owned(), methods })
 }

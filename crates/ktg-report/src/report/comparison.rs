@@ -8,7 +8,7 @@ use ktg_train::RunRecord;
 
 use super::evaluated::{Evaluated, Options};
 use super::run::{evaluated_blocks, result_blocks};
-use crate::compare::{self, Comparison, Group, RunState};
+use crate::compare::{self, Comparison, Group, GroupRun, RunState};
 use crate::{edges, figures};
 
 /// Adds the sections about a comparison: tables and graphs, what the nodes look at, and a run of each method.
@@ -105,19 +105,20 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
     for data in &comparison.index.data_sets {
         let finished = comparison.groups.iter().filter(|group| group.data == *data && !group.finished().is_empty());
         let most = finished.map(|group| group.nodes).max().unwrap_or(0);
-        let mut chosen: Vec<(&Group, Shown)> = Vec::new();
+        let mut chosen = Vec::new();
         for group in comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most) {
-            if let Some(shown) = first_finished(group, options)? {
-                chosen.push((group, shown));
-            }
+            // The first finished run stands for its group.
+            let finished = group.runs.iter().find(|run| matches!(run.state, RunState::Finished(_)));
+            let Some(GroupRun { directory, .. }) = finished else { continue };
+            chosen.push((group, RunRecord::read(directory)?, Evaluated::open(directory, options)));
         }
         if chosen.is_empty() {
             continue;
         }
         let section = page.section(format!("What the nodes look at on {data}"));
         let mut pictures = Vec::new();
-        for (group, shown) in &chosen {
-            let Ok(evaluated) = &shown.evaluated else { continue };
+        for (group, _, evaluated) in &chosen {
+            let Ok(evaluated) = evaluated else { continue };
             let seed = evaluated.run.settings.seed;
             let caption = format!("Attention maps of {}, seed {seed}.", heading(group));
             pictures.push(evaluated.attention(&evaluated.spread(options), &heading(group), caption)?);
@@ -126,25 +127,12 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
             true => Block::note("No attention maps: see the runs below."),
             false => Block::Figures(pictures),
         });
-        for (group, shown) in &chosen {
-            let mut blocks = vec![Block::text(format!("Run {}.", shown.record.directory.path().display()))];
-            blocks.extend(result_blocks(&shown.record));
-            blocks.extend(evaluated_blocks(shown.evaluated.as_ref(), false, options)?);
+        for (group, record, evaluated) in &chosen {
+            let mut blocks = vec![Block::text(format!("Run {}.", record.directory.path().display()))];
+            blocks.extend(result_blocks(record));
+            blocks.extend(evaluated_blocks(evaluated.as_ref(), false, options)?);
             section.push(Block::details(format!("One run of {}", heading(group)), blocks));
         }
     }
     Ok(())
-}
-
-/// A run that stands for its group.
-struct Shown {
-    record: RunRecord,
-    evaluated: Result<Evaluated, Block>,
-}
-
-/// The first finished run of a group.
-fn first_finished(group: &Group, options: &Options) -> Result<Option<Shown>> {
-    let Some(run) = group.runs.iter().find(|run| matches!(run.state, RunState::Finished(_))) else { return Ok(None) };
-    let record = RunRecord::read(&run.directory)?;
-    Ok(Some(Shown { evaluated: Evaluated::open(&run.directory, options), record }))
 }
