@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ktg_figures::chart::{self, Effect, Forest};
-use ktg_figures::stats::{self, Enrichment, Importance, Paired};
+use ktg_figures::stats::{self, CategoryRank, Enrichment, Importance, Paired};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Design, Direction, Gate, Graph};
 use ktg_search::analysis::{AS_FOUND, Judged};
@@ -11,11 +11,10 @@ use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
 
 use crate::StudyRecord;
+use crate::cells::{LEVEL, adjusted_where_known, difference, emphasized_if_significant, interval, number_or_dash};
 
 /// Shuffles of a permutation test, at least. A p-value that is adjusted for many tests needs more to be small at all.
 const ROUNDS: usize = 2000;
-/// Level of confidence intervals.
-const LEVEL: f64 = 0.95;
 
 /// What is counted in a graph.
 pub fn feature_names() -> Vec<String> {
@@ -97,36 +96,23 @@ pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
     let scores: Vec<f64> = graphs.iter().map(|(_, place)| *place).collect();
     let found = stats::enrichment(&scores, &counts, top, ROUNDS, 0)?;
     // Those of workers that died were repeated.
-    let repeated = study.trials.iter().filter(|trial| trial.repeats().is_some()).count();
-    let failed = study.count(State::Fail).saturating_sub(repeated);
+    let failed = study.count(State::Fail).saturating_sub(study.repeated());
     Some(Common { graphs: graphs.len(), top, failed, features: feature_names().into_iter().zip(found).collect() })
 }
 
 impl Common {
     /// As a table.
     pub fn table(&self) -> Table {
-        let columns = [
-            Column::left("number of"),
-            Column::right(format!("best {}", self.top)).under("mean per graph"),
-            Column::right(format!("all {}", self.graphs)).under("mean per graph"),
-            Column::right("difference"),
-            Column::right("p"),
-            Column::right("p, adjusted"),
-        ];
+        let means = [format!("best {}", self.top), format!("all {}", self.graphs)];
+        let means = means.map(|heading| Column::right(heading).under("mean per graph"));
+        let numbers = ["difference", "p", "p, adjusted"].map(Column::right);
+        let columns = [Column::left("number of")].into_iter().chain(means).chain(numbers);
         let mut table = Table::new("What the best graphs have more or less of", columns);
         for (name, found) in &self.features {
-            let cells = [
-                Cell::text(&**name),
-                Cell::number(found.top, 2),
-                Cell::number(found.all, 2),
-                Cell::number(found.difference, 2),
-                Cell::number(found.p, 3),
-                Cell::number(found.adjusted, 3),
-            ];
-            table.row(match found.adjusted < 0.05 {
-                true => cells.map(Cell::emphasized),
-                false => cells,
-            });
+            let [top, all, difference] = [found.top, found.all, found.difference].map(|count| Cell::number(count, 2));
+            let [p, adjusted] = [found.p, found.adjusted].map(|p| Cell::number(p, 3));
+            let cells = [Cell::text(&**name), top, all, difference, p, adjusted];
+            table.row(emphasized_if_significant(cells, Some(found.adjusted)));
         }
         table.emphasis("adjusted p below 0.05");
         table.note("p: how often as many graphs, drawn at random from all, differ as much (permutation test, the graph is the unit); adjusted for the number of rows (Benjamini and Hochberg).");
@@ -167,11 +153,10 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
             ped_anova,
         });
     }
-    let known: Vec<f64> = all.iter().filter_map(|parameter| Some(parameter.found.as_ref()?.p)).collect();
-    let mut adjusted = stats::holm(&known).unwrap_or_default().into_iter();
+    let p: Vec<Option<f64>> = all.iter().map(|parameter| Some(parameter.found.as_ref()?.p)).collect();
     let sum: f64 = all.iter().filter_map(|parameter| parameter.ped_anova).sum();
-    for parameter in &mut all {
-        parameter.adjusted = parameter.found.as_ref().and_then(|_| adjusted.next());
+    for (parameter, adjusted) in all.iter_mut().zip(adjusted_where_known(&p)) {
+        parameter.adjusted = adjusted;
         parameter.ped_anova = parameter.ped_anova.filter(|_| sum > 0.0).map(|value| value / sum);
     }
     all
@@ -179,50 +164,30 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
 
 /// The importances as a table.
 pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
-    let columns = [
-        Column::left("parameter"),
-        Column::right("explains"),
-        Column::right("by chance"),
-        Column::right("p, adjusted"),
-        Column::right("PED-ANOVA [%]"),
-        Column::left("best choice"),
-        Column::left("worst choice"),
-    ];
+    let numbers = ["explains", "by chance", "p, adjusted", "PED-ANOVA [%]"].map(Column::right);
+    let choices = ["best choice", "worst choice"].map(Column::left);
+    let columns = [Column::left("parameter")].into_iter().chain(numbers).chain(choices);
     let mut table = Table::new("What the choice for each edge explains", columns);
     for parameter in parameters {
-        let ped = parameter.ped_anova.map_or_else(|| Cell::text("-"), |share| Cell::number(100.0 * share, 1));
-        let Some(found) = &parameter.found else {
-            let missing = Cell::missing("too few graphs");
-            table.row([
-                Cell::text(&*parameter.name),
-                missing,
-                Cell::text("-"),
-                Cell::text("-"),
-                ped,
-                Cell::text("-"),
-                Cell::text("-"),
-            ]);
-            continue;
-        };
-        let mut groups: Vec<_> = found.groups.iter().collect();
+        let found = parameter.found.as_ref();
+        let mut groups: Vec<&CategoryRank> = found.iter().flat_map(|found| &found.groups).collect();
         groups.sort_by(|a, b| b.mean_rank.total_cmp(&a.mean_rank));
-        let words = |group: Option<&&stats::CategoryRank>| match group {
-            Some(group) => {
+        let choice = |group: Option<&&CategoryRank>| {
+            let words = |group: &&CategoryRank| {
                 format!("{} ({:.2}, {} graphs)", parameter.choices[group.category], group.mean_rank, group.n)
-            }
-            None => "-".to_owned(),
+            };
+            Cell::text(group.map_or_else(|| "-".to_owned(), words))
         };
         let cells = [
             Cell::text(&*parameter.name),
-            Cell::number(found.effect, 3),
-            Cell::number(found.chance, 3),
-            parameter.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)),
-            ped,
-            Cell::text(words(groups.first())),
-            Cell::text(words(groups.last())),
+            found.map_or_else(|| Cell::missing("too few graphs"), |found| Cell::number(found.effect, 3)),
+            number_or_dash(found.map(|found| found.chance), 3),
+            number_or_dash(parameter.adjusted, 3),
+            number_or_dash(parameter.ped_anova.map(|share| 100.0 * share), 1),
+            choice(groups.first()),
+            choice(groups.last()),
         ];
-        let clear = parameter.adjusted.is_some_and(|p| p < 0.05);
-        table.row(if clear { cells.map(Cell::emphasized) } else { cells });
+        table.row(emphasized_if_significant(cells, parameter.adjusted));
     }
     table.emphasis("adjusted p below 0.05");
     table.note("Explains: epsilon squared of Kruskal's and Wallis' test on the places of the graphs; by chance: its mean if the choice did not matter; p from shuffled choices, adjusted for the number of rows (Holm). In brackets: mean place of the graphs with that choice, from 0 (the worst) to 1 (the best).");
@@ -240,6 +205,13 @@ pub struct Contribution {
     pub measures: Vec<(&'static str, Option<Paired>)>,
     /// p-value of the ensemble's difference, adjusted for the number of changes (Holm).
     pub adjusted: Option<f64>,
+}
+
+impl Contribution {
+    /// What the change costs the ensemble.
+    fn ensemble(&self) -> Option<&Paired> {
+        self.measures[0].1.as_ref()
+    }
 }
 
 /// What is compared: the name in tables and the names of what is added and subtracted in the trials.
@@ -278,50 +250,35 @@ pub fn contributions(judged: &[Judged]) -> Vec<Contribution> {
             Contribution { variant: (*name).to_owned(), pairs: trials.len(), measures, adjusted: None }
         })
         .collect();
-    let p = |contribution: &Contribution| contribution.measures[0].1.as_ref()?.p;
-    let known: Vec<f64> = all.iter().filter_map(p).collect();
-    let mut adjusted = stats::holm(&known).unwrap_or_default().into_iter();
-    for contribution in &mut all {
-        contribution.adjusted = p(contribution).and_then(|_| adjusted.next());
+    let p: Vec<Option<f64>> = all.iter().map(|contribution| contribution.ensemble()?.p).collect();
+    for (contribution, adjusted) in all.iter_mut().zip(adjusted_where_known(&p)) {
+        contribution.adjusted = adjusted;
     }
     all
 }
 
 /// The contributions as tables: to the ensemble, and to what makes it.
 pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
-    let columns = [
-        Column::left("change"),
-        Column::right("points"),
-        Column::right("95 % interval"),
-        Column::right("p, adjusted"),
-        Column::right("pairs"),
-    ];
+    let numbers = ["points", "95 % interval", "p, adjusted", "pairs"].map(Column::right);
+    let columns = std::iter::once(Column::left("change")).chain(numbers);
     let mut ensemble = Table::new("What each edge contributes to the ensemble: as found minus changed", columns);
     let unit = |name: &str| if matches!(name, "disagreement" | "attention cosine") { "of 1" } else { "points" };
-    let behind = &MEASURES[1..];
-    let columns = behind.iter().map(|(name, ..)| Column::right(*name).under(unit(name)));
+    let columns = MEASURES[1..].iter().map(|(name, ..)| Column::right(*name).under(unit(name)));
     let columns = std::iter::once(Column::left("change")).chain(columns);
     let mut parts = Table::new("What each edge contributes to nodes and diversity: as found minus changed", columns);
     for contribution in contributions {
-        let value = |paired: Option<&Paired>, decimals: usize| match paired {
-            Some(paired) => Cell::mean(paired.mean, Some(paired.deviation), paired.n, decimals),
-            None if contribution.pairs < 2 => Cell::missing("two seeds are needed"),
-            None => Cell::missing("not measured"),
-        };
-        let paired = contribution.measures[0].1.as_ref();
-        let interval = |paired: &Paired| format!("{:+.2} to {:+.2}", paired.interval.low, paired.interval.high);
+        let missing = if contribution.pairs < 2 { "two seeds are needed" } else { "not measured" };
         let cells = [
             Cell::text(&*contribution.variant),
-            value(paired, 2),
-            Cell::text(paired.map_or_else(|| "-".to_owned(), interval)),
-            contribution.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)),
+            difference(contribution.ensemble(), 2, missing),
+            interval(contribution.ensemble()),
+            number_or_dash(contribution.adjusted, 3),
             Cell::text(contribution.pairs.to_string()),
         ];
-        let clear = contribution.adjusted.is_some_and(|p| p < 0.05);
-        ensemble.row(if clear { cells.map(Cell::emphasized) } else { cells });
+        ensemble.row(emphasized_if_significant(cells, contribution.adjusted));
         let values = contribution.measures[1..].iter().map(|(name, paired)| {
             let decimals = if unit(name) == "of 1" { 3 } else { 2 };
-            value(paired.as_ref(), decimals)
+            difference(paired.as_ref(), decimals, missing)
         });
         parts.row(std::iter::once(Cell::text(&*contribution.variant)).chain(values));
     }
@@ -337,7 +294,7 @@ pub fn contribution_tables(contributions: &[Contribution]) -> [Table; 2] {
 /// What each change costs the ensemble, as a picture.
 pub fn contribution_figure(contributions: &[Contribution]) -> String {
     let row = |contribution: &Contribution| {
-        let ensemble = contribution.measures[0].1.as_ref();
+        let ensemble = contribution.ensemble();
         let text = match (ensemble, contribution.adjusted) {
             (Some(paired), Some(p)) => format!("{:+.2} (p = {p:.2})", paired.mean),
             (Some(paired), None) => format!("{:+.2}", paired.mean),

@@ -2,13 +2,13 @@
 
 use std::io::Cursor;
 
+use anyhow::{Result, anyhow};
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use ktg_data::Dataset;
 use ktg_figures::chart::{self, Picture, PictureRow, Pictures};
 use ktg_train::SavedRun;
 
-use crate::Error;
 use crate::answers::Answer;
 use crate::overlay::{overlay, picture};
 
@@ -38,7 +38,7 @@ pub fn most_disagreed(answers: &[Answer], count: usize) -> Vec<usize> {
 ///
 /// # Errors
 /// If an image cannot be read, or the figure not be drawn.
-pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], title: &str) -> Result<String, Error> {
+pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], title: &str) -> Result<String> {
     let mut columns = vec!["input, ensemble".to_owned()];
     columns.extend((1..=run.graph.len()).map(|m| format!("node {m}")));
     let mut rows = Vec::new();
@@ -54,12 +54,9 @@ pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], tit
         let mut cells = vec![Some(Picture { png: png(picture(&prediction.input, side))?, caption, right })];
         for node in &prediction.nodes {
             let (caption, right) = said(&node.probabilities);
-            cells.push(match &node.map {
-                Some((map, width)) => {
-                    Some(Picture { png: png(overlay(&prediction.input, side, map, *width))?, caption, right })
-                }
-                None => None,
-            });
+            let map = node.map.as_ref().map(|(map, width)| overlay(&prediction.input, side, map, *width));
+            let png = map.map(png).transpose()?;
+            cells.push(png.map(|png| Picture { png, caption, right }));
         }
         rows.push(PictureRow { name: run.classes[label].clone(), cells });
     }
@@ -67,12 +64,12 @@ pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], tit
 }
 
 /// A picture as the bytes of a PNG file, no larger than a report needs.
-fn png(picture: RgbImage) -> Result<Vec<u8>, Error> {
+fn png(picture: RgbImage) -> Result<Vec<u8>> {
     let mut picture = DynamicImage::from(picture);
     if picture.width() > SIDE {
         picture = picture.resize_exact(SIDE, SIDE, FilterType::Triangle);
     }
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).map_err(|e| Error::Other(format!("cannot write a picture: {e}")))?;
+    picture.write_to(&mut bytes, ImageFormat::Png).map_err(|e| anyhow!("cannot write a picture: {e}"))?;
     Ok(bytes.into_inner())
 }

@@ -1,7 +1,10 @@
 //! Figures of one run and of one study, as SVG.
 
+use std::borrow::Borrow;
+
 use ktg_figures::chart::{self, Bar, BarRow, Bars, Bin, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
 use ktg_figures::{draw, stats};
+use ktg_graph::Graph;
 use ktg_search::storage;
 use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
 use ktg_train::{EpochReport, Measures, RunRecord};
@@ -169,12 +172,14 @@ pub fn best_graphs(study: &StudyRecord, top: usize) -> Option<String> {
         let Ok(graph) = study.graph(trial) else { continue };
         graphs.push((graph, format!("{}. trial {}, {value:.2} %", place + 1, trial.number)));
     }
-    let pairs: Vec<(&ktg_graph::Graph, &str)> = graphs.iter().map(|(graph, text)| (graph, &**text)).collect();
-    let columns = graphs.first().map_or(1, |(graph, _)| columns(graph.len()));
-    (!pairs.is_empty()).then(|| draw::sheet(&pairs, columns.min(pairs.len())))
+    sheet(&graphs)
 }
 
-/// How many graphs of so many nodes stand side by side: those of two nodes are wide, those of many have small texts.
-pub fn columns(nodes: usize) -> usize {
-    if nodes == 3 { 3 } else { 2 }
+/// Graphs side by side, each with its caption; `None` if there are none. Those of two nodes are wide, those of many have
+/// small texts.
+pub fn sheet<G: Borrow<Graph>>(graphs: &[(G, String)]) -> Option<String> {
+    let (first, _) = graphs.first()?;
+    let columns = if first.borrow().len() == 3 { 3 } else { 2 };
+    let pairs: Vec<(&Graph, &str)> = graphs.iter().map(|(graph, caption)| (graph.borrow(), &**caption)).collect();
+    Some(draw::sheet(&pairs, columns.min(pairs.len())))
 }

@@ -6,15 +6,13 @@
 
 pub mod analysis;
 mod answers;
-pub mod attention;
+mod attention;
+mod cells;
 pub mod compare;
-mod error;
-pub mod figures;
+mod figures;
 mod overlay;
 pub mod report;
 mod study;
 
-pub use answers::{Answer, answers};
-pub use error::Error;
-pub use overlay::{overlay, picture};
-pub use study::{Rung, StudyRecord, edges};
+pub use overlay::overlay;
+pub use study::{StudyRecord, counted, edges};

@@ -1,5 +1,8 @@
 //! A study, read: its trials, its best graphs, its rungs.
 
+use std::fmt::Display;
+
+use anyhow::{Context, Result, anyhow};
 use ktg_base::edge_name;
 use ktg_graph::Graph;
 use ktg_search::StudyMetadata;
@@ -7,8 +10,6 @@ use ktg_search::attributes::completed_rung;
 use ktg_search::storage::{Patience, State, StorageUrl, Study, Trial};
 use ktg_train::Settings;
 use serde_json::Value as Json;
-
-use crate::Error;
 
 /// A study with all that is in it.
 pub struct StudyRecord {
@@ -37,7 +38,7 @@ pub struct Rung {
 
 impl StudyRecord {
     /// Reads a study.
-    pub fn read(url: &StorageUrl, name: &str) -> Result<Self, Error> {
+    pub fn read(url: &StorageUrl, name: &str) -> Result<Self> {
         let mut study = Study::open(url, name, false, Patience::none())?;
         let metadata = StudyMetadata::read(&mut study)?;
         let (name, storage) = (study.name().to_owned(), url.clone());
@@ -48,7 +49,7 @@ impl StudyRecord {
     ///
     /// # Errors
     /// If they cannot be understood.
-    pub fn settings(&self) -> Result<Option<Settings>, Error> {
+    pub fn settings(&self) -> Result<Option<Settings>> {
         let origin = format!("the settings of the study \"{}\"", self.name);
         Ok(match &self.metadata.settings {
             None => None,
@@ -56,7 +57,7 @@ impl StudyRecord {
             Some(Json::String(text)) => Some(Settings::parse(text, &origin)?),
             Some(json) => {
                 let settings = serde_json::from_value(json.clone());
-                Some(settings.map_err(|e| Error::Other(format!("{origin} cannot be understood: {e}")))?)
+                Some(settings.map_err(|e| anyhow!("{origin} cannot be understood: {e}"))?)
             }
         })
     }
@@ -74,30 +75,35 @@ impl StudyRecord {
     }
 
     /// The graph of a trial, in canonical form, named after it.
-    pub fn graph(&self, trial: &Trial) -> Result<Graph, Error> {
+    pub fn graph(&self, trial: &Trial) -> Result<Graph> {
         let name = &self.name;
-        let unknown = || Error::Other(format!("the study \"{name}\" has no search space of this program"));
-        let space = self.metadata.space.as_ref().ok_or_else(unknown)?;
+        let space = self.metadata.space.as_ref();
+        let space = space.with_context(|| format!("the study \"{name}\" has no search space of this program"))?;
         let genes = space.genes(&trial.parameters)?.into_iter().collect::<Option<Vec<_>>>();
-        let genes = genes.ok_or_else(|| Error::Other(format!("trial {} has no complete graph", trial.number)))?;
+        let genes = genes.with_context(|| format!("trial {} has no complete graph", trial.number))?;
         let mut graph = space.graph(&genes).canonical();
         graph.name = Some(format!("{name}, trial {}", trial.number));
         Ok(graph)
+    }
+
+    /// The edges of a trial's graph in one line, "-" if it cannot be told.
+    pub fn edges(&self, trial: &Trial) -> String {
+        self.graph(trial).map_or_else(|_| "-".to_owned(), |graph| edges(&graph))
     }
 
     /// The graph of one trial, or of the best.
     ///
     /// # Errors
     /// If there is no such trial, or none is complete.
-    pub fn graph_of(&self, number: Option<i64>) -> Result<(&Trial, Graph), Error> {
+    pub fn graph_of(&self, number: Option<i64>) -> Result<(&Trial, Graph)> {
         let trial = match number {
             Some(number) => self.trials.iter().find(|trial| trial.number == number),
             None => self.ranked().first().copied(),
         };
         let name = &self.name;
-        let trial = trial.ok_or_else(|| match number {
-            Some(number) => Error::Other(format!("the study \"{name}\" has no trial {number}")),
-            None => Error::Other(format!("no trial of the study \"{name}\" is complete yet")),
+        let trial = trial.with_context(|| match number {
+            Some(number) => format!("the study \"{name}\" has no trial {number}"),
+            None => format!("no trial of the study \"{name}\" is complete yet"),
         })?;
         Ok((trial, self.graph(trial)?))
     }
@@ -110,6 +116,16 @@ impl StudyRecord {
     /// The number of trials in a state.
     pub fn count(&self, state: State) -> usize {
         self.trials.iter().filter(|trial| trial.state == state).count()
+    }
+
+    /// The number of trials that wait for their promotion.
+    pub fn paused(&self) -> usize {
+        self.trials.iter().filter(|trial| trial.is_paused()).count()
+    }
+
+    /// The number of trials that repeat those of workers that died.
+    pub fn repeated(&self) -> usize {
+        self.trials.iter().filter(|trial| trial.repeats().is_some()).count()
     }
 
     /// The rungs that trials have reached, the first first.
@@ -154,6 +170,12 @@ impl StudyRecord {
         };
         self.trials.iter().filter_map(|trial| judged(trial).map(|(step, value)| (trial, step, value))).collect()
     }
+}
+
+/// What there is at all, with its number: "3 complete, 1 failed".
+pub fn counted<W: Display>(counts: impl IntoIterator<Item = (usize, W)>) -> String {
+    let there = counts.into_iter().filter(|(count, _)| *count > 0);
+    there.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A graph's edges in one line.

@@ -1,40 +1,39 @@
 //! `ktg analyse`: what good graphs have in common, and what each edge of one is good for.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
-use ktg_base::{first_difference, shell_word, study_file_name};
+use ktg_base::{first_difference, shell_word};
 use ktg_report::{StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
 use ktg_train::{EvaluateOn, Experiment, Settings};
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::args::{AnalyseArgs, SettingFlags};
 use crate::names::storage_option;
-use crate::output::{note, print, print_json};
-use crate::progress::Progress;
-use crate::search::{Search, notices, say, worker_settings};
+use crate::output::{print, print_json};
+use crate::progress::{Progress, say};
+use crate::search::{Search, default_runs, worker_settings};
 use crate::signals;
-use crate::train::{self, Check, read_settings};
-use crate::trials::Trials;
+use crate::train::{self, read_settings};
 
 pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {
     if !(args.best > 0.0 && args.best <= 1.0) {
         bail!("`--best {}` is not a share above 0 and at most 1", args.best);
     }
     let url = args.storage.url()?;
+    let name = args.name.clone().unwrap_or_else(|| format!("{} edges", args.study));
     match args.edges {
-        false => statistics(args, &url).map(|()| ExitCode::SUCCESS),
-        true => train_changes(args, &url),
+        false => statistics(args, &url, &name).map(|()| ExitCode::SUCCESS),
+        true => train_changes(args, &url, &name),
     }
 }
 
-fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<()> {
+/// Prints what the study's graphs have in common, and what the study `name` of a graph's edges found, if there is one.
+fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
     if args.experiment.is_some() {
         bail!("an experiment file is only for `--edges`; add it, or leave the file out");
     }
@@ -71,17 +70,12 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl) -> Result<()> {
         None => print("fewer than ten graphs have been judged: too few to compare the best with all\n")?,
     }
     print(&analysis::importance_table(&parameters).to_text())?;
-    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
     let mut report = shell_word(&args.study);
-    if Study::open(url, &name, false, Patience::none()).is_ok() {
-        report += &format!(" {}", shell_word(&name));
-        edge_tables(&StudyRecord::read(url, &name)?)?;
+    if Study::open(url, name, false, Patience::none()).is_ok() {
+        report += &format!(" {}", shell_word(name));
+        edge_tables(&StudyRecord::read(url, name)?)?;
     }
     print(&format!("\nreport  ktg report {report}{}", storage_option(url)))
-}
-
-fn default_name(study: &str) -> String {
-    format!("{study} edges")
 }
 
 fn edge_tables(study: &StudyRecord) -> Result<()> {
@@ -95,13 +89,12 @@ fn edge_tables(study: &StudyRecord) -> Result<()> {
     }
 }
 
-/// Works on the study of the changed graphs until it is done.
-fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
+/// Works on the study `name` of the changed graphs until it is done.
+fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<ExitCode> {
     given_twice(&args.settings)?;
     let source = StudyRecord::read(url, &args.study)?;
-    let name = args.name.clone().unwrap_or_else(|| default_name(&args.study));
     // An analysis that was begun goes on, even if the search has a better graph by now.
-    let begun = match Study::open(url, &name, false, Patience::none()) {
+    let begun = match Study::open(url, name, false, Patience::none()) {
         Ok(mut study) if args.trial.is_none() => analysed_graph(&mut study)?,
         _ => None,
     };
@@ -115,32 +108,19 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         settings.split.evaluate_on = EvaluateOn::SearchSplit;
     }
     settings.train.evaluate_every = 0;
-    let (worker, limit) = worker_settings(&args.worker)?;
+    let (worker, patience) = worker_settings(&args.worker)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
-    let notice = notices(&bars);
-    let progress = Progress::among(&bars, "analyse");
-    let template = train::open(settings, &base, Check::of(args.images.no_check, args.images.skip_bad), &progress)?;
-    drop(progress);
+    let template = train::open(settings, &base, args.images, &Progress::among(&bars, "analyse"))?;
     same_experiment(&source, &template)?;
     let template = template.with_graph(graph.clone())?;
-    let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
     let variants = changes::variants(&graph);
-    let space = changes::space(&graph)?;
     let seeds: Vec<u64> = (1..=args.seeds).collect();
-    let trials = changes::trials(&space, &variants, &seeds)?;
-    let mut study = Study::open(url, &name, true, patience.clone())?;
-    let count = changes::prepare(&mut study, &graph, &trials)?;
-    drop(study);
-    if !args.json {
-        let of = graph.name.as_deref().unwrap_or(&args.study);
-        say(&bars, &format!("{of}: {}", edges(&graph)));
-        say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
-    }
-    let runs = args.runs.clone().unwrap_or_else(|| PathBuf::from(format!("{}.runs", study_file_name(&name))));
-    let search = Search {
+    let trials = changes::trials(&changes::space(&graph)?, &variants, &seeds)?;
+    let runs = args.runs.clone().unwrap_or_else(|| default_runs(name));
+    let mut search = Search {
         url: url.clone(),
-        study: name.clone(),
+        study: name.to_owned(),
         settings: SearchSettings {
             sampler: SamplerKind::Random,
             pruner: PrunerKind::None,
@@ -148,17 +128,21 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         },
         worker: WorkerSettings { trials: 0, runs, seed: Some(0), ..worker },
         patience,
-        enqueued: i64::try_from(count).ok(),
+        enqueued: None,
     };
-    let objective = Trials { template, bars: bars.clone(), notice, patience: limit, stop: Arc::clone(&stop) };
-    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
-    if !done {
-        note("stopped; start the same command again to go on");
-        return Ok(ExitCode::from(signals::INTERRUPTED));
+    let count = changes::prepare(&mut search.open(&stop, &bars)?, &graph, &trials)?;
+    search.enqueued = i64::try_from(count).ok();
+    if !args.json {
+        let of = graph.name.as_deref().unwrap_or(&args.study);
+        say(&bars, &format!("{of}: {}", edges(&graph)));
+        say(&bars, &format!("{} graphs: {count} trainings in the study \"{name}\"", variants.len()));
     }
-    let record = StudyRecord::read(url, &name)?;
+    if !search.run(template, &stop, &bars)? {
+        return Ok(signals::interrupted("stopped; start the same command again to go on"));
+    }
+    let record = StudyRecord::read(url, name)?;
+    let (judged, open) = changes::judged(&record.trials);
     if args.json {
-        let (judged, open) = changes::judged(&record.trials);
         let contributions = analysis::contributions(&judged);
         let contributions = contributions.iter().map(|contribution| {
             let measures = contribution.measures.iter().map(|(name, paired)| {
@@ -167,7 +151,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
                 });
                 ((*name).to_owned(), json!(value))
             });
-            let measures: serde_json::Map<String, serde_json::Value> = measures.collect();
+            let measures: Map<String, Json> = measures.collect();
             json!({"change": contribution.variant, "pairs": contribution.pairs, "measures": measures, "p_adjusted": contribution.adjusted})
         });
         print_json(
@@ -175,11 +159,10 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl) -> Result<ExitCode> {
         )?;
     } else {
         edge_tables(&record)?;
-        let names = format!("{} {}", shell_word(&args.study), shell_word(&name));
+        let names = format!("{} {}", shell_word(&args.study), shell_word(name));
         print(&format!("\nreport  ktg report {names}{}", storage_option(url)))?;
     }
-    let complete = changes::judged(&record.trials).1 == 0;
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if open == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Flags that would say something else than the study.

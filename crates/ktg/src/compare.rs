@@ -8,40 +8,22 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, shell_word, slug, write_atomically};
-use ktg_figures::table::Table;
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
 use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
 use serde_json::json;
 
-use crate::args::CompareArgs;
+use crate::args::{CompareArgs, ImageFlags};
 use crate::export;
 use crate::fixed::Wanted;
 use crate::jobs::run_jobs;
-use crate::output::{note, print, print_json};
-use crate::progress::{Progress, pull};
-use crate::search::say;
+use crate::output::{print, print_json};
+use crate::progress::{Progress, pull, say};
 use crate::signals;
-use crate::train::{self, Check};
+use crate::train;
 
 /// Between two looks at runs that other processes work on.
 const MOMENT: Duration = Duration::from_secs(2);
-
-/// What is compared, and how it is worked on.
-pub struct Options<'a> {
-    /// The plan's file.
-    pub plan: &'a Path,
-    /// The comparison's directory; `None`: what the plan says.
-    pub out: Option<&'a Path>,
-    /// Where studies are that the plan names without a storage; `None`: beside the plan.
-    pub storage: Option<&'a str>,
-    /// Runs at a time.
-    pub jobs: usize,
-    /// Whether runs of other processes are waited for.
-    pub wait: bool,
-    /// What happens to images that cannot be used.
-    pub check: Check,
-}
 
 /// A run of the plan.
 struct Job {
@@ -62,48 +44,41 @@ struct Prepared {
 }
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let options = Options {
-        plan: &args.plan,
-        out: args.out.as_deref(),
-        storage: args.storage.as_deref(),
-        jobs: args.jobs,
-        wait: !args.no_wait,
-        check: Check::of(args.images.no_check, args.images.skip_bad),
-    };
     let stop = signals::stop_flag()?;
     let comparison = match args.read_only {
-        true => Comparison::read(&directory(&Plan::read(&args.plan)?, &options)?)?,
-        false => train_all(&options, &stop, &MultiProgress::new())?,
+        true => Comparison::read(&directory(&Plan::read(&args.plan)?, args)?)?,
+        false => train_all(args, &stop, &MultiProgress::new())?,
     };
     let files = write(&comparison)?;
     if args.json {
         print_json(&summary(&comparison))?;
     } else {
-        for (_, table) in tables(&comparison) {
+        for (_, table) in compare::tables(&comparison) {
             print(&format!("{}\n", table.to_text()))?;
         }
-        failures(&comparison)?;
+        for (run, reason) in comparison.failures() {
+            print(&format!("{} failed: {reason}", run.display()))?;
+        }
         print(&format!("files   {}", files.display()))?;
         let word = shell_word(&comparison.directory.display().to_string());
         print(&format!("report  ktg report {word} -o report.html"))?;
     }
     let unfinished = comparison.groups.iter().any(|group| group.missing().is_some());
     if stop.load(Ordering::Relaxed) {
-        note("stopped; start the same command again to go on");
-        return Ok(ExitCode::from(signals::INTERRUPTED));
+        return Ok(signals::interrupted("stopped; start the same command again to go on"));
     }
     // A table with holes is not what was asked for.
     Ok(if unfinished && !args.read_only { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The directory of a comparison.
-fn directory(plan: &Plan, options: &Options) -> Result<PathBuf> {
-    let out = match (options.out, &plan.out) {
+fn directory(plan: &Plan, args: &CompareArgs) -> Result<PathBuf> {
+    let out = match (&args.out, &plan.out) {
         (Some(out), _) => out.to_owned(),
-        (None, Some(out)) => base(options.plan).join(out),
-        (None, None) => options.plan.with_extension(""),
+        (None, Some(out)) => base(&args.plan).join(out),
+        (None, None) => args.plan.with_extension(""),
     };
-    if out == options.plan {
+    if out == args.plan {
         bail!("{} has no ending; give a directory with --out", out.display());
     }
     Ok(out)
@@ -122,33 +97,33 @@ fn command_line() -> String {
 
 /// Trains all runs of a plan: several at a time, and those that other processes work on are theirs. Where `stop` is set
 /// meanwhile, what is not done is missing in the comparison.
-pub fn train_all(options: &Options, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison> {
-    let plan = Plan::read(options.plan)?;
-    let out = directory(&plan, options)?;
-    let Prepared { index, jobs, settings } = prepare(&plan, options, &out)?;
-    let experiments = open(&jobs, &settings, options.check, bars)?;
+pub fn train_all(args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison> {
+    let plan = Plan::read(&args.plan)?;
+    let out = directory(&plan, args)?;
+    let Prepared { index, jobs, settings } = prepare(&plan, args, &out)?;
+    let experiments = open(&jobs, &settings, args.images, bars)?;
     let work = |job: &Job| train(job, experiments[job.data].as_ref(), stop, bars);
     let all: Vec<&Job> = jobs.iter().collect();
-    let mut busy = run_jobs(&all, options.jobs, stop, work)?;
-    if !busy.is_empty() && options.wait {
+    let mut busy = run_jobs(&all, args.jobs, stop, work)?;
+    if !busy.is_empty() && !args.no_wait {
         let count = busy.len();
         say(bars, &format!("waiting for {count} runs of other processes (Ctrl-C leaves them to it)"));
     }
-    while !busy.is_empty() && options.wait && !stop.load(Ordering::Relaxed) {
+    while !busy.is_empty() && !args.no_wait && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(MOMENT);
         // One that died leaves its run to us.
-        busy = run_jobs(&busy, options.jobs, stop, work)?;
+        busy = run_jobs(&busy, args.jobs, stop, work)?;
     }
     // Another process may have written another index meanwhile.
-    Ok(Comparison::of(&out, index)?)
+    Comparison::of(&out, index)
 }
 
 /// Fixes the graphs, makes sure that the runs that are there are of this plan, and writes down what belongs to the
 /// comparison.
-fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared> {
+fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> {
     let graphs = out.join("graphs");
     create_dir_all(&graphs)?;
-    let base = base(options.plan);
+    let base = base(&args.plan);
     let seeds = plan.seeds();
     let (mut groups, mut jobs, mut all_settings) = (Vec::new(), Vec::new(), Vec::new());
     for (d, data) in plan.data_sets.iter().enumerate() {
@@ -158,7 +133,7 @@ fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared> {
             for method in plan.methods.iter().filter(|method| plan.wants(method, data, nodes)) {
                 // No slug has an underscore.
                 let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
-                let source = plan.source(method, data, nodes, &base, options.storage)?;
+                let source = plan.source(method, data, nodes, &base, args.storage.as_deref())?;
                 let wanted = Wanted { plan, method, data, nodes, source, settings: &settings };
                 let (graph, origin) = wanted.fix(&graphs.join(&stem))?;
                 let mut runs = Vec::new();
@@ -177,7 +152,7 @@ fn prepare(plan: &Plan, options: &Options, out: &Path) -> Result<Prepared> {
         }
         all_settings.push((settings, data_base));
     }
-    let text = read_text(options.plan)?;
+    let text = read_text(&args.plan)?;
     let index = Index {
         command: command_line(),
         plan: plan.without_passwords(&text),
@@ -217,7 +192,7 @@ fn other_plan(directory: &Path) -> anyhow::Error {
 fn open(
     jobs: &[Job],
     settings: &[(Settings, PathBuf)],
-    check: Check,
+    images: ImageFlags,
     bars: &MultiProgress,
 ) -> Result<Vec<Option<Experiment>>> {
     let mut experiments = Vec::new();
@@ -228,7 +203,7 @@ fn open(
         }
         // Which graph is opened with the data does not matter.
         let settings = Settings { graph: GraphSettings::default(), ..settings.clone() };
-        experiments.push(Some(train::open(settings, base, check, &Progress::among(bars, "compare"))?));
+        experiments.push(Some(train::open(settings, base, images, &Progress::among(bars, "compare"))?));
     }
     Ok(experiments)
 }
@@ -276,27 +251,11 @@ fn pull_job(
     Ok(run.result().cloned())
 }
 
-/// All tables, with the names of their files.
-fn tables(comparison: &Comparison) -> Vec<(String, Table)> {
-    let data_sets = &comparison.index.data_sets;
-    let several = data_sets.len() > 1;
-    let name = |data: &String| if several { format!("table1-{}", slug(data)) } else { "table1".to_owned() };
-    let mut tables: Vec<(String, Table)> =
-        data_sets.iter().map(|data| (name(data), compare::table_1(comparison, data))).collect();
-    if several || comparison.index.nodes.len() > 1 {
-        tables.push(("table2".to_owned(), compare::table_2(comparison)));
-    }
-    if comparison.index.methods.len() > 1 {
-        tables.push(("differences".to_owned(), compare::differences(comparison)));
-    }
-    tables
-}
-
 /// Writes all tables in all formats and the figures; returns their directory.
 fn write(comparison: &Comparison) -> Result<PathBuf> {
     let directory = comparison.directory.join("tables");
     create_dir_all(&directory)?;
-    for (name, table) in tables(comparison) {
+    for (name, table) in compare::tables(comparison) {
         export::table(&directory.join(name), &table)?;
     }
     for data in &comparison.index.data_sets {
@@ -304,15 +263,6 @@ fn write(comparison: &Comparison) -> Result<PathBuf> {
         export::figure(&directory.join(format!("accuracy-{}", slug(data))), &svg)?;
     }
     Ok(directory)
-}
-
-fn failures(comparison: &Comparison) -> Result<()> {
-    for run in comparison.groups.iter().flat_map(|group| &group.runs) {
-        if let RunState::Failed(reason) = &run.state {
-            print(&format!("{} failed: {reason}", run.directory.path().display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn summary(comparison: &Comparison) -> serde_json::Value {

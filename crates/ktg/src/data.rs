@@ -1,14 +1,12 @@
 //! `ktg data`
 
 use std::collections::HashSet;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use ktg_base::write_atomically;
 use ktg_data::{BadImage, DataSource, Dataset, Duplicate, Inspection, SOURCES, SplitFile, Splits};
 use ktg_train::Settings;
@@ -16,16 +14,16 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{DataArgs, DataCommand, SettingFlags};
-use crate::output::{note, print, print_json, table};
-use crate::progress::seconds;
+use crate::output::{note, print, print_json, table, warn};
+use crate::progress::{bar, seconds};
 use crate::signals;
 use crate::train::{left_out, read_settings};
 
 pub fn run(command: &DataCommand) -> Result<ExitCode> {
     match command {
         DataCommand::Info { data, json } => {
-            let opened = open(data)?;
-            let summary = Summary::of(&opened.settings.data, &opened.splits);
+            let (settings, splits) = open(data)?;
+            let summary = Summary::of(&settings.data, &splits);
             if *json {
                 print_json(&summary)?
             } else {
@@ -33,9 +31,12 @@ pub fn run(command: &DataCommand) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        DataCommand::Check { data, skip_list, json } => check(&open(data)?, skip_list.as_deref(), *json),
+        DataCommand::Check { data, skip_list, json } => {
+            let (settings, splits) = open(data)?;
+            check(&settings.data, &splits, skip_list.as_deref(), *json)
+        }
         DataCommand::Split { data, out, read, share, split_seed } => {
-            let Opened { settings, splits } = open(data)?;
+            let (settings, splits) = open(data)?;
             let file = match (out, read) {
                 (Some(out), _) => {
                     let share = share.unwrap_or(settings.split.search_share);
@@ -62,7 +63,7 @@ pub fn run(command: &DataCommand) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         DataCommand::Pack { data, out, short_side, skip_bad } => {
-            let Opened { settings, mut splits } = open(data)?;
+            let (settings, mut splits) = open(data)?;
             if *skip_bad {
                 let bad = bad_images(&splits);
                 left_out(&bad, note);
@@ -73,12 +74,7 @@ pub fn run(command: &DataCommand) -> Result<ExitCode> {
     }
 }
 
-struct Opened {
-    settings: Settings,
-    splits: Splits,
-}
-
-fn open(args: &DataArgs) -> Result<Opened> {
+fn open(args: &DataArgs) -> Result<(Settings, Splits)> {
     let flags = SettingFlags { set: args.set.clone(), ..SettingFlags::default() };
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &flags)?;
     if let Some(source) = &args.source {
@@ -90,60 +86,46 @@ fn open(args: &DataArgs) -> Result<Opened> {
         settings.data.root = Some(here);
     }
     let splits = settings.data.open(&base)?;
-    for warning in &splits.warnings {
-        note(&format!("warning: {warning}"));
-    }
+    warn(&splits.warnings);
     if !splits.skipped.is_empty() {
         note(&format!("{} images are left out, as `data.skip` says", splits.skipped.len()));
     }
-    Ok(Opened { settings, splits })
+    Ok((settings, splits))
 }
 
-/// A bar on a terminal, nothing elsewhere.
-fn bar(what: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::no_length().with_prefix(what.to_owned());
-    // The template is a constant; a wrong one would only cost the looks.
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} images · {eta} left") {
-        bar.set_style(style.progress_chars("━╸ "));
-    }
-    bar
+/// Works under a bar that is told how many images of how many are done.
+fn under_bar<T>(what: &'static str, work: impl FnOnce(&(dyn Fn(usize, usize) + Sync)) -> T) -> T {
+    let bar = bar("{prefix} {bar:24} {pos}/{len} images · {eta} left").with_prefix(what);
+    let result = work(&|done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    result
 }
 
 fn bad_images(splits: &Splits) -> Vec<BadImage> {
     // What is decoded here is not looked at again.
     splits.train.set_cache_limit(0);
-    let bar = bar("check");
-    let bad = splits.bad_images(0, &|done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    bad
+    under_bar("check", |progress| splits.bad_images(0, progress))
 }
 
 fn names(bad: &[BadImage]) -> Vec<String> {
     bad.iter().map(|image| image.name.clone()).collect()
 }
 
-fn check(Opened { settings, splits }: &Opened, skip_list: Option<&Path>, json: bool) -> Result<ExitCode> {
+fn check(source: &DataSource, splits: &Splits, skip_list: Option<&Path>, json: bool) -> Result<ExitCode> {
     let started = Instant::now();
     // What is decoded here is not looked at again.
     splits.train.set_cache_limit(0);
-    let bar = bar("check");
-    let Inspection { bad, damaged, duplicates, mean, std } = splits.inspect(0, &|done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
+    let inspected = under_bar("check", |progress| splits.inspect(0, progress));
+    let Inspection { bad, damaged, duplicates, mean, std } = inspected;
     if let Some(path) = skip_list {
         // With those that are left out already, so that a list can be brought up to date.
         let text: String = splits.skipped.iter().cloned().chain(names(&bad)).map(|name| name + "\n").collect();
         write_atomically(path, text.as_bytes())?;
     }
-    let mut summary = Summary::of(&settings.data, splits);
+    let mut summary = Summary::of(source, splits);
     summary.add_bad(&bad, splits);
     if json {
         let duplicate = |Duplicate { first, second }: &Duplicate| json!([first, second]);
@@ -226,17 +208,16 @@ fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<Str
 fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) -> Result<ExitCode> {
     splits.train.set_cache_limit(0);
     let started = Instant::now();
-    let bar = bar("pack");
     let stop = signals::stop_flag()?;
-    let written = ktg_data::pack(splits, source, short_side, out, 0, &|done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-        !stop.load(Ordering::Relaxed)
+    let written = under_bar("pack", |progress| {
+        let progress = |done, all| {
+            progress(done, all);
+            !stop.load(Ordering::Relaxed)
+        };
+        ktg_data::pack(splits, source, short_side, out, 0, &progress)
     });
-    bar.finish_and_clear();
     if stop.load(Ordering::Relaxed) && written.is_err() {
-        note(&format!("stopped; {} is not written", out.display()));
-        return Ok(ExitCode::from(signals::INTERRUPTED));
+        return Ok(signals::interrupted(&format!("stopped; {} is not written", out.display())));
     }
     let written = written?;
     let file = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
@@ -336,14 +317,11 @@ impl Summary {
     }
 
     fn per_class(&self) -> String {
-        let mut rows = vec![vec!["class".to_owned()]];
-        rows[0].extend(self.splits.iter().map(|part| part.name.to_owned()));
-        for (i, name) in self.class_names.iter().enumerate() {
-            let mut row = vec![name.clone()];
-            row.extend(self.splits.iter().map(|part| part.counts[i].to_string()));
-            rows.push(row);
-        }
-        table(&rows)
+        let head = std::iter::once("class").chain(self.splits.iter().map(|part| part.name));
+        let row = |(i, name): (usize, &String)| {
+            std::iter::once(name.clone()).chain(self.splits.iter().map(move |part| part.counts[i].to_string()))
+        };
+        table(head, self.class_names.iter().enumerate().map(row))
     }
 }
 

@@ -9,29 +9,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
-use ktg_base::{create_dir_all, read_text, slug, write_atomically};
+use ktg_base::{create_dir_all, slug, write_atomically};
 use ktg_data::{DataSource, Image};
 use ktg_figures::draw::svg;
 use ktg_report::compare::{Comparison, Group};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};
-use ktg_search::storage::{Patience, StorageUrl};
+use ktg_search::storage::StorageUrl;
 use ktg_search::{SearchSettings, WorkerSettings};
 use ktg_train::{Experiment, RunResult, SavedRun, Settings};
 use serde_json::json;
 
-use crate::args::DemoArgs;
+use crate::args::{CompareArgs, DemoArgs, ImageFlags};
 use crate::compare;
 use crate::jobs::run_jobs;
 use crate::methods::{Method, tables};
 use crate::names::storage_option;
-use crate::output::{note, print, print_json};
+use crate::output::{print, print_json};
 use crate::predict::write_overlays;
 use crate::progress::{seconds, seconds_in_file};
-use crate::search::{Search, notices, say};
+use crate::search::Search;
 use crate::signals;
-use crate::train::Check;
-use crate::trials::Trials;
 
 /// What tables call the data.
 const DATA: &str = "Fashion-MNIST";
@@ -42,57 +40,33 @@ const SEARCH_EPOCHS: usize = 10;
 /// Images that the attention overlays show.
 const OVERLAY_IMAGES: usize = 6;
 
-/// The settings of the runs. They were chosen on the search split of the training images (docs/results.md), never by
-/// looking at the test images.
-fn experiment(epochs: usize) -> String {
-    format!(
-        r#"# The settings of the demo's runs.
+/// The settings of the runs and the search. They were chosen on the search split of the training images
+/// (docs/results.md), never by looking at the test images.
+const SHARED: &str = r#"
 side = 14
 augment = "none"
+split.train_share = 0.2
+train.batch_size = 25
+train.loader_threads = 1
+train.schedule = { kind = "cosine" }
+"#;
 
-[split]
-train_share = 0.2
-
-[train]
-epochs = {epochs}
-batch_size = 25
-evaluate_every = 0
-loader_threads = 1
-schedule = {{ kind = "cosine" }}
-"#
-    )
+fn experiment(epochs: usize) -> String {
+    format!("# The settings of the demo's runs.{SHARED}train.epochs = {epochs}\ntrain.evaluate_every = 0\n")
 }
 
-/// The same for the search, which holds a part of the training images out. Before epoch 3, accuracies say little about
-/// the end (docs/results.md).
+/// The search holds a part of the training images out. Before epoch 3, accuracies say little about the end
+/// (docs/results.md).
 fn search_experiment(epochs: usize) -> String {
     let epochs = epochs.min(SEARCH_EPOCHS);
     format!(
-        r#"# The settings of the demo's search.
+        r#"# The settings of the demo's search.{SHARED}train.epochs = {epochs}
+train.evaluate_every = 1
+train.log_every = 0
 seed = 1
-side = 14
-augment = "none"
-
-[graph]
-nodes = 3
-architecture = "abn-resnet-cifar-8"
-
-[split]
-train_share = 0.2
-evaluate_on = "search-split"
-
-[train]
-epochs = {epochs}
-batch_size = 25
-evaluate_every = 1
-log_every = 0
-loader_threads = 1
-schedule = {{ kind = "cosine" }}
-
-[search]
-sampler = "evolution"
-pruner = "promotion"
-min_resource = 3
+split.evaluate_on = "search-split"
+graph = {{ nodes = 3, architecture = "abn-resnet-cifar-8" }}
+search = {{ sampler = "evolution", pruner = "promotion", min_resource = 3 }}
 "#
     )
 }
@@ -126,29 +100,28 @@ name = "{DATA}"
     )
 }
 
-/// The files of a demo.
-struct Files {
-    search: PathBuf,
-    plan: PathBuf,
-    storage: StorageUrl,
+/// Where the study is.
+fn storage(args: &DemoArgs) -> StorageUrl {
+    StorageUrl::file(args.out.join("search.db"))
 }
 
 pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
-    let files = write_files(args)?;
+    let interrupted = || signals::interrupted("stopped; start the same command again to go on");
+    write_files(args)?;
 
-    let found = search(args, &files, &stop, &bars)?;
+    let Some(found) = search(args, &stop, &bars)? else { return Ok(interrupted()) };
     let searched = started.elapsed();
-    let Some(comparison) = found.as_ref().map(|_| compare(args, &files, &stop, &bars)).transpose()? else {
+    let comparison = compare(args, &stop, &bars)?;
+    if stop.load(Ordering::Relaxed) {
         return Ok(interrupted());
-    };
-    let (Some(found), false) = (found, stop.load(Ordering::Relaxed)) else { return Ok(interrupted()) };
+    }
 
     write_graphs(&args.out, &comparison)?;
     draw_overlays(&args.out, &comparison)?;
-    let report = write_report(args, &files, &comparison)?;
+    let report = write_report(args, &comparison)?;
     let (best, _) = found.graph_of(None)?;
     let results: Vec<&RunResult> =
         comparison.groups.iter().flat_map(Group::finished).map(|(_, result)| result).collect();
@@ -192,7 +165,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
         found.epochs(),
         graph.map(edges).unwrap_or_default()
     ))?;
-    print(&format!("study               ktg study show {STUDY}{}", storage_option(&files.storage)))?;
+    print(&format!("study               ktg study show {STUDY}{}", storage_option(&storage(args))))?;
     print(&format!("report              {} (open it in a browser)", report.display()))?;
     print(&format!("graph pictures      {}", args.out.join("graphs").display()))?;
     print(&format!("attention overlays  {}", args.out.join("attention").display()))?;
@@ -202,34 +175,26 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn interrupted() -> ExitCode {
-    note("stopped; start the same command again to go on");
-    ExitCode::from(signals::INTERRUPTED)
-}
-
 /// Writes the experiments and the plan.
-fn write_files(args: &DemoArgs) -> Result<Files> {
+fn write_files(args: &DemoArgs) -> Result<()> {
     let out = &args.out;
     create_dir_all(out)?;
     if Comparison::is_one(out) && Comparison::read(out)?.index.data_sets != [DATA] {
         let out = out.display();
         bail!("{out} holds a comparison that is not the demo's; give another --out");
     }
-    let (search, plan_file) = (out.join("search.toml"), out.join("plan.toml"));
     write_atomically(&out.join("experiment.toml"), experiment(args.epochs).as_bytes())?;
-    write_atomically(&search, search_experiment(args.epochs).as_bytes())?;
-    write_atomically(&plan_file, plan(args.repeats).as_bytes())?;
-    Ok(Files { search, plan: plan_file, storage: StorageUrl::file(out.join("search.db")) })
+    write_atomically(&out.join("search.toml"), search_experiment(args.epochs).as_bytes())?;
+    Ok(write_atomically(&out.join("plan.toml"), plan(args.repeats).as_bytes())?)
 }
 
 /// Searches with one worker a core, each on one thread, or goes on with the search. `None` if it was interrupted.
-fn search(args: &DemoArgs, files: &Files, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<Option<StudyRecord>> {
-    let text = read_text(&files.search)?;
-    let origin = files.search.display().to_string();
+fn search(args: &DemoArgs, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<Option<StudyRecord>> {
+    let text = search_experiment(args.epochs);
+    let origin = args.out.join("search.toml").display().to_string();
     let template = Experiment::open(Settings::parse(&text, &origin)?, &args.out)?;
-    let (notice, limit) = (notices(bars), Duration::from_secs(600));
     let search = Search {
-        url: files.storage.clone(),
+        url: storage(args),
         study: STUDY.to_owned(),
         settings: SearchSettings::parse(&text, &origin)?,
         worker: WorkerSettings {
@@ -238,21 +203,11 @@ fn search(args: &DemoArgs, files: &Files, stop: &Arc<AtomicBool>, bars: &MultiPr
             seed: Some(1),
             ..WorkerSettings::new(args.trials, args.out.join("search.runs"))
         },
-        patience: Patience { limit, stop: Arc::clone(stop), notice: Arc::clone(&notice) },
+        patience: Duration::from_secs(600),
         enqueued: None,
     };
-    let work = |_: &usize| {
-        let objective = Trials {
-            template: template.clone(),
-            bars: bars.clone(),
-            notice: Arc::clone(&notice),
-            patience: limit,
-            stop: Arc::clone(stop),
-        };
-        search.run(objective, stop, &mut |text| say(bars, text))
-    };
-    let workers: Vec<usize> = (0..rayon::current_num_threads()).collect();
-    let workers: Vec<&usize> = workers.iter().collect();
+    let work = |_: &()| search.run(template.clone(), stop, bars);
+    let workers = vec![&(); rayon::current_num_threads()];
     let stopped = run_jobs(&workers, workers.len(), stop, work).map_err(|error| match error.downcast_ref() {
         Some(ktg_search::Error::Study { .. }) => {
             let out = args.out.display();
@@ -267,16 +222,18 @@ fn search(args: &DemoArgs, files: &Files, stop: &Arc<AtomicBool>, bars: &MultiPr
 }
 
 /// Trains all methods with all seeds, a run a core, because small networks leave a second thread little to do.
-fn compare(args: &DemoArgs, files: &Files, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison> {
-    let options = compare::Options {
-        plan: &files.plan,
-        out: Some(&args.out),
-        storage: None,
+fn compare(args: &DemoArgs, stop: &AtomicBool, bars: &MultiProgress) -> Result<Comparison> {
+    let compare_args = CompareArgs {
+        plan: args.out.join("plan.toml"),
+        out: Some(args.out.clone()),
         jobs: rayon::current_num_threads(),
-        wait: true,
-        check: Check::No,
+        read_only: false,
+        no_wait: false,
+        storage: None,
+        images: ImageFlags { no_check: true, skip_bad: false },
+        json: false,
     };
-    compare::train_all(&options, stop, bars)
+    compare::train_all(&compare_args, stop, bars)
 }
 
 /// Draws the methods' graphs.
@@ -306,9 +263,8 @@ fn draw_overlays(out: &Path, comparison: &Comparison) -> Result<()> {
 }
 
 /// Writes the report about the runs and the search.
-fn write_report(args: &DemoArgs, files: &Files, comparison: &Comparison) -> Result<PathBuf> {
-    let subjects =
-        [Subject::Comparison(comparison.directory.clone()), Subject::Study(files.storage.clone(), STUDY.to_owned())];
+fn write_report(args: &DemoArgs, comparison: &Comparison) -> Result<PathBuf> {
+    let subjects = [Subject::Comparison(comparison.directory.clone()), Subject::Study(storage(args), STUDY.to_owned())];
     let options = Options { images: OVERLAY_IMAGES, chosen: Vec::new(), evaluate: true, top: 6, progress: &|_| {} };
     let report = args.out.join("report.html");
     crate::report::write(&page(&subjects, Some("The demo: three networks that teach each other"), &options)?, &report)?;

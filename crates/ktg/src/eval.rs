@@ -1,7 +1,5 @@
 //! `ktg eval`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use ktg_graph::Graph;
 use ktg_train::{EvaluateOn, Measures, RunDirectory, SavedRun, Settings};
@@ -9,7 +7,7 @@ use serde_json::json;
 
 use crate::args::EvalArgs;
 use crate::methods::{Method, tables};
-use crate::output::{note, print, print_json};
+use crate::output::{note, print, print_json, warn};
 
 /// Runs that differ in nothing but the seed.
 struct Group {
@@ -19,14 +17,12 @@ struct Group {
     measures: Vec<Measures>,
 }
 
-pub fn run(args: &EvalArgs) -> Result<ExitCode> {
+pub fn run(args: &EvalArgs) -> Result<()> {
     let mut groups: Vec<Group> = Vec::new();
     for directory in &args.runs {
         let mut run = SavedRun::open(&RunDirectory::new(directory))?;
         let name = directory.display().to_string();
-        for warning in &run.warnings {
-            note(&format!("warning: {warning}"));
-        }
+        warn(&run.warnings);
         let trained_for = run.settings.split.evaluate_on;
         if let Some(on) = args.on {
             run.settings.split.evaluate_on = on.into();
@@ -52,10 +48,8 @@ pub fn run(args: &EvalArgs) -> Result<ExitCode> {
         methods.push(Method::new(&name, &graph, measures));
         runs.push(json!({ "name": name, "graph_hash": graph.hash().to_string(), "runs": names }));
     }
-    if args.json {
-        print_json(&json!({ "methods": methods, "runs": runs }))?;
-    } else {
-        print(&tables(&methods))?;
+    match args.json {
+        true => print_json(&json!({ "methods": methods, "runs": runs })),
+        false => print(&tables(&methods)),
     }
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! Tables and figures as files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use ktg_base::write_atomically;
@@ -28,9 +28,18 @@ pub fn figure(stem: &Path, svg: &str) -> Result<usize> {
 }
 
 fn write(stem: &Path, ending: &str, bytes: &[u8]) -> Result<()> {
-    // A name may have dots of its own, which no ending replaces.
+    Ok(write_atomically(&with_ending(stem, ending), bytes)?)
+}
+
+/// STEM.ENDING: a name may have dots of its own, which no ending replaces.
+pub fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     let mut path = stem.as_os_str().to_owned();
     path.push(".");
     path.push(ending);
-    Ok(write_atomically(Path::new(&path), bytes)?)
+    path.into()
+}
+
+/// What a file's name ends in, without the dot.
+pub fn ending(path: &Path) -> &str {
+    path.extension().and_then(|ending| ending.to_str()).unwrap_or("")
 }

@@ -1,16 +1,17 @@
 //! The graphs of a comparison, fixed when it begins.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use ktg_base::{FileError, NewFile, write_atomically};
+use ktg_base::{FileError, NewFile, read_text, write_atomically};
 use ktg_graph::{Document, Graph, presets};
 use ktg_report::StudyRecord;
 use ktg_report::compare::{DataSet, Plan, PlannedMethod, Source};
 use ktg_train::{DEFAULT_ARCHITECTURE, Settings};
 use serde::{Deserialize, Serialize};
+
+use crate::export::with_ending;
 
 /// A graph that a plan asks for.
 pub struct Wanted<'a> {
@@ -73,11 +74,9 @@ impl Wanted<'_> {
         let mut request = match &self.source {
             Source::Preset(name) => return Ok(format!("the preset {name}, {}", self.preset_architecture())),
             Source::File(path) => format!("the graph with the hash {}", Document::read(path)?.graph.hash()),
-            Source::Study { storage, name, trial: Some(trial) } => {
-                format!("trial {trial} of the study \"{name}\" in {storage}")
-            }
-            Source::Study { storage, name, trial: None } => {
-                format!("the best trial of the study \"{name}\" in {storage}")
+            Source::Study { storage, name, trial } => {
+                let which = trial.map_or("the best trial".to_owned(), |trial| format!("trial {trial}"));
+                format!("{which} of the study \"{name}\" in {storage}")
             }
         };
         if let Some(architecture) = &self.plan.architecture {
@@ -132,18 +131,11 @@ impl Wanted<'_> {
     }
 }
 
-/// STEM.ENDING, whatever dots the stem has.
-fn with_ending(stem: &Path, ending: &str) -> std::path::PathBuf {
-    let name = stem.file_name().unwrap_or_default().to_string_lossy();
-    stem.with_file_name(format!("{name}.{ending}"))
-}
-
 fn read(file: &Path) -> Result<Option<Fixed>> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(FileError::of("read", file)(e).into()),
-    };
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = read_text(file)?;
     serde_json::from_str(&text).map(Some).map_err(|e| anyhow!("{}: {e}", file.display()))
 }
 

@@ -1,18 +1,17 @@
 //! A study in words.
 
 use ktg_base::shell_word;
-use ktg_report::{StudyRecord, edges};
-use ktg_search::storage::State;
+use ktg_report::{StudyRecord, counted};
+use ktg_search::storage::{State, Trial};
 
 use crate::names::storage_option;
-use crate::output::{aligned, table};
+use crate::output::{aligned, number, table};
 
 /// How many trials ended how, what it cost, and how to go on.
 pub fn in_words(study: &StudyRecord) -> String {
     let url = &study.storage;
     let name = &study.name;
-    let paused = study.trials.iter().filter(|trial| trial.is_paused()).count();
-    let retries = study.trials.iter().filter(|trial| trial.repeats().is_some()).count();
+    let (paused, retries) = (study.paused(), study.repeated());
     let states = [
         (study.count(State::Complete), "complete"),
         (study.count(State::Pruned), "pruned"),
@@ -21,8 +20,7 @@ pub fn in_words(study: &StudyRecord) -> String {
         (paused, "paused"),
         (study.count(State::Waiting), "waiting"),
     ];
-    let states = states.iter().filter(|(count, _)| *count > 0);
-    let states = states.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ");
+    let states = counted(states);
     let mut text = format!("study \"{name}\" in {url}: {} trials", study.trials.len());
     if !states.is_empty() {
         text += &format!(" ({states})");
@@ -41,25 +39,21 @@ pub fn in_words(study: &StudyRecord) -> String {
 
 /// The best trials as a table.
 pub fn best_table(study: &StudyRecord, top: usize) -> String {
-    let mut rows = vec![["trial", "value", "epochs", "graph"].map(str::to_owned).to_vec()];
-    for trial in study.ranked().into_iter().take(top) {
-        let edges = study.graph(trial).map_or_else(|_| "-".to_owned(), |graph| edges(&graph));
+    let row = |trial: &Trial| {
         let epochs = trial.last_report().map_or("-".to_owned(), |(step, _)| step.to_string());
-        let value = trial.value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-        rows.push(vec![trial.number.to_string(), value, epochs, edges]);
-    }
-    aligned(&rows, &[3])
+        [trial.number.to_string(), number(trial.value, 2), epochs, study.edges(trial)]
+    };
+    aligned(&[3], ["trial", "value", "epochs", "graph"], study.ranked().into_iter().take(top).map(row))
 }
 
 /// Trials that reached each rung, and their best and median values.
 pub fn rung_table(study: &StudyRecord) -> Option<String> {
-    let mut rows = vec![["rung", "trials", "best", "median"].map(str::to_owned).to_vec()];
+    let mut rows = Vec::new();
     for rung in study.rungs() {
         let mut values: Vec<f64> = rung.kept.iter().chain(&rung.stopped).copied().collect();
         values.sort_by(f64::total_cmp);
-        let (Some(best), Some(median)) = (values.last(), values.get(values.len() / 2)) else { continue };
-        let (number, count) = (rung.number.to_string(), values.len().to_string());
-        rows.push(vec![number, count, format!("{best:.2}"), format!("{median:.2}")]);
+        let (best, median) = (values.last().copied(), values.get(values.len() / 2).copied());
+        rows.push([rung.number.to_string(), values.len().to_string(), number(best, 2), number(median, 2)]);
     }
-    (rows.len() > 1).then(|| table(&rows))
+    (!rows.is_empty()).then(|| table(["rung", "trials", "best", "median"], rows))
 }

@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, bail};
-use ktg_base::{edge_name, write_atomically};
+use anyhow::{Result, bail};
+use ktg_base::{edge_name, read_text, write_atomically};
 use ktg_figures::draw;
 use ktg_figures::png::png;
-use ktg_graph::{Document, Graph, import_authors_config, presets};
+use ktg_graph::{Document, Gate, Graph, Node, import_authors_config, presets};
 use ktg_net::Architecture;
 
 use crate::args::{GraphCommand, OutputArgs};
-use crate::export::PIXELS;
-use crate::output::{print, table};
+use crate::export::{PIXELS, ending};
+use crate::output::{note, print, table};
 
 pub fn run(command: &GraphCommand) -> Result<ExitCode> {
     match command {
@@ -26,22 +26,18 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode> {
             write(&presets::by_name(name, *nodes, architecture)?, output)?;
         }
         GraphCommand::Import { file, output } => {
-            let text = std::fs::read_to_string(file).map_err(|e| anyhow!("cannot read {}: {e}", file.display()))?;
-            write(&import_authors_config(&text, &file.display().to_string())?, output)?;
+            write(&import_authors_config(&read_text(file)?, &file.display().to_string())?, output)?;
         }
         GraphCommand::Draw { graph, out } => {
             let graph = read(&graph.graph)?;
             match out {
                 None => print(draw::svg(&graph).trim_end())?,
                 Some(path) => {
-                    let picture = match extension(path) {
+                    let picture = match ending(path) {
                         "svg" => draw::svg(&graph).into_bytes(),
                         "png" => png(&draw::svg(&graph), PIXELS)?,
                         "dot" | "gv" => draw::dot(&graph).into_bytes(),
-                        _ => {
-                            let path = path.display();
-                            bail!("{path}: the name must end in .svg, .png or .dot");
-                        }
+                        _ => bail!("{}: the name must end in .svg, .png or .dot", path.display()),
                     };
                     write_atomically(path, &picture)?;
                 }
@@ -49,10 +45,6 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn extension(path: &Path) -> &str {
-    path.extension().and_then(|e| e.to_str()).unwrap_or("")
 }
 
 /// A graph file, or a preset and its size, `dml:3`.
@@ -84,7 +76,7 @@ fn check(files: &[std::path::PathBuf]) -> Result<ExitCode> {
         match read_checked(file) {
             Ok(document) => print(&format!("{}: good, {}", file.display(), document.graph.hash()))?,
             Err(e) => {
-                eprintln!("error: {e}");
+                note(&format!("error: {e}"));
                 bad += 1;
             }
         }
@@ -94,7 +86,7 @@ fn check(files: &[std::path::PathBuf]) -> Result<ExitCode> {
 
 fn write(graph: &Graph, output: &OutputArgs) -> Result<()> {
     let Some(path) = &output.out else { return print(graph.to_toml().trim_end()) };
-    let text = match extension(path) {
+    let text = match ending(path) {
         "toml" => graph.to_toml(),
         "json" => graph.to_json(),
         _ => bail!("{}: the name must end in .toml or .json", path.display()),
@@ -104,29 +96,23 @@ fn write(graph: &Graph, output: &OutputArgs) -> Result<()> {
 
 /// Nodes and edges in words.
 fn describe(graph: &Graph) -> String {
-    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-    let mut nodes = vec![row(["node", "network", "weights"])];
-    for (m, node) in graph.nodes().iter().enumerate() {
+    let node = |(m, node): (usize, &Node)| {
         let weights = node.pretrained.as_deref().unwrap_or("fresh");
-        let state = if node.frozen {
-            ", frozen"
-        } else if graph.is_trained(m) {
-            ""
-        } else {
-            ", not trained (no incoming edge)"
+        let state = match (node.frozen, graph.is_trained(m)) {
+            (true, _) => ", frozen",
+            (false, true) => "",
+            (false, false) => ", not trained (no incoming edge)",
         };
-        nodes.push(row([&(m + 1).to_string(), &node.architecture, &format!("{weights}{state}")]));
-    }
-    let mut edges = vec![row(["edge", "loss", "gate"])];
-    for m in 0..graph.len() {
-        if !graph.label_gate(m).is_cut() {
-            edges.push(row([&edge_name(None, m), "cross-entropy", graph.label_gate(m).name()]));
-        }
-    }
-    for (source, target, transfer) in graph.active_transfers() {
-        let edge = edge_name(Some(source), target);
-        edges.push(row([&edge, transfer.design.name(), transfer.gate.name()]));
-    }
+        [(m + 1).to_string(), node.architecture.clone(), format!("{weights}{state}")]
+    };
+    let edge =
+        |source, target, loss: &str, gate: Gate| [edge_name(source, target), loss.to_owned(), gate.name().to_owned()];
+    let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut());
+    let labels = labels.map(|m| edge(None, m, "cross-entropy", graph.label_gate(m)));
+    let transfers =
+        graph.active_transfers().map(|(s, t, transfer)| edge(Some(s), t, transfer.design.name(), transfer.gate));
     let name = graph.name.as_deref().unwrap_or("graph without a name");
-    format!("{name}\n\n{}\n\n{}\n\nhash {}", table(&nodes), table(&edges), graph.hash())
+    let nodes = table(["node", "network", "weights"], graph.nodes().iter().enumerate().map(node));
+    let edges = table(["edge", "loss", "gate"], labels.chain(transfers));
+    format!("{name}\n\n{nodes}\n\n{edges}\n\nhash {}", graph.hash())
 }

@@ -57,19 +57,20 @@ fn run(args: Args) -> Result<ExitCode> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
     pool.map_err(|e| anyhow!("cannot start the threads: {e}"))?;
     match args.command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Train(args) => train::run(&args),
-        Command::Data(command) => data::run(&command),
-        Command::Search(args) => search::run(&args),
-        Command::Study(command) => study::run(&command),
-        Command::Compare(args) => compare::run(&args),
-        Command::Analyse(args) => analyse::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Watch(args) => watch::run(&args),
-        Command::Eval(args) => eval::run(&args),
-        Command::Predict(args) => predict::run(&args),
-        Command::Net(command) => net::run(&command),
-        Command::Graph(command) => graph::run(&command),
-        Command::Completions { shell } => output::completions(shell),
+        Command::Demo(args) => return demo::run(&args),
+        Command::Train(args) => return train::run(&args),
+        Command::Data(command) => return data::run(&command),
+        Command::Search(args) => return search::run(&args),
+        Command::Study(command) => study::run(&command)?,
+        Command::Compare(args) => return compare::run(&args),
+        Command::Analyse(args) => return analyse::run(&args),
+        Command::Report(args) => report::run(&args)?,
+        Command::Watch(args) => watch::run(&args)?,
+        Command::Eval(args) => eval::run(&args)?,
+        Command::Predict(args) => return predict::run(&args),
+        Command::Net(command) => net::run(&command)?,
+        Command::Graph(command) => return graph::run(&command),
+        Command::Completions { shell } => output::completions(shell)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use ktg_train::Measures;
 use ktg_train::measures::PairMeasures;
 use serde::Serialize;
 
-use crate::output::table;
+use crate::output::{number, table};
 
 /// Mean and sample standard deviation over runs.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -92,20 +92,18 @@ impl Method {
 
 /// The thesis' table 1, with the ensemble's gain, and a second table of what lies behind it.
 pub fn tables(methods: &[Method]) -> String {
-    let texts = |row: [&str; 5]| row.map(str::to_owned).to_vec();
-    let mut accuracy = vec![texts(["method", "network", "node average [%]", "ensemble [%]", "gain"])];
-    let mut diversity = vec![texts(["method", "disagreement", "prob. cosine", "attention cosine", "NLL / ECE"])];
-    for m in methods {
-        let spreads = [m.node_average, m.ensemble, m.gain].map(Spread::text);
-        accuracy.push([m.name.clone(), m.network.clone()].into_iter().chain(spreads).collect());
-        let pair = |s: Option<Spread>| s.map_or("-".to_owned(), |s| format!("{:.3}", s.mean));
-        diversity.push(vec![
-            m.name.clone(),
-            pair(m.disagreement),
-            pair(m.probability_cosine),
-            pair(m.attention_cosine),
-            format!("{:.3} / {:.3}", m.ensemble_nll.mean, m.ensemble_ece.mean),
-        ]);
-    }
-    format!("{}\n\n{}", table(&accuracy), table(&diversity))
+    let accuracy = |method: &Method| {
+        let spreads = [method.node_average, method.ensemble, method.gain].map(Spread::text);
+        [method.name.clone(), method.network.clone()].into_iter().chain(spreads)
+    };
+    let diversity = |method: &Method| {
+        let pairs = [method.disagreement, method.probability_cosine, method.attention_cosine];
+        let pairs = pairs.map(|spread| number(spread.map(|spread| spread.mean), 3));
+        let calibration = format!("{:.3} / {:.3}", method.ensemble_nll.mean, method.ensemble_ece.mean);
+        [method.name.clone()].into_iter().chain(pairs).chain([calibration])
+    };
+    let accuracy_head = ["method", "network", "node average [%]", "ensemble [%]", "gain"];
+    let diversity_head = ["method", "disagreement", "prob. cosine", "attention cosine", "NLL / ECE"];
+    let accuracy = table(accuracy_head, methods.iter().map(accuracy));
+    format!("{accuracy}\n\n{}", table(diversity_head, methods.iter().map(diversity)))
 }

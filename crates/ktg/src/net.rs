@@ -1,7 +1,5 @@
 //! `ktg net`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use ktg_net::table::{Row, rows};
 use ktg_net::{Architecture, Family, Network};
@@ -10,17 +8,16 @@ use serde_json::json;
 use crate::args::NetCommand;
 use crate::output::{aligned, print, print_json};
 
-pub fn run(command: &NetCommand) -> Result<ExitCode> {
+pub fn run(command: &NetCommand) -> Result<()> {
     match command {
-        NetCommand::List { json } => list(*json)?,
+        NetCommand::List { json } => list(*json),
         NetCommand::Show { name, side, classes, channels, json } => {
             let architecture: Architecture = name.parse()?;
             let side = side.map_or(architecture.family().side, usize::from);
             let network = architecture.network(usize::from(*channels), *classes as usize);
-            show(name, &network, side, *json)?;
+            show(name, &network, side, *json)
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn list(as_json: bool) -> Result<()> {
@@ -28,12 +25,9 @@ fn list(as_json: bool) -> Result<()> {
         let family = |f: &Family| json!({ "name": f.name, "depths": f.depths, "side": f.side, "help": f.help });
         return print_json(&Family::ALL.iter().map(family).collect::<Vec<_>>());
     }
-    let row = |f: &Family| {
-        vec![format!("{}-DEPTH", f.name), f.depths.to_owned(), format!("{} px", f.side), f.help.to_owned()]
-    };
-    let head = ["network", "depths", "made for", ""].map(str::to_owned).to_vec();
-    let table: Vec<Vec<String>> = [head].into_iter().chain(Family::ALL.iter().map(row)).collect();
-    print(&aligned(&table, &[0, 1, 3]))
+    let row =
+        |f: &Family| [format!("{}-DEPTH", f.name), f.depths.to_owned(), format!("{} px", f.side), f.help.to_owned()];
+    print(&aligned(&[0, 1, 3], ["network", "depths", "made for", ""], Family::ALL.iter().map(row)))
 }
 
 fn show(name: &str, network: &Network, side: usize, as_json: bool) -> Result<()> {
@@ -62,20 +56,15 @@ fn show(name: &str, network: &Network, side: usize, as_json: bool) -> Result<()>
         }));
     }
     let or_dash = |number: u64| if number == 0 { "-".to_owned() } else { grouped(number) };
-    let mut table = vec![["layer", "operation", "result", "parameters", "multiply-adds"].map(str::to_owned).to_vec()];
-    for row in &rows {
-        table.push(vec![
-            row.name.clone(),
-            row.operation.clone(),
-            row.shape.to_string(),
-            or_dash(row.parameters as u64),
-            or_dash(row.multiply_adds),
-        ]);
-    }
+    let head = ["layer", "operation", "result", "parameters", "multiply-adds"];
+    let cells = |row: &Row| {
+        let numbers = [row.parameters as u64, row.multiply_adds].map(or_dash);
+        [row.name.clone(), row.operation.clone(), row.shape.to_string()].into_iter().chain(numbers)
+    };
     let map = network.map_side(side);
     print(&format!(
         "{}\n\n{name}: images of {} x {side} x {side}, {} classes, attention maps of {map} x {map}; {} parameters, {} multiply-adds an image",
-        aligned(&table, &[0, 1, 2]),
+        aligned(&[0, 1, 2], head, rows.iter().map(cells)),
         network.channels,
         network.classes,
         grouped(parameters as u64),

@@ -1,7 +1,6 @@
 //! Standard output: text tables, JSON, shell completions.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -28,29 +27,43 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
     print(&serde_json::to_string(value)?)
 }
 
-/// A text table: the first row is the head; columns after the first are right-aligned.
-pub fn table(rows: &[Vec<String>]) -> String {
-    aligned(rows, &[0])
+/// Says what is odd on standard error.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        note(&format!("warning: {warning}"));
+    }
 }
 
-/// A text table: the first row is the head; only the columns `left` are left-aligned.
-pub fn aligned(rows: &[Vec<String>], left: &[usize]) -> String {
-    let Some((head, rows)) = rows.split_first() else { return String::new() };
-    let column = |(c, heading): (usize, &String)| match left.contains(&c) {
-        true => Column::left(heading),
-        false => Column::right(heading),
-    };
-    let mut table = Table::new("", head.iter().enumerate().map(column));
+/// A number with so many digits behind the point, or "-" where there is none.
+pub fn number(value: Option<f64>, decimals: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+/// A text table; columns after the first are right-aligned.
+pub fn table<'a>(
+    head: impl IntoIterator<Item = &'a str>,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = String>>,
+) -> String {
+    aligned(&[0], head, rows)
+}
+
+/// A text table; only the columns `left` are left-aligned.
+pub fn aligned<'a>(
+    left: &[usize],
+    head: impl IntoIterator<Item = &'a str>,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = String>>,
+) -> String {
+    let column = |(i, heading)| if left.contains(&i) { Column::left(heading) } else { Column::right(heading) };
+    let mut table = Table::new("", head.into_iter().enumerate().map(column));
     for row in rows {
-        table.row(row.iter().map(Cell::text));
+        table.row(row.into_iter().map(Cell::text));
     }
     table.to_text().trim_end().to_owned()
 }
 
 /// `ktg completions`.
-pub fn completions(shell: Shell) -> Result<ExitCode> {
+pub fn completions(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "ktg", &mut script);
-    std::io::stdout().lock().write_all(&script)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(std::io::stdout().lock().write_all(&script)?)
 }

@@ -8,16 +8,15 @@ use anyhow::{Result, anyhow};
 use ktg_base::create_dir_all;
 use ktg_report::overlay;
 use ktg_train::{Error, Prediction, RunDirectory, SavedRun};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::args::PredictArgs;
-use crate::output::{note, print, print_json};
+use crate::output::{note, print, print_json, warn};
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let run = SavedRun::open(&RunDirectory::new(&args.run))?;
-    for warning in &run.warnings {
-        note(&format!("warning: {warning}"));
-    }
+    warn(&run.warnings);
     let mut bad = 0;
     for (path, stem) in args.images.iter().zip(distinct_stems(&args.images)) {
         match run.predict(path) {
@@ -70,29 +69,33 @@ fn show(args: &PredictArgs, run: &SavedRun, path: &Path, stem: &str, prediction:
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         order.truncate(args.top);
-        order.into_iter().map(|c| (run.classes[c].clone(), probabilities[c])).collect::<Vec<_>>()
+        let guess = |c: usize| Guess { class: run.classes[c].clone(), probability: probabilities[c] };
+        order.into_iter().map(guess).collect::<Vec<_>>()
     };
     let nodes: Vec<_> = prediction.nodes.iter().map(|node| top(&node.probabilities)).collect();
     let ensemble = top(&prediction.ensemble);
     if !args.json {
         return print(&text(path, &ensemble, &nodes, &written));
     }
-    let classes = |top: &[(String, f64)]| {
-        top.iter().map(|(class, p)| json!({ "class": class, "probability": p })).collect::<Vec<_>>()
-    };
     print_json(&json!({
         "image": path.display().to_string(),
-        "ensemble": classes(&ensemble),
-        "nodes": nodes.iter().map(|n| classes(n)).collect::<Vec<_>>(),
+        "ensemble": ensemble,
+        "nodes": nodes,
         "overlays": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
     }))
 }
 
-type Top = [(String, f64)];
+/// What a network takes an image for.
+#[derive(Serialize)]
+struct Guess {
+    class: String,
+    probability: f64,
+}
 
-fn text(path: &Path, ensemble: &Top, nodes: &[Vec<(String, f64)>], overlays: &[PathBuf]) -> String {
-    let line = |name: &str, top: &Top| {
-        let classes: Vec<String> = top.iter().map(|(class, p)| format!("{class} {:.1} %", 100.0 * p)).collect();
+fn text(path: &Path, ensemble: &[Guess], nodes: &[Vec<Guess>], overlays: &[PathBuf]) -> String {
+    let line = |name: &str, top: &[Guess]| {
+        let word = |guess: &Guess| format!("{} {:.1} %", guess.class, 100.0 * guess.probability);
+        let classes: Vec<String> = top.iter().map(word).collect();
         format!("\n  {name:<9} {}", classes.join(" · "))
     };
     let mut text = format!("{}{}", path.display(), line("ensemble", ensemble));

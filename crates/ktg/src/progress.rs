@@ -1,18 +1,36 @@
 //! Progress of a run: bars on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::output::note;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ktg_train::{EpochReport, Event, NodeReport, Run, StepReport};
+
+use crate::output::note;
+
+/// A bar on a terminal, nothing elsewhere.
+pub fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    // Templates are constants; a wrong one would only cost the looks.
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style.progress_chars("━╸ ")),
+        Err(_) => bar,
+    }
+}
+
+/// A line above progress bars, or where there are none.
+pub fn say(bars: &MultiProgress, text: &str) {
+    if bars.println(text).is_err() || bars.is_hidden() {
+        note(text);
+    }
+}
 
 /// Shows a run on standard error.
 pub struct Progress {
     /// What is trained, in front of every line.
     name: String,
-    bar: Option<ProgressBar>,
+    /// Hidden where there is no terminal.
+    bar: ProgressBar,
     /// Whether epochs get lines.
     lines: bool,
     epochs: usize,
@@ -27,26 +45,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The only bar.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self::among(&MultiProgress::new(), name)
-    }
-
     /// One of several bars.
     pub fn among(bars: &MultiProgress, name: impl Into<String>) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = bars.add(ProgressBar::no_length());
-            let template = "{prefix} {bar:24} {msg} · {eta} left";
-            // The template is a constant; a wrong one would only cost the looks.
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("━╸ "));
-            }
-            bar
-        });
         let now = Instant::now();
         Self {
             name: name.into(),
-            bar,
+            bar: bars.add(bar("{prefix} {bar:24} {msg} · {eta} left")),
             lines: true,
             epochs: 0,
             steps: 0,
@@ -67,9 +71,10 @@ impl Progress {
 
     /// A line above the bar.
     pub fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => note(text),
+        if self.bar.is_hidden() {
+            note(text);
+        } else {
+            self.bar.println(text);
         }
     }
 
@@ -107,12 +112,10 @@ impl Progress {
         if from > 0 && self.lines {
             self.line(&format!("{}: going on after step {from} of {steps}", self.name));
         }
-        if let Some(bar) = &self.bar {
-            bar.set_prefix(self.name.clone());
-            bar.set_length(steps);
-            bar.set_position(from);
-            bar.reset_eta();
-        }
+        self.bar.set_prefix(self.name.clone());
+        self.bar.set_length(steps);
+        self.bar.set_position(from);
+        self.bar.reset_eta();
     }
 
     /// Shows what a run did.
@@ -120,11 +123,7 @@ impl Progress {
         match event {
             Event::Warning(text) => self.line(&format!("warning: {text}")),
             Event::Step(report) => self.step(report),
-            Event::Evaluating { done, images } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("evaluating {done}/{images}"));
-                }
-            }
+            Event::Evaluating { done, images } => self.bar.set_message(format!("evaluating {done}/{images}")),
             Event::Checkpoint => {}
             Event::Epoch(report) => self.epoch(report),
         }
@@ -133,27 +132,27 @@ impl Progress {
     fn step(&mut self, report: &StepReport) {
         self.epoch_images += self.batch_size;
         self.last_step = report.step;
-        if let Some(bar) = &self.bar {
-            bar.set_position(report.step);
-            let speed = self.epoch_images as f64 / self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-            let means = averages(&report.nodes);
-            bar.set_message(format!("epoch {}/{} · {means} · {speed:.0} images/s", report.epoch, self.epochs));
-        }
+        self.bar.set_position(report.step);
+        self.bar.set_message(self.pace(report.epoch, &report.nodes));
+    }
+
+    /// Of the epoch at hand, such as "epoch 3/20 · loss 1.234 · 56.7 % · 890 images/s".
+    fn pace(&self, epoch: usize, nodes: &[NodeReport]) -> String {
+        let speed = self.epoch_images as f64 / self.epoch_started.elapsed().as_secs_f64().max(1e-9);
+        format!("epoch {epoch}/{} · {} · {speed:.0} images/s", self.epochs, averages(nodes))
     }
 
     fn epoch(&mut self, report: &EpochReport) {
-        let speed = self.epoch_images as f64 / self.epoch_started.elapsed().as_secs_f64().max(1e-9);
-        let mut line = format!("{}: epoch {}/{}", self.name, report.train.epoch, self.epochs);
-        line += &format!(" · {} · {speed:.0} images/s", averages(&report.train.nodes));
+        let mut line = format!("{}: {}", self.name, self.pace(report.train.epoch, &report.train.nodes));
         if let Some(measures) = &report.evaluation {
             let (nodes, ensemble) = (measures.node_average.top1, measures.ensemble.accuracy.top1);
             line += &format!(" · judged: nodes {nodes:.2} %, ensemble {ensemble:.2} %");
         }
-        if self.bar.is_none() {
+        if self.bar.is_hidden() {
             line += &format!(" · {} left", seconds(self.left()));
         }
         // On a terminal the bar shows the training; only what judging found deserves a line.
-        if self.lines && (self.bar.is_none() || report.evaluation.is_some()) {
+        if self.lines && (self.bar.is_hidden() || report.evaluation.is_some()) {
             self.line(&line);
         }
         (self.epoch_images, self.epoch_started) = (0, Instant::now());
@@ -162,9 +161,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish_and_clear();
     }
 }
 

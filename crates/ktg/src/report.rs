@@ -1,7 +1,6 @@
 //! `ktg report`: one file about everything.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use ktg_base::{create_dir_all, slug, write_atomically};
@@ -13,7 +12,7 @@ use crate::args::ReportArgs;
 use crate::export;
 use crate::output::{note, print};
 
-pub fn run(args: &ReportArgs) -> Result<ExitCode> {
+pub fn run(args: &ReportArgs) -> Result<()> {
     let storage = args.storage.url()?;
     let subjects = args.subjects.iter().map(|word| Subject::of(word, &storage)).collect::<Result<Vec<_>, _>>()?;
     let options = Options {
@@ -30,7 +29,7 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
         let count = write_figures(&page, directory)?;
         print(&format!("figures  {} ({count} files)", directory.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Writes a report.

@@ -10,6 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{read_text, study_file_name};
 use ktg_net::Architecture;
+use ktg_report::StudyRecord;
 use ktg_search::attributes::{IMAGES, PRUNER, SETTINGS};
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{
@@ -21,12 +22,11 @@ use serde_json::json;
 
 use crate::args::{SearchArgs, WorkerArgs};
 use crate::found;
-use crate::output::{note, print};
-use crate::progress::{Progress, seconds};
+use crate::output::{print, warn};
+use crate::progress::{Progress, say, seconds};
 use crate::signals;
-use crate::train::{self, Check, read_settings};
+use crate::train::{self, read_settings};
 use crate::trials::Trials;
-use ktg_report::StudyRecord;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let (worker, limit) = worker_settings(&args.worker)?;
@@ -35,7 +35,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
             "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
         bail!("`--set {pair}`: {reason}");
     }
-    let url: StorageUrl = args.storage.storage.parse()?;
+    let url = args.storage.url()?;
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
     let mut search = read_search(args)?;
     search.sampler = args.sampler.unwrap_or(search.sampler);
@@ -51,14 +51,8 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     }
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
-    let notice = notices(&bars);
-    let progress = Progress::among(&bars, "search");
-    let template = train::open(settings, &base, Check::of(args.images.no_check, args.images.skip_bad), &progress)?;
-    drop(progress);
-    for warning in &template.warnings {
-        notice(&format!("warning: {warning}"));
-    }
-    let patience = Patience { limit, stop: Arc::clone(&stop), notice: Arc::clone(&notice) };
+    let template = train::open(settings, &base, args.images, &Progress::among(&bars, "search"))?;
+    warn(&template.warnings);
     let worker = WorkerSettings {
         trials: args.trials,
         runs: args.runs.clone().unwrap_or_else(|| default_runs(&args.study)),
@@ -66,15 +60,13 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
         most_paused: args.max_paused,
         ..worker
     };
-    let search = Search { url, study: args.study.clone(), settings: search, worker, patience, enqueued: None };
-    let objective = Trials { template, bars: bars.clone(), notice, patience: limit, stop: Arc::clone(&stop) };
-    let done = search.run(objective, &stop, &mut |text| say(&bars, text))?;
-    if !done {
+    let search = Search { url, study: args.study.clone(), settings: search, worker, patience: limit, enqueued: None };
+    if !search.run(template, &stop, &bars)? {
         let url = &search.url;
-        note(&format!("stopped; the study in {url} is as it should be, start the same command again to go on"));
-        return Ok(ExitCode::from(signals::INTERRUPTED));
+        let advice = format!("stopped; the study in {url} is as it should be, start the same command again to go on");
+        return Ok(signals::interrupted(&advice));
     }
-    print(&search.conclusion()?)?;
+    print(&found::in_words(&StudyRecord::read(&search.url, &search.study)?))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,21 +93,9 @@ fn read_search(args: &SearchArgs) -> Result<SearchSettings> {
     Ok(SearchSettings::parse(&text, &path.display().to_string())?)
 }
 
-fn default_runs(study: &str) -> PathBuf {
+/// Where the runs of a study's trials are.
+pub fn default_runs(study: &str) -> PathBuf {
     PathBuf::from(format!("{}.runs", study_file_name(study)))
-}
-
-/// A line above progress bars, or where there are none.
-pub fn say(bars: &MultiProgress, text: &str) {
-    if bars.println(text).is_err() || bars.is_hidden() {
-        note(text);
-    }
-}
-
-/// Says what it hears above progress bars.
-pub fn notices(bars: &MultiProgress) -> Arc<dyn Fn(&str) + Send + Sync> {
-    let bars = bars.clone();
-    Arc::new(move |text: &str| say(&bars, text))
 }
 
 /// A worker and its study.
@@ -128,17 +108,19 @@ pub struct Search {
     pub settings: SearchSettings,
     /// How the worker works.
     pub worker: WorkerSettings,
-    /// How long the storage is waited for.
-    pub patience: Patience,
+    /// How long a storage that is away or a disk that is full is waited for.
+    pub patience: Duration,
     /// The number of trials, where all are enqueued and the worker adds none.
     pub enqueued: Option<i64>,
 }
 
 impl Search {
     /// Works until the study is done (`true`) or `stop` is set.
-    pub fn run(&self, mut objective: Trials, stop: &AtomicBool, say: &mut dyn FnMut(&str)) -> Result<bool> {
-        let space = Space::new(objective.template.written_graph(), &self.settings)?;
-        let study = Study::open(&self.url, &self.study, true, self.patience.clone())?;
+    pub fn run(&self, template: Experiment, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<bool> {
+        let space = Space::new(template.written_graph(), &self.settings)?;
+        let study = self.open(stop, bars)?;
+        let (patience, stop) = (self.patience, Arc::clone(stop));
+        let mut objective = Trials { template, bars: bars.clone(), patience, stop: Arc::clone(&stop) };
         let plan = WorkerPlan {
             space,
             agreements: agreements(&objective.template, &self.settings)?,
@@ -146,10 +128,9 @@ impl Search {
             pruner: pruner::by_settings(&self.settings, &self.study, objective.steps()),
             settings: self.worker.clone(),
         };
-        let (enqueued, trials) = (self.enqueued.is_some(), self.enqueued.unwrap_or(self.worker.trials));
-        let mut log = Log { started: Instant::now(), best: None, enqueued, trials, say };
+        let mut log = Log { search: self, started: Instant::now(), best: None, bars };
         let mut tell = |event: Event| log.event(&event);
-        let mut worker = Worker::new(study, plan, &mut objective, stop, &mut tell)?;
+        let mut worker = Worker::new(study, plan, &mut objective, &stop, &mut tell)?;
         match worker.run() {
             // Asked to stop while the storage was away: the trial at hand, if any, will be found by others.
             Err(ktg_search::Error::Stopped) => Ok(false),
@@ -157,9 +138,12 @@ impl Search {
         }
     }
 
-    /// What came of it, in words.
-    pub fn conclusion(&self) -> Result<String> {
-        Ok(found::in_words(&StudyRecord::read(&self.url, &self.study)?))
+    /// The study, made if there is none.
+    pub fn open(&self, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<Study> {
+        let bars = bars.clone();
+        let notice = Arc::new(move |text: &str| say(&bars, text));
+        let patience = Patience { limit: self.patience, stop: Arc::clone(stop), notice };
+        Ok(Study::open(&self.url, &self.study, true, patience)?)
     }
 }
 
@@ -178,12 +162,10 @@ fn agreements(template: &Experiment, search: &SearchSettings) -> Result<Vec<Agre
 
 /// Tells a person what a worker does, a line for every trial.
 struct Log<'a> {
+    search: &'a Search,
     started: Instant,
     best: Option<(f64, i64)>,
-    /// All trials wait to be taken: that one did is not worth a line.
-    enqueued: bool,
-    trials: i64,
-    say: &'a mut dyn FnMut(&str),
+    bars: &'a MultiProgress,
 }
 
 impl Log<'_> {
@@ -192,7 +174,8 @@ impl Log<'_> {
             Event::Started { number, origin: Origin::Promoted, .. } => {
                 format!("trial {number} is among the best of its rung by now and goes on")
             }
-            Event::Started { number, origin: Origin::Waiting, .. } if !self.enqueued => {
+            // Where all trials wait to be taken, that one did is not worth a line.
+            Event::Started { number, origin: Origin::Waiting, .. } if self.search.enqueued.is_none() => {
                 format!("trial {number} was waiting")
             }
             Event::Started { .. } => return,
@@ -209,7 +192,7 @@ impl Log<'_> {
             Event::Exhausted => "the study holds every graph of the search space".to_owned(),
             Event::PrunedPaused(count) => format!("the study is complete; {count} paused trials are pruned"),
         };
-        (self.say)(&text);
+        say(self.bars, &text);
     }
 
     fn ended(&mut self, number: i64, outcome: &Outcome, last: Option<(i64, f64)>) -> String {
@@ -233,7 +216,8 @@ impl Log<'_> {
             Outcome::Lost => "taken by another worker, which thought this one dead".to_owned(),
         };
         let best = self.best.map_or(String::new(), |(value, trial)| format!(" · best {value:.2} % (trial {trial})"));
-        let (trials, elapsed) = (self.trials, seconds(self.started.elapsed()));
+        let trials = self.search.enqueued.unwrap_or(self.search.worker.trials);
+        let elapsed = seconds(self.started.elapsed());
         format!("trial {number} of {trials}: {what}{best} · {elapsed}")
     }
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C and SIGTERM ask a run to stop after a checkpoint; a second one ends the process at once.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -7,8 +8,16 @@ use anyhow::{Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::output::note;
+
 /// Exit status of an interrupted run, as shells have it for SIGINT.
-pub const INTERRUPTED: u8 = 130;
+const INTERRUPTED: u8 = 130;
+
+/// Says how to go on with what was interrupted, and ends as such.
+pub fn interrupted(advice: &str) -> ExitCode {
+    note(advice);
+    ExitCode::from(INTERRUPTED)
+}
 
 /// A flag that the first signal sets.
 pub fn stop_flag() -> Result<Arc<AtomicBool>> {

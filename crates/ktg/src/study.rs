@@ -1,28 +1,28 @@
 //! `ktg study`: what a search found.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use ktg_base::{create_dir_all, study_file_name, write_atomically};
 use ktg_figures::draw;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::args::{StorageArg, StudyCommand};
+use crate::export::ending;
 use crate::found;
-use crate::output::{print, print_json, table};
+use crate::output::{number, print, print_json, table};
 
-pub fn run(command: &StudyCommand) -> Result<ExitCode> {
+pub fn run(command: &StudyCommand) -> Result<()> {
     match command {
-        StudyCommand::List { storage, json } => list(&storage.url()?, *json)?,
-        StudyCommand::Show { study, storage, top, json } => show(&storage.open(study)?, *top, *json)?,
-        StudyCommand::Best { study, storage, top, out } => best(storage.open(study)?, *top, out.as_deref())?,
-        StudyCommand::Export { study, storage, out } => export(storage.open(study)?, out.as_deref())?,
-        StudyCommand::Close { study, storage } => close(Study::open(&storage.url()?, study, false, Patience::none())?)?,
+        StudyCommand::List { storage, json } => list(&storage.url()?, *json),
+        StudyCommand::Show { study, storage, top, json } => show(&storage.open(study)?, *top, *json),
+        StudyCommand::Best { study, storage, top, out } => best(storage.open(study)?, *top, out.as_deref()),
+        StudyCommand::Export { study, storage, out } => export(storage.open(study)?, out.as_deref()),
+        StudyCommand::Close { study, storage } => close(Study::open(&storage.url()?, study, false, Patience::none())?),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 impl StorageArg {
@@ -32,7 +32,7 @@ impl StorageArg {
     }
 
     fn open(&self, study: &str) -> Result<StudyRecord> {
-        Ok(StudyRecord::read(&self.url()?, study)?)
+        StudyRecord::read(&self.url()?, study)
     }
 }
 
@@ -45,25 +45,21 @@ fn list(url: &StorageUrl, json: bool) -> Result<()> {
         return print(&format!("there are no studies in {url}"));
     }
     let head = ["study", "trials", "complete", "pruned", "failed", "running", "waiting", "best"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for StudySummary { name, states, best, .. } in studies {
+    let row = |StudySummary { name, states, best, .. }: StudySummary| {
         let count = |state| states.get(&state).copied().unwrap_or(0).to_string();
+        let counts = [State::Complete, State::Pruned, State::Fail, State::Running, State::Waiting].map(count);
         let all = states.values().sum::<i64>().to_string();
-        let [complete, pruned, fail, running, waiting] =
-            [State::Complete, State::Pruned, State::Fail, State::Running, State::Waiting].map(count);
-        let best = best.map_or("-".to_owned(), |value| format!("{value:.2}"));
-        rows.push(vec![name, all, complete, pruned, fail, running, waiting, best]);
-    }
-    print(&table(&rows))
+        [name, all].into_iter().chain(counts).chain([number(best, 2)])
+    };
+    print(&table(head, studies.into_iter().map(row)))
 }
 
 fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
     if json {
         let graph =
             |trial: &&Trial| json!({"trial": trial.number, "value": trial.value, "graph": found.graph(trial).ok()});
-        let states = State::ALL.map(|state| (state.name(), found.count(state)));
-        let states: serde_json::Map<String, Json> =
-            states.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        let states = State::ALL.map(|state| (state.name().to_owned(), json!(found.count(state))));
+        let states: Map<String, Json> = states.into_iter().collect();
         let best: Vec<Json> = found.ranked().iter().take(top).map(graph).collect();
         return print_json(&json!({
             "study": &found.name,
@@ -114,14 +110,10 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
 }
 
 fn export(found: StudyRecord, out: Option<&Path>) -> Result<()> {
-    let format = out.map_or("csv", |path| path.extension().and_then(|e| e.to_str()).unwrap_or(""));
-    let bytes = match format {
+    let bytes = match out.map_or("csv", ending) {
         "json" => serde_json::to_vec_pretty(&found.trials)?,
         "csv" => csv(&found.trials).map_err(|e| anyhow!("cannot write CSV: {e}"))?,
-        _ => {
-            let path = out.map_or_else(PathBuf::new, Path::to_owned);
-            bail!("{}: the name must end in .csv or .json", path.display());
-        }
+        _ => bail!("{}: the name must end in .csv or .json", out.unwrap_or(Path::new("")).display()),
     };
     match out {
         Some(path) => Ok(write_atomically(path, &bytes)?),
@@ -131,17 +123,12 @@ fn export(found: StudyRecord, out: Option<&Path>) -> Result<()> {
 
 /// A line for every trial: what it is, its parameters, its user attributes, its reports.
 fn csv(trials: &[Trial]) -> Result<Vec<u8>, csv::Error> {
-    let names = |keys: &dyn Fn(&Trial) -> Vec<String>| -> Vec<String> {
-        let all: std::collections::BTreeSet<String> = trials.iter().flat_map(keys).collect();
-        all.into_iter().collect()
-    };
-    let parameters = names(&|trial| trial.parameters.keys().cloned().collect());
-    let attributes = names(&|trial| trial.attributes.keys().cloned().collect());
-    let steps: std::collections::BTreeSet<i64> =
-        trials.iter().flat_map(|trial| trial.reports.keys().copied()).collect();
+    let parameters: BTreeSet<&String> = trials.iter().flat_map(|trial| trial.parameters.keys()).collect();
+    let attributes: BTreeSet<&String> = trials.iter().flat_map(|trial| trial.attributes.keys()).collect();
+    let steps: BTreeSet<&i64> = trials.iter().flat_map(|trial| trial.reports.keys()).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
     let fixed = ["number", "state", "value", "started", "completed"].map(str::to_owned);
-    let head = fixed.into_iter().chain(parameters.iter().cloned()).chain(attributes.iter().cloned());
+    let head = fixed.into_iter().chain(parameters.iter().chain(&attributes).map(|name| name.to_string()));
     writer.write_record(head.chain(steps.iter().map(|step| format!("step {step}"))))?;
     let text = |json: Option<&Json>| match json {
         None => String::new(),
@@ -157,8 +144,8 @@ fn csv(trials: &[Trial]) -> Result<Vec<u8>, csv::Error> {
             trial.started.clone().unwrap_or_default(),
             trial.completed.clone().unwrap_or_default(),
         ];
-        let parameters = parameters.iter().map(|name| text(trial.parameters.get(name)));
-        let attributes = attributes.iter().map(|name| text(trial.attributes.get(name)));
+        let parameters = parameters.iter().map(|name| text(trial.parameters.get(*name)));
+        let attributes = attributes.iter().map(|name| text(trial.attributes.get(*name)));
         let reports = steps.iter().map(|step| number(trial.reports.get(step).copied()));
         writer.write_record(fixed.into_iter().chain(parameters).chain(attributes).chain(reports))?;
     }

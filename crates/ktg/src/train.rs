@@ -4,21 +4,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
+use indicatif::MultiProgress;
 use ktg_data::BadImage;
+use ktg_report::compare::read_experiment;
 use ktg_train::{Experiment, Run, RunDirectory, RunResult, Settings};
 
-use crate::args::{SettingFlags, TrainArgs};
-use crate::output::{note, print, print_json};
+use crate::args::{ImageFlags, SettingFlags, TrainArgs};
+use crate::output::{number, print, print_json};
 use crate::progress::{Progress, pull, seconds, seconds_in_file};
 use crate::signals;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
-    let mut progress = Progress::new("train");
+    let mut progress = Progress::among(&MultiProgress::new(), "train");
     let (path, stop, mut run) = match (&args.resume, &args.out) {
         (Some(path), _) => (path, signals::stop_flag()?, Run::resume(&RunDirectory::new(path))?),
         (None, Some(path)) => {
             let (settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
-            let experiment = open(settings, &base, Check::of(args.no_check, args.skip_bad), &progress)?;
+            let experiment = open(settings, &base, args.images, &progress)?;
             // From here on a signal means "stop after a checkpoint"; before, there is nothing to save.
             (path, signals::stop_flag()?, Run::start(experiment, &RunDirectory::new(path))?)
         }
@@ -30,8 +32,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         let step = run.position().map_or(0, |position| position.step);
         let steps = run.experiment().map_or(0, |experiment| experiment.length().steps());
         let path = path.display();
-        note(&format!("stopped after step {step} of {steps}; go on with `ktg train --resume {path}`"));
-        return Ok(ExitCode::from(signals::INTERRUPTED));
+        let advice = format!("stopped after step {step} of {steps}; go on with `ktg train --resume {path}`");
+        return Ok(signals::interrupted(&advice));
     };
     if args.json {
         print_json(result)?;
@@ -44,45 +46,20 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
 /// The settings of an experiment file, if there is one, changed by flags, and where their relative paths start.
 pub fn read_settings(experiment: Option<&Path>, flags: &SettingFlags) -> Result<(Settings, PathBuf)> {
-    let (settings, base) = match experiment {
-        Some(path) => (Settings::read(path)?, path.parent().map(Path::to_owned).unwrap_or_default()),
-        None => (Settings::default(), PathBuf::new()),
-    };
-    let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
+    let (settings, base) = read_experiment(experiment, Path::new("."))?;
     Ok((flags.apply(settings)?, base))
 }
 
-/// What happens to images that cannot be used before training starts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// Nobody looks.
-    No,
-    /// They are an error.
-    Stop,
-    /// They are listed and left out.
-    Skip,
-}
-
-impl Check {
-    pub fn of(no_check: bool, skip_bad: bool) -> Self {
-        match (no_check, skip_bad) {
-            (true, _) => Self::No,
-            (false, true) => Self::Skip,
-            (false, false) => Self::Stop,
-        }
-    }
-}
-
 /// Opens an experiment and decodes all its images; says so where that takes a while.
-pub fn open(settings: Settings, base: &Path, check: Check, progress: &Progress) -> Result<Experiment> {
+pub fn open(settings: Settings, base: &Path, images: ImageFlags, progress: &Progress) -> Result<Experiment> {
     let started = std::time::Instant::now();
-    if check == Check::Skip {
+    if images.skip_bad {
         let (experiment, bad) = Experiment::open_usable(settings, base, &|_, _| {})?;
         left_out(&bad, |text| progress.line(text));
         return Ok(experiment);
     }
     let experiment = Experiment::open(settings, base)?;
-    if check == Check::Stop {
+    if !images.no_check {
         experiment.check_images(&|_, _| {})?;
         let (all, elapsed) = (experiment.train.len() + experiment.evaluation.len(), started.elapsed());
         if elapsed.as_secs() >= 1 {
@@ -157,7 +134,7 @@ fn summary(result: &RunResult) -> String {
     );
     for pair in &m.pairs {
         let [a, b] = pair.nodes;
-        let attention = pair.attention_cosine.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        let attention = number(pair.attention_cosine, 3);
         text += &format!(
             "  nodes {a} and {b}: disagree on {:.1} %, cosine of probabilities {:.3}, of attention maps {attention}\n",
             100.0 * pair.disagreement,

@@ -15,7 +15,7 @@ use ktg_search::{Objective, Report, Task, Work};
 use ktg_train::{EpochReport, Error, Event, Experiment, Run, RunDirectory, RunResult};
 use serde_json::{Value as Json, json};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 
 /// Trains graphs on the data and with the settings of one experiment.
 pub struct Trials {
@@ -23,8 +23,6 @@ pub struct Trials {
     pub template: Experiment,
     /// Where progress bars go.
     pub bars: MultiProgress,
-    /// Hears what goes wrong.
-    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
     /// How long a full disk, or a run that a sleeping worker still has, is waited for.
     pub patience: Duration,
     /// Set when the search shall stop.
@@ -72,7 +70,7 @@ impl Trials {
         if directory.is_dir()
             && let Err(e) = RunDirectory::new(directory).delete_checkpoints(keep)
         {
-            (self.notice)(&format!("checkpoints that are not needed any more stay: {e}"));
+            say(&self.bars, &format!("checkpoints that are not needed any more stay: {e}"));
         }
     }
 
@@ -209,7 +207,8 @@ impl Training<'_> {
         }
         if is_new {
             let number = self.task.number;
-            (self.trials.notice)(&format!("trial {number}: {error}; waiting, the trial goes on from its checkpoint"));
+            let text = format!("trial {number}: {error}; waiting, the trial goes on from its checkpoint");
+            say(&self.trials.bars, &text);
         }
         std::thread::sleep(PAUSE);
         Ok(None)
@@ -227,19 +226,15 @@ fn finished(run: &Run) -> Result<Report, Error> {
 /// What else a study keeps of a finished trial.
 fn attributes(result: &RunResult) -> Vec<(String, Json)> {
     let measures = &result.measures;
-    let mut attributes = vec![
-        (NODE_AVERAGE.to_owned(), json!(measures.node_average.top1)),
-        ("ensemble NLL".to_owned(), json!(measures.ensemble.nll)),
-        ("seconds".to_owned(), json!(result.seconds)),
-    ];
-    let diversity = [
+    let values = [
+        (NODE_AVERAGE, Some(measures.node_average.top1)),
+        ("ensemble NLL", Some(measures.ensemble.nll)),
+        ("seconds", Some(result.seconds)),
         ("disagreement", measures.pair_mean(|pair| Some(pair.disagreement))),
         ("probability cosine", measures.pair_mean(|pair| Some(pair.probability_cosine))),
         ("attention cosine", measures.pair_mean(|pair| pair.attention_cosine)),
     ];
-    attributes.extend(diversity.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
-    for (m, node) in measures.nodes.iter().enumerate() {
-        attributes.push((format!("node {}", m + 1), json!(node.top1)));
-    }
-    attributes
+    let values = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?))));
+    let nodes = measures.nodes.iter().enumerate().map(|(m, node)| (format!("node {}", m + 1), json!(node.top1)));
+    values.chain(nodes).collect()
 }

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow};
 use console::Term;
-use ktg_report::compare::{Comparison, GroupRun, RunState};
+use ktg_figures::stats::{Summary, summary};
+use ktg_report::compare::{Comparison, Group, GroupRun, RunState};
 use ktg_report::report::Subject;
 use ktg_report::{StudyRecord, edges};
 use ktg_search::attributes::WORKER;
 use ktg_search::storage::{State, StorageUrl, Trial};
-use ktg_train::{RunDirectory, RunRecord};
+use ktg_train::{RunDirectory, RunRecord, RunResult};
 
 use crate::args::WatchArgs;
 use crate::found;
-use crate::output::{print, table};
+use crate::output::{number, print, table};
 use crate::progress::seconds_in_file;
 
 /// What there is to see, and whether all is done.
@@ -26,13 +26,13 @@ struct View {
     done: bool,
 }
 
-pub fn run(args: &WatchArgs) -> Result<ExitCode> {
+pub fn run(args: &WatchArgs) -> Result<()> {
     let every = Duration::try_from_secs_f64(args.every).ok().filter(|every| !every.is_zero());
     let every = every.ok_or_else(|| anyhow!("`--every {}` is not a time above 0", args.every))?;
     let subject = Subject::of(&args.subject, &args.storage.url()?)?;
     let terminal = Term::stdout();
     if args.once || !std::io::stdout().is_terminal() {
-        return print(&view(&subject, args)?.text).map(|()| ExitCode::SUCCESS);
+        return print(&view(&subject, args)?.text);
     }
     let mut lines = 0;
     loop {
@@ -47,7 +47,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         }
         lines = shown.len();
         if view.done {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         std::thread::sleep(every);
     }
@@ -79,15 +79,14 @@ fn run_view(directory: &RunDirectory) -> Result<View> {
     if let Some(speed) = run.images_per_second {
         text += &format!(" · {speed:.0} images/s");
     }
-    let mut rows = vec![["", "loss", "training [%]", "judged [%]", "over the epochs"].map(str::to_owned).to_vec()];
+    let mut rows = Vec::new();
     let judged = |value: &dyn Fn(&ktg_train::Measures) -> f64| -> Vec<f64> {
         run.epochs.iter().filter_map(|epoch| epoch.evaluation.as_ref()).map(value).collect()
     };
-    let number = |value: Option<f64>, decimals: usize| value.map_or("-".to_owned(), |v| format!("{v:.decimals$}"));
     for m in 0..run.graph.len() {
         let last = run.epochs.last().and_then(|epoch| epoch.train.nodes.get(m));
         let curve = judged(&|measures| measures.nodes.get(m).map_or(f64::NAN, |node| node.top1));
-        rows.push(vec![
+        rows.push([
             format!("node {}", m + 1),
             number(last.and_then(|node| node.loss), 3),
             number(last.and_then(|node| node.accuracy), 1),
@@ -96,9 +95,10 @@ fn run_view(directory: &RunDirectory) -> Result<View> {
         ]);
     }
     let curve = judged(&|measures| measures.ensemble.accuracy.top1);
-    let dash = || "-".to_owned();
-    rows.push(vec!["ensemble".to_owned(), dash(), dash(), number(curve.last().copied(), 2), sparkline(&curve)]);
-    text += &format!("\n\n{}", table(&rows));
+    let (dash, last) = ("-".to_owned(), number(curve.last().copied(), 2));
+    rows.push(["ensemble".to_owned(), dash.clone(), dash, last, sparkline(&curve)]);
+    let head = ["", "loss", "training [%]", "judged [%]", "over the epochs"];
+    text += &format!("\n\n{}", table(head, rows));
     Ok(View { text, done: run.result.is_some() })
 }
 
@@ -108,13 +108,12 @@ fn comparison_view(directory: &Path) -> Result<View> {
     let is_over = |run: &&&GroupRun| matches!(run.state, RunState::Finished(_) | RunState::Failed(_));
     let (all, done) = (runs.len(), runs.iter().filter(is_over).count());
     let mut text = format!("comparison in {}\n{} {done} of {all} runs are over", directory.display(), bar(done, all));
-    let mut rows =
-        vec![["method", "data", "nodes", "runs", "node average", "ensemble", "at work"].map(str::to_owned).to_vec()];
+    let mut rows = Vec::new();
     for group in &comparison.groups {
         let finished = group.finished();
-        let mean = |value: &dyn Fn(&ktg_train::RunResult) -> f64| match finished.len() {
-            0 => "-".to_owned(),
-            n => format!("{:.2}", finished.iter().map(|(_, result)| value(result)).sum::<f64>() / n as f64),
+        let mean = |value: fn(&RunResult) -> f64| {
+            let values: Vec<f64> = finished.iter().map(|(_, result)| value(result)).collect();
+            number(summary(&values).map(|summary| summary.mean), 2)
         };
         let at_work = group.runs.iter().filter_map(|GroupRun { seed, state, .. }| match state {
             RunState::Unfinished { done, epochs } => Some(format!("seed {seed}: epoch {done} of {epochs}")),
@@ -122,28 +121,25 @@ fn comparison_view(directory: &Path) -> Result<View> {
             _ => None,
         });
         let at_work = at_work.collect::<Vec<_>>().join(", ");
-        rows.push(vec![
+        rows.push([
             group.method.clone(),
             group.data.clone(),
             group.nodes.to_string(),
             format!("{} of {}", finished.len(), group.runs.len()),
-            mean(&|result| result.measures.node_average.top1),
-            mean(&|result| result.measures.ensemble.accuracy.top1),
+            mean(|result| result.measures.node_average.top1),
+            mean(|result| result.measures.ensemble.accuracy.top1),
             at_work,
         ]);
     }
     let unfinished = runs.iter().filter(|run| matches!(run.state, RunState::Unfinished { .. })).count();
-    let spent = runs.iter().filter_map(|run| match &run.state {
-        RunState::Finished(result) => Some(result.seconds),
-        _ => None,
-    });
-    let spent: Vec<f64> = spent.collect();
-    if !spent.is_empty() && done < all {
-        let mean = spent.iter().sum::<f64>() / spent.len() as f64;
+    let finished = comparison.groups.iter().flat_map(Group::finished);
+    let spent: Vec<f64> = finished.map(|(_, result)| result.seconds).collect();
+    if let Some(Summary { mean, .. }) = summary(&spent).filter(|_| done < all) {
         let at_once = unfinished.max(1);
         text += &format!(" · {} with {at_once} at a time", left(mean * (all - done) as f64 / at_once as f64));
     }
-    text += &format!("\n\n{}", table(&rows));
+    let head = ["method", "data", "nodes", "runs", "node average", "ensemble", "at work"];
+    text += &format!("\n\n{}", table(head, rows));
     Ok(View { text, done: done == all })
 }
 
@@ -152,9 +148,8 @@ fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<V
     let mut text = found::in_words(&study);
     let target = trials.or(study.metadata.target);
     let over = study.trials.iter().filter(|trial| trial.state.is_finished()).count();
-    let retries = study.trials.iter().filter(|trial| trial.repeats().is_some()).count();
+    let (paused, retries) = (study.paused(), study.repeated());
     let there = study.trials.len() - retries;
-    let paused = study.trials.iter().filter(|trial| trial.is_paused()).count();
     let working: Vec<&Trial> =
         study.trials.iter().filter(|trial| trial.state == State::Running && !trial.is_paused()).collect();
     if let Some(target) = target.and_then(|target| usize::try_from(target).ok()) {
@@ -196,8 +191,7 @@ fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<V
         text += &format!("\n\n{rungs}");
     }
     if let Some(best) = study.ranked().first() {
-        let graph = study.graph(best).map_or_else(|_| "-".to_owned(), |graph| edges(&graph));
-        text += &format!("\n\nbest graph, trial {}: {graph}", best.number);
+        text += &format!("\n\nbest graph, trial {}: {}", best.number, study.edges(best));
     }
     let done =
         target.is_some_and(|target| there as i64 >= target) && working.is_empty() && study.count(State::Waiting) == 0;
@@ -210,7 +204,7 @@ fn pace(study: &StudyRecord) -> Option<f64> {
     let first = study.trials.iter().filter_map(|trial| trial.started.as_ref().and_then(time)).min()?;
     let ends: Vec<SystemTime> =
         study.trials.iter().filter_map(|trial| trial.completed.as_ref().and_then(time)).collect();
-    let paused = study.trials.iter().filter(|trial| trial.is_paused()).count();
+    let paused = study.paused();
     // Trials at work are half done on average, which the time until now has paid for.
     let last = match study.count(State::Running) > paused {
         true => SystemTime::now(),

@@ -5,6 +5,6 @@ mod results;
 mod tables;
 pub mod thesis;
 
-pub use plan::{DataSet, FoundOn, Plan, PlannedMethod, Source};
+pub use plan::{DataSet, FoundOn, Plan, PlannedMethod, Source, read_experiment};
 pub use results::{Comparison, Group, GroupRun, Index, IndexedGroup, IndexedMethod, RunState};
-pub use tables::{accuracy_figure, differences, network, table_1, table_2};
+pub use tables::{accuracy_figure, network, tables};

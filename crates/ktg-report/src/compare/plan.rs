@@ -1,13 +1,13 @@
 //! The plan of a comparison: which methods, on which data, with how many nodes, how often.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, anyhow, bail, ensure};
 use ktg_base::{read_text, slug, toml_problem};
 use ktg_search::storage::StorageUrl;
 use ktg_train::Settings;
 use serde::{Deserialize, Serialize};
-
-use crate::Error;
 
 /// A plan file. Relative paths in it start at the file; those in changed settings, at the experiment file.
 ///
@@ -130,74 +130,53 @@ impl Plan {
     ///
     /// # Errors
     /// Names file and line of what is wrong with it.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub fn read(path: &Path) -> Result<Self> {
         let text = read_text(path)?;
         let origin = path.display().to_string();
-        let mut plan: Self = toml::from_str(&text).map_err(|e| Error::Plan(toml_problem(&text, &origin, &e)))?;
+        let mut plan: Self = toml::from_str(&text).map_err(|e| anyhow!(toml_problem(&text, &origin, &e)))?;
         if plan.data_sets.is_empty() {
             plan.data_sets = vec![DataSet { name: "data".to_owned(), experiment: None, set: toml::Table::new() }];
         }
-        plan.check().map_err(|problem| Error::Plan(format!("{origin}: {problem}")))?;
+        plan.check().map_err(|problem| anyhow!("{origin}: {problem}"))?;
         Ok(plan)
     }
 
-    fn check(&self) -> Result<(), String> {
-        let twice = |what: &str, names: Vec<&str>| {
-            let mut seen: Vec<String> = Vec::new();
-            for name in names {
-                // Directories of runs are named after them, on some systems whatever their case.
-                let slug = slug(name);
-                if seen.contains(&slug) {
-                    return Err(format!("two {what} are called \"{name}\", or nearly so"));
-                }
-                seen.push(slug);
-            }
-            Ok(())
-        };
-        if self.methods.is_empty() {
-            return Err("there is no method; add a table [[method]]".to_owned());
-        }
-        let repeated = |i: usize| self.nodes[..i].contains(&self.nodes[i]);
-        if self.nodes.is_empty() || self.nodes.contains(&0) || (0..self.nodes.len()).any(repeated) {
-            return Err("`nodes` lists numbers of network nodes from 1 up, none twice".to_owned());
-        }
+    fn check(&self) -> Result<()> {
+        ensure!(!self.methods.is_empty(), "there is no method; add a table [[method]]");
+        ensure!(
+            !self.nodes.is_empty() && !self.nodes.contains(&0) && all_differ(&self.nodes),
+            "`nodes` lists numbers of network nodes from 1 up, none twice"
+        );
         let seeds = self.seeds();
-        if seeds.is_empty() || seeds.iter().enumerate().any(|(i, seed)| seeds[..i].contains(seed)) {
-            return Err("there must be at least one seed, and none twice".to_owned());
-        }
-        twice("methods", self.methods.iter().map(|m| &*m.name).collect())?;
-        twice("data sets", self.data_sets.iter().map(|d| &*d.name).collect())?;
+        ensure!(!seeds.is_empty() && all_differ(&seeds), "there must be at least one seed, and none twice");
+        check_names("methods", self.methods.iter().map(|method| &*method.name))?;
+        check_names("data sets", self.data_sets.iter().map(|data| &*data.name))?;
         if let Some(baseline) = &self.baseline
             && !self.methods.iter().any(|method| method.name == *baseline)
         {
-            return Err(format!("`baseline` is \"{baseline}\", which is no method of the plan"));
+            bail!("`baseline` is \"{baseline}\", which is no method of the plan");
         }
-        for method in &self.methods {
-            let sources = [&method.preset, &method.graph, &method.study];
-            if sources.iter().filter(|source| source.is_some()).count() != 1 {
-                return Err(format!("the method \"{}\" needs one of `preset`, `graph` and `study`", method.name));
-            }
-            if method.preset.as_deref() == Some("kd") {
-                let name = &method.name;
-                return Err(format!("the method \"{name}\": the preset kd needs a teacher's weights; use `ktg train`"));
-            }
-            if method.study.is_none() && (method.storage.is_some() || method.trial.is_some()) {
-                return Err(format!("`storage` and `trial` of the method \"{}\" belong to a `study`", method.name));
-            }
-            for name in method.data.iter().flatten() {
-                if !self.data_sets.iter().any(|data| data.name == *name) {
-                    return Err(format!(
-                        "the method \"{}\" names a data set \"{name}\" that is not there",
-                        method.name
-                    ));
-                }
-            }
-            if let Some(nodes) = method.nodes.iter().flatten().find(|nodes| !self.nodes.contains(nodes)) {
-                return Err(format!(
-                    "the method \"{}\" is for {nodes} nodes, which `nodes` does not list",
-                    method.name
-                ));
-            }
+        self.methods.iter().try_for_each(|method| self.check_method(method))
+    }
+
+    fn check_method(&self, method: &PlannedMethod) -> Result<()> {
+        let name = &method.name;
+        let sources = [&method.preset, &method.graph, &method.study];
+        if sources.into_iter().flatten().count() != 1 {
+            bail!("the method \"{name}\" needs one of `preset`, `graph` and `study`");
+        }
+        if method.preset.as_deref() == Some("kd") {
+            bail!("the method \"{name}\": the preset kd needs a teacher's weights; use `ktg train`");
+        }
+        if method.study.is_none() && (method.storage.is_some() || method.trial.is_some()) {
+            bail!("`storage` and `trial` of the method \"{name}\" belong to a `study`");
+        }
+        let is_known = |wanted: &&String| self.data_sets.iter().any(|data| data.name == **wanted);
+        if let Some(data) = method.data.iter().flatten().find(|data| !is_known(data)) {
+            bail!("the method \"{name}\" names a data set \"{data}\" that is not there");
+        }
+        if let Some(nodes) = method.nodes.iter().flatten().find(|nodes| !self.nodes.contains(nodes)) {
+            bail!("the method \"{name}\" is for {nodes} nodes, which `nodes` does not list");
         }
         Ok(())
     }
@@ -227,16 +206,12 @@ impl Plan {
     ///
     /// # Errors
     /// If its experiment file or a changed setting is wrong.
-    pub fn settings(&self, data: &DataSet, base: &Path) -> Result<(Settings, PathBuf), Error> {
+    pub fn settings(&self, data: &DataSet, base: &Path) -> Result<(Settings, PathBuf)> {
         let file = data.experiment.as_ref().or(self.experiment.as_ref()).map(|file| base.join(file));
-        let (mut settings, base) = match file {
-            Some(file) => (Settings::read(&file)?, file.parent().map(Path::to_owned).unwrap_or_default()),
-            None => (Settings::default(), base.to_owned()),
-        };
+        let (mut settings, base) = read_experiment(file.as_deref(), base)?;
         for (key, value) in flat(&self.set).into_iter().chain(flat(&data.set)) {
             settings = settings.with(&key, &value)?;
         }
-        let base = if base.as_os_str().is_empty() { PathBuf::from(".") } else { base };
         Ok((settings, base))
     }
 
@@ -252,7 +227,7 @@ impl Plan {
         nodes: usize,
         base: &Path,
         storage: Option<&str>,
-    ) -> Result<Source, Error> {
+    ) -> Result<Source> {
         let filled = |text: &str| text.replace("{nodes}", &nodes.to_string()).replace("{data}", &data.name);
         if let Some(file) = &method.graph {
             return Ok(Source::File(base.join(filled(file))));
@@ -267,6 +242,33 @@ impl Plan {
         // A relative SQLite file is one beside the plan, whoever reads it from wherever.
         Ok(Source::Study { storage: storage.from_base(base), name: filled(study), trial: method.trial })
     }
+}
+
+/// The settings of an experiment file, and the directory where their relative paths start; without a file every setting
+/// has its default, and paths start at `otherwise`.
+///
+/// # Errors
+/// If the file cannot be read, or a setting is wrong.
+pub fn read_experiment(file: Option<&Path>, otherwise: &Path) -> Result<(Settings, PathBuf)> {
+    let (settings, base) = match file {
+        Some(file) => (Settings::read(file)?, file.parent().unwrap_or(otherwise)),
+        None => (Settings::default(), otherwise),
+    };
+    let base = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+    Ok((settings, base.to_owned()))
+}
+
+fn all_differ<T: PartialEq>(values: &[T]) -> bool {
+    values.iter().enumerate().all(|(i, value)| !values[..i].contains(value))
+}
+
+/// Directories of runs are named after methods and data sets, on some systems whatever their case.
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        ensure!(seen.insert(slug(name)), "two {what} are called \"{name}\", or nearly so");
+    }
+    Ok(())
 }
 
 /// Dotted keys and values in TOML.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, anyhow, bail};
 use ktg_base::{read_text, write_atomically};
 use ktg_graph::{Document, Graph};
 use ktg_train::{RunDirectory, RunRecord, RunResult, Settings};
@@ -11,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::FoundOn;
 use super::thesis;
-use crate::Error;
+use crate::study::counted;
 
 /// Name of the file that says what belongs to a comparison.
 const INDEX: &str = "comparison.json";
-/// Name of the file beside a run that says why it failed.
-const FAILURE: &str = "failure.txt";
+/// What the file beside a run that says why it failed is called, behind the name of the run.
+const FAILURE: &str = ".failure.txt";
 
 /// `comparison.json`: what a comparison consists of. Paths start at its directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,13 +119,11 @@ pub struct Group {
 impl Group {
     /// Seeds and results of the finished runs.
     pub fn finished(&self) -> Vec<(u64, &RunResult)> {
-        let mut finished = Vec::new();
-        for run in &self.runs {
-            if let RunState::Finished(result) = &run.state {
-                finished.push((run.seed, &**result));
-            }
-        }
-        finished
+        let finished = self.runs.iter().filter_map(|run| match &run.state {
+            RunState::Finished(result) => Some((run.seed, &**result)),
+            _ => None,
+        });
+        finished.collect()
     }
 
     /// What is missing, in words; `None` if nothing is.
@@ -132,9 +131,7 @@ impl Group {
         let all = self.runs.len();
         let failed = self.runs.iter().filter(|run| matches!(run.state, RunState::Failed(_))).count();
         let open = all - failed - self.finished().len();
-        let words = [(failed, "failed"), (open, "not finished")];
-        let words = words.iter().filter(|(count, _)| *count > 0);
-        let words = words.map(|(count, word)| format!("{count} of {all} runs {word}")).collect::<Vec<_>>().join(", ");
+        let words = counted([(failed, format!("of {all} runs failed")), (open, format!("of {all} runs not finished"))]);
         (!words.is_empty()).then_some(words)
     }
 }
@@ -155,8 +152,8 @@ impl Index {
     ///
     /// # Errors
     /// If the disk does not take it.
-    pub fn write(&self, directory: &Path) -> Result<(), Error> {
-        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::Other(e.to_string()))?;
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
         Ok(write_atomically(&directory.join(INDEX), &json)?)
     }
 }
@@ -174,10 +171,10 @@ impl Comparison {
     ///
     /// # Errors
     /// If there is none, or one of its files is damaged.
-    pub fn read(directory: &Path) -> Result<Self, Error> {
+    pub fn read(directory: &Path) -> Result<Self> {
         let path = directory.join(INDEX);
         let text = read_text(&path)?;
-        let index: Index = serde_json::from_str(&text).map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+        let index: Index = serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
         Self::of(directory, index)
     }
 
@@ -185,7 +182,7 @@ impl Comparison {
     ///
     /// # Errors
     /// If one of its files is damaged.
-    pub fn of(directory: &Path, index: Index) -> Result<Self, Error> {
+    pub fn of(directory: &Path, index: Index) -> Result<Self> {
         // What decides about a run but for graph and seed: the same for all runs on a data set.
         let mut shared: BTreeMap<String, Settings> = BTreeMap::new();
         let mut groups = Vec::new();
@@ -193,7 +190,7 @@ impl Comparison {
             let document = Document::read(&directory.join(&indexed.graph))?;
             let found_on = index.methods.iter().find(|method| method.name == indexed.method).and_then(|m| m.thesis);
             if indexed.runs.len() != index.seeds.len() {
-                return Err(Error::Other(format!(
+                bail!(
                     "{}: {} with {} nodes on {} has {} runs for {} seeds; prepare the comparison again",
                     directory.join(INDEX).display(),
                     indexed.method,
@@ -201,7 +198,7 @@ impl Comparison {
                     indexed.data,
                     indexed.runs.len(),
                     index.seeds.len()
-                )));
+                );
             }
             let graph_hash = document.graph.hash().to_string();
             let (mut settings, mut runs) = (None, Vec::new());
@@ -244,18 +241,25 @@ impl Comparison {
         self.groups.iter().find(|group| group.method == method && group.data == data && group.nodes == nodes)
     }
 
+    /// The runs that failed, and why.
+    pub fn failures(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let runs = self.groups.iter().flat_map(|group| &group.runs);
+        runs.filter_map(|run| match &run.state {
+            RunState::Failed(reason) => Some((run.directory.path(), &**reason)),
+            _ => None,
+        })
+    }
+
     /// Where the reason of a failed run is kept.
     pub fn failure_file(run: &RunDirectory) -> PathBuf {
-        let run = run.path();
-        let mut name = run.file_name().unwrap_or_default().to_owned();
-        name.push(".");
-        name.push(FAILURE);
-        run.with_file_name(name)
+        let mut path = run.path().as_os_str().to_owned();
+        path.push(FAILURE);
+        path.into()
     }
 }
 
 /// How far the run in a directory is, and its settings if it was begun.
-fn state(run: &RunDirectory) -> Result<(RunState, Option<Settings>), Error> {
+fn state(run: &RunDirectory) -> Result<(RunState, Option<Settings>)> {
     let failure = Comparison::failure_file(run);
     let failed = fs::read_to_string(&failure).ok().map(|reason| RunState::Failed(reason.trim().to_owned()));
     if !run.has_run() {

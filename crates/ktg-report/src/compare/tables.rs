@@ -1,15 +1,14 @@
 //! The thesis' tables 1 and 2, paired differences, and accuracy against the number of nodes.
 
+use ktg_base::slug;
 use ktg_figures::chart::{self, ByNodes, Level, Role};
-use ktg_figures::stats::{holm, paired, summary};
+use ktg_figures::stats::{paired, summary};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_train::RunResult;
 
-use super::results::{Comparison, Group};
+use super::results::{Comparison, Group, Index};
 use super::thesis::Figure;
-
-/// Confidence level of all intervals.
-const LEVEL: f64 = 0.95;
+use crate::cells::{LEVEL, adjusted_where_known, difference, interval, number_or_dash};
 
 /// A measure of a finished run, in percent or points.
 type Value = fn(&RunResult) -> f64;
@@ -61,8 +60,8 @@ pub fn network(graph: &ktg_graph::Graph) -> String {
 
 /// What the runs of a data set are judged on, such as "2485 test images".
 fn judged_on(comparison: &Comparison, data: &str) -> Option<String> {
-    let groups = comparison.groups.iter().filter(|group| group.data == data);
-    let of = |group: &Group| {
+    let mut groups = comparison.groups.iter().filter(|group| group.data == data);
+    groups.find_map(|group| {
         let images = group.finished().first()?.1.measures.images;
         let which = match group.settings.as_ref()?.split.evaluate_on {
             ktg_train::EvaluateOn::Test => "test images",
@@ -70,55 +69,37 @@ fn judged_on(comparison: &Comparison, data: &str) -> Option<String> {
             ktg_train::EvaluateOn::SearchSplit => "held-out training images",
         };
         Some(format!("{images} {which}"))
-    };
-    groups.filter_map(of).next()
+    })
 }
 
 /// The thesis' table 1 for a data set: methods by number of nodes.
 pub fn table_1(comparison: &Comparison, data: &str) -> Table {
     let with_thesis = comparison.groups.iter().any(|group| group.data == data && group.thesis.is_some());
-    let mut columns = vec![
-        Column::left("method"),
-        Column::left("network"),
-        Column::right("node average").under("accuracy [%]"),
-        Column::right("ensemble").under("accuracy [%]"),
-        Column::right("gain").under("accuracy [%]"),
-        Column::right("runs"),
-    ];
+    let mut columns = vec![Column::left("method"), Column::left("network")];
+    columns.extend(["node average", "ensemble", "gain"].map(|name| Column::right(name).under("accuracy [%]")));
+    columns.push(Column::right("runs"));
     if with_thesis {
-        columns.push(Column::right("node average").under("thesis [%]"));
-        columns.push(Column::right("ensemble").under("thesis [%]"));
+        columns.extend(["node average", "ensemble"].map(|name| Column::right(name).under("thesis [%]")));
     }
     let mut title = format!("Methods on {data}");
     if let Some(judged) = judged_on(comparison, data) {
         title += &format!(", {judged}");
     }
     let mut table = Table::new(title, columns);
-    let mut first = true;
-    for nodes in &comparison.index.nodes {
-        let groups: Vec<&Group> =
-            comparison.groups.iter().filter(|group| group.data == data && group.nodes == *nodes).collect();
-        if groups.is_empty() {
-            continue;
-        }
-        if !std::mem::take(&mut first) {
+    let mut nodes_above = None;
+    // Groups come in the order of the numbers of nodes.
+    for group in comparison.groups.iter().filter(|group| group.data == data) {
+        if nodes_above.replace(group.nodes).is_some_and(|nodes| nodes != group.nodes) {
             table.rule();
         }
-        for group in groups {
-            let mut cells = vec![
-                Cell::text(&*group.method),
-                Cell::text(network(&group.graph)),
-                cell(group, node_average),
-                cell(group, ensemble),
-                cell(group, gain),
-                Cell::text(format!("{} of {}", group.finished().len(), group.runs.len())),
-            ];
-            if with_thesis {
-                cells.push(thesis_cell(group.thesis.and_then(|row| row.node_average)));
-                cells.push(thesis_cell(group.thesis.map(|row| row.ensemble)));
-            }
-            table.row(cells);
+        let mut cells = vec![Cell::text(&*group.method), Cell::text(network(&group.graph))];
+        cells.extend([node_average, ensemble, gain].map(|value: Value| cell(group, value)));
+        cells.push(Cell::text(format!("{} of {}", group.finished().len(), group.runs.len())));
+        if with_thesis {
+            cells.push(thesis_cell(group.thesis.and_then(|row| row.node_average)));
+            cells.push(thesis_cell(group.thesis.map(|row| row.ensemble)));
         }
+        table.row(cells);
     }
     table.note("Mean ± sample standard deviation over runs with different seeds. Gain: ensemble minus node average, run by run.");
     for note in other_networks(comparison, data) {
@@ -179,17 +160,9 @@ pub fn table_2(comparison: &Comparison) -> Table {
 /// augmentation wherever the graphs allow it.
 pub fn differences(comparison: &Comparison) -> Table {
     let baseline = &comparison.index.baseline;
-    let columns = [
-        Column::left("data"),
-        Column::right("nodes"),
-        Column::left("method"),
-        Column::left("measure"),
-        Column::right("difference"),
-        Column::right("95 % interval"),
-        Column::right("p"),
-        Column::right("p, Holm"),
-        Column::right("pairs"),
-    ];
+    let names = [Column::left("data"), Column::right("nodes"), Column::left("method"), Column::left("measure")];
+    let numbers = ["difference", "95 % interval", "p", "p, Holm", "pairs"].map(Column::right);
+    let columns = names.into_iter().chain(numbers);
     let mut table = Table::new(format!("Differences to {baseline}, in points"), columns);
     let measures: [(&str, Value); 3] = [("ensemble", ensemble), ("node average", node_average), ("gain", gain)];
     let mut rows = Vec::new();
@@ -204,31 +177,19 @@ pub fn differences(comparison: &Comparison) -> Table {
             rows.push((group, name, a.len(), paired(&a, &b, LEVEL)));
         }
     }
-    let known: Vec<f64> = rows.iter().filter_map(|(.., paired)| paired.as_ref()?.p).collect();
-    let mut adjusted = holm(&known).unwrap_or_default().into_iter();
-    for (group, name, pairs, paired) in rows {
-        let mut cells = vec![
+    let p: Vec<Option<f64>> = rows.iter().map(|(.., paired)| paired.as_ref()?.p).collect();
+    for (((group, name, pairs, paired), p), adjusted) in rows.iter().zip(&p).zip(adjusted_where_known(&p)) {
+        table.row([
             Cell::text(&*group.data),
             Cell::text(group.nodes.to_string()),
             Cell::text(&*group.method),
-            Cell::text(name),
-        ];
-        match paired {
-            None => {
-                cells.push(Cell::missing(format!("{pairs} pairs of runs, 2 are needed")));
-                cells.extend([Cell::text("-"), Cell::text("-"), Cell::text("-")]);
-            }
-            Some(paired) => {
-                cells.push(Cell::mean(paired.mean, Some(paired.deviation), paired.n, 2));
-                cells.push(Cell::text(format!("{:+.2} to {:+.2}", paired.interval.low, paired.interval.high)));
-                match paired.p {
-                    Some(p) => cells.extend([Cell::number(p, 3), Cell::number(adjusted.next().unwrap_or(1.0), 3)]),
-                    None => cells.extend([Cell::text("-"), Cell::text("-")]),
-                }
-            }
-        }
-        cells.push(Cell::text(pairs.to_string()));
-        table.row(cells);
+            Cell::text(*name),
+            difference(paired.as_ref(), 2, &format!("{pairs} pairs of runs, 2 are needed")),
+            interval(paired.as_ref()),
+            number_or_dash(*p, 3),
+            number_or_dash(adjusted, 3),
+            Cell::text(pairs.to_string()),
+        ]);
     }
     table.note(format!(
         "Method minus {baseline}, run by run with the same seed: mean ± standard deviation of the differences, 95 % \
@@ -240,6 +201,25 @@ pub fn differences(comparison: &Comparison) -> Table {
          of the test set.",
     );
     table
+}
+
+/// All tables of a comparison: one of each data set's methods, and where there are several of what they compare, those of
+/// data sets and numbers of nodes and of differences between methods; with names as for files.
+pub fn tables(comparison: &Comparison) -> Vec<(String, Table)> {
+    let Index { data_sets, nodes, methods, .. } = &comparison.index;
+    let several = data_sets.len() > 1;
+    let mut tables = Vec::new();
+    for data in data_sets {
+        let name = if several { format!("table1-{}", slug(data)) } else { "table1".to_owned() };
+        tables.push((name, table_1(comparison, data)));
+    }
+    if several || nodes.len() > 1 {
+        tables.push(("table2".to_owned(), table_2(comparison)));
+    }
+    if methods.len() > 1 {
+        tables.push(("differences".to_owned(), differences(comparison)));
+    }
+    tables
 }
 
 /// Accuracy of the ensemble against the number of nodes, a line a method.
@@ -258,17 +238,13 @@ pub fn accuracy_figure(comparison: &Comparison, data: &str) -> String {
                 theirs.push(Level { nodes, mean: row.ensemble.0, deviation: row.ensemble.1, runs: 1 });
             }
         }
-        let line = |name: String, reference: bool, mut levels: Vec<Level>| {
+        let names = [method.name.clone(), format!("{} (thesis)", method.name)];
+        for ((name, reference), mut levels) in names.into_iter().zip([false, true]).zip([ours, theirs]) {
             levels.sort_by_key(|level| level.nodes);
-            chart::Method { name, role: Role::Series(i), reference, levels }
-        };
-        if !ours.is_empty() {
-            methods.push(line(method.name.clone(), false, ours));
-        }
-        if !theirs.is_empty() {
-            methods.push(line(format!("{} (thesis)", method.name), true, theirs));
+            methods.push(chart::Method { name, role: Role::Series(i), reference, levels });
         }
     }
+    methods.retain(|method| !method.levels.is_empty());
     let title = format!("Ensemble accuracy on {data}");
     chart::by_nodes(&ByNodes { title, y_title: "ensemble accuracy in %".to_owned(), methods })
 }

@@ -1,19 +1,18 @@
 //! The section about a comparison.
 
+use anyhow::Result;
 use ktg_base::shell_word;
-use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::Graph;
 use ktg_train::RunRecord;
 
 use super::evaluated::{Evaluated, Options};
 use super::run::{evaluated_blocks, result_blocks};
-use crate::attention::{self, attention_figure};
-use crate::compare::{self, Comparison, Group, RunState};
-use crate::{Error, edges, figures};
+use crate::compare::{self, Comparison, Group, GroupRun, RunState};
+use crate::{edges, figures};
 
 /// Adds the sections about a comparison: tables and graphs, what the nodes look at, and a run of each method.
-pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
+pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<()> {
     let index = &comparison.index;
     let name = comparison.directory.file_name().map(|name| name.to_string_lossy().into_owned());
     let section = page.section(format!("Comparison {}", name.unwrap_or_default()));
@@ -28,29 +27,16 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
     if !missing.is_empty() {
         section.push(Block::warning(format!("Runs are missing. {}.", missing.join("; "))));
     }
-    for data in &index.data_sets {
-        section.push(compare::table_1(comparison, data));
-    }
-    if index.data_sets.len() > 1 || index.nodes.len() > 1 {
-        section.push(compare::table_2(comparison));
-    }
-    if index.methods.len() > 1 {
-        section.push(compare::differences(comparison));
-    }
+    section.blocks.extend(compare::tables(comparison).into_iter().map(|(_, table)| Block::Table(table)));
     if index.nodes.len() > 1 {
         for data in &index.data_sets {
             let caption = "Mean of the runs; bars are the standard deviation over the seeds.";
             section.push(Figure::new(compare::accuracy_figure(comparison, data), caption));
         }
     }
-    let mut failures = Vec::new();
-    for run in comparison.groups.iter().flat_map(|group| &group.runs) {
-        if let RunState::Failed(reason) = &run.state {
-            failures.push((run.directory.path().display().to_string(), reason.clone()));
-        }
-    }
-    if !failures.is_empty() {
-        section.push(Block::Settings(failures));
+    let mut failures = comparison.failures().peekable();
+    if failures.peek().is_some() {
+        section.push(Block::settings(failures.map(|(run, reason)| (run.display().to_string(), reason))));
     }
     graphs(page, comparison);
     looks(page, comparison, options)?;
@@ -70,8 +56,8 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
 /// What the runs on each data set share, in sentences.
 fn about(comparison: &Comparison) -> String {
     let sentence = |data: &String| {
-        let groups = comparison.groups.iter().filter(|group| group.data == *data);
-        let Some(settings) = groups.filter_map(|group| group.settings.as_ref()).next() else {
+        let mut groups = comparison.groups.iter().filter(|group| group.data == *data);
+        let Some(settings) = groups.find_map(|group| group.settings.as_ref()) else {
             return format!("On {data}, no run has been begun.");
         };
         let train = &settings.train;
@@ -99,20 +85,15 @@ fn graphs(page: &mut Page, comparison: &Comparison) {
                 shown.push(group);
             }
         }
-        if shown.is_empty() {
-            continue;
-        }
-        let caption = |group: &&Group| match comparison.index.data_sets.len() {
+        let caption = |group: &Group| match comparison.index.data_sets.len() {
             1 => group.method.clone(),
             _ => format!("{} on {}", group.method, group.data),
         };
-        let captions: Vec<String> = shown.iter().map(caption).collect();
-        let pairs: Vec<(&Graph, &str)> =
-            shown.iter().zip(&captions).map(|(group, caption)| (&group.graph, &**caption)).collect();
-        let columns = figures::columns(*nodes);
-        let caption =
-            format!("The graphs of {nodes} nodes. Colour: gate. Text: what is transferred, and in which direction.");
-        section.push(Figure::new(draw::sheet(&pairs, columns.min(pairs.len())), caption).wide());
+        let graphs: Vec<(&Graph, String)> = shown.iter().map(|group| (&group.graph, caption(group))).collect();
+        if let Some(sheet) = figures::sheet(&graphs) {
+            let caption = "Colour: gate. Text: what is transferred, and in which direction.";
+            section.push(Figure::new(sheet, format!("The graphs of {nodes} nodes. {caption}")).wide());
+        }
     }
     let lines =
         comparison.groups.iter().map(|group| (heading(group), format!("{}. {}", group.origin, edges(&group.graph))));
@@ -120,51 +101,38 @@ fn graphs(page: &mut Page, comparison: &Comparison) {
 }
 
 /// For each data set: the same images through the first finished run of every method, then each of these runs.
-fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<(), Error> {
+fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<()> {
     for data in &comparison.index.data_sets {
         let finished = comparison.groups.iter().filter(|group| group.data == *data && !group.finished().is_empty());
         let most = finished.map(|group| group.nodes).max().unwrap_or(0);
-        let mut chosen: Vec<(&Group, Shown)> = Vec::new();
+        let mut chosen = Vec::new();
         for group in comparison.groups.iter().filter(|group| group.data == *data && group.nodes == most) {
-            if let Some(shown) = first_finished(group, options)? {
-                chosen.push((group, shown));
-            }
+            // The first finished run stands for its group.
+            let finished = group.runs.iter().find(|run| matches!(run.state, RunState::Finished(_)));
+            let Some(GroupRun { directory, .. }) = finished else { continue };
+            chosen.push((group, RunRecord::read(directory)?, Evaluated::open(directory, options)));
         }
         if chosen.is_empty() {
             continue;
         }
         let section = page.section(format!("What the nodes look at on {data}"));
         let mut pictures = Vec::new();
-        for (group, shown) in &chosen {
-            let Ok(Evaluated { run, data, .. }) = &shown.evaluated else { continue };
-            let figure =
-                attention_figure(run, data, &attention::spread_over_classes(data, options.images), &heading(group))?;
-            let caption = format!("Attention maps of {}, seed {}.", heading(group), run.settings.seed);
-            pictures.push(Figure::new(figure, caption));
+        for (group, _, evaluated) in &chosen {
+            let Ok(evaluated) = evaluated else { continue };
+            let seed = evaluated.run.settings.seed;
+            let caption = format!("Attention maps of {}, seed {seed}.", heading(group));
+            pictures.push(evaluated.attention(&evaluated.spread(options), &heading(group), caption)?);
         }
         section.push(match pictures.is_empty() {
             true => Block::note("No attention maps: see the runs below."),
             false => Block::Figures(pictures),
         });
-        for (group, shown) in &chosen {
-            let mut blocks = vec![Block::text(format!("Run {}.", shown.record.directory.path().display()))];
-            blocks.extend(result_blocks(&shown.record));
-            blocks.extend(evaluated_blocks(shown.evaluated.as_ref(), false, options)?);
+        for (group, record, evaluated) in &chosen {
+            let mut blocks = vec![Block::text(format!("Run {}.", record.directory.path().display()))];
+            blocks.extend(result_blocks(record));
+            blocks.extend(evaluated_blocks(evaluated.as_ref(), false, options)?);
             section.push(Block::details(format!("One run of {}", heading(group)), blocks));
         }
     }
     Ok(())
-}
-
-/// A run that stands for its group.
-struct Shown {
-    record: RunRecord,
-    evaluated: Result<Evaluated, Block>,
-}
-
-/// The first finished run of a group.
-fn first_finished(group: &Group, options: &Options) -> Result<Option<Shown>, Error> {
-    let Some(run) = group.runs.iter().find(|run| matches!(run.state, RunState::Finished(_))) else { return Ok(None) };
-    let record = RunRecord::read(&run.directory)?;
-    Ok(Some(Shown { evaluated: Evaluated::open(&run.directory, options), record }))
 }

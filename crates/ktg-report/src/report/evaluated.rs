@@ -1,11 +1,12 @@
 //! How a report is made, and what the networks of a run say again for it.
 
+use anyhow::Result;
 use ktg_data::Dataset;
-use ktg_figures::page::Block;
+use ktg_figures::page::{Block, Figure};
 use ktg_train::{RunDirectory, SavedRun};
 
 use crate::answers::{Answer, answers};
-use crate::attention;
+use crate::attention::{self, attention_figure};
 
 /// How a report is made.
 pub struct Options<'a> {
@@ -47,6 +48,11 @@ impl Evaluated {
     pub fn chosen(&self, options: &Options) -> Vec<usize> {
         let find = |name: &String| (0..self.data.len()).find(|i| self.data.name_of(*i).ends_with(&**name));
         options.chosen.iter().filter_map(find).collect()
+    }
+
+    /// Attention maps over some images.
+    pub fn attention(&self, images: &[usize], title: &str, caption: impl Into<String>) -> Result<Figure> {
+        Ok(Figure::new(attention_figure(&self.run, &self.data, images, title)?, caption))
     }
 
     /// Images spread over the classes, the same for all runs on the same data.

@@ -7,6 +7,7 @@ mod study;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, bail};
 use ktg_figures::page::Page;
 use ktg_search::storage::StorageUrl;
 use ktg_train::RunDirectory;
@@ -14,7 +15,7 @@ use ktg_train::RunDirectory;
 pub use evaluated::Options;
 
 use crate::compare::Comparison;
-use crate::{Error, StudyRecord};
+use crate::{StudyRecord, counted};
 
 /// What a report is about.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Subject {
     ///
     /// # Errors
     /// If it is a directory of something else.
-    pub fn of(word: &str, storage: &StorageUrl) -> Result<Self, Error> {
+    pub fn of(word: &str, storage: &StorageUrl) -> Result<Self> {
         let path = Path::new(word);
         if Comparison::is_one(path) {
             return Ok(Self::Comparison(path.to_owned()));
@@ -42,10 +43,10 @@ impl Subject {
             return Ok(Self::Run(run));
         }
         if path.is_dir() {
-            return Err(Error::Other(format!(
+            bail!(
                 "{word} holds neither a run (settings.toml) nor a comparison (comparison.json); name run directories one by \
                  one, as in {word}/*"
-            )));
+            );
         }
         Ok(Self::Study(storage.clone(), word.to_owned()))
     }
@@ -55,7 +56,7 @@ impl Subject {
 ///
 /// # Errors
 /// If one of them cannot be read. Images that are not at hand any more are no error: the report says what it lacks.
-pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Result<Page, Error> {
+pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Result<Page> {
     let mut page = Page::new(title.unwrap_or("Ensembles that teach each other"));
     let (mut runs, mut comparisons, mut studies) = (0, 0, 0);
     for subject in subjects {
@@ -79,10 +80,9 @@ pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Res
             }
         }
     }
-    let counted = [(comparisons, "comparison", "comparisons"), (studies, "study", "studies"), (runs, "run", "runs")];
-    let counted = counted.into_iter().filter(|(count, ..)| *count > 0);
-    let counted = counted.map(|(count, one, more)| format!("{count} {}", if count == 1 { one } else { more }));
-    page.subtitle = format!("Report about {}.", counted.collect::<Vec<_>>().join(", "));
+    let subjects = [(comparisons, "comparison", "comparisons"), (studies, "study", "studies"), (runs, "run", "runs")];
+    let subjects = subjects.map(|(count, one, more)| (count, if count == 1 { one } else { more }));
+    page.subtitle = format!("Report about {}.", counted(subjects));
     page.footer = format!("Made by ktg {}. Accuracies are top-1 in percent.", env!("CARGO_PKG_VERSION"));
     Ok(page)
 }

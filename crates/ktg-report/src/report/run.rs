@@ -1,16 +1,17 @@
 //! The section about one run, and its parts that others use.
 
+use anyhow::Result;
 use ktg_base::shell_word;
 use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_train::{RunDirectory, RunRecord};
 
 use super::evaluated::{Evaluated, Options};
-use crate::attention::{attention_figure, most_disagreed};
-use crate::{Error, edges, figures};
+use crate::attention::most_disagreed;
+use crate::{edges, figures};
 
 /// Adds the section about a run.
-pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Options) -> Result<(), Error> {
+pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Options) -> Result<()> {
     let run = RunRecord::read(directory)?;
     let directory = directory.path();
     let name = run.graph.name.clone().unwrap_or_else(|| "unnamed graph".to_owned());
@@ -25,13 +26,9 @@ pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Optio
         state(&run)
     )));
     section.push(Figure::new(draw::svg(&run.graph), format!("The graph: {}.", edges(&run.graph))));
-    for block in result_blocks(&run) {
-        section.push(block);
-    }
+    section.blocks.extend(result_blocks(&run));
     let evaluated = Evaluated::open(&run.directory, options);
-    for block in evaluated_blocks(evaluated.as_ref(), true, options)? {
-        section.push(block);
-    }
+    section.blocks.extend(evaluated_blocks(evaluated.as_ref(), true, options)?);
     let settings = run.settings.to_toml()?;
     section.push(Block::details(
         "Settings and commands",
@@ -106,7 +103,7 @@ pub(super) fn evaluated_blocks(
     evaluated: Result<&Evaluated, &Block>,
     with_spread: bool,
     options: &Options,
-) -> Result<Vec<Block>, Error> {
+) -> Result<Vec<Block>> {
     let evaluated = match evaluated {
         Ok(evaluated) => evaluated,
         Err(block) => return Ok(vec![block.clone()]),
@@ -121,27 +118,23 @@ pub(super) fn evaluated_blocks(
     .into()];
     if options.images > 0 {
         if with_spread {
-            let spread =
-                attention_figure(&evaluated.run, &evaluated.data, &evaluated.spread(options), "Attention maps")?;
             let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \
                            and the class that each node answers.";
-            blocks.push(Figure::new(spread, caption).wide().into());
+            blocks.push(evaluated.attention(&evaluated.spread(options), "Attention maps", caption)?.wide().into());
         }
         let chosen = evaluated.chosen(options);
         if !chosen.is_empty() {
-            let figure = attention_figure(&evaluated.run, &evaluated.data, &chosen, "Chosen images")?;
-            blocks.push(Figure::new(figure, "Attention maps over the images that were asked for.").wide().into());
+            let caption = "Attention maps over the images that were asked for.";
+            blocks.push(evaluated.attention(&chosen, "Chosen images", caption)?.wide().into());
         }
         if evaluated.run.graph.len() > 1 {
             let images = most_disagreed(&evaluated.answers, options.images);
             let by_maps = evaluated.answers.iter().any(|answer| answer.attention_disagreement.is_some());
             let what = if by_maps { "attention maps" } else { "class probabilities" };
-            let figure =
-                attention_figure(&evaluated.run, &evaluated.data, &images, "Images that the nodes disagree on")?;
             let caption = format!(
                 "The images whose {what} differ most between the nodes (mean cosine of all pairs), the first most of all."
             );
-            blocks.push(Figure::new(figure, caption).wide().into());
+            blocks.push(evaluated.attention(&images, "Images that the nodes disagree on", caption)?.wide().into());
         }
     }
     Ok(blocks)

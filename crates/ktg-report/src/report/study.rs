@@ -1,5 +1,6 @@
 //! The section about a study.
 
+use anyhow::Result;
 use ktg_base::shell_word;
 use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
@@ -7,17 +8,18 @@ use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::Graph;
 use ktg_search::analysis::judged;
 use ktg_search::attributes::NODE_AVERAGE;
-use ktg_search::storage::{State, Trial};
+use ktg_search::storage::State;
 
 use super::evaluated::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
-use crate::{Error, StudyRecord, edges, figures};
+use crate::cells::number_or_dash;
+use crate::{StudyRecord, counted, edges, figures};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;
 
 /// Adds the section about a study, and about the analysis of a graph if it is one.
-pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<(), Error> {
+pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -> Result<()> {
     if let Some(graph) = &study.metadata.analysed {
         return analysis(page, study, graph);
     }
@@ -73,13 +75,11 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
 
 fn summary(study: &StudyRecord) -> String {
     let states = [State::Complete, State::Pruned, State::Fail, State::Running, State::Waiting];
-    let counts = states.map(|state| (study.count(state), state.name().to_lowercase()));
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
     let mut text = format!(
         "{} trials in {} ({}), {} epochs of training.",
         study.trials.len(),
         study.storage,
-        counts.collect::<Vec<_>>().join(", "),
+        counted(states.map(|state| (study.count(state), state.name().to_lowercase()))),
         study.epochs()
     );
     if let Some(space) = &study.metadata.space {
@@ -98,14 +98,17 @@ fn summary(study: &StudyRecord) -> String {
 }
 
 fn best_table(study: &StudyRecord, top: usize) -> Table {
-    let columns =
-        [Column::right("trial"), Column::right("value [%]"), Column::right("node average [%]"), Column::left("edges")];
+    let numbers = ["trial", "value [%]", "node average [%]"].map(Column::right);
+    let columns = numbers.into_iter().chain([Column::left("edges")]);
     let mut table = Table::new("The best graphs", columns);
     for trial in study.ranked().into_iter().take(top) {
-        let number = |value: Option<f64>| value.map_or_else(|| Cell::text("-"), |value| Cell::number(value, 2));
         let average = trial.attributes.get(NODE_AVERAGE).and_then(serde_json::Value::as_f64);
-        let graph = study.graph(trial).map_or_else(|_| "-".to_owned(), |graph| edges(&graph));
-        table.row([Cell::text(trial.number.to_string()), number(trial.value), number(average), Cell::text(graph)]);
+        table.row([
+            Cell::text(trial.number.to_string()),
+            number_or_dash(trial.value, 2),
+            number_or_dash(average, 2),
+            Cell::text(study.edges(trial)),
+        ]);
     }
     table.note("The best of many is better on the images it was chosen by than on others: only other images tell how good it is.");
     table
@@ -124,7 +127,7 @@ fn commands(study: &StudyRecord) -> String {
 }
 
 /// The section about an analysis of a graph's edges.
-fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), Error> {
+fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<()> {
     let (judged, open) = judged(&study.trials);
     let section = page.section(format!("What each edge is good for: {}", study.name));
     let seeds = judged.iter().map(|trial| trial.seed).collect::<std::collections::BTreeSet<_>>().len();
@@ -142,12 +145,10 @@ fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<(), E
         contribution_figure(&contributions),
         "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.",
     ));
-    for table in contribution_tables(&contributions) {
-        section.push(table);
-    }
-    let failed: Vec<&Trial> = study.trials.iter().filter(|trial| trial.state == State::Fail).collect();
-    if !failed.is_empty() {
-        section.push(Block::note(format!("{} trainings failed or were repeated.", failed.len())));
+    section.blocks.extend(contribution_tables(&contributions).map(Block::Table));
+    let failed = study.count(State::Fail);
+    if failed > 0 {
+        section.push(Block::note(format!("{failed} trainings failed or were repeated.")));
     }
     if let Some(settings) = study.settings()? {
         section.push(Block::details("Settings", [Block::code("Settings of all trainings", settings.to_toml()?)]));

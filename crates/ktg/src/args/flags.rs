@@ -50,9 +50,9 @@ pub struct SettingFlags {
 }
 
 /// What happens to images that cannot be used.
-#[derive(ClapArgs, Debug)]
+#[derive(ClapArgs, Clone, Copy, Debug)]
 pub struct ImageFlags {
-    /// Do not decode every image before the first training
+    /// Do not decode every image before the first training (a broken file then stops a run when its turn comes)
     #[arg(long)]
     pub no_check: bool,
     /// List the images that cannot be used and go on without them, instead of stopping

@@ -139,16 +139,12 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
     /// Go on with the run in this directory, exactly as if it had not been interrupted
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "settings"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "settings", "skip_bad"])]
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingFlags,
-    /// Do not decode every image before training (a broken file then stops the run when its turn comes)
-    #[arg(long)]
-    pub no_check: bool,
-    /// List the images that cannot be used and train without them, instead of stopping
-    #[arg(long, conflicts_with_all = ["no_check", "resume"])]
-    pub skip_bad: bool,
+    #[command(flatten)]
+    pub images: ImageFlags,
     /// End with the result as one line of JSON
     #[arg(long)]
     pub json: bool,
