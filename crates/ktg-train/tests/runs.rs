@@ -390,5 +390,5 @@ fn mistakes_are_named_before_anything_is_written() {
     for name in ["graph.toml", "graph.toml.x1Y2z3.tmp", "settings.toml.x1Y2z3.tmp", "data.json.tmp"] {
         fs::write(path.join("killed").join(name), "half").unwrap();
     }
-    start(settings(), &path.join("killed"), &mut Silent, &never).unwrap();
+    start(settings(), &path.join("killed")).unwrap();
 }
