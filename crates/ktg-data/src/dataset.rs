@@ -239,7 +239,7 @@ impl Dataset {
     /// For a pack, a checksum that changes whenever any pixel of it does.
     pub fn pack_checksum(&self) -> Option<u32> {
         match &self.store.images {
-            Images::Packed { pack, .. } => Some(pack.checksum()),
+            Images::Packed { pack, .. } => Some(pack.checksum),
             _ => None,
         }
     }
@@ -260,12 +260,12 @@ impl Dataset {
     /// data set.
     pub fn take_per_class(&self, n: usize) -> Self {
         let mut taken = vec![0; self.classes()];
-        let mut take = |&i: &usize| {
-            let count: &mut usize = &mut taken[self.labels[i] as usize];
+        let mut indices: Vec<usize> = (0..self.len()).collect();
+        indices.retain(|&i| {
+            let count = &mut taken[self.labels[i] as usize];
             *count += 1;
             *count <= n
-        };
-        let indices: Vec<usize> = (0..self.len()).filter(|i| take(i)).collect();
+        });
         self.subset(&indices)
     }
 

@@ -145,12 +145,11 @@ impl Plan {
         let mut images = Vec::with_capacity(indices.len() * pipeline.values());
         for &index in &indices {
             let mut rng = rng(*seed, Purpose::Augment, *epoch, index as u64);
-            pipeline.append(self.dataset.image(index)?.as_ref(), &mut rng, &mut images).map_err(
-                |error| match error {
-                    Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),
-                    other => other,
-                },
-            )?;
+            let appended = pipeline.append(self.dataset.image(index)?.as_ref(), &mut rng, &mut images);
+            appended.map_err(|error| match error {
+                Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),
+                other => other,
+            })?;
         }
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let (channels, size) = (pipeline.channels(), pipeline.size());
@@ -180,11 +179,6 @@ impl Iterator for Loader {
         };
         self.next = if batch.is_ok() { self.next + 1 } else { self.plan.batches };
         Some(batch)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        // An error ends it early.
-        (0, Some(self.plan.batches.saturating_sub(self.next)))
     }
 }
 

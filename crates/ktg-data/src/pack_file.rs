@@ -12,7 +12,7 @@
 //! is opened, the pixels' when they are checked ([`crate::Dataset::check`]).
 
 use crate::{Error, Image, MAX_PIXELS};
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 use ktg_base::FileError;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -23,7 +23,7 @@ const MAGIC: &[u8; 8] = b"ktg-pack";
 const VERSION: u32 = 1;
 pub(crate) const HEAD: usize = 64;
 const ENTRY: usize = 32;
-pub(crate) const ALIGNMENT: u64 = 64;
+pub(crate) const ALIGNMENT: usize = 64;
 
 /// What a pack holds besides pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,22 +57,21 @@ pub(crate) struct Entry {
 pub(crate) struct Pack {
     path: PathBuf,
     bytes: Bytes,
+    /// Of the index, which has the checksums of all pixels, and the description.
+    pub checksum: u32,
     pub description: Description,
     pub entries: Vec<Entry>,
 }
 
 /// The first bytes of a pack: its length, the places of its index and its description, and their checksum.
-pub(crate) fn head(length: u64, index: u64, description: u64, checksum: u32) -> [u8; HEAD] {
-    let mut head = [0; HEAD];
-    head[..8].copy_from_slice(MAGIC);
-    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    head[12..16].copy_from_slice(&checksum.to_le_bytes());
-    for (bytes, number) in head[16..40].chunks_exact_mut(8).zip([length, index, description]) {
-        bytes.copy_from_slice(&number.to_le_bytes());
-    }
+pub(crate) fn head(length: u64, index: u64, description: u64, checksum: u32) -> Vec<u8> {
+    let mut head = MAGIC.to_vec();
+    head.put_u32_le(VERSION);
+    head.put_u32_le(checksum);
+    [length, index, description].into_iter().for_each(|number| head.put_u64_le(number));
     // Of the head before it, so that no place in it is believed if damaged.
-    let own = crc32fast::hash(&head[..40]);
-    head[40..44].copy_from_slice(&own.to_le_bytes());
+    head.put_u32_le(crc32fast::hash(&head));
+    head.resize(HEAD, 0);
     head
 }
 
@@ -85,56 +84,11 @@ pub(crate) fn is_other_file(path: &Path) -> bool {
 
 /// Reads all images of what may be a pack.
 pub(crate) fn fuzz(bytes: &[u8]) {
-    if let Ok((description, entries)) = parse(bytes) {
-        let pack = Pack { path: PathBuf::new(), bytes: Bytes::copy_from_slice(bytes), description, entries };
+    if let Ok(pack) = Pack::parse(PathBuf::new(), Bytes::copy_from_slice(bytes)) {
         for i in 0..pack.entries.len() {
             let _ = (pack.check(i), pack.name(i));
         }
     }
-}
-
-/// Description and index of a pack, everything in them checked against its length.
-fn parse(bytes: &[u8]) -> Result<(Description, Vec<Entry>), String> {
-    const AGAIN: &str = "make it anew with `ktg data pack`";
-    let damaged = |what: &str| format!("{what}; {AGAIN}");
-    let Some((head, _)) = bytes.split_at_checked(HEAD).filter(|(head, _)| head.starts_with(MAGIC)) else {
-        return Err(damaged("not a pack, or one that is cut off"));
-    };
-    let version = u32_at(head, 8);
-    if version != VERSION {
-        return Err(damaged(&format!("a pack of version {version}, but this program reads version {VERSION}")));
-    }
-    if u32_at(head, 40) != crc32fast::hash(&head[..40]) {
-        return Err(damaged("its head is damaged"));
-    }
-    let [length, index, description] = [16, 24, 32].map(|at| u64_at(head, at));
-    if length != bytes.len() as u64 {
-        return Err(damaged(&format!("{} bytes instead of {length}: it is cut off or damaged", bytes.len())));
-    }
-    let tail = usize::try_from(index).ok().and_then(|index| bytes.get(index..));
-    let entries = usize::try_from(description).ok().and_then(|end| bytes.get(index as usize..end));
-    let (Some(tail), Some(entries)) = (tail, entries) else { return Err(damaged("its head is damaged")) };
-    if u32_at(head, 12) != crc32fast::hash(tail) {
-        return Err(damaged("its index is damaged"));
-    }
-    let text = &tail[entries.len()..];
-    let description: Description = serde_json::from_slice(text).map_err(|error| damaged(&error.to_string()))?;
-    let entries: Vec<Entry> = entries.chunks_exact(ENTRY).map(Entry::from_bytes).collect();
-    let sum = description.splits.iter().try_fold(0usize, |sum, (_, images)| sum.checked_add(*images));
-    if sum != Some(entries.len()) || description.names.len() != entries.len() || !matches!(description.channels, 1 | 3)
-    {
-        return Err(damaged("its index and its description do not match"));
-    }
-    for (i, entry) in entries.iter().enumerate() {
-        let pixels = u64::from(entry.width) * u64::from(entry.height);
-        let end = entry.place.checked_add(pixels.saturating_mul(description.channels as u64));
-        let is_inside = entry.place >= HEAD as u64 && end.is_some_and(|end| end <= index);
-        let is_possible = (1..=MAX_PIXELS).contains(&pixels) && (entry.label as usize) < description.classes.len();
-        if !(is_inside && is_possible) {
-            return Err(damaged(&format!("the entry of image {i} is impossible")));
-        }
-    }
-    Ok((description, entries))
 }
 
 impl Pack {
@@ -147,13 +101,51 @@ impl Pack {
         }
         let opened = File::open(&path).map_err(&read)?;
         let bytes = Bytes::from_owner(ktg_kernels::map_file(&opened).map_err(&read)?);
-        let (description, entries) = parse(&bytes).map_err(|problem| Error::file(&path, problem))?;
-        Ok(Self { path, bytes, description, entries })
+        let parsed = Self::parse(path.clone(), bytes);
+        parsed.map_err(|problem| Error::file(&path, format!("{problem}; make it anew with `ktg data pack`")))
     }
 
-    /// Of the index, which has the checksums of all pixels, and the description.
-    pub fn checksum(&self) -> u32 {
-        u32_at(&self.bytes, 12)
+    /// Checks everything but the pixels against each other and the length; the error says what is damaged.
+    fn parse(path: PathBuf, bytes: Bytes) -> Result<Self, String> {
+        let Some((head, _)) = bytes.split_at_checked(HEAD).filter(|(head, _)| head.starts_with(MAGIC)) else {
+            return Err("not a pack, or one that is cut off".into());
+        };
+        let mut fields = &head[MAGIC.len()..];
+        let (version, checksum) = (fields.get_u32_le(), fields.get_u32_le());
+        if version != VERSION {
+            return Err(format!("a pack of version {version}, but this program reads version {VERSION}"));
+        }
+        let [length, index, description] = std::array::from_fn(|_| fields.get_u64_le());
+        if crc32fast::hash(&head[..40]) != fields.get_u32_le() {
+            return Err("its head is damaged".into());
+        }
+        if length != bytes.len() as u64 {
+            return Err(format!("{} bytes instead of {length}: it is cut off or damaged", bytes.len()));
+        }
+        let part = |from: u64, to: u64| bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
+        let (Some(index_bytes), Some(text)) = (part(index, description), part(description, length)) else {
+            return Err("its head is damaged".into());
+        };
+        if crc32fast::hash(&bytes[index as usize..]) != checksum {
+            return Err("its index is damaged".into());
+        }
+        let description: Description = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let entries: Vec<Entry> = index_bytes.chunks_exact(ENTRY).map(Entry::from_bytes).collect();
+        let sum = description.splits.iter().try_fold(0usize, |sum, (_, images)| sum.checked_add(*images));
+        let has_all = sum == Some(entries.len()) && description.names.len() == entries.len();
+        if !has_all || !matches!(description.channels, 1 | 3) {
+            return Err("its index and its description do not match".into());
+        }
+        for (i, entry) in entries.iter().enumerate() {
+            let pixels = u64::from(entry.width) * u64::from(entry.height);
+            let end = entry.place.checked_add(pixels.saturating_mul(description.channels as u64));
+            let is_inside = entry.place >= HEAD as u64 && end.is_some_and(|end| end <= index);
+            let is_possible = (1..=MAX_PIXELS).contains(&pixels) && (entry.label as usize) < description.classes.len();
+            if !(is_inside && is_possible) {
+                return Err(format!("the entry of image {i} is impossible"));
+            }
+        }
+        Ok(Self { path, bytes, checksum, description, entries })
     }
 
     pub fn name(&self, i: usize) -> &str {
@@ -179,27 +171,17 @@ impl Pack {
 }
 
 impl Entry {
-    pub fn to_bytes(self) -> [u8; ENTRY] {
-        let mut bytes = [0; ENTRY];
-        bytes[..8].copy_from_slice(&self.place.to_le_bytes());
-        for (bytes, n) in bytes[8..24].chunks_exact_mut(4).zip([self.width, self.height, self.label, self.checksum]) {
-            bytes.copy_from_slice(&n.to_le_bytes());
-        }
-        bytes
+    /// Appends its `ENTRY` bytes.
+    pub fn write(self, index: &mut Vec<u8>) {
+        index.put_u64_le(self.place);
+        [self.width, self.height, self.label, self.checksum].into_iter().for_each(|number| index.put_u32_le(number));
+        index.put_u64_le(0);
     }
 
     /// From `ENTRY` bytes.
-    fn from_bytes(bytes: &[u8]) -> Self {
-        let [width, height, label, checksum] = [8, 12, 16, 20].map(|at| u32_at(bytes, at));
-        Self { place: u64_at(bytes, 0), width, height, label, checksum }
+    fn from_bytes(mut bytes: &[u8]) -> Self {
+        let place = bytes.get_u64_le();
+        let [width, height, label, checksum] = std::array::from_fn(|_| bytes.get_u32_le());
+        Self { place, width, height, label, checksum }
     }
-}
-
-/// The number at a place that is inside.
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4].iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }

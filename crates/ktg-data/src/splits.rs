@@ -31,22 +31,16 @@ impl Splits {
             return Err(Error::Setting("a data source must have a training and a test part".into()));
         };
         let missing = classes::missing(&test);
-        if !missing.is_empty() && !test.is_empty() {
-            warnings.push(format!(
-                "no test image of {}: the accuracy says nothing about them",
-                classes::in_words(&missing)
-            ));
-        }
         if test.is_empty() {
-            warnings.push(
-                "there are no test images; what needs none goes on: a search, and `split.evaluate_on = \"search-split\"`"
-                    .to_string(),
-            );
+            let use_without = "a search, and `split.evaluate_on = \"search-split\"`";
+            warnings.push(format!("there are no test images; what needs none goes on: {use_without}"));
+        } else if !missing.is_empty() {
+            let what = classes::in_words(&missing);
+            warnings.push(format!("no test image of {what}: the accuracy says nothing about them"));
         }
         let val = datasets.next();
-        warnings.extend([("test", Some(&test)), ("val", val.as_ref())].into_iter().filter_map(|(name, part)| {
-            shared_files(&train, part?, name) //
-        }));
+        warnings.extend(shared_files(&train, &test, "test"));
+        warnings.extend(val.as_ref().and_then(|val| shared_files(&train, val, "val")));
         Ok(Self { train, test, val, warnings, skipped: Vec::new(), origin: None })
     }
 
@@ -120,9 +114,6 @@ fn shared_files(train: &Dataset, part: &Dataset, name: &str) -> Option<String> {
     let training: HashSet<_> = (0..train.len()).filter_map(|i| train.path(i)).collect();
     let shared: Vec<usize> = (0..part.len()).filter(|&i| part.path(i).is_some_and(|p| training.contains(p))).collect();
     let first = part.short_name(*shared.first()?);
-    Some(format!(
-        "{} of the {} {name} images are training images too, such as {first}: what the networks know of them says nothing",
-        shared.len(),
-        part.len()
-    ))
+    let what = format!("{} of the {} {name} images are training images too", shared.len(), part.len());
+    Some(format!("{what}, such as {first}: what the networks know of them says nothing"))
 }

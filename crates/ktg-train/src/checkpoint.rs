@@ -76,17 +76,13 @@ pub(crate) fn write(
 ) -> Result<Option<String>, Error> {
     create_dir_all(directory)?;
     let path = directory.join(format!("step-{:09}", state.position.step));
-    if path.exists() {
-        // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.
-        if verify(&path)?.is_ok() {
-            return Ok(None);
-        }
-        fs::remove_dir_all(&path).map_err(Error::file("remove", &path))?;
+    // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.
+    if path.exists() && verify(&path)?.is_ok() {
+        return Ok(None);
     }
     let temporary = directory.join("unfinished.tmp");
-    if temporary.exists() {
-        fs::remove_dir_all(&temporary).map_err(Error::file("remove", &temporary))?;
-    }
+    remove_if_there(&path)?;
+    remove_if_there(&temporary)?;
     fs::create_dir(&temporary).map_err(Error::file("create", &temporary))?;
     state.version = VERSION;
     let mut optimiser = StateDict::new();
@@ -110,6 +106,13 @@ pub(crate) fn write(
     fs::rename(&temporary, &path).map_err(Error::file("write", &path))?;
     sync_parent(&path)?;
     Ok(delete_older(directory, keep).err().map(|e| e.to_string()))
+}
+
+fn remove_if_there(directory: &Path) -> Result<(), Error> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(directory).map_err(Error::file("remove", directory))
 }
 
 /// Removes all checkpoints in `directory` but for the newest `keep`.
@@ -175,9 +178,7 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<Newest>, Error> {
 pub(crate) fn set_aside(path: &Path) -> Result<(), Error> {
     let name = format!("damaged-{}", path.file_name().unwrap_or_default().to_string_lossy());
     let aside = path.with_file_name(name);
-    if aside.exists() {
-        fs::remove_dir_all(&aside).map_err(Error::file("remove", &aside))?;
-    }
+    remove_if_there(&aside)?;
     fs::rename(path, &aside).map_err(Error::file("rename", path))
 }
 
@@ -190,13 +191,12 @@ fn verify(path: &Path) -> Result<Result<State, String>, Error> {
     };
     let Some(bytes) = read(STATE)? else { return Ok(Err(format!("{STATE} is missing"))) };
     let state: State = match serde_json::from_slice::<serde_json::Value>(&bytes) {
-        Err(e) => return Ok(Err(format!("{STATE} is damaged: {e}"))),
         Ok(value) if value["version"] != VERSION => {
-            let reason =
-                format!("it was written by another version of ktg ({} instead of {VERSION})", value["version"]);
+            let found = &value["version"];
+            let reason = format!("it was written by another version of ktg ({found} instead of {VERSION})");
             return Err(Error::run(path, reason));
         }
-        Ok(value) => match serde_json::from_value(value) {
+        value => match value.and_then(serde_json::from_value) {
             Err(e) => return Ok(Err(format!("{STATE} is damaged: {e}"))),
             Ok(state) => state,
         },

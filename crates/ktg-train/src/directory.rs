@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use ktg_base::files::is_leftover;
 use ktg_base::{create_dir_all, read_text, write_atomically};
 use ktg_graph::Document;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::DataFile;
@@ -76,12 +77,6 @@ pub(crate) struct Timing {
     /// Of training, evaluation and saving.
     pub seconds: f64,
     pub images_per_second: f64,
-}
-
-/// Holds a run directory for this process; the system lets go of it however the process ends.
-#[derive(Debug)]
-pub(crate) struct RunLock {
-    _file: File,
 }
 
 impl RunDirectory {
@@ -142,8 +137,7 @@ impl RunDirectory {
 
     /// What the run remembers of its data.
     pub(crate) fn data(&self) -> Result<DataFile, Error> {
-        let path = self.path.join(DATA);
-        serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
+        self.read_json(DATA)
     }
 
     /// The epochs that its run has reported, oldest first; none if there are no metrics yet. One that is reported twice,
@@ -177,13 +171,11 @@ impl RunDirectory {
     /// # Errors
     /// If the file cannot be read or is damaged.
     pub fn result(&self) -> Result<Option<RunResult>, Error> {
-        let path = self.path.join(RESULT);
-        if !path.exists() {
+        if !self.is_finished() {
             return Ok(None);
         }
-        let result: RunResult =
-            serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))?;
-        result.measures.check().map_err(|reason| Error::run(&path, reason))?;
+        let result: RunResult = self.read_json(RESULT)?;
+        result.measures.check().map_err(|reason| Error::run(&self.path.join(RESULT), reason))?;
         Ok(Some(result))
     }
 
@@ -222,16 +214,17 @@ impl RunDirectory {
         checkpoint::delete_older(&self.checkpoints(), keep)
     }
 
-    /// Takes the directory for this process.
+    /// Takes the directory for this process, which holds it as long as the file; the system lets go of it however the
+    /// process ends.
     ///
     /// # Errors
     /// If another process has it ([`Error::Busy`]), or it cannot be written to.
-    pub(crate) fn lock(&self) -> Result<RunLock, Error> {
+    pub(crate) fn lock(&self) -> Result<File, Error> {
         let path = self.path.join(LOCK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::file("open", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
+            Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Busy(self.path.clone())),
             Err(fs::TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
         }
@@ -290,6 +283,11 @@ impl RunDirectory {
             && self.settings()?.decisive() == settings_of_run(experiment).decisive()
             && self.data()? == experiment.data;
         if same { Ok(()) } else { Err(Error::OtherRun(self.path.clone())) }
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let path = self.path.join(name);
+        serde_json::from_str(&read_text(&path)?).map_err(|e| Error::run(&path, e.to_string()))
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {

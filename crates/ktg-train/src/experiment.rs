@@ -53,9 +53,7 @@ pub const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
 impl Experiment {
     /// Opens data and graph. Relative paths in the settings start at `base`, the experiment file's directory.
     pub fn open(settings: Settings, base: &Path) -> Result<Self, Error> {
-        settings.check()?;
-        check_precision(settings.train.precision)?;
-        let splits = settings.data.open(base)?;
+        let splits = open_splits(&settings, base)?;
         Self::of_splits(settings, base, splits)
     }
 
@@ -69,9 +67,7 @@ impl Experiment {
         base: &Path,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Self, Vec<BadImage>), Error> {
-        settings.check()?;
-        check_precision(settings.train.precision)?;
-        let splits = settings.data.open(base)?;
+        let splits = open_splits(&settings, base)?;
         let bad = splits.bad_images(0, progress);
         let names: Vec<_> = bad.iter().map(|image| image.name.clone()).collect();
         Ok((Self::of_splits(settings, base, splits.without(&names)?)?, bad))
@@ -84,12 +80,10 @@ impl Experiment {
         for path in [&mut settings.data.root, &mut settings.data.file].into_iter().flatten() {
             *path = base.join(&*path);
         }
-        if train.len() < settings.train.batch_size {
-            return Err(Error::Setting(format!(
-                "there are {} training images, fewer than one batch of {}; lower `train.batch_size`",
-                train.len(),
-                settings.train.batch_size
-            )));
+        let (images, batch) = (train.len(), settings.train.batch_size);
+        if images < batch {
+            let problem = format!("there are {images} training images, fewer than one batch of {batch}");
+            return Err(Error::Setting(format!("{problem}; lower `train.batch_size`")));
         }
         let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
         let (written, document) = read_graph(&settings.graph, &base)?;
@@ -97,9 +91,9 @@ impl Experiment {
             Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
             None => base,
         };
-        let parts = (written.clone(), document.as_ref(), &*graph_base);
-        let OpenedGraph { graph, networks, pretrained, changes } =
-            open_graph(parts, settings.side, train.classes(), train.channels())?;
+        let input = Input::of(&settings, &train);
+        let opened = open_graph(written.clone(), document.as_ref(), &graph_base, input)?;
+        let OpenedGraph { graph, networks, pretrained, changes } = opened;
         warnings.extend(changes);
         warnings.extend(untrained(&graph));
         Ok(Self {
@@ -125,9 +119,8 @@ impl Experiment {
     /// # Errors
     /// If the graph does not fit its networks, or its weights cannot be read.
     pub fn with_graph(&self, graph: Graph) -> Result<Self, Error> {
-        let parts = (graph.clone(), None, &*self.graph_base);
-        let (side, train) = (self.settings.side, &self.train);
-        let opened = open_graph(parts, side, train.classes(), train.channels())?;
+        let input = Input::of(&self.settings, &self.train);
+        let opened = open_graph(graph.clone(), None, &self.graph_base, input)?;
         let warnings = untrained(&opened.graph).collect();
         let OpenedGraph { graph: hashed, networks, pretrained, .. } = opened;
         Ok(Self { graph: hashed, networks, pretrained, warnings, written: graph, ..self.clone() })
@@ -140,7 +133,7 @@ impl Experiment {
 
     /// Whether a graph's networks exist and its attention edges join maps of the same size.
     pub fn fits(&self, graph: &Graph) -> bool {
-        networks_of(graph, None, self.settings.side, self.train.classes(), self.train.channels()).is_ok()
+        networks_of(graph, None, Input::of(&self.settings, &self.train)).is_ok()
     }
 
     /// The graph as it was written: with the paths of pretrained weights that its author gave.
@@ -163,14 +156,29 @@ impl Experiment {
     }
 }
 
-/// Half precision is not worth it on processors: it saves nothing there and is slower.
-fn check_precision(precision: Precision) -> Result<(), Error> {
-    match precision {
-        Precision::F32 => Ok(()),
-        Precision::Bf16 | Precision::F16 => Err(Error::Setting(format!(
-            "`train.precision` is {}, in which networks are not computed on this device; leave it out, or write f32",
-            precision.name()
-        ))),
+/// Opens the data of settings that can be trained here. Half precision is not worth it on processors: it saves nothing
+/// there and is slower.
+fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
+    settings.check()?;
+    let precision = settings.train.precision;
+    if precision == Precision::F32 {
+        return Ok(settings.data.open(base)?);
+    }
+    let reason = "in which networks are not computed on this device; leave it out, or write f32";
+    Err(Error::Setting(format!("`train.precision` is {}, {reason}", precision.name())))
+}
+
+/// What the networks of a graph take and tell apart.
+#[derive(Clone, Copy)]
+struct Input {
+    side: usize,
+    channels: usize,
+    classes: usize,
+}
+
+impl Input {
+    fn of(settings: &Settings, train: &Dataset) -> Self {
+        Self { side: settings.side, channels: train.channels(), classes: train.classes() }
     }
 }
 
@@ -190,14 +198,9 @@ fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Makes a graph ready: with the file it was read from, if any, and the directory where its relative paths start.
-fn open_graph(
-    (mut graph, document, base): (Graph, Option<&Document>, &Path),
-    side: usize,
-    classes: usize,
-    channels: usize,
-) -> Result<OpenedGraph, Error> {
+fn open_graph(mut graph: Graph, document: Option<&Document>, base: &Path, input: Input) -> Result<OpenedGraph, Error> {
     graph.check()?;
-    let networks = networks_of(&graph, document, side, classes, channels)?;
+    let networks = networks_of(&graph, document, input)?;
     let mut pretrained = vec![None; graph.len()];
     let mut changes = Vec::new();
     for (m, pretrained) in pretrained.iter_mut().enumerate() {
@@ -227,13 +230,8 @@ fn node_error(document: Option<&Document>, m: usize, message: String) -> Error {
 }
 
 /// The nodes' networks, where the edges fit them.
-fn networks_of(
-    graph: &Graph,
-    document: Option<&Document>,
-    side: usize,
-    classes: usize,
-    channels: usize,
-) -> Result<Vec<Network>, Error> {
+fn networks_of(graph: &Graph, document: Option<&Document>, input: Input) -> Result<Vec<Network>, Error> {
+    let Input { side, channels, classes } = input;
     let mut networks = Vec::new();
     for (m, node) in graph.nodes().iter().enumerate() {
         let architecture: Architecture =

@@ -106,16 +106,8 @@ struct Hits {
 
 #[derive(Clone, Copy, Default)]
 struct Bin {
-    count: u64,
     correct: u64,
     confidence: f64,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Pair {
-    disagreements: u64,
-    probability: f64,
-    attention: Option<f64>,
 }
 
 /// Collects outputs of batches.
@@ -126,13 +118,16 @@ pub struct Accumulator {
     ensemble: Hits,
     nll: f64,
     bins: [Bin; CALIBRATION_BINS],
-    pairs: Vec<([usize; 2], Pair)>,
+    /// Sums over the images so far.
+    pairs: Vec<PairMeasures>,
 }
 
 impl Accumulator {
     /// For `nodes` networks over `classes` classes.
     pub fn new(nodes: usize, classes: usize) -> Self {
-        let pairs = (0..nodes).flat_map(|a| (a + 1..nodes).map(move |b| [a, b]));
+        let pairs = (1..=nodes).flat_map(|a| (a + 1..=nodes).map(move |b| [a, b]));
+        let nothing =
+            |nodes| PairMeasures { nodes, disagreement: 0.0, probability_cosine: 0.0, attention_cosine: Some(0.0) };
         Self {
             classes,
             images: 0,
@@ -140,7 +135,7 @@ impl Accumulator {
             ensemble: Hits::default(),
             nll: 0.0,
             bins: [Bin::default(); CALIBRATION_BINS],
-            pairs: pairs.map(|nodes| (nodes, Pair { attention: Some(0.0), ..Pair::default() })).collect(),
+            pairs: pairs.map(nothing).collect(),
         }
     }
 
@@ -156,13 +151,13 @@ impl Accumulator {
             let maps: Vec<Option<Vec<f64>>> = members.iter().map(|member| member.map_of(i)).collect();
             let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| softmax(row)).collect();
             self.add_image(&logits, label as usize);
-            for ([a, b], pair) in &mut self.pairs {
-                let (a, b) = (*a, *b);
-                pair.disagreements += u64::from(argmax(&logits[a]) != argmax(&logits[b]));
-                pair.probability += cosine(&probabilities[a], &probabilities[b]);
-                pair.attention = match (&maps[a], &maps[b]) {
+            for pair in &mut self.pairs {
+                let [a, b] = pair.nodes.map(|node| node - 1);
+                pair.disagreement += f64::from(argmax(&logits[a]) != argmax(&logits[b]));
+                pair.probability_cosine += cosine(&probabilities[a], &probabilities[b]);
+                pair.attention_cosine = match (&maps[a], &maps[b]) {
                     (Some(map_a), Some(map_b)) if map_a.len() == map_b.len() => {
-                        pair.attention.map(|sum| sum + cosine(map_a, map_b))
+                        pair.attention_cosine.map(|sum| sum + cosine(map_a, map_b))
                     }
                     _ => None,
                 };
@@ -184,7 +179,6 @@ impl Accumulator {
         self.nll += mean.iter().map(|v| (v - highest).exp()).sum::<f64>().ln() + highest - mean[label];
         let confidence = probabilities[answer];
         let bin = &mut self.bins[calibration_bin(confidence)];
-        bin.count += 1;
         bin.correct += u64::from(answer == label);
         bin.confidence += confidence;
     }
@@ -196,6 +190,12 @@ impl Accumulator {
             |hits: &Hits| Accuracy { top1: 100.0 * hits.top1 as f64 / n, top5: 100.0 * hits.top5 as f64 / n };
         let nodes: Vec<Accuracy> = self.nodes.iter().map(accuracy).collect();
         let mean = |value: fn(&Accuracy) -> f64| nodes.iter().map(value).sum::<f64>() / nodes.len() as f64;
+        let mean_of_pair = |pair: &PairMeasures| PairMeasures {
+            nodes: pair.nodes,
+            disagreement: pair.disagreement / n,
+            probability_cosine: pair.probability_cosine / n,
+            attention_cosine: pair.attention_cosine.map(|sum| sum / n),
+        };
         let gap = |bin: &Bin| (bin.correct as f64 - bin.confidence).abs();
         Measures {
             images: self.images,
@@ -205,16 +205,7 @@ impl Accumulator {
                 nll: self.nll / n,
                 ece: self.bins.iter().map(gap).sum::<f64>() / n,
             },
-            pairs: self
-                .pairs
-                .iter()
-                .map(|([a, b], pair)| PairMeasures {
-                    nodes: [a + 1, b + 1],
-                    disagreement: pair.disagreements as f64 / n,
-                    probability_cosine: pair.probability / n,
-                    attention_cosine: pair.attention.map(|sum| sum / n),
-                })
-                .collect(),
+            pairs: self.pairs.iter().map(mean_of_pair).collect(),
             nodes,
         }
     }

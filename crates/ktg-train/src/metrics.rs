@@ -70,6 +70,24 @@ pub enum LabelName {
     Label,
 }
 
+impl StepReport {
+    /// Puts `combine` of each figure and the same one of `other` in its place; what one of them lacks, the result lacks.
+    fn combine(&mut self, other: &Self, combine: impl Fn(f64, f64) -> f64) {
+        let combine_known = |own: &mut Option<f64>, other: Option<f64>| {
+            *own = own.zip(other).map(|(own, other)| combine(own, other));
+        };
+        for (own, other) in self.nodes.iter_mut().zip(&other.nodes) {
+            combine_known(&mut own.loss, other.loss);
+            combine_known(&mut own.accuracy, other.accuracy);
+        }
+        for (own, other) in self.edges.iter_mut().zip(&other.edges) {
+            own.loss = combine(own.loss, other.loss);
+            combine_known(&mut own.probability, other.probability);
+            combine_known(&mut own.attention, other.attention);
+        }
+    }
+}
+
 impl std::fmt::Display for EdgeReport {
     /// The edge as graph files write it, `1 -> 2`.
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -90,9 +108,10 @@ pub struct EpochReport {
     pub evaluation: Option<Measures>,
 }
 
+/// What a line is about.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-enum Line<'a> {
+pub(crate) enum Line<'a> {
     Step(&'a StepReport),
     Epoch(&'a EpochReport),
 }
@@ -150,15 +169,7 @@ impl MetricsFile {
         Ok(Self { file, path: path.to_owned(), bytes })
     }
 
-    pub fn step(&mut self, report: &StepReport) -> Result<(), Error> {
-        self.write(&Line::Step(report))
-    }
-
-    pub fn epoch(&mut self, report: &EpochReport) -> Result<(), Error> {
-        self.write(&Line::Epoch(report))
-    }
-
-    fn write(&mut self, line: &Line) -> Result<(), Error> {
+    pub fn write(&mut self, line: &Line) -> Result<(), Error> {
         let mut text = serde_json::to_string(line).map_err(|e| Error::Setting(e.to_string()))?;
         text.push('\n');
         self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
@@ -187,32 +198,15 @@ impl EpochSums {
             self.sum = Some(report.clone());
             return;
         };
-        let add = |sum: &mut Option<f64>, value: Option<f64>| *sum = sum.zip(value).map(|(a, b)| a + b);
-        for (sum, node) in sum.nodes.iter_mut().zip(&report.nodes) {
-            add(&mut sum.loss, node.loss);
-            add(&mut sum.accuracy, node.accuracy);
-        }
-        for (sum, edge) in sum.edges.iter_mut().zip(&report.edges) {
-            sum.loss += edge.loss;
-            add(&mut sum.probability, edge.probability);
-            add(&mut sum.attention, edge.attention);
-        }
+        sum.combine(report, |sum, value| sum + value);
         (sum.step, sum.learning_rate) = (report.step, report.learning_rate);
     }
 
     /// The means; `None` if nothing was added.
     pub fn mean(&self) -> Option<StepReport> {
-        let mut mean = self.sum.clone()?;
-        let n = self.steps as f64;
-        for node in &mut mean.nodes {
-            node.loss = node.loss.map(|v| v / n);
-            node.accuracy = node.accuracy.map(|v| v / n);
-        }
-        for edge in &mut mean.edges {
-            edge.loss /= n;
-            edge.probability = edge.probability.map(|v| v / n);
-            edge.attention = edge.attention.map(|v| v / n);
-        }
+        let sum = self.sum.as_ref()?;
+        let mut mean = sum.clone();
+        mean.combine(sum, |sum, _| sum / self.steps as f64);
         Some(mean)
     }
 }

@@ -1,8 +1,10 @@
 //! One training run, from an experiment to a finished run directory, however often it is interrupted.
 
+use std::fs::File;
+
 use ktg_base::create_dir_all;
 
-use crate::directory::{RunDirectory, RunLock, RunResult};
+use crate::directory::{RunDirectory, RunResult};
 use crate::event::Event;
 use crate::metrics::EpochReport;
 use crate::schedule::Position;
@@ -27,7 +29,7 @@ use crate::{Error, Experiment};
 pub struct Run {
     session: Option<Session>,
     result: Option<RunResult>,
-    _lock: RunLock,
+    _lock: File,
 }
 
 impl Run {
@@ -56,12 +58,7 @@ impl Run {
         }
         let lock = directory.lock()?;
         directory.check_is_of(&experiment)?;
-        let result = directory.result()?;
-        let session = match &result {
-            Some(_) => None,
-            None => Some(open_session(experiment, directory)?),
-        };
-        Ok(Self { session, result, _lock: lock })
+        Self::go_on(directory, lock, |_| Ok(experiment))
     }
 
     /// Continues the run in `directory` from its newest usable checkpoint; a finished one has its result at once, and its
@@ -71,12 +68,22 @@ impl Run {
     /// If there is no run in it, another process works on it, or its data is not what it was.
     pub fn resume(directory: &RunDirectory) -> Result<Self, Error> {
         directory.check_has_run()?;
-        let lock = directory.lock()?;
+        Self::go_on(directory, directory.lock()?, reopened)
+    }
+
+    /// Goes on with the run in `directory`, whose experiment `open` gives; a finished one does not need it.
+    fn go_on(
+        directory: &RunDirectory,
+        lock: File,
+        open: impl FnOnce(&RunDirectory) -> Result<Experiment, Error>,
+    ) -> Result<Self, Error> {
         let result = directory.result()?;
-        let session = match &result {
-            Some(_) => None,
-            None => Some(open_session(reopened(directory)?, directory)?),
-        };
+        let mut session = None;
+        if result.is_none() {
+            let experiment = open(directory)?;
+            let trainer = first_trainer(&experiment)?;
+            session = Some(Session::open(experiment, trainer, directory)?);
+        }
         Ok(Self { session, result, _lock: lock })
     }
 
@@ -87,10 +94,7 @@ impl Run {
     /// its newest checkpoint.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot fail and be saved")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
-        match &mut self.session {
-            Some(session) => session.next(),
-            None => Ok(None),
-        }
+        self.session.as_mut().map_or(Ok(None), Session::next)
     }
 
     /// Works until the next epoch is over; `None` after the last.
@@ -112,34 +116,26 @@ impl Run {
     /// # Errors
     /// If the disk does not take it.
     pub fn save(&mut self) -> Result<(), Error> {
-        match &mut self.session {
-            Some(session) => session.save(),
-            None => Ok(()),
-        }
+        self.session.as_mut().map_or(Ok(()), Session::save)
     }
 
     /// What is done; `None` of a run that was finished before it was opened.
     pub fn position(&self) -> Option<Position> {
-        self.session.as_ref().map(Session::position)
+        self.session.as_ref().map(|session| session.state.position)
     }
 
     /// What is trained; `None` of a run that was finished before it was opened.
     pub fn experiment(&self) -> Option<&Experiment> {
-        self.session.as_ref().map(Session::experiment)
+        self.session.as_ref().map(|session| &session.experiment)
     }
 
     /// The final measures, once the run is finished.
     pub fn result(&self) -> Option<&RunResult> {
         match &self.session {
-            Some(session) => session.result(),
+            Some(session) => session.result.as_ref(),
             None => self.result.as_ref(),
         }
     }
-}
-
-fn open_session(experiment: Experiment, directory: &RunDirectory) -> Result<Session, Error> {
-    let trainer = first_trainer(&experiment)?;
-    Session::open(experiment, trainer, directory)
 }
 
 /// The experiment of the run in `directory`; an error about its data says where the data's place is written.

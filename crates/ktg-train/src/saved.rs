@@ -127,12 +127,9 @@ impl SavedRun {
         if dataset.class_names() == self.classes {
             return Ok(());
         }
-        let reason = format!(
-            "its networks know {} classes, and the data has {} or others; judge it on data with the same classes",
-            self.classes.len(),
-            dataset.classes()
-        );
-        Err(self.directory.error(reason))
+        let (known, found) = (self.classes.len(), dataset.classes());
+        let problem = format!("its networks know {known} classes, and the data has {found} or others");
+        Err(self.directory.error(format!("{problem}; judge it on data with the same classes")))
     }
 
     /// What the networks see in an image file.
@@ -150,12 +147,11 @@ impl SavedRun {
         let outputs: Vec<Outputs> = nodes.map(|node| node.infer(images, Wanted::MAP, &mut scratch)).collect();
         let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
         let ensemble = probabilities(&ensemble_logits(&logits));
-        let nodes = outputs.iter().map(|outputs| NodePrediction {
+        let predict = |outputs: &Outputs| NodePrediction {
             probabilities: probabilities(&outputs.logits),
             map: outputs.attention_map.as_ref().map(|map| (map.data.clone(), map.width)),
-        });
-        let nodes = nodes.collect();
-        Ok(Prediction { input, nodes, ensemble })
+        };
+        Ok(Prediction { input, nodes: outputs.iter().map(predict).collect(), ensemble })
     }
 }
 

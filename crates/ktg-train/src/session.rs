@@ -11,7 +11,7 @@ use crate::checkpoint::{self, Newest, State};
 use crate::directory::{RunDirectory, RunResult, Timing, settings_of_run};
 use crate::evaluate::Evaluation;
 use crate::event::Event;
-use crate::metrics::{EpochReport, MetricsFile, StepReport};
+use crate::metrics::{EpochReport, Line, MetricsFile, StepReport};
 use crate::recorder::Recorder;
 use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
@@ -20,10 +20,11 @@ use crate::{Error, Experiment, Measures};
 
 /// A training at work.
 pub(crate) struct Session {
-    experiment: Experiment,
+    pub experiment: Experiment,
     directory: RunDirectory,
     trainer: Trainer,
-    state: State,
+    /// Where it stands.
+    pub state: State,
     phase: Phase,
     /// What has happened and was not pulled yet.
     events: VecDeque<Event>,
@@ -31,7 +32,8 @@ pub(crate) struct Session {
     curves: EventFile,
     recorder: Option<Recorder>,
     checkpoint_written: Instant,
-    result: Option<RunResult>,
+    /// The result, once all is done.
+    pub result: Option<RunResult>,
 }
 
 /// What the training is about.
@@ -64,8 +66,8 @@ struct Part {
 pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let settings = &experiment.settings;
     let image = [settings.side, settings.side];
-    let loss = (&settings.loss).into();
-    Trainer::new(&experiment.graph, experiment.networks.clone(), image, &experiment.pretrained, settings.seed, &loss)
+    let Experiment { graph, networks, pretrained, .. } = experiment;
+    Trainer::new(graph, networks.clone(), image, pretrained, settings.seed, &settings.loss)
 }
 
 impl Session {
@@ -73,9 +75,8 @@ impl Session {
     ///
     /// # Errors
     /// If the checkpoints cannot be used, or a file cannot be opened.
-    pub fn open(experiment: Experiment, trainer: Trainer, directory: &RunDirectory) -> Result<Self, Error> {
+    pub fn open(experiment: Experiment, mut trainer: Trainer, directory: &RunDirectory) -> Result<Self, Error> {
         let mut warnings = experiment.warnings.clone();
-        let mut trainer = trainer;
         let state = restore(&experiment, &mut trainer, directory, &mut warnings)?;
         let path = directory.metrics_path();
         let metrics = MetricsFile::open(&path, state.metrics_bytes)?;
@@ -103,19 +104,6 @@ impl Session {
             checkpoint_written: Instant::now(),
             result: None,
         })
-    }
-
-    pub fn experiment(&self) -> &Experiment {
-        &self.experiment
-    }
-
-    pub fn position(&self) -> Position {
-        self.state.position
-    }
-
-    /// The result, once all is done.
-    pub fn result(&self) -> Option<&RunResult> {
-        self.result.as_ref()
     }
 
     /// Works until something has happened, and says what; `None` after the end.
@@ -207,7 +195,7 @@ impl Session {
         let every = self.experiment.settings.train.log_every;
         self.state.sums.add(report);
         if every > 0 && report.step.is_multiple_of(every) {
-            self.metrics.step(report)?;
+            self.metrics.write(&Line::Step(report))?;
             self.curves.scalars(report.step, &step_scalars(report))?;
         }
         Ok(())
@@ -248,7 +236,7 @@ impl Session {
         let report = EpochReport { train, evaluation };
         self.write_timing(part)?;
         self.curves.scalars(report.train.step, &epoch_scalars(&report))?;
-        self.metrics.epoch(&report)?;
+        self.metrics.write(&Line::Epoch(&report))?;
         self.checkpoint()?;
         if let (true, Some(measures)) = (self.is_over(), &report.evaluation) {
             self.finish(measures.clone())?;

@@ -51,7 +51,7 @@ pub struct Settings {
     /// The training.
     pub train: TrainSettings,
     /// The losses.
-    pub loss: LossSection,
+    pub loss: LossSettings,
     /// What `ktg search` searches and how (`ktg_search::SearchSettings`); a training does not look at it.
     #[serde(skip_serializing)]
     pub search: toml::Table,
@@ -67,7 +67,7 @@ impl Default for Settings {
             split: SplitSettings::default(),
             augment: Augment::default(),
             train: TrainSettings::default(),
-            loss: LossSection::default(),
+            loss: LossSettings::default(),
             search: toml::Table::new(),
         }
     }
@@ -231,29 +231,6 @@ impl TrainSettings {
     }
 }
 
-/// Settings of the losses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LossSection {
-    /// Softmax temperature of the probability losses. Default: 1.
-    pub temperature: f64,
-    /// Sides of the windows that attention losses compare. Default: 3, 7, 11.
-    pub crop_sizes: Vec<usize>,
-}
-
-impl Default for LossSection {
-    fn default() -> Self {
-        let LossSettings { temperature, crop_sizes } = LossSettings::default();
-        Self { temperature, crop_sizes }
-    }
-}
-
-impl From<&LossSection> for LossSettings {
-    fn from(section: &LossSection) -> Self {
-        Self { temperature: section.temperature, crop_sizes: section.crop_sizes.clone() }
-    }
-}
-
 impl Settings {
     /// Reads an experiment file. The error names file, line and key.
     pub fn read(path: &Path) -> Result<Self, Error> {
@@ -302,17 +279,12 @@ impl Settings {
         self.check()?;
         let error = |reason: String| Error::Setting(format!("cannot set `{key}` to `{value}`: {reason}"));
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
-        let value = match parsed.ok().and_then(|mut table| table.remove("value")) {
-            Some(value) => value,
-            None => toml::Value::String(value.to_owned()),
-        };
+        let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+        let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
         let mut root = toml::Table::try_from(self).map_err(|e| error(e.to_string()))?;
-        let (path, last) = match key.rsplit_once('.') {
-            Some((path, last)) => (path.split('.').collect(), last),
-            None => (Vec::new(), key),
-        };
+        let (path, last) = key.rsplit_once('.').map_or((None, key), |(path, last)| (Some(path), last));
         let mut table = &mut root;
-        for part in path {
+        for part in path.into_iter().flat_map(|path| path.split('.')) {
             let entry = table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             table = entry.as_table_mut().ok_or_else(|| error(format!("`{part}` is not a table")))?;
         }

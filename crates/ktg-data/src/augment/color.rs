@@ -12,8 +12,7 @@ impl Image {
     /// Contrast times `factor` (0 or more; 0 is evenly grey, 1 changes nothing), as `adjust_contrast`: away from the
     /// mean of the grey image, which is rounded to 8 bits.
     pub fn contrast(&self, factor: f64) -> Self {
-        let gray = self.gray();
-        let gray = gray.as_deref().unwrap_or(&self.pixels);
+        let gray = self.with_channels(1).pixels;
         let sum: u64 = gray.iter().map(|&value| u64::from(value)).sum();
         let mean = (sum as f64 / gray.len() as f64 + 0.5) as u8;
         self.blend_with(mean, factor)
@@ -22,8 +21,10 @@ impl Image {
     /// Saturation times `factor` (0 or more; 0 is grey, 1 changes nothing), as `adjust_saturation`. Grey images stay
     /// as they are.
     pub fn saturation(&self, factor: f64) -> Self {
-        let Some(gray) = self.gray() else { return self.clone() };
-        let pixels = self.pixels.chunks_exact(3).zip(gray);
+        if self.channels == 1 {
+            return self.clone();
+        }
+        let pixels = self.pixels.chunks_exact(3).zip(luma(&self.pixels));
         let blended = pixels.flat_map(|(pixel, gray)| [0, 1, 2].map(|c| blend(gray, pixel[c], factor as f32)));
         self.with_pixels(blended.collect())
     }
@@ -103,11 +104,6 @@ impl Image {
                 value.min(255) as u8
             })
         })
-    }
-
-    /// The grey values of a colour image.
-    fn gray(&self) -> Option<Vec<u8>> {
-        (self.channels == 3).then(|| luma(&self.pixels))
     }
 
     fn blend_with(&self, constant: u8, factor: f64) -> Self {

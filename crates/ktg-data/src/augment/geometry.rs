@@ -19,23 +19,18 @@ impl Image {
     /// If the area is empty or not inside the image, or the result is empty or larger than
     /// [`MAX_PIXELS`].
     pub fn resize(&self, area: CropBox, width: usize, height: usize) -> Result<Self, Error> {
-        let failed = |what: &dyn std::fmt::Display| {
-            let from = format!("{} x {} pixels of {self:?}", area.width, area.height);
-            Error::Setting(format!("cannot resize {from} to {width} x {height}: {what}"))
-        };
         let pixels = width as u64 * height as u64;
-        if pixels == 0 || pixels > MAX_PIXELS || area.width == 0 || area.height == 0 {
-            return Err(failed(&format_args!("1 to {MAX_PIXELS} pixels are possible")));
-        }
-        let side = |length: usize| u32::try_from(length).map_err(|error| failed(&error));
-        let size = [side(width)?, side(height)?];
-        let (whole, corner) = ([side(self.width)?, side(self.height)?], [side(area.left)?, side(area.top)?]);
-        let part = [side(area.width)?, side(area.height)?];
+        let is_possible = (1..=MAX_PIXELS).contains(&pixels) && area.width > 0 && area.height > 0;
         let resized = match self.channels {
-            1 => bilinear::<U8>(&self.pixels, whole, corner, part, size),
-            _ => bilinear::<U8x3>(&self.pixels, whole, corner, part, size),
+            _ if !is_possible => Err(format!("1 to {MAX_PIXELS} pixels are possible").into()),
+            1 => bilinear::<U8>(self, area, width, height),
+            _ => bilinear::<U8x3>(self, area, width, height),
         };
-        Ok(Self { width, height, channels: self.channels, pixels: resized.map_err(|e| failed(&e))?.into() })
+        let pixels = resized.map_err(|problem| {
+            let from = format!("{} x {} pixels of {self:?}", area.width, area.height);
+            Error::Setting(format!("cannot resize {from} to {width} x {height}: {problem}"))
+        })?;
+        Ok(Self { width, height, channels: self.channels, pixels: pixels.into() })
     }
 
     /// The image resized so that its shorter side becomes `side`; the longer one is rounded down, as torchvision does.
@@ -68,27 +63,26 @@ impl Image {
     }
 }
 
-/// Bilinear with antialiasing, first along the rows, then along the columns. All pairs are width and height, `corner` is
-/// left and top of the part. Typed, because the untyped functions of the library are compiled for every kind of pixel
-/// there is, which takes minutes.
+/// The part `area` of an image at another size: bilinear with antialiasing, first along the rows, then along the columns.
+/// Typed, because the untyped functions of the library are compiled for every kind of pixel there is, which takes minutes.
 fn bilinear<P: PixelTrait>(
-    pixels: &[u8],
-    whole: [u32; 2],
-    corner: [u32; 2],
-    part: [u32; 2],
-    size: [u32; 2],
+    image: &Image,
+    area: CropBox,
+    width: usize,
+    height: usize,
 ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
     let mut resizer = Resizer::new();
-    let source = TypedImageRef::<P>::from_buffer(whole[0], whole[1], pixels)?;
-    let part_view = TypedCroppedImage::from_ref(&source, corner[0], corner[1], part[0], part[1])?;
-    let bytes = |[width, height]: [u32; 2]| vec![0; width as usize * height as usize * P::size()];
-    let narrow = [size[0], part[1]];
-    let mut narrowed = bytes(narrow);
-    let mut narrowed = TypedImage::<P>::from_buffer(narrow[0], narrow[1], &mut narrowed)?;
-    resizer.resize_typed(&part_view, &mut narrowed, &options)?;
-    let mut result = bytes(size);
-    resizer.resize_typed(&narrowed, &mut TypedImage::<P>::from_buffer(size[0], size[1], &mut result)?, &options)?;
+    let side = |length: usize| u32::try_from(length);
+    let (new_width, new_height, part_height) = (side(width)?, side(height)?, side(area.height)?);
+    let source = TypedImageRef::<P>::from_buffer(side(image.width)?, side(image.height)?, &image.pixels)?;
+    let part = TypedCroppedImage::from_ref(&source, side(area.left)?, side(area.top)?, side(area.width)?, part_height)?;
+    let mut narrowed = vec![0; width * area.height * P::size()];
+    let mut narrowed = TypedImage::<P>::from_buffer(new_width, part_height, &mut narrowed)?;
+    resizer.resize_typed(&part, &mut narrowed, &options)?;
+    let mut result = vec![0; width * height * P::size()];
+    let mut resized = TypedImage::<P>::from_buffer(new_width, new_height, &mut result)?;
+    resizer.resize_typed(&narrowed, &mut resized, &options)?;
     Ok(result)
 }
 

@@ -13,12 +13,11 @@ pub(crate) const MIN_ALPHA: f64 = 1e-3;
 
 /// Checks the parameter of the distribution of shares.
 pub(crate) fn check(alpha: f64) -> Result<(), Error> {
-    match (MIN_ALPHA..=MAX_ALPHA).contains(&alpha) {
-        true => Ok(()),
-        false => Err(Error::Setting(format!(
-            "augmentation: mixup = {alpha}; it must be {MIN_ALPHA} to {MAX_ALPHA} (leave it out for no mixup)"
-        ))),
+    if (MIN_ALPHA..=MAX_ALPHA).contains(&alpha) {
+        return Ok(());
     }
+    let range = format!("{MIN_ALPHA} to {MAX_ALPHA} (leave it out for no mixup)");
+    Err(Error::Setting(format!("augmentation: mixup = {alpha}; it must be {range}")))
 }
 
 /// Blends the samples of a batch with those of a random order of it.

@@ -6,7 +6,6 @@ use super::step::MAX_SIDE;
 use crate::{Error, Image, Step};
 use ktg_base::random::{ChaCha8Rng, below, uniform};
 use ktg_kernels::{ChannelScale, Kernels};
-use std::borrow::Cow;
 
 /// Steps that turn any image into the same kind of network input: `channels` x `size` x `size`
 /// values.
@@ -34,13 +33,12 @@ impl Pipeline {
         if !(1..=MAX_SIDE).contains(&size) {
             return Err(wrong(format!("an image side of {size}; it must be 1 to {MAX_SIDE}")));
         }
-        for step in &mut steps {
-            step.complete(size).map_err(wrong)?;
+        if let Some(problem) = steps.iter().find_map(Step::problem) {
+            return Err(wrong(problem));
         }
         let (mut mean, mut std) = (vec![0.0; channels], vec![1.0; channels]);
-        if let Some(Step::Normalize { .. }) = steps.last()
-            && let Some(Step::Normalize { mean: m, std: s }) = steps.pop()
-        {
+        let is_normalize = |step: &Step| matches!(step, Step::Normalize { .. });
+        if let Some(Step::Normalize { mean: m, std: s }) = steps.pop_if(|step| is_normalize(step)) {
             if m.len() != channels || s.len() != channels {
                 let (m, s) = (m.len(), s.len());
                 return Err(wrong(format!(
@@ -49,10 +47,10 @@ impl Pipeline {
             }
             (mean, std) = (m, s);
         }
-        if steps.iter().any(|step| matches!(step, Step::Normalize { .. })) {
+        if steps.iter().any(is_normalize) {
             return Err(wrong("normalise must come once, as the last step".into()));
         }
-        match steps.iter().rev().find_map(|step| Some((step, step.size()?))) {
+        match steps.iter().rev().find_map(|step| Some((step, step.size(size)?))) {
             Some((Step::Resize { .. }, _)) => {
                 return Err(wrong("after resize, the longer side varies; add a center-crop or random-crop".into()));
             }
@@ -103,12 +101,10 @@ impl Pipeline {
     /// As [`apply`](Self::apply).
     pub fn append(&self, image: &Image, rng: &mut ChaCha8Rng, out: &mut Vec<f32>) -> Result<(), Error> {
         if image.channels != self.channels {
-            let (wanted, found) = (self.channels, image.channels);
-            return Err(Error::Setting(format!(
-                "augmentation for {wanted} channel(s) was given an image of {found} channel(s)"
-            )));
+            let given = format!("was given an image of {} channel(s)", image.channels);
+            return Err(Error::Setting(format!("augmentation for {} channel(s) {given}", self.channels)));
         }
-        let mut image = Cow::Borrowed(image);
+        let mut image = image.clone(); // which shares its pixels
         let mut mirrored = false;
         for (i, step) in self.steps.iter().enumerate() {
             match step {
@@ -117,11 +113,10 @@ impl Pipeline {
                 step => image = apply_step(step, self.size, image, rng)?,
             }
         }
-        if (image.width, image.height) != (self.size, self.size) {
-            return Err(Error::Setting(format!(
-                "augmentation gave an image of {} x {} pixels where the network takes {} x {}; add a crop or resize",
-                image.width, image.height, self.size, self.size
-            )));
+        let (size, width, height) = (self.size, image.width, image.height);
+        if (width, height) != (size, size) {
+            let problem = format!("{width} x {height} pixels where the network takes {size} x {size}");
+            return Err(Error::Setting(format!("augmentation gave an image of {problem}; add a crop or resize")));
         }
         let pixels = &image.pixels;
         let appended = Kernels::new().append_planes(pixels, self.size, &self.scales, mirrored, out);
@@ -129,31 +124,25 @@ impl Pipeline {
     }
 }
 
-fn apply_step<'a>(
-    step: &Step,
-    default_size: usize,
-    mut image: Cow<'a, Image>,
-    rng: &mut ChaCha8Rng,
-) -> Result<Cow<'a, Image>, Error> {
+fn apply_step(step: &Step, default_size: usize, mut image: Image, rng: &mut ChaCha8Rng) -> Result<Image, Error> {
     let (width, height) = (image.width, image.height);
-    let size = step.size().unwrap_or(default_size);
+    let size = step.size(default_size).unwrap_or(default_size);
     Ok(match step {
         Step::RandomResizedCrop { scale, ratio, .. } => {
             let area = random_resized_crop_box(width, height, *scale, *ratio, rng);
-            Cow::Owned(image.resize(area, size, size)?)
+            image.resize(area, size, size)?
         }
         Step::Resize { .. } if width.min(height) == size => image,
-        Step::Resize { .. } => Cow::Owned(image.resize_shorter_side(size)?),
-        Step::Stretch { .. } if (width, height) == (size, size) => image,
-        Step::Stretch { .. } => Cow::Owned(image.resize(CropBox::whole(&image), size, size)?),
-        Step::CenterCrop { .. } if (width, height) == (size, size) => image,
+        Step::Resize { .. } => image.resize_shorter_side(size)?,
+        Step::Stretch { .. } | Step::CenterCrop { .. } if (width, height) == (size, size) => image,
+        Step::Stretch { .. } => image.resize(CropBox::whole(&image), size, size)?,
         Step::CenterCrop { .. } => {
             let middle = |length: usize| match length.checked_sub(size) {
                 // Half pixels to the even side, as Python's round() does.
                 Some(spare) => (spare as f64 / 2.0).round_ties_even() as isize,
                 None => -(((size - length) / 2) as isize),
             };
-            Cow::Owned(image.square(middle(width), middle(height), size))
+            image.square(middle(width), middle(height), size)
         }
         Step::RandomCrop { padding, .. } => {
             let place = |length: usize, rng: &mut ChaCha8Rng| {
@@ -164,33 +153,33 @@ fn apply_step<'a>(
             };
             let top = place(height, rng);
             let left = place(width, rng);
-            Cow::Owned(image.square(left, top, size))
+            image.square(left, top, size)
         }
         Step::HorizontalFlip { p } => {
             if uniform(rng, 0.0, 1.0) < *p {
-                image.to_mut().flip();
+                image.flip();
             }
             image
         }
         Step::ColorJitter { brightness, contrast, saturation, hue } => {
             let adjustments = color_jitter([*brightness, *contrast, *saturation, *hue], rng);
-            adjustments.iter().fold(image, |image, (adjustment, factor)| Cow::Owned(adjustment.apply(&image, *factor)))
+            adjustments.iter().fold(image, |image, (adjustment, factor)| adjustment.apply(&image, *factor))
         }
         Step::Cutout { size, p } => {
             if uniform(rng, 0.0, 1.0) < *p {
                 let start = |length: usize, rng: &mut _| below(rng, length as u64) as isize - (size / 2) as isize;
                 let (top, left) = (start(height, rng), start(width, rng));
-                image = Cow::Owned(image.cutout(left, top, *size));
+                image = image.cutout(left, top, *size);
             }
             image
         }
         Step::RandAugment { operations, magnitude } => (0..*operations).fold(image, |image, _| {
             let (operation, magnitude) = AugmentationSpace::Rand.draw(Some(*magnitude), width, height, rng);
-            Cow::Owned(operation.apply(&image, magnitude))
+            operation.apply(&image, magnitude)
         }),
         Step::TrivialAugment {} => {
             let (operation, magnitude) = AugmentationSpace::TrivialWide.draw(None, width, height, rng);
-            Cow::Owned(operation.apply(&image, magnitude))
+            operation.apply(&image, magnitude)
         }
         // Done in floating point, after all steps.
         Step::Normalize { .. } => image,

@@ -66,29 +66,22 @@ impl Augment {
         Self { preset, flip: true, mean: None, std: None, mixup: None, train: None, eval: None }
     }
 
-    fn train_steps(&self) -> Vec<Step> {
-        let mut steps = match self.preset {
-            Preset::FineGrained => {
-                vec![Step::RandomResizedCrop { size: None, scale: default_scale(), ratio: default_ratio() }]
-            }
-            Preset::Cifar => vec![Step::Resize { size: None }, Step::RandomCrop { size: None, padding: 4 }],
-            Preset::None => return vec![Step::Stretch { size: None }],
-        };
-        if self.flip {
-            steps.push(Step::HorizontalFlip { p: default_flip() });
-        }
-        steps
-    }
-
-    fn eval_steps(&self, size: usize) -> Vec<Step> {
-        match self.preset {
+    /// The preset's steps for training and for evaluation, for input of side `size`.
+    fn preset_steps(&self, size: usize) -> [Vec<Step>; 2] {
+        let (fit, center_crop) = (Step::Resize { size: None }, Step::CenterCrop { size: None });
+        let (mut train, eval) = match self.preset {
             Preset::FineGrained => {
                 let short_side = (size as f64 * 256.0 / 224.0).round() as usize;
-                vec![Step::Resize { size: Some(short_side) }, Step::CenterCrop { size: None }]
+                let crop = Step::RandomResizedCrop { size: None, scale: default_scale(), ratio: default_ratio() };
+                (vec![crop], vec![Step::Resize { size: Some(short_side) }, center_crop])
             }
-            Preset::Cifar => vec![Step::Resize { size: None }, Step::CenterCrop { size: None }],
-            Preset::None => vec![Step::Stretch { size: None }],
+            Preset::Cifar => (vec![fit.clone(), Step::RandomCrop { size: None, padding: 4 }], vec![fit, center_crop]),
+            Preset::None => return [vec![Step::Stretch { size: None }], vec![Step::Stretch { size: None }]],
+        };
+        if self.flip {
+            train.push(Step::HorizontalFlip { p: default_flip() });
         }
+        [train, eval]
     }
 
     fn normalize(&self) -> Result<Option<Step>, Error> {
@@ -128,12 +121,9 @@ impl Transform {
             steps.extend(normalize.clone());
             Pipeline::new(size, channels, steps)
         };
-        Ok(Self {
-            size,
-            train: pipeline(&augment.train, augment.train_steps())?,
-            eval: pipeline(&augment.eval, augment.eval_steps(size))?,
-            mixup: augment.mixup,
-        })
+        let [train, eval] = augment.preset_steps(size);
+        let (train, eval) = (pipeline(&augment.train, train)?, pipeline(&augment.eval, eval)?);
+        Ok(Self { size, train, eval, mixup: augment.mixup })
     }
 }
 

@@ -114,76 +114,64 @@ pub enum Step {
 pub(super) const MAX_SIDE: usize = 8192;
 
 impl Step {
-    /// The size of the result that the step names.
-    pub(super) fn size(&self) -> Option<usize> {
+    /// The size of the result where the step sets it: `default`, if it is left out.
+    pub(super) fn size(&self, default: usize) -> Option<usize> {
         match self {
             Self::RandomResizedCrop { size, .. }
             | Self::Resize { size }
             | Self::Stretch { size }
             | Self::CenterCrop { size }
-            | Self::RandomCrop { size, .. } => *size,
+            | Self::RandomCrop { size, .. } => Some(size.unwrap_or(default)),
             _ => None,
         }
     }
 
-    /// Fills in the size, and says what number is out of range.
-    pub(super) fn complete(&mut self, default_size: usize) -> Result<(), String> {
-        if let Self::RandomResizedCrop { size, .. }
-        | Self::Resize { size }
-        | Self::Stretch { size }
-        | Self::CenterCrop { size }
-        | Self::RandomCrop { size, .. } = self
-        {
-            let size = size.get_or_insert(default_size);
-            if !(1..=MAX_SIDE).contains(size) {
-                return Err(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
-            }
+    /// What number is out of range, if one is.
+    pub(super) fn problem(&self) -> Option<String> {
+        if let Some(size) = self.size(1).filter(|size| !(1..=MAX_SIDE).contains(size)) {
+            return Some(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
         }
-        let is_probability = |p: &f64| (0.0..=1.0).contains(p);
-        match self {
-            Self::RandomResizedCrop { scale, ratio, .. } => {
-                if !(scale[0] > 0.0 && scale[0] <= scale[1] && scale[1] <= 1.0) {
-                    return Err(format!("scale = {scale:?}; it must be two rising numbers above 0, at most 1"));
-                }
-                if !(ratio[0] > 0.0 && ratio[0] <= ratio[1] && ratio[1].is_finite()) {
-                    return Err(format!("ratio = {ratio:?}; it must be two rising numbers above 0"));
-                }
+        let rises = |[low, high]: [f64; 2], most: f64| low > 0.0 && low <= high && high <= most;
+        let is_probability = |p: f64| (0.0..=1.0).contains(&p);
+        let is_amount = |amount: f64| (0.0..f64::INFINITY).contains(&amount);
+        Some(match *self {
+            Self::RandomResizedCrop { scale, .. } if !rises(scale, 1.0) => {
+                format!("scale = {scale:?}; it must be two rising numbers above 0, at most 1")
             }
-            Self::RandomCrop { padding, .. } if *padding > MAX_SIDE => {
-                return Err(format!("a padding of {padding}; at most {MAX_SIDE} is possible"));
+            Self::RandomResizedCrop { ratio, .. } if !rises(ratio, f64::MAX) => {
+                format!("ratio = {ratio:?}; it must be two rising numbers above 0")
+            }
+            Self::RandomCrop { padding, .. } if padding > MAX_SIDE => {
+                format!("a padding of {padding}; at most {MAX_SIDE} is possible")
             }
             Self::HorizontalFlip { p } if !is_probability(p) => {
-                return Err(format!("a flip probability of {p}; it must be 0 to 1"));
+                format!("a flip probability of {p}; it must be 0 to 1")
             }
             Self::ColorJitter { brightness, contrast, saturation, hue } => {
-                let factors = [("brightness", brightness), ("contrast", contrast), ("saturation", saturation)];
-                for (name, amount) in factors {
-                    if !(0.0..f64::INFINITY).contains(amount) {
-                        return Err(format!("color-jitter with {name} = {amount}; it must be a number of 0 or more"));
+                let amounts = [("brightness", brightness), ("contrast", contrast), ("saturation", saturation)];
+                match amounts.into_iter().find(|&(_, amount)| !is_amount(amount)) {
+                    Some((name, amount)) => {
+                        format!("color-jitter with {name} = {amount}; it must be a number of 0 or more")
                     }
+                    None if (0.0..=0.5).contains(&hue) => return None,
+                    None => format!("color-jitter with hue = {hue}; it must be 0 to 0.5"),
                 }
-                if !(0.0..=0.5).contains(hue) {
-                    return Err(format!("color-jitter with hue = {hue}; it must be 0 to 0.5"));
-                }
             }
-            Self::Cutout { size: 0, .. } => return Err("a cutout of size 0; it must be at least 1 pixel".into()),
-            Self::Cutout { p, .. } if !is_probability(p) => {
-                return Err(format!("a cutout probability of {p}; it must be 0 to 1"));
+            Self::Cutout { size: 0, .. } => "a cutout of size 0; it must be at least 1 pixel".into(),
+            Self::Cutout { p, .. } if !is_probability(p) => format!("a cutout probability of {p}; it must be 0 to 1"),
+            Self::RandAugment { operations, .. } if !(1..=Operation::ALL.len()).contains(&operations) => {
+                format!("rand-augment with operations = {operations}; it must be 1 to 14")
             }
-            Self::RandAugment { operations, .. } if !(1..=Operation::ALL.len()).contains(operations) => {
-                return Err(format!("rand-augment with operations = {operations}; it must be 1 to 14"));
+            Self::RandAugment { magnitude, .. } if magnitude >= MAGNITUDES => {
+                format!("rand-augment with magnitude = {magnitude}; it must be 0 to 30")
             }
-            Self::RandAugment { magnitude, .. } if *magnitude >= MAGNITUDES => {
-                return Err(format!("rand-augment with magnitude = {magnitude}; it must be 0 to 30"));
-            }
-            Self::Normalize { mean, std }
+            Self::Normalize { ref mean, ref std }
                 if !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0)) =>
             {
-                return Err(format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0"));
+                format!("mean = {mean:?}, std = {std:?}; they must be finite, std above 0")
             }
-            _ => {}
-        }
-        Ok(())
+            _ => return None,
+        })
     }
 }
 

@@ -75,15 +75,10 @@ impl Image {
     /// [`MAX_PIXELS`].
     pub fn read(path: &Path, channels: usize, upright: bool) -> Result<Self, Error> {
         let problem = |problem: String| Error::image(path.display().to_string(), problem);
-        let found = match std::fs::metadata(path) {
-            Ok(found) => found,
-            Err(source) => match std::fs::read_link(path) {
-                Ok(target) => {
-                    return Err(problem(format!("a link to {}, which cannot be read ({source})", target.display())));
-                }
-                Err(_) => return Err(Error::read(path, source)),
-            },
-        };
+        let found = std::fs::metadata(path).map_err(|source| match std::fs::read_link(path) {
+            Ok(target) => problem(format!("a link to {}, which cannot be read ({source})", target.display())),
+            Err(_) => Error::read(path, source),
+        })?;
         // Opening a pipe would wait for a writer, reading a device might never end.
         if !found.is_file() {
             return Err(problem("not a regular file".into()));
@@ -144,10 +139,14 @@ impl Image {
         Self { pixels: pixels.into(), ..*self }
     }
 
-    /// The same image in grey.
-    pub(crate) fn to_gray(&self) -> Self {
-        let pixels = if self.channels == 1 { self.pixels.clone() } else { luma(&self.pixels).into() };
-        Self { channels: 1, pixels, ..*self }
+    /// The same image in 1 channel (grey) or 3 (which are equal where it is grey).
+    pub(crate) fn with_channels(&self, channels: usize) -> Self {
+        let pixels = match (self.channels, channels) {
+            (3, 1) => luma(&self.pixels).into(),
+            (1, 3) => self.pixels.iter().flat_map(|&gray| [gray; 3]).collect(),
+            _ => self.pixels.clone(),
+        };
+        Self { channels, pixels, ..*self }
     }
 }
 

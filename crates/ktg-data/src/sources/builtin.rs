@@ -31,9 +31,8 @@ fn tiles(sheet: &Image, channels: usize) -> Vec<Image> {
     let places = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
     let tile = |(row, column)| {
         let lines = (0..SIDE).map(|y| (row * SIDE + y) * sheet.width + column * SIDE);
-        let gray = lines.flat_map(|start| &sheet.pixels[start..start + SIDE]);
-        let pixels = gray.flat_map(|&value| std::iter::repeat_n(value, channels)).collect();
-        Image { width: SIDE, height: SIDE, channels, pixels }
+        let pixels = lines.flat_map(|start| &sheet.pixels[start..start + SIDE]).copied().collect();
+        Image { width: SIDE, height: SIDE, channels: 1, pixels }.with_channels(channels)
     };
     places.map(tile).collect()
 }

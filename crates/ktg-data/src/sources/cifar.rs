@@ -94,7 +94,7 @@ pub(crate) fn parse(
         let values = |p: usize| [planes[p], planes[p + SIDE * SIDE], planes[p + 2 * SIDE * SIDE]];
         let colors =
             Image { width: SIDE, height: SIDE, channels: 3, pixels: (0..SIDE * SIDE).flat_map(values).collect() };
-        images.push(if channels == 1 { colors.to_gray() } else { colors });
+        images.push(colors.with_channels(channels));
     }
     Ok((images, labels))
 }

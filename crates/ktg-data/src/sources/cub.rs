@@ -19,45 +19,39 @@ pub(crate) const OFFICIAL: Official = Official {
 
 pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
     let root = OFFICIAL.root(settings, base, &["images.txt"])?;
-    let read = |name: &str| {
-        let file = root.join(name);
-        parse(&OFFICIAL.read(&file)?).map_err(|(line, problem)| Error::line(&file, line, problem))
-    };
-    let list = root.join("images.txt");
-    let (images, labels) = (read("images.txt")?, read("image_class_labels.txt")?);
-    let (splits, classes) = (read("train_test_split.txt")?, read("classes.txt")?);
+    let [image_list, label_list, split_list, class_list] =
+        ["images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"].map(|name| root.join(name));
+    let read = |file: &Path| parse(&OFFICIAL.read(file)?).map_err(|(line, problem)| Error::line(file, line, problem));
+    let (images, labels) = (read(&image_list)?, read(&label_list)?);
+    let (splits, classes) = (read(&split_list)?, read(&class_list)?);
     let names: Vec<String> = classes.values().map(|name| without_number(name).to_string()).collect();
     if let Some(gap) = (1..=names.len()).find(|number| !classes.contains_key(number)) {
-        return Err(Error::file(&root.join("classes.txt"), format!("class {gap} is missing; numbers go 1, 2, 3, ...")));
+        return Err(Error::file(&class_list, format!("class {gap} is missing; numbers go 1, 2, 3, ...")));
     }
-    for (name, table) in [("image_class_labels.txt", &labels), ("train_test_split.txt", &splits)] {
+    for (file, table) in [(&label_list, &labels), (&split_list, &splits)] {
         if let Some(number) = table.keys().find(|number| !images.contains_key(number)) {
-            return Err(Error::file(&root.join(name), format!("image {number} is not in images.txt")));
+            return Err(Error::file(file, format!("image {number} is not in images.txt")));
         }
     }
     let mut parts = [Labeled::new(), Labeled::new()];
     for (number, image) in &images {
-        let of = |name: &str, table: &BTreeMap<usize, String>| {
+        let number_in = |file: &Path, table: &BTreeMap<usize, String>| {
             let value = table.get(number).and_then(|value| value.parse::<u32>().ok());
-            value.ok_or_else(|| Error::file(&root.join(name), format!("no whole number for image {number} ({image})")))
+            value.ok_or_else(|| Error::file(file, format!("no whole number for image {number} ({image})")))
         };
-        let class = of("image_class_labels.txt", &labels)?;
-        let label = label(class as usize, names.len()).map_err(|problem| {
-            Error::file(&root.join("image_class_labels.txt"), format!("image {number} ({image}) {problem}"))
-        })?;
-        let part = match of("train_test_split.txt", &splits)? {
-            1 => &mut parts[0],
-            0 => &mut parts[1],
-            n => {
-                let problem = format!("image {number} has {n}; 1 is training, 0 is test");
-                return Err(Error::file(&root.join("train_test_split.txt"), problem));
-            }
+        let class = number_in(&label_list, &labels)? as usize;
+        let label = label(class, names.len())
+            .map_err(|problem| Error::file(&label_list, format!("image {number} ({image}) {problem}")))?;
+        let part = match number_in(&split_list, &splits)? {
+            1 => 0,
+            0 => 1,
+            n => return Err(Error::file(&split_list, format!("image {number} has {n}; 1 is training, 0 is test"))),
         };
         let path = path_inside(&root.join("images"), image)
-            .ok_or_else(|| Error::file(&list, format!("image {number}: the path {image} leaves the data set")))?;
-        part.push((path, label));
+            .ok_or_else(|| Error::file(&image_list, format!("image {number}: the path {image} leaves the data set")))?;
+        parts[part].push((path, label));
     }
-    OFFICIAL.files(settings, (&root, &list), names, parts)
+    OFFICIAL.files(settings, (&root, &image_list), names, parts)
 }
 
 /// `Laysan_Albatross` for `002.Laysan_Albatross`.

@@ -55,13 +55,8 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         let there = if there.is_empty() { "no folders at all".into() } else { there.join(", ") };
-        return Err(Error::file(
-            place,
-            format!(
-                "there is no such folder for the {split} images; name it with `{split} = \"...\"` ({} has: {there})",
-                root.display()
-            ),
-        ));
+        let advice = format!("name it with `{split} = \"...\"` ({} has: {there})", root.display());
+        return Err(Error::file(place, format!("there is no such folder for the {split} images; {advice}")));
     }
     let (mut classes, mut left_out) = (Classes::new(), Vec::new());
     let walk = WalkDir::new(place).min_depth(1).follow_links(true).sort_by_file_name();
@@ -80,11 +75,10 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
                 continue;
             }
         };
-        let class = entry.path().strip_prefix(place).ok().and_then(|inside| inside.iter().next());
         // Two names could look alike when shown.
-        let Some(class) = class.unwrap_or_default().to_str().map(str::to_string) else {
-            let folder = place.join(class.unwrap_or_default());
-            return Err(Error::file(&folder, "the name of a class folder must be UTF-8; rename it"));
+        let Some(class) = class_of(place, entry.path()) else {
+            let folder = entry.path().ancestors().nth(entry.depth() - 1).unwrap_or(place);
+            return Err(Error::file(folder, "the name of a class folder must be UTF-8; rename it"));
         };
         if entry.file_type().is_dir() {
             if entry.depth() == 1 {
@@ -97,13 +91,10 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
         }
     }
     if let Some(first) = left_out.first() {
+        let (count, folder, first, endings) = (left_out.len(), place.display(), first.display(), ENDINGS.join(", ."));
         warnings.push(format!(
-            "{} of the files in {} are not used, because they lie in no class folder, do not end in .{}, or are no \
-             regular files; the first is {}",
-            left_out.len(),
-            place.display(),
-            ENDINGS.join(", ."),
-            first.display()
+            "{count} of the files in {folder} are not used, because they lie in no class folder, do not end in .{endings}, \
+             or are no regular files; the first is {first}"
         ));
     }
     let empty: Vec<_> = classes.iter().filter(|(_, files)| files.is_empty()).map(|(name, _)| name.clone()).collect();
@@ -139,13 +130,11 @@ fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec
     if classes.len() == 1 {
         let problem = match nested.first() {
             Some((folder, inside)) => {
-                let below_root = folder.strip_prefix(root).unwrap_or(folder);
+                let below_root = folder.strip_prefix(root).unwrap_or(folder).display();
+                let (folder, inside) = (folder.display(), classes::in_words(inside));
                 format!(
-                    "has one class folder, {}, and nothing to tell apart. If its folders are the classes ({}), name it: \
-                     `train = \"{}\"`, and so for the other parts",
-                    folder.display(),
-                    classes::in_words(inside),
-                    below_root.display()
+                    "has one class folder, {folder}, and nothing to tell apart. If its folders are the classes ({inside}), \
+                     name it: `train = \"{below_root}\"`, and so for the other parts"
                 )
             }
             None => "has one class folder, and nothing to tell apart; classes are folders side by side".into(),
@@ -155,12 +144,10 @@ fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec
     if nested.len() == classes.len()
         && let Some((folder, inside)) = nested.iter().find(|(_, inside)| inside.len() > 1)
     {
+        let (place, folder, inside) = (place.display(), folder.display(), classes::in_words(inside));
         warnings.push(format!(
-            "no class folder of {} has images of its own, only folders of images, such as {} with {}; if those are the \
-             classes, `train` is one level too high",
-            place.display(),
-            folder.display(),
-            classes::in_words(inside)
+            "no class folder of {place} has images of its own, only folders of images, such as {folder} with {inside}; if \
+             those are the classes, `train` is one level too high"
         ));
     }
     Ok(())

@@ -80,12 +80,13 @@ fn near(place: &Path, split: &str) -> Vec<String> {
     let folder = place.parent().unwrap_or(Path::new(""));
     let names =
         std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut near: Vec<String> = names.filter(|name| name.contains("images") && name.contains("idx3")).collect();
+    let is_meant = |name: &String| {
+        let is_test = name.contains("t10k") || name.contains("test");
+        name.contains("images") && name.contains("idx3") && is_test == (split != "train")
+    };
+    let mut near: Vec<String> = names.filter(is_meant).collect();
     near.sort();
-    // The training images among several.
-    let is_test = |name: &String| name.contains("t10k") || name.contains("test");
-    let (test, train): (Vec<_>, Vec<_>) = near.into_iter().partition(is_test);
-    if split == "train" { train } else { test }
+    near
 }
 
 fn missing(place: &Path, split: &str, meant: &[String]) -> Error {
@@ -122,12 +123,7 @@ fn labels_beside(images: &Path) -> Result<PathBuf, Error> {
 
 fn read_images(path: &Path, channels: usize) -> Result<Vec<Image>, Error> {
     let images = parse_images(&read_file(path)?).map_err(|problem| Error::file(path, problem))?;
-    let color = |image: Image| Image {
-        channels: 3,
-        pixels: image.pixels.iter().flat_map(|&value| [value; 3]).collect(),
-        ..image
-    };
-    Ok(if channels == 1 { images } else { images.into_iter().map(color).collect() })
+    Ok(images.iter().map(|image| image.with_channels(channels)).collect())
 }
 
 /// Grey images from the content of an IDX file.

@@ -95,10 +95,8 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
             MapEntry::Occupied(first) => {
                 let (first_line, first_label) = first.get();
                 if first_label != label {
-                    let what = format!("{} has the label \"{label}\" here", fields[0]);
-                    return wrong(format!(
-                        "{what} and \"{first_label}\" in line {first_line}; remove one of the lines"
-                    ));
+                    let both = format!("\"{label}\" here and \"{first_label}\" in line {first_line}");
+                    return wrong(format!("{} has the label {both}; remove one of the lines", fields[0]));
                 }
                 repeated += 1;
             }
@@ -108,6 +106,7 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
     if entries.is_empty() {
         return Err(Error::file(file, "the list is empty"));
     }
+    let shown = file.display();
     if let Some(line) = missing.first() {
         let (count, all) = (missing.len(), entries.len());
         if count == all {
@@ -115,16 +114,11 @@ fn read_list(root: &Path, file: &Path, column: usize, warnings: &mut Vec<String>
                 format!("none of the {all} files it names is there, the first in line {line}; correct `root`");
             return Err(Error::file(file, problem));
         }
-        warnings.push(format!(
-            "{count} of the {all} files that {} names are not there, the first in line {line}; `ktg data check` names all",
-            file.display()
-        ));
+        let what = format!("{count} of the {all} files that {shown} names are not there, the first in line {line}");
+        warnings.push(format!("{what}; `ktg data check` names all"));
     }
     if repeated > 0 {
-        warnings.push(format!(
-            "{repeated} lines of {} repeat an image; it counts as often as it is listed",
-            file.display()
-        ));
+        warnings.push(format!("{repeated} lines of {shown} repeat an image; it counts as often as it is listed"));
     }
     Ok(entries)
 }
@@ -136,11 +130,9 @@ fn names_from(entries: &[Entry], file: &Path, first_label: u32) -> Result<Vec<St
     let are_numbers = number(&entries[0]).is_some();
     // One mistyped number must not turn all numbers into names.
     if let Some(odd) = entries.iter().find(|entry| number(entry).is_some() != are_numbers) {
-        let problem = format!(
-            "label \"{}\" where the first line has \"{}\": labels are all numbers or all names; if these are names, \
-             list them in a file and give it as `classes`",
-            odd.label, entries[0].label
-        );
+        let what = format!("label \"{}\" where the first line has \"{}\"", odd.label, entries[0].label);
+        let advice = "if these are names, list them in a file and give it as `classes`";
+        let problem = format!("{what}: labels are all numbers or all names; {advice}");
         return Err(Error::line(file, odd.line, problem));
     }
     if !are_numbers {

@@ -238,20 +238,15 @@ impl<'a> Reader<'a> {
 impl Value {
     /// The text of a char array.
     pub(crate) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
+        let Self::Text(text) = self else { return None };
+        Some(text)
     }
 
     /// A whole number from 0 on that is the only one of its array.
     pub(crate) fn index(&self) -> Option<usize> {
-        match self {
-            Self::Numbers(numbers) => match numbers[..] {
-                [n] if n >= 0.0 && n <= f64::from(u32::MAX) && n.fract() == 0.0 => Some(n as usize),
-                _ => None,
-            },
-            _ => None,
-        }
+        let Self::Numbers(numbers) = self else { return None };
+        let [number] = numbers[..] else { return None };
+        let is_index = (0.0..=f64::from(u32::MAX)).contains(&number) && number.fract() == 0.0;
+        is_index.then_some(number as usize)
     }
 }

@@ -121,19 +121,13 @@ impl DataSource {
     /// lines, empty splits or classes, labels with gaps, classes in test that training lacks.
     pub fn open(&self, base: &Path) -> Result<Splits, Error> {
         let Some(source) = SOURCES.iter().find(|source| source.name == self.source) else {
-            let names: Vec<_> = SOURCES.iter().map(|source| source.name).collect();
-            return Err(Error::Setting(format!(
-                "unknown data source \"{}\"; there are: {}",
-                self.source,
-                names.join(", ")
-            )));
+            let names = SOURCES.iter().map(|source| source.name).collect::<Vec<_>>().join(", ");
+            return Err(Error::Setting(format!("unknown data source \"{}\"; there are: {names}", self.source)));
         };
         if let Some(option) = self.given().into_iter().find(|option| !source.options.contains(option)) {
-            return Err(Error::Setting(format!(
-                "option `{option}` means nothing to the data source \"{}\"; it understands: {}",
-                source.name,
-                source.options.join(", ")
-            )));
+            let (name, options) = (source.name, source.options.join(", "));
+            let problem = format!("option `{option}` means nothing to the data source \"{name}\"");
+            return Err(Error::Setting(format!("{problem}; it understands: {options}")));
         }
         if let Some(channels) = self.channels
             && !matches!(channels, 1 | 3)
@@ -142,10 +136,9 @@ impl DataSource {
         }
         let splits = (source.open)(self, base)?;
         if splits.train.classes() < 2 {
-            return Err(Error::Setting(format!(
-                "all images are of one class, {}, and there is nothing to tell apart; correct the labels",
-                classes::in_words(splits.train.class_names())
-            )));
+            let class = classes::in_words(splits.train.class_names());
+            let problem = format!("all images are of one class, {class}, and there is nothing to tell apart");
+            return Err(Error::Setting(format!("{problem}; correct the labels")));
         }
         match &self.skip {
             Some(file) => splits.without_listed(&base.join(file)),

@@ -114,23 +114,14 @@ impl Official {
         if let Some(problem) = problem {
             return Err(Error::file(place, problem));
         }
-        let [found, published] = [
-            (train.classes(), train.len(), test.len()),
-            (self.classes, self.train, self.test), //
-        ];
+        let found = (train.classes(), train.len(), test.len());
+        let published = (self.classes, self.train, self.test);
         if found != published && !settings.incomplete.unwrap_or(false) {
             let words = |(classes, train, test)| format!("{classes} classes, {train} training and {test} test images");
-            return Err(Error::file(
-                place,
-                format!(
-                    "not the whole of {}, which has {}; here are {}. Get the rest from {}, or set `incomplete = true` to \
-                     use what is here",
-                    self.name,
-                    words(published),
-                    words(found),
-                    self.from
-                ),
-            ));
+            let (Self { name, from, .. }, published, found) = (self, words(published), words(found));
+            let problem = format!("not the whole of {name}, which has {published}; here are {found}");
+            let advice = format!("Get the rest from {from}, or set `incomplete = true` to use what is here");
+            return Err(Error::file(place, format!("{problem}. {advice}")));
         }
         Splits::from_parts(vec![train, test], Vec::new())
     }

@@ -3,6 +3,7 @@
 use crate::pack_file::{ALIGNMENT, Description, Entry, HEAD, Pack, head, is_other_file};
 use crate::{DataSource, Dataset, Error, Image, Splits, parallel};
 use ktg_base::{FileError, NewFile};
+use std::collections::HashMap;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -62,11 +63,10 @@ pub fn pack(
             let (width, height) = (image.width as u32, image.height as u32);
             entries.push(Entry { place, width, height, label: dataset.label(*i), checksum });
             names.push(dataset.short_name(*i));
-            out.write_all(&image.pixels).map_err(&write)?;
-            place += image.pixels.len() as u64;
-            let padding = place.next_multiple_of(ALIGNMENT) - place;
-            out.write_all(&[0; ALIGNMENT as usize][..padding as usize]).map_err(&write)?;
-            place += padding;
+            let padded = image.pixels.len().next_multiple_of(ALIGNMENT);
+            let padding = &[0; ALIGNMENT][..padded - image.pixels.len()];
+            out.write_all(&image.pixels).and_then(|()| out.write_all(padding)).map_err(&write)?;
+            place += padded as u64;
         }
         done += chunk.len();
         if !progress(done, all.len()) {
@@ -83,7 +83,8 @@ pub fn pack(
         splits: parts.iter().map(|(name, part)| (name.to_string(), part.len())).collect(),
         names,
     };
-    let mut tail: Vec<u8> = entries.iter().flat_map(|entry| entry.to_bytes()).collect();
+    let mut tail = Vec::new();
+    entries.iter().for_each(|entry| entry.write(&mut tail));
     let description_place = place + tail.len() as u64;
     serde_json::to_writer(&mut tail, &description).map_err(|error| Error::file(path, error.to_string()))?;
     out.write_all(&tail).map_err(&write)?;
@@ -110,15 +111,14 @@ pub(super) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     let path = base.join(file);
     let pack = Arc::new(Pack::open(path.clone())?);
     let Description { splits, source, short_side, .. } = &pack.description;
-    let mut datasets = Vec::new();
+    let mut datasets = HashMap::new();
     let mut first = 0;
     for (split, images) in splits {
         let labels = pack.entries[first..first + images].iter().map(|entry| entry.label).collect();
-        datasets.push((split.as_str(), Dataset::from_pack(split, &pack, first, labels)));
+        datasets.insert(split.as_str(), Dataset::from_pack(split, &pack, first, labels));
         first += images;
     }
-    let mut take = |wanted: &str| datasets.iter().position(|(split, _)| *split == wanted).map(|i| datasets.remove(i).1);
-    match (take("train"), take("test"), take("val")) {
+    match (datasets.remove("train"), datasets.remove("test"), datasets.remove("val")) {
         (Some(train), Some(test), val) if !train.is_empty() => {
             let splits = Splits::from_parts([train, test].into_iter().chain(val).collect(), Vec::new())?;
             let side = short_side.map(|side| format!(", shorter side {side} px at most")).unwrap_or_default();

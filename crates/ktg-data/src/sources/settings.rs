@@ -110,10 +110,8 @@ impl DataSource {
         // Without a `.` in the middle, which `.` as root would put into every name.
         let place = |root| base.join(root).components().collect();
         self.root.as_ref().map(place).ok_or_else(|| {
-            Error::Setting(format!(
-                "the data source \"{}\" needs `root`, the folder that the data lies in",
-                self.source
-            ))
+            let source = &self.source;
+            Error::Setting(format!("the data source \"{source}\" needs `root`, the folder that the data lies in"))
         })
     }
 

@@ -12,14 +12,11 @@ pub(super) fn read(file: &Path) -> Result<Vec<(usize, Vec<String>)>, Error> {
 
 /// As [`read`]; an error has its line.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(usize, Vec<String>)>, LineError> {
-    let text = text_of(bytes)?;
-    let lines = used_lines(text);
-    lines
-        .map(|(number, line)| {
-            let fields = fields(line).ok_or_else(|| (number, "a quotation mark is not closed".to_string()))?;
-            Ok((number, fields))
-        })
-        .collect()
+    let parse_line = |(number, line)| match fields(line) {
+        Some(fields) => Ok((number, fields)),
+        None => Err((number, "a quotation mark is not closed".to_string())),
+    };
+    used_lines(text_of(bytes)?).map(parse_line).collect()
 }
 
 /// Splits a line at commas (at tabs if it has no comma outside quotation marks). A field may stand

@@ -14,6 +14,7 @@ mod shown;
 mod transfer;
 
 use ktg_graph::{Design, Direction};
+use serde::{Deserialize, Serialize};
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{Labels, cross_entropy};
@@ -21,7 +22,8 @@ pub use shown::Shown;
 pub use transfer::{Knowledge, Loss, transfer};
 
 /// Settings that all edges of a graph share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LossSettings {
     /// Softmax temperature T of the probability losses, which are multiplied by T squared. Positive. Default: 1.
     pub temperature: f64,
