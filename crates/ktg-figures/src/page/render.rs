@@ -6,8 +6,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::inline::Inline;
 use super::{Block, Figure, Page, Section};
+use crate::clean::{clean, printable};
 use crate::palette;
-use crate::table::{clean, save};
+use crate::table::save;
 
 /// What the page may load: nothing but pictures that it holds itself. No script can run in it.
 pub const CONTENT_POLICY: &str =
@@ -210,13 +211,7 @@ fn words(text: &str) -> Markup {
 
 /// Lines of code, as they are but for characters that HTML cannot hold.
 fn lines(code: &str) -> String {
-    let shown = |c: char| {
-        if (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{fffe}' | '\u{ffff}') {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
+    let shown = |c: char| if matches!(c, '\n' | '\t') { c } else { printable(c) };
     code.replace("\r\n", "\n").trim_end().chars().map(shown).collect()
 }
 

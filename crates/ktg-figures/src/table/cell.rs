@@ -1,6 +1,6 @@
 //! What stands in a table.
 
-use super::clean;
+use crate::clean::clean;
 
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq)]
