@@ -1,8 +1,17 @@
-//! Text without characters that files cannot hold or that would move other text.
+//! Texts and numbers as every kind of output needs them.
 
 /// The character, or one that stands for it where neither XML nor HTML can hold it.
 pub(crate) fn printable(c: char) -> char {
     if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c }
+}
+
+/// A number with so many digits behind the point. What rounds to zero has no sign.
+pub(crate) fn rounded(value: f64, decimals: usize) -> String {
+    let shown = format!("{value:.decimals$}");
+    match shown.strip_prefix('-') {
+        Some(digits) if digits.chars().all(|c| matches!(c, '0' | '.')) => digits.to_owned(),
+        _ => shown,
+    }
 }
 
 /// Text on one line, without characters that would move other text or that files cannot hold.

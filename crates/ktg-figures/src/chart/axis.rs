@@ -55,7 +55,7 @@ impl Axis {
     pub fn named(names: Vec<String>, title: &str) -> Self {
         let to = names.len().max(1) as f64 - 0.5;
         let ticks = names.into_iter().enumerate().map(|(i, name)| (i as f64, name)).collect();
-        Self { from: -0.5, to, ticks, title: title.to_owned(), grid: false }
+        Self { ticks, title: title.to_owned(), ..Self::bare(-0.5, to) }
     }
 
     /// The axis without texts or lines.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area, note_style, ticks_width};
-use crate::palette::{COMPLETE, ENSEMBLE, FAILED, INK, PRUNED, RUNNING};
+use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use crate::palette::{COMPLETE, ENSEMBLE, FAILED, INK, PRUNED, RUNNING, SOFT_INK};
 use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number, width};
 
 /// All trials of a study.
@@ -88,7 +88,7 @@ pub fn history(figure: &History) -> String {
         return sheet.finish();
     }
     if figure.trials.iter().any(|trial| trial.epochs > 1) {
-        let style = note_style().anchored(Anchor::End);
+        let style = Type::new(SMALL, SOFT_INK).anchored(Anchor::End);
         sheet.text(area.x1, area.y0 - 21.0, style, "larger: trained for more epochs");
     }
     let mut plot = Plot::new(&mut sheet, area, &x, &y);

@@ -4,7 +4,7 @@ use kurbo::Rect;
 
 use super::axis::Axis;
 use crate::palette::{AXIS, GRID, SOFT_INK};
-use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, shortened, widest};
+use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, shortened, widest};
 
 /// Space between an axis and its texts.
 const GAP: f64 = 8.0;
@@ -160,11 +160,6 @@ pub(super) fn spread(values: &[f64], gap: f64, from: f64, to: f64) -> Vec<f64> {
         highest = place - gap;
     }
     places
-}
-
-/// Small gray text in a plot.
-pub(super) fn note_style() -> Type {
-    Type::new(SMALL, SOFT_INK)
 }
 
 #[cfg(test)]

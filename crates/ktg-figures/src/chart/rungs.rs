@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area, note_style, ticks_width};
+use super::plot::{Plot, empty_plot, next_area, ticks_width};
 use crate::palette::{COMPLETE, INK, PRUNED, SOFT_INK};
 use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number};
 
@@ -61,7 +61,7 @@ pub fn rungs(figure: &Rungs) -> String {
     }
     if rungs.iter().any(|rung| rung.kept.len().max(rung.stopped.len()) > MOST_DOTS) {
         let text = format!("of many, {MOST_DOTS} evenly chosen dots");
-        sheet.text(area.x1, area.y0 - 21.0, note_style().anchored(Anchor::End), &text);
+        sheet.text(area.x1, area.y0 - 21.0, Type::new(SMALL, SOFT_INK).anchored(Anchor::End), &text);
     }
     // Points in a column are spread over this share of it.
     let wide = (60.0 * x.span() / area.width()).min(0.62);

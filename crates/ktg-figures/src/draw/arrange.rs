@@ -122,15 +122,13 @@ fn bend(layout: &Layout, source: usize, target: usize, back: bool) -> f64 {
     let length = (end - start).length();
     let preferred = if back { (length / 4.0 * (share * angle + 2.0).to_radians().tan()).max(15.0) } else { 0.0 };
     // By symmetry the middle of the curve is nearest to the ensemble node.
-    let clear = |bend: &f64| {
-        let middle = bent(start, end, *bend).eval(0.5);
+    let clear = |bend: f64| {
+        let middle = bent(start, end, bend).eval(0.5);
         !ellipse_contains(&layout.ensemble.inflate(17.0, 17.0), middle)
     };
-    let distance = |bend: f64| (bend - preferred).abs();
+    // From the nearest to the preferred one.
     (0..100)
         .flat_map(|i| [preferred + f64::from(i), preferred - f64::from(i)])
-        .filter(|bend| !back || *bend >= 12.0)
-        .filter(clear)
-        .min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+        .find(|bend| (!back || *bend >= 12.0) && clear(*bend))
         .unwrap_or(preferred)
 }

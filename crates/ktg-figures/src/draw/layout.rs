@@ -71,6 +71,11 @@ impl Layout {
         nodes.chain([self.ensemble]).chain(self.labels.iter().map(|label| label.area))
     }
 
+    /// All transfer edges but one.
+    pub fn others(&self, edge: usize) -> impl Iterator<Item = &TransferEdge> {
+        self.transfers.iter().enumerate().filter(move |(other, _)| *other != edge).map(|(_, other)| other)
+    }
+
     /// The smallest box around everything.
     pub fn bounds(&self) -> Rect {
         let edges = self.transfers.iter().map(|edge| edge.text.bounds().union(edge.curve.bounding_box()));

@@ -87,8 +87,8 @@ fn places(layout: &Layout, lines: &Lines, edge: usize) -> Vec<Place> {
         price += 3.0 * lines.beneath(edge, &room);
         price += lines.means.iter().map(|line| room.covered(line)).sum::<f64>();
         // An arrow head beneath a text cannot be seen at all.
-        let heads = layout.transfers.iter().enumerate().filter(|(other, _)| *other != edge);
-        price += 40.0 * heads.filter(|(_, other)| room.grown(6.0).contains(other.curve.p2)).count() as f64;
+        let heads = layout.others(edge).filter(|other| room.grown(6.0).contains(other.curve.p2));
+        price += 40.0 * heads.count() as f64;
         Place { text, price }
     };
     (0..PLACES).map(place).collect()
@@ -99,8 +99,7 @@ fn collisions_with_shapes(layout: &Layout, text: &Strip) -> f64 {
 }
 
 fn collisions_of_texts(layout: &Layout, edge: usize, text: &Strip) -> f64 {
-    let others = layout.transfers.iter().enumerate().filter(|(other, _)| *other != edge);
-    others.map(|(_, other)| text.depth(&other.text)).sum()
+    layout.others(edge).map(|other| text.depth(&other.text)).sum()
 }
 
 fn trouble(layout: &Layout, lines: &Lines) -> Trouble {

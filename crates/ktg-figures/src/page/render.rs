@@ -184,16 +184,9 @@ pub(super) fn slug(text: &str) -> String {
 
 /// Paragraphs, which empty lines separate.
 fn paragraphs(text: &str) -> Markup {
-    let mut paragraphs = vec![String::new()];
-    for line in text.lines() {
-        let last = paragraphs.len() - 1;
-        if line.trim().is_empty() {
-            paragraphs.push(String::new());
-        } else {
-            paragraphs[last] += &format!("{line}\n");
-        }
-    }
-    html! { @for text in paragraphs.iter().filter(|text| !text.is_empty()) { p { (words(text)) } } }
+    let lines: Vec<&str> = text.lines().collect();
+    let paragraphs = lines.split(|line| line.trim().is_empty()).filter(|lines| !lines.is_empty());
+    html! { @for lines in paragraphs { p { (words(&lines.join("\n"))) } } }
 }
 
 /// Text in which backticks enclose code. One without a partner is itself.

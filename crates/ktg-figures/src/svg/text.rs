@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use crate::clean::printable;
+use crate::clean::{printable, rounded};
 use crate::png::own_face;
 
 /// How wide the text is in DejaVu Sans, which is no narrower than the fonts that a browser may take instead.
@@ -71,13 +71,10 @@ fn line_end(text: &str, room: usize) -> usize {
 
 /// A number with a true minus sign and groups of three digits.
 pub(crate) fn number(value: f64, decimals: usize) -> String {
-    let plain = format!("{value:.decimals$}");
-    let (digits, negative) = match plain.strip_prefix('-') {
-        Some(digits) => (digits, digits.bytes().any(|digit| matches!(digit, b'1'..=b'9'))),
-        None => (plain.as_str(), false),
-    };
+    let plain = rounded(value, decimals);
+    let (sign, digits) = plain.strip_prefix('-').map_or(("", plain.as_str()), |digits| ("−", digits));
     let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
-    let mut text = if negative { "−".to_owned() } else { String::new() };
+    let mut text = sign.to_owned();
     for (i, digit) in whole.chars().enumerate() {
         if i > 0 && (whole.len() - i) % 3 == 0 {
             text.push(',');
