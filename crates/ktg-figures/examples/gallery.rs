@@ -7,6 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use ktg_figures::chart::*;
+use ktg_figures::stats::ReliabilityBin;
 use ktg_figures::{palette, png};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -103,7 +104,13 @@ fn made_up_reliability() -> Reliability {
         let from = i as f64 / 10.0;
         let confidence = from + 0.05 + 0.01 * noise(i);
         let accuracy = (confidence - 0.09 * (confidence * 3.0).sin() + 0.03 * noise(i + 5)).clamp(0.0, 1.0);
-        Bin { from, to: from + 0.1, count: 20 + (i as u64).pow(3) * 6, confidence, accuracy }
+        ReliabilityBin {
+            low: from,
+            high: from + 0.1,
+            n: 20 + i.pow(3) * 6,
+            confidence: Some(confidence),
+            accuracy: Some(accuracy),
+        }
     };
     Reliability { title: "Ensemble of 3 nodes".into(), bins: (0..10).map(bin).collect(), ece: Some(0.043) }
 }

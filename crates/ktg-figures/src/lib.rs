@@ -8,6 +8,7 @@
 //! light or dark.
 
 pub mod chart;
+mod clean;
 pub mod draw;
 mod error;
 pub mod page;

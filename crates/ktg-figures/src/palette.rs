@@ -9,104 +9,99 @@ pub use theme::{css, themed, variable};
 
 use ktg_graph::Gate;
 
-/// Text and whatever must stand out without a color.
-pub const INK: &str = "#1d232b";
-/// Text that stands back: units, ticks, notes.
-pub const SOFT_INK: &str = "#59626e";
-/// The background.
-pub const PAPER: &str = "#fefefe";
-/// Lines of the grid.
-pub const GRID: &str = "#e4e8ed";
-/// Axes, and lines to measure against.
-pub const AXIS: &str = "#8b95a1";
-/// A surface that stands off the paper a little.
-pub const PANEL: &str = "#f3f5f8";
+/// Defines colors and scales of several, each with its pair on dark paper, and [`PALETTE`], which lists them all.
+macro_rules! palette {
+    (
+        colors { $($(#[$color_doc:meta])* $color:ident: $light:literal, $dark:literal;)* }
+        scales { $($(#[$scale_doc:meta])* $scale:ident: [$($scale_light:literal, $scale_dark:literal;)*];)* }
+    ) => {
+        $($(#[$color_doc])* pub const $color: &str = $light;)*
+        $($(#[$scale_doc])* pub const $scale: [&str; [$($scale_light),*].len()] = [$($scale_light),*];)*
 
-/// The ensemble.
-pub const ENSEMBLE: &str = "#c0182f";
-/// Nodes or methods, told apart by color-blind readers as well. The first five differ most.
-pub const SERIES: [&str; 8] = ["#1b3f8b", "#bd8600", "#1d8f89", "#8b3fc0", "#4393ee", "#4f2410", "#d4609a", "#586473"];
+        /// Every color of the figures: on light paper, on dark.
+        pub const PALETTE: &[(&str, &str)] = &[$(($light, $dark),)* $($(($scale_light, $scale_dark),)*)*];
+    };
+}
 
-/// A finished trial.
-pub const COMPLETE: &str = "#1a5fa3";
-/// A trial that was stopped because others were better.
-pub const PRUNED: &str = "#9aa4b0";
-/// A trial in progress.
-pub const RUNNING: &str = "#c98a12";
-/// A trial that broke off.
-pub const FAILED: &str = "#a8324f";
+palette! {
+    colors {
+        /// Text and whatever must stand out without a color.
+        INK: "#1d232b", "#e6eaf0";
+        /// Text that stands back: units, ticks, notes.
+        SOFT_INK: "#59626e", "#a9b3bf";
+        /// The background.
+        PAPER: "#fefefe", "#15181c";
+        /// Lines of the grid.
+        GRID: "#e4e8ed", "#2a313a";
+        /// Axes, and lines to measure against.
+        AXIS: "#8b95a1", "#6f7b88";
+        /// A surface that stands off the paper a little.
+        PANEL: "#f3f5f8", "#1c2229";
 
-/// An effect in the wanted direction, a right answer.
-pub const GOOD: &str = "#1f6fb5";
-/// An effect in the unwanted direction, a wrong answer.
-pub const BAD: &str = "#c2531b";
-/// An effect that may be none.
-pub const UNCLEAR: &str = "#7d8793";
+        /// The ensemble.
+        ENSEMBLE: "#c0182f", "#ff6a5e";
 
-/// From low to high, for heat maps.
-pub const HEAT: [&str; 9] =
-    ["#eef4f9", "#cbdfef", "#a7cae5", "#84b5db", "#5fa0d0", "#3b76a6", "#316592", "#1f4e7b", "#0a3560"];
-/// Text on the lower five of [`HEAT`].
-pub const ON_LOW: &str = "#1a2430";
-/// Text on the upper four of [`HEAT`].
-pub const ON_HIGH: &str = "#fdfdfe";
+        /// A finished trial.
+        COMPLETE: "#1a5fa3", "#62a8ea";
+        /// A trial that was stopped because others were better.
+        PRUNED: "#9aa4b0", "#6c7885";
+        /// A trial in progress.
+        RUNNING: "#c98a12", "#e8b04a";
+        /// A trial that broke off.
+        FAILED: "#a8324f", "#e5708c";
 
-/// The ellipse of the ensemble in pictures of graphs.
-pub const ENSEMBLE_NODE: &str = "#f0837c";
-/// The ellipse of any other node.
-pub const NODE: &str = "#dfe1e4";
-/// The thin edges into the ensemble.
-pub const MEAN: &str = "#b4b9bf";
-// Gates differ in lightness too, so that they stay apart for color-blind readers and on paper.
-/// Edges with the gate "through".
-pub const THROUGH: &str = "#1f6fd6";
-/// Edges with the gate "linear".
-pub const LINEAR: &str = "#b85a00";
-/// Edges with the gate "correct".
-pub const CORRECT: &str = "#00452f";
+        /// An effect in the wanted direction, a right answer.
+        GOOD: "#1f6fb5", "#5fa9e8";
+        /// An effect in the unwanted direction, a wrong answer.
+        BAD: "#c2531b", "#f08b52";
+        /// An effect that may be none.
+        UNCLEAR: "#7d8793", "#8f9aa6";
 
-/// Every color of the figures: on light paper, on dark.
-pub const PALETTE: &[(&str, &str)] = &[
-    (INK, "#e6eaf0"),
-    (SOFT_INK, "#a9b3bf"),
-    (PAPER, "#15181c"),
-    (GRID, "#2a313a"),
-    (AXIS, "#6f7b88"),
-    (PANEL, "#1c2229"),
-    (ENSEMBLE, "#ff6a5e"),
-    (SERIES[0], "#3f7bd6"),
-    (SERIES[1], "#f2b84b"),
-    (SERIES[2], "#5cc9b4"),
-    (SERIES[3], "#c27bff"),
-    (SERIES[4], "#b4d6ff"),
-    (SERIES[5], "#a06a45"),
-    (SERIES[6], "#ffc4e0"),
-    (SERIES[7], "#8190a1"),
-    (COMPLETE, "#62a8ea"),
-    (PRUNED, "#6c7885"),
-    (RUNNING, "#e8b04a"),
-    (FAILED, "#e5708c"),
-    (GOOD, "#5fa9e8"),
-    (BAD, "#f08b52"),
-    (UNCLEAR, "#8f9aa6"),
-    (HEAT[0], "#1e2833"),
-    (HEAT[1], "#263c51"),
-    (HEAT[2], "#2b4c6b"),
-    (HEAT[3], "#305e88"),
-    (HEAT[4], "#356f9f"),
-    (HEAT[5], "#6097c7"),
-    (HEAT[6], "#85b1d9"),
-    (HEAT[7], "#aacceb"),
-    (HEAT[8], "#cfe8fc"),
-    (ON_LOW, "#f0f5fa"),
-    (ON_HIGH, "#0e1822"),
-    (ENSEMBLE_NODE, "#8f3a36"),
-    (NODE, "#363b42"),
-    (MEAN, "#5c636b"),
-    (THROUGH, "#4f9bff"),
-    (LINEAR, "#e0852b"),
-    (CORRECT, "#b4f0c8"),
-];
+        /// Text on the lower five of [`HEAT`].
+        ON_LOW: "#1a2430", "#f0f5fa";
+        /// Text on the upper four of [`HEAT`].
+        ON_HIGH: "#fdfdfe", "#0e1822";
+
+        /// The ellipse of the ensemble in pictures of graphs.
+        ENSEMBLE_NODE: "#f0837c", "#8f3a36";
+        /// The ellipse of any other node.
+        NODE: "#dfe1e4", "#363b42";
+        /// The thin edges into the ensemble.
+        MEAN: "#b4b9bf", "#5c636b";
+        // Gates differ in lightness too, so that they stay apart for color-blind readers and on paper.
+        /// Edges with the gate "through".
+        THROUGH: "#1f6fd6", "#4f9bff";
+        /// Edges with the gate "linear".
+        LINEAR: "#b85a00", "#e0852b";
+        /// Edges with the gate "correct".
+        CORRECT: "#00452f", "#b4f0c8";
+    }
+    scales {
+        /// Nodes or methods, told apart by color-blind readers as well. The first five differ most.
+        SERIES: [
+            "#1b3f8b", "#3f7bd6";
+            "#bd8600", "#f2b84b";
+            "#1d8f89", "#5cc9b4";
+            "#8b3fc0", "#c27bff";
+            "#4393ee", "#b4d6ff";
+            "#4f2410", "#a06a45";
+            "#d4609a", "#ffc4e0";
+            "#586473", "#8190a1";
+        ];
+        /// From low to high, for heat maps.
+        HEAT: [
+            "#eef4f9", "#1e2833";
+            "#cbdfef", "#263c51";
+            "#a7cae5", "#2b4c6b";
+            "#84b5db", "#305e88";
+            "#5fa0d0", "#356f9f";
+            "#3b76a6", "#6097c7";
+            "#316592", "#85b1d9";
+            "#1f4e7b", "#aacceb";
+            "#0a3560", "#cfe8fc";
+        ];
+    }
+}
 
 /// The color of edges with a gate, dark enough for text.
 pub(crate) fn gate(gate: Gate) -> &'static str {

@@ -2,6 +2,7 @@
 
 use ktg_figures::chart::*;
 use ktg_figures::palette;
+use ktg_figures::stats::ReliabilityBin;
 use proptest::prelude::*;
 use resvg::usvg::roxmltree::{Document, Node};
 
@@ -23,12 +24,12 @@ fn every_chart(values: &[f64]) -> Vec<(&'static str, String)> {
     let side = values.len().min(7);
     let rows = |row: usize| (0..side).map(|column| optional(row * side + column)).collect();
     let range = (optional(0).unwrap_or(0.0), optional(1).unwrap_or(1.0));
-    let bin = |(i, value): (usize, &f64)| Bin {
-        from: i as f64 / 10.0,
-        to: i as f64 / 10.0 + 0.1,
-        count: i as u64,
-        confidence: *value,
-        accuracy: *value,
+    let bin = |(i, value): (usize, &f64)| ReliabilityBin {
+        low: i as f64 / 10.0,
+        high: i as f64 / 10.0 + 0.1,
+        n: i,
+        confidence: Some(*value),
+        accuracy: Some(*value),
     };
     let states = [State::Complete, State::Pruned, State::Running, State::Failed];
     let trial = |(i, value): (usize, &f64)| Trial {
@@ -304,7 +305,7 @@ fn effects_are_colored_when_their_interval_excludes_zero() {
 
 #[test]
 fn reliability_states_its_error() {
-    let bin = Bin { from: 0.5, to: 1.0, count: 7, confidence: 0.9, accuracy: 0.75 };
+    let bin = ReliabilityBin { low: 0.5, high: 1.0, n: 7, confidence: Some(0.9), accuracy: Some(0.75) };
     let svg = reliability(&Reliability { bins: vec![bin], ece: Some(0.15), ..Reliability::default() });
     assert!(svg.contains(">ECE 15.0 %</text>"));
     assert!(svg.contains("confidence 50 to 100 %: mean 90.0 %, accuracy 75.0 %, 7 images"));

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use ktg_figures::chart::{self, Bar, BarRow, Bars, Bin, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
+use ktg_figures::chart::{self, Bar, BarRow, Bars, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
 use ktg_figures::{draw, stats};
 use ktg_graph::Graph;
 use ktg_search::storage;
@@ -87,12 +87,9 @@ pub fn reliability(answers: &[Answer]) -> String {
     let confidence: Vec<f64> = answers.iter().map(|answer| answer.confidence.clamp(0.0, 1.0)).collect();
     let correct: Vec<bool> = answers.iter().map(|answer| answer.ensemble == answer.label).collect();
     let found = stats::reliability(&confidence, &correct, CALIBRATION_BINS);
-    let bins = found.iter().flat_map(|found| &found.bins).filter_map(|bin| {
-        let (confidence, accuracy) = bin.confidence.zip(bin.accuracy)?;
-        Some(Bin { from: bin.low, to: bin.high, count: bin.n as u64, confidence, accuracy })
-    });
+    let ece = found.as_ref().map(|found| found.ece);
     let title = "Confidence of the ensemble".to_owned();
-    chart::reliability(&Reliability { title, bins: bins.collect(), ece: found.as_ref().map(|f| f.ece) })
+    chart::reliability(&Reliability { title, bins: found.map_or_else(Vec::new, |found| found.bins), ece })
 }
 
 /// Every trial's last value against the epochs spent, and the best so far.

@@ -19,20 +19,22 @@ pub(super) struct Axis {
 }
 
 impl Axis {
+    /// With ticks at the multiples of a step.
+    fn new(from: f64, to: f64, step: f64, title: &str, grid: bool) -> Self {
+        Self { from, to, ticks: ticks(from, to, step), title: title.to_owned(), grid }
+    }
+
     /// Just wide enough for the values.
     pub fn around(values: impl IntoIterator<Item = f64>, title: &str, about: usize) -> Self {
         let (from, to) = extent(values);
-        let ticks = ticks(from, to, step(to - from, about, 0.0));
-        Self { from, to, ticks, title: title.to_owned(), grid: true }
+        Self::new(from, to, step(to - from, about), title, true)
     }
 
     /// Widened to ticks at both ends.
     pub fn rounded(values: impl IntoIterator<Item = f64>, title: &str, about: usize) -> Self {
         let (from, to) = extent(values);
-        let step = step(to - from, about, 0.0);
-        let (from, to) = ((from / step).floor() * step, (to / step).ceil() * step);
-        let ticks = ticks(from, to, step);
-        Self { from, to, ticks, title: title.to_owned(), grid: true }
+        let step = step(to - from, about);
+        Self::new((from / step).floor() * step, (to / step).ceil() * step, step, title, true)
     }
 
     /// From 0 (or below, or up to it) to a tick beyond the values.
@@ -46,15 +48,14 @@ impl Axis {
     /// Ticks at whole numbers only.
     pub fn whole(values: impl IntoIterator<Item = f64>, title: &str, about: usize) -> Self {
         let (from, to) = extent(values);
-        let ticks = ticks(from, to, step(to - from, about, 1.0));
-        Self { from, to, ticks, title: title.to_owned(), grid: false }
+        Self::new(from, to, step(to - from, about).max(1.0), title, false)
     }
 
     /// Places 0, 1, 2, … with a text each.
     pub fn named(names: Vec<String>, title: &str) -> Self {
         let to = names.len().max(1) as f64 - 0.5;
         let ticks = names.into_iter().enumerate().map(|(i, name)| (i as f64, name)).collect();
-        Self { from: -0.5, to, ticks, title: title.to_owned(), grid: false }
+        Self { ticks, title: title.to_owned(), ..Self::bare(-0.5, to) }
     }
 
     /// The axis without texts or lines.
@@ -88,12 +89,12 @@ fn extent(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     (from - around, to + around)
 }
 
-/// The distance between ticks: 1, 2 or 5 times a power of ten, no less than `least`.
-fn step(span: f64, about: usize, least: f64) -> f64 {
+/// The distance between ticks: 1, 2 or 5 times a power of ten.
+fn step(span: f64, about: usize) -> f64 {
     let raw = span / about.max(1) as f64;
     let power = 10f64.powf(raw.log10().floor());
     let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= raw * 0.999);
-    (factor.unwrap_or(10.0) * power).max(least)
+    factor.unwrap_or(10.0) * power
 }
 
 /// The multiples of a step, with their texts.

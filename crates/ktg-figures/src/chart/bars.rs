@@ -1,10 +1,10 @@
 //! Horizontal bars.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, ticks_height};
+use super::plot::{Plot, empty_plot, next_area};
 use super::{Role, drawable};
 use crate::palette::{AXIS, INK, SOFT_INK};
-use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, shortened, widest};
+use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, shortened, widest};
 
 /// Bars with names, one or several for each name.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +42,7 @@ const OPACITY: f64 = 0.6;
 /// Draws horizontal bars from zero.
 pub fn bars(figure: &Bars) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Bars");
-    let several = figure.kinds.len() > 1;
-    if several {
+    if figure.kinds.len() > 1 {
         let key = |(i, name): (usize, &String)| (Key::Square(Role::Series(i).color(), OPACITY), name.clone());
         let keys: Vec<(Key, String)> = figure.kinds.iter().enumerate().map(key).collect();
         sheet.legend("", &keys);
@@ -53,23 +52,17 @@ pub fn bars(figure: &Bars) -> String {
     let x = Axis::from_zero(drawn().map(|bar| bar.value), &figure.x_title, 5);
     let names = widest(figure.rows.iter().map(|row| &row.name), TEXT, false).min(220.0);
     let notes = widest(drawn().map(|bar| &bar.note), SMALL, false).min(130.0);
-    let left = MARGIN + names + 10.0;
     // A bar, its notes and the distance to the next row.
     let thick = if kinds > 1 { 13.0 } else { 16.0 };
     let pitch = kinds as f64 * thick + 12.0;
     let rows = figure.rows.len();
-    let area = Area {
-        left,
-        top: sheet.top + 6.0,
-        width: WIDTH - MARGIN - notes - if notes > 0.0 { 10.0 } else { 14.0 } - left,
-        height: pitch * rows.max(3) as f64,
-    };
-    sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
+    let y = Axis::bare(0.0, rows.max(3) as f64 * pitch);
+    let right = WIDTH - MARGIN - notes - if notes > 0.0 { 10.0 } else { 14.0 };
+    let area = next_area(&mut sheet, &x, (MARGIN + names + 10.0, right), 6.0, y.to);
     if drawn().next().is_none() {
         empty_plot(&mut sheet, area, "No values yet.");
         return sheet.finish();
     }
-    let y = Axis::bare(0.0, rows.max(3) as f64 * pitch);
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     for (i, row) in figure.rows.iter().enumerate() {
         let top = y.to - i as f64 * pitch;

@@ -1,9 +1,9 @@
 //! Accuracy against the number of nodes.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, ticks_height, ticks_width};
+use super::plot::{Plot, empty_plot, next_area, ticks_width};
 use super::{Role, drawable};
-use crate::svg::{Area, Key, MARGIN, Sheet, Stroke, WIDTH, counted, number};
+use crate::svg::{Key, MARGIN, Sheet, Stroke, WIDTH, counted, number};
 
 /// Methods compared at several numbers of nodes.
 #[derive(Debug, Clone, Default)]
@@ -56,16 +56,15 @@ pub fn by_nodes(figure: &ByNodes) -> String {
     let y = Axis::rounded(ends, &figure.y_title, 5);
     let counts = levels().map(|level| f64::from(level.nodes));
     let mut x = Axis::whole(counts, "number of nodes", 8);
-    let left = MARGIN + ticks_width(&y);
-    let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 6.0 - left, height: 280.0 };
-    sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
+    let sides = (MARGIN + ticks_width(&y), WIDTH - MARGIN - 6.0);
+    let area = next_area(&mut sheet, &x, sides, 34.0, 280.0);
     if levels().next().is_none() {
         empty_plot(&mut sheet, area, "No run is finished yet.");
         return sheet.finish();
     }
     // Room at both sides, as the points are moved apart a little so that their bars do not hide each other.
     let room = 0.08 * x.span();
-    let apart = 9.0 * (x.span() + 2.0 * room) / area.width;
+    let apart = 9.0 * (x.span() + 2.0 * room) / area.width();
     let shift = |i: usize| (i as f64 - (figure.methods.len().max(1) - 1) as f64 / 2.0) * apart;
     let room = room.max(shift(figure.methods.len()));
     (x.from, x.to) = (x.from - room, x.to + room);

@@ -1,10 +1,10 @@
 //! Training curves.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, spread, ticks_height, ticks_width};
+use super::plot::{Plot, empty_plot, next_area, spread, ticks_width};
 use super::{Role, drawable};
 use crate::palette::SOFT_INK;
-use crate::svg::{Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, width};
+use crate::svg::{Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, width};
 
 /// A measure of nodes and ensemble over the epochs.
 #[derive(Debug, Clone, Default)]
@@ -49,10 +49,8 @@ pub fn curves(figure: &Curves) -> String {
     let names = named(figure);
     let widest = names.iter().map(|(line, _)| width(&line.name, SMALL, bold(line.role))).fold(0.0, f64::max);
     let names_width = widest.min(150.0);
-    let left = MARGIN + ticks_width(&y);
     let right = sheet.width - MARGIN - if names.is_empty() { 10.0 } else { names_width + 10.0 };
-    let area = Area { left, top: sheet.top + 34.0, width: right - left, height: HEIGHT };
-    sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
+    let area = next_area(&mut sheet, &x, (MARGIN + ticks_width(&y), right), 34.0, HEIGHT);
     if points().next().is_none() {
         empty_plot(&mut sheet, area, "No epoch is finished yet.");
         return sheet.finish();
@@ -65,7 +63,7 @@ pub fn curves(figure: &Curves) -> String {
             segments.for_each(|points| draw_segment(&mut plot, line, points));
         }
     }
-    let gap = LABEL_GAP * y.span() / area.height;
+    let gap = LABEL_GAP * y.span() / HEIGHT;
     let ends: Vec<f64> = names.iter().map(|(_, end)| *end).collect();
     for ((line, _), at) in names.iter().zip(spread(&ends, gap, y.from, y.to)) {
         let style = Type { bold: bold(line.role), ..Type::new(SMALL, line.role.color()) };

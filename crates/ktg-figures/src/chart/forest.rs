@@ -1,10 +1,12 @@
 //! Estimates with their confidence intervals.
 
+use kurbo::Rect;
+
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, ticks_height};
+use super::plot::{Plot, empty_plot, next_area};
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK, UNCLEAR};
-use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, widest, width};
+use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, widest, width};
 
 /// Estimated effects, such as what each edge contributes.
 #[derive(Debug, Clone, Default)]
@@ -50,16 +52,13 @@ pub fn forest(figure: &Forest) -> String {
     let left = MARGIN + names + 14.0;
     let right = WIDTH - MARGIN - if texts > 0.0 { texts + 14.0 } else { 12.0 };
     let headed = !figure.heading.is_empty() || figure.sides.iter().any(|side| !side.is_empty());
-    let top = sheet.top + if headed { 22.0 } else { 6.0 };
-    let rows = figure.rows.len();
-    let area = Area { left, top, width: right - left, height: PITCH * rows.max(3) as f64 };
-    sheet.height = area.bottom() + ticks_height(&x) + MARGIN;
+    let y = Axis::bare(0.0, figure.rows.len().max(3) as f64);
+    let area = next_area(&mut sheet, &x, (left, right), if headed { 22.0 } else { 6.0 }, PITCH * y.to);
     if drawn().next().is_none() {
         empty_plot(&mut sheet, area, "No estimates yet.");
         return sheet.finish();
     }
-    let y = Axis::bare(0.0, rows.max(3) as f64);
-    side_texts(&mut sheet, figure, area, area.left + x.share(0.0) * area.width, texts);
+    side_texts(&mut sheet, figure, area, area.x0 + x.share(0.0) * area.width(), texts);
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     plot.line(&[(0.0, 0.0), (0.0, y.to)], Stroke::new(AXIS, 1.2));
     for (i, row) in figure.rows.iter().enumerate() {
@@ -77,20 +76,20 @@ pub fn forest(figure: &Forest) -> String {
 }
 
 /// What the two sides of zero mean, and the heading of the texts.
-fn side_texts(sheet: &mut Sheet, figure: &Forest, area: Area, zero: f64, texts: f64) {
+fn side_texts(sheet: &mut Sheet, figure: &Forest, area: Rect, zero: f64, texts: f64) {
     let [below, above] = &figure.sides;
     let side = Type::new(SMALL, SOFT_INK);
-    let y_text = area.top - 11.0;
-    if !below.is_empty() && zero - area.left > 30.0 {
-        let text = shortened(&format!("← {below}"), SMALL, false, zero - area.left);
+    let y_text = area.y0 - 11.0;
+    if !below.is_empty() && zero - area.x0 > 30.0 {
+        let text = shortened(&format!("← {below}"), SMALL, false, zero - area.x0);
         sheet.text(zero - 8.0, y_text, side.anchored(Anchor::End), &text);
     }
-    if !above.is_empty() && area.right() - zero > 30.0 {
-        let text = shortened(&format!("{above} →"), SMALL, false, area.right() - zero);
+    if !above.is_empty() && area.x1 - zero > 30.0 {
+        let text = shortened(&format!("{above} →"), SMALL, false, area.x1 - zero);
         sheet.text(zero + 8.0, y_text, side, &text);
     }
     let heading = shortened(&figure.heading, SMALL, true, texts);
-    sheet.text(area.right() + 14.0, y_text, side.bold(), &heading);
+    sheet.text(area.x1 + 14.0, y_text, side.bold(), &heading);
 }
 
 fn interval(row: &Effect) -> Option<(f64, f64)> {

@@ -1,8 +1,10 @@
 //! Measures between all pairs of nodes.
 
+use kurbo::Rect;
+
 use super::drawable;
 use crate::palette::{GRID, HEAT, INK, SOFT_INK, heat};
-use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, number, shortened, widest, width};
+use crate::svg::{Anchor, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, number, shortened, widest, width};
 
 /// A measure for each pair, such as how often two nodes disagree.
 #[derive(Debug, Clone)]
@@ -51,7 +53,7 @@ pub fn matrix(figure: &Matrix) -> String {
             let value = figure.values.get(row).and_then(|values| values.get(column).copied().flatten());
             let value = value.filter(|value| drawable(*value));
             let (x, y) = (left + column as f64 * side, top + row as f64 * side);
-            let area = Area { left: x + 0.75, top: y + 0.75, width: side - 1.5, height: side - 1.5 };
+            let area = Rect::new(x, y, x + side, y + side).inflate(-0.75, -0.75);
             cell(&mut sheet, area, value, figure, &format!("{}, {}", figure.names[row], figure.names[column]));
         }
     }
@@ -65,11 +67,11 @@ pub fn matrix(figure: &Matrix) -> String {
     sheet.finish()
 }
 
-fn cell(sheet: &mut Sheet, area: Area, value: Option<f64>, figure: &Matrix, pair: &str) {
-    let middle = (area.left + area.width / 2.0, area.top + area.height / 2.0);
+fn cell(sheet: &mut Sheet, area: Rect, value: Option<f64>, figure: &Matrix, pair: &str) {
+    let middle = area.center();
     let Some(value) = value else {
         sheet.frame(area, Stroke::new(GRID, 1.0));
-        sheet.text(middle.0, middle.1, Type::new(SMALL, SOFT_INK).anchored(Anchor::Middle), "–");
+        sheet.text(middle.x, middle.y, Type::new(SMALL, SOFT_INK).anchored(Anchor::Middle), "–");
         return;
     };
     let (low, high) = figure.range;
@@ -78,9 +80,9 @@ fn cell(sheet: &mut Sheet, area: Area, value: Option<f64>, figure: &Matrix, pair
     let text = number(value, figure.decimals.min(6));
     sheet.rectangle(area, fill, 1.0, &format!("{pair}: {text}"));
     // As large as fits; in tiny cells the color must do.
-    let size = (SMALL * (area.width - 4.0) / width(&text, SMALL, false)).min(TEXT);
+    let size = (SMALL * (area.width() - 4.0) / width(&text, SMALL, false)).min(TEXT);
     if size >= 6.0 {
-        sheet.text(middle.0, middle.1, Type::new(size, ink).anchored(Anchor::Middle), &text);
+        sheet.text(middle.x, middle.y, Type::new(size, ink).anchored(Anchor::Middle), &text);
     }
 }
 
@@ -100,12 +102,8 @@ fn scale(sheet: &mut Sheet, left: f64, figure: &Matrix) {
     let start = left + width(&low, SMALL, false) + 6.0;
     sheet.text(left, y, style, &low);
     for (i, color) in HEAT.into_iter().enumerate() {
-        sheet.rectangle(
-            Area { left: start + i as f64 * STEP, top: y - 5.0, width: STEP, height: 10.0 },
-            color,
-            1.0,
-            "",
-        );
+        let x = start + i as f64 * STEP;
+        sheet.rectangle(Rect::new(x, y - 5.0, x + STEP, y + 5.0), color, 1.0, "");
     }
     sheet.text(start + HEAT.len() as f64 * STEP + 6.0, y, style, &high);
     sheet.top += 18.0;

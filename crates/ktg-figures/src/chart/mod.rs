@@ -21,7 +21,7 @@ pub use forest::{Effect, Forest, forest};
 pub use history::{History, State, Trial, history};
 pub use matrix::{Matrix, matrix};
 pub use pictures::{Picture, PictureRow, Pictures, pictures};
-pub use reliability::{Bin, Reliability, reliability};
+pub use reliability::{Reliability, reliability};
 pub use rungs::{Rung, Rungs, rungs};
 
 use crate::palette;

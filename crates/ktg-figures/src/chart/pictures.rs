@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kurbo::Rect;
 use resvg::tiny_skia::Pixmap;
 
 use crate::Error;
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK};
-use crate::svg::{Anchor, Area, MARGIN, SMALL, Sheet, Stroke, Type, shortened, widest, wrapped};
+use crate::svg::{Anchor, MARGIN, SMALL, Sheet, Stroke, Type, attributes, shortened, widest, wrapped};
 
 /// Pictures in rows and columns, such as attention maps: rows are images, columns are nodes.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +70,7 @@ pub fn pictures(figure: &Pictures) -> Result<String, Error> {
             sheet.text(MARGIN, first + line as f64 * 16.0, Type::new(SMALL, INK), text);
         }
         for (column, picture) in row.cells.iter().enumerate() {
-            let area = Area { left: x(column), top: sheet.top, width: side, height: side };
+            let area = Rect::from_origin_size((x(column), sheet.top), (side, side));
             match picture {
                 Some(picture) => cell(&mut sheet, area, picture, (i, column))?,
                 None => sheet.frame(area, Stroke::new(GRID, 1.0)),
@@ -84,25 +85,25 @@ pub fn pictures(figure: &Pictures) -> Result<String, Error> {
     Ok(sheet.finish())
 }
 
-fn cell(sheet: &mut Sheet, area: Area, picture: &Picture, (row, column): (usize, usize)) -> Result<(), Error> {
+fn cell(sheet: &mut Sheet, area: Rect, picture: &Picture, (row, column): (usize, usize)) -> Result<(), Error> {
     let Ok(pixels) = Pixmap::decode_png(&picture.png) else {
         let figure = sheet.title().to_owned();
         let reason = format!("the picture in row {}, column {} is no PNG", row + 1, column + 1);
         return Err(Error::Figure { figure, reason });
     };
     // Each pixel of an image smaller than its place shows as a square instead of a blur.
-    let small = f64::from(pixels.width().max(pixels.height())) < area.width;
+    let small = f64::from(pixels.width().max(pixels.height())) < area.width();
     let sharp = if small { " style=\"image-rendering:pixelated\"" } else { "" };
     let image = format!(
         "image {} preserveAspectRatio=\"xMidYMid meet\"{sharp} href=\"data:image/png;base64,{}\"",
-        area.attributes(),
+        attributes(area),
         STANDARD.encode(&picture.png)
     );
     sheet.element(&image, &picture.caption);
     sheet.frame(area, Stroke::new(AXIS, 0.6));
     let (mark, color) = if picture.right { ("✓", GOOD) } else { ("✗", BAD) };
-    let caption = shortened(&format!("{mark} {}", picture.caption), SMALL - 0.5, false, area.width + GAP - 2.0);
+    let caption = shortened(&format!("{mark} {}", picture.caption), SMALL - 0.5, false, area.width() + GAP - 2.0);
     let style = Type::new(SMALL - 0.5, color).anchored(Anchor::Middle);
-    sheet.text(area.left + area.width / 2.0, area.bottom() + CAPTION / 2.0 + 2.0, style, &caption);
+    sheet.text(area.center().x, area.y1 + CAPTION / 2.0 + 2.0, style, &caption);
     Ok(())
 }

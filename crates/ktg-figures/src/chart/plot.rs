@@ -1,8 +1,10 @@
 //! A plot: two axes and marks between them.
 
+use kurbo::Rect;
+
 use super::axis::Axis;
 use crate::palette::{AXIS, GRID, SOFT_INK};
-use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, shortened, widest};
+use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, shortened, widest};
 
 /// Space between an axis and its texts.
 const GAP: f64 = 8.0;
@@ -10,7 +12,7 @@ const GAP: f64 = 8.0;
 /// The area between two axes, on which marks are placed in the units of the axes.
 pub(super) struct Plot<'a> {
     sheet: &'a mut Sheet,
-    area: Area,
+    area: Rect,
     x: &'a Axis,
     y: &'a Axis,
 }
@@ -19,7 +21,7 @@ impl<'a> Plot<'a> {
     /// Draws the axes. The area is that between them; the caller leaves room for texts left of and below it.
     ///
     /// The title of the vertical axis stands above the plot, where it is read without turning the head.
-    pub fn new(sheet: &'a mut Sheet, area: Area, x: &'a Axis, y: &'a Axis) -> Self {
+    pub fn new(sheet: &'a mut Sheet, area: Rect, x: &'a Axis, y: &'a Axis) -> Self {
         let mut plot = Self { sheet, area, x, y };
         plot.titles();
         plot.grid();
@@ -30,12 +32,12 @@ impl<'a> Plot<'a> {
     fn titles(&mut self) {
         let (sheet, area) = (&mut *self.sheet, self.area);
         let title = shortened(&self.y.title, TEXT, false, sheet.width - 2.0 * MARGIN);
-        sheet.text(MARGIN, area.top - 21.0, Type::new(TEXT, SOFT_INK), &title);
-        let middle = area.left + area.width / 2.0;
+        sheet.text(MARGIN, area.y0 - 21.0, Type::new(TEXT, SOFT_INK), &title);
+        let middle = area.center().x;
         let room = 2.0 * (middle.min(sheet.width - middle) - 4.0);
         let title = shortened(&self.x.title, TEXT, false, room);
         let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
-        sheet.text(middle, area.bottom() + ticks_height(self.x) - TEXT / 2.0, style, &title);
+        sheet.text(middle, area.y1 + ticks_height(self.x) - TEXT / 2.0, style, &title);
     }
 
     fn grid(&mut self) {
@@ -67,7 +69,7 @@ impl<'a> Plot<'a> {
     /// Where values are on the sheet.
     fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let area = self.area;
-        (area.left + self.x.share(x) * area.width, area.bottom() - self.y.share(y) * area.height)
+        (area.x0 + self.x.share(x) * area.width(), area.y1 - self.y.share(y) * area.height())
     }
 
     fn places(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -97,10 +99,9 @@ impl<'a> Plot<'a> {
         self.sheet.frame(self.between(from, to), stroke);
     }
 
-    fn between(&self, from: (f64, f64), to: (f64, f64)) -> Area {
-        let (a, b) = (self.place(from), self.place(to));
-        let (left, top) = (a.0.min(b.0), a.1.min(b.1));
-        Area { left, top, width: (a.0 - b.0).abs().max(0.8), height: (a.1 - b.1).abs().max(0.8) }
+    fn between(&self, from: (f64, f64), to: (f64, f64)) -> Rect {
+        let area = Rect::from_points(self.place(from), self.place(to));
+        area.with_size((area.width().max(0.8), area.height().max(0.8)))
     }
 
     /// A text at a point, moved on the sheet by so much.
@@ -117,57 +118,48 @@ pub(super) fn ticks_width(axis: &Axis) -> f64 {
 }
 
 /// How far the texts and the title of a horizontal axis reach below it.
-pub(super) fn ticks_height(axis: &Axis) -> f64 {
+fn ticks_height(axis: &Axis) -> f64 {
     let ticks = if axis.ticks.is_empty() { 0.0 } else { GAP + TEXT };
     if axis.title.is_empty() { ticks + 4.0 } else { ticks + GAP + TEXT + 2.0 }
 }
 
+/// The next area of a plot, `gap` below what is there; the sheet becomes as high as the texts below it need.
+pub(super) fn next_area(sheet: &mut Sheet, x: &Axis, (left, right): (f64, f64), gap: f64, height: f64) -> Rect {
+    let top = sheet.top + gap;
+    sheet.top = top + height + ticks_height(x);
+    sheet.height = sheet.top + MARGIN;
+    Rect::new(left, top, right, top + height)
+}
+
 /// A plot for which there is no value yet.
-pub(super) fn empty_plot(sheet: &mut Sheet, area: Area, words: &str) {
+pub(super) fn empty_plot(sheet: &mut Sheet, area: Rect, words: &str) {
     sheet.frame(area, Stroke::new(GRID, 1.0));
     let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
-    let words = shortened(words, TEXT, false, area.width - 2.0 * MARGIN);
-    sheet.text(area.left + area.width / 2.0, area.top + area.height / 2.0, style, &words);
+    let words = shortened(words, TEXT, false, area.width() - 2.0 * MARGIN);
+    sheet.text(area.center().x, area.center().y, style, &words);
 }
 
 /// Where texts go so that they stand at their values, in ascending order, as nearly as a gap between them allows.
 pub(super) fn spread(values: &[f64], gap: f64, from: f64, to: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    // Groups of texts that touch: the sum of where each would like the group to start, and their number.
-    let mut groups: Vec<(f64, usize)> = Vec::new();
-    let start = |(sum, count): (f64, usize)| {
-        let length = (count - 1) as f64 * gap;
-        (sum / count as f64).min(to - length).max(from)
-    };
-    for index in &order {
-        let mut group = (values[*index], 1);
-        while let Some(last) = groups.last().copied() {
-            if start(last) + last.1 as f64 * gap <= start(group) {
-                break;
-            }
-            groups.pop();
-            // In the joined group the later texts stand that much above the start.
-            let above = last.1 as f64 * gap * group.1 as f64;
-            group = (last.0 + group.0 - above, last.1 + group.1);
-        }
-        groups.push(group);
-    }
+    // Texts that only ever give way upwards, and texts that only ever give way downwards: the means of both keep the gap.
     let mut places = vec![0.0; values.len()];
-    let mut next = order.into_iter();
-    for group in groups {
-        for i in 0..group.1 {
-            if let Some(index) = next.next() {
-                places[index] = start(group) + i as f64 * gap;
-            }
-        }
+    let mut lowest = from;
+    for (below, index) in order.iter().enumerate() {
+        let room_above = (values.len() - 1 - below) as f64 * gap;
+        let place = values[*index].min(to - room_above).max(lowest);
+        places[*index] += place / 2.0;
+        lowest = place + gap;
+    }
+    let mut highest = to;
+    for (above, index) in order.iter().rev().enumerate() {
+        let room_below = (values.len() - 1 - above) as f64 * gap;
+        let place = values[*index].max(from + room_below).min(highest);
+        places[*index] += place / 2.0;
+        highest = place - gap;
     }
     places
-}
-
-/// Small gray text in a plot.
-pub(super) fn note_style() -> Type {
-    Type::new(SMALL, SOFT_INK)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, ticks_height, ticks_width};
+use super::plot::{Plot, empty_plot, next_area, ticks_width};
 use crate::palette::{BAD, INK, SERIES, SOFT_INK};
-use crate::svg::{Anchor, Area, Key, MARGIN, Sheet, Stroke, TEXT, Type, counted, number};
+use crate::stats::ReliabilityBin;
+use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, counted, number};
 
 /// A reliability diagram.
 #[derive(Debug, Clone, Default)]
@@ -12,24 +13,9 @@ pub struct Reliability {
     /// Above the chart, may be empty.
     pub title: String,
     /// In any order; empty ones may be left out.
-    pub bins: Vec<Bin>,
+    pub bins: Vec<ReliabilityBin>,
     /// Expected calibration error, as a share of 1.
     pub ece: Option<f64>,
-}
-
-/// The images whose highest probability lies in one interval. All values are shares of 1.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Bin {
-    /// Where the interval starts.
-    pub from: f64,
-    /// Where it ends.
-    pub to: f64,
-    /// The number of images.
-    pub count: u64,
-    /// Their mean confidence.
-    pub confidence: f64,
-    /// The share of them that is classified correctly.
-    pub accuracy: f64,
 }
 
 const SIDE: f64 = 300.0;
@@ -41,21 +27,20 @@ const GAP: f64 = 0.45;
 /// Draws accuracy against confidence, the gap between them, and how many images there are of each confidence.
 pub fn reliability(figure: &Reliability) -> String {
     let mut sheet = Sheet::new(400.0, &figure.title, "Reliability of confidence");
-    let bins: Vec<Bin> = figure.bins.iter().copied().filter(usable).collect();
-    let total: u64 = bins.iter().map(|bin| bin.count).fold(0, u64::saturating_add);
+    let bins: Vec<Bin> = figure.bins.iter().filter_map(Bin::of).collect();
+    let total: usize = bins.iter().map(|bin| bin.images).sum();
     sheet.legend(
         "",
         &[(Key::Square(SERIES[4], BAR), "accuracy".into()), (Key::Square(BAD, GAP), "gap to the confidence".into())],
     );
     let percent = |title: &str| Axis { grid: true, ..Axis::around([0.0, 100.0], title, 5) };
     let (x, y) = (percent(""), percent("accuracy in %"));
-    let counts = bins.iter().map(|bin| 100.0 * bin.count as f64 / total.max(1) as f64);
+    let counts = bins.iter().map(|bin| 100.0 * bin.images as f64 / total as f64);
     let below_y = Axis::from_zero(counts, "images in %", 2);
     let left = MARGIN + ticks_width(&y).max(ticks_width(&below_y));
-    let area = Area { left, top: sheet.top + 34.0, width: SIDE, height: SIDE };
+    let area = next_area(&mut sheet, &x, (left, left + SIDE), 34.0, SIDE);
     let below_x = percent("confidence in %");
-    let below = Area { left, top: area.bottom() + ticks_height(&x) + 34.0, width: SIDE, height: 70.0 };
-    sheet.height = below.bottom() + ticks_height(&below_x) + MARGIN;
+    let below = next_area(&mut sheet, &below_x, (left, left + SIDE), 34.0, 70.0);
     if total == 0 {
         empty_plot(&mut sheet, area, "No images yet.");
         empty_plot(&mut sheet, below, "");
@@ -71,41 +56,52 @@ pub fn reliability(figure: &Reliability) -> String {
     let mut plot = Plot::new(&mut sheet, below, &below_x, &below_y);
     bins.iter().for_each(|bin| draw_count(&mut plot, bin, total));
     let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::End);
-    sheet.text(below.right(), below.top - 21.0, style, &counted(usize::try_from(total).unwrap_or(usize::MAX), "image"));
+    sheet.text(below.x1, below.y0 - 21.0, style, &counted(total, "image"));
     sheet.finish()
 }
 
-fn usable(bin: &Bin) -> bool {
-    let shares = [bin.from, bin.to, bin.confidence, bin.accuracy];
-    bin.count > 0 && bin.from < bin.to && shares.iter().all(|share| (0.0..=1.0).contains(share))
+/// A bin that can be drawn: it has images. All values are in percent.
+struct Bin {
+    from: f64,
+    to: f64,
+    images: usize,
+    confidence: f64,
+    accuracy: f64,
 }
 
-/// Left and right of the bars of a bin, in percent.
-fn sides(bin: &Bin) -> (f64, f64) {
-    let inset = 0.06 * (bin.to - bin.from);
-    (100.0 * (bin.from + inset), 100.0 * (bin.to - inset))
+impl Bin {
+    fn of(bin: &ReliabilityBin) -> Option<Bin> {
+        let shares = [bin.low, bin.high, bin.confidence?, bin.accuracy?];
+        let usable = bin.n > 0 && bin.low < bin.high && shares.iter().all(|share| (0.0..=1.0).contains(share));
+        let [from, to, confidence, accuracy] = shares.map(|share| 100.0 * share);
+        usable.then_some(Bin { from, to, images: bin.n, confidence, accuracy })
+    }
+
+    /// Left and right of its bars.
+    fn sides(&self) -> (f64, f64) {
+        let inset = 0.06 * (self.to - self.from);
+        (self.from + inset, self.to - inset)
+    }
 }
 
 /// The accuracy, and from there to the confidence.
 fn draw_accuracy(plot: &mut Plot, bin: &Bin) {
-    let (from, to) = sides(bin);
-    let (accuracy, confidence) = (100.0 * bin.accuracy, 100.0 * bin.confidence);
+    let (from, to) = bin.sides();
     let tip = format!(
         "confidence {} to {} %: mean {} %, accuracy {} %, {}",
-        number(100.0 * bin.from, 0),
-        number(100.0 * bin.to, 0),
-        number(confidence, 1),
-        number(accuracy, 1),
-        counted(usize::try_from(bin.count).unwrap_or(usize::MAX), "image")
+        number(bin.from, 0),
+        number(bin.to, 0),
+        number(bin.confidence, 1),
+        number(bin.accuracy, 1),
+        counted(bin.images, "image")
     );
-    plot.bar((from, 0.0), (to, accuracy), SERIES[4], BAR, &tip);
-    plot.bar((from, accuracy), (to, confidence), BAD, GAP, &tip);
-    plot.line(&[(from, accuracy), (to, accuracy)], Stroke::new(INK, 1.6));
+    plot.bar((from, 0.0), (to, bin.accuracy), SERIES[4], BAR, &tip);
+    plot.bar((from, bin.accuracy), (to, bin.confidence), BAD, GAP, &tip);
+    plot.line(&[(from, bin.accuracy), (to, bin.accuracy)], Stroke::new(INK, 1.6));
 }
 
-fn draw_count(plot: &mut Plot, bin: &Bin, total: u64) {
-    let (from, to) = sides(bin);
-    let share = 100.0 * bin.count as f64 / total.max(1) as f64;
-    let tip = counted(usize::try_from(bin.count).unwrap_or(usize::MAX), "image");
-    plot.bar((from, 0.0), (to, share), SOFT_INK, 0.6, &tip);
+fn draw_count(plot: &mut Plot, bin: &Bin, total: usize) {
+    let (from, to) = bin.sides();
+    let share = 100.0 * bin.images as f64 / total as f64;
+    plot.bar((from, 0.0), (to, share), SOFT_INK, 0.6, &counted(bin.images, "image"));
 }

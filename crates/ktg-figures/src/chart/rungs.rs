@@ -2,9 +2,9 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, note_style, ticks_height, ticks_width};
+use super::plot::{Plot, empty_plot, next_area, ticks_width};
 use crate::palette::{COMPLETE, INK, PRUNED, SOFT_INK};
-use crate::svg::{Anchor, Area, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number};
+use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number};
 
 /// The rungs of a study.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +39,8 @@ pub fn rungs(figure: &Rungs) -> String {
     let names = rungs.iter().map(|rung| number(rung.epochs as f64, 0)).collect();
     // Room for the number above the highest bar.
     let counts = rungs.iter().map(|rung| 1.2 * (rung.kept.len() + rung.stopped.len()) as f64);
-    let (x, below_x) = (Axis::named(Vec::new(), ""), Axis::named(names, "epochs trained when compared"));
-    let x = Axis { to: below_x.to, ..x };
+    let below_x = Axis::named(names, "epochs trained when compared");
+    let x = Axis::bare(below_x.from, below_x.to);
     let y = Axis::rounded(all(), &figure.y_title, 5);
     let below_y = Axis::from_zero(counts, "trials that got there", 2);
     let keys = [
@@ -51,9 +51,9 @@ pub fn rungs(figure: &Rungs) -> String {
     ];
     sheet.legend("", &keys);
     let left = MARGIN + ticks_width(&y).max(ticks_width(&below_y));
-    let area = Area { left, top: sheet.top + 34.0, width: WIDTH - MARGIN - 6.0 - left, height: 230.0 };
-    let below = Area { top: area.bottom() + 52.0, height: 80.0, ..area };
-    sheet.height = below.bottom() + ticks_height(&below_x) + MARGIN;
+    let sides = (left, WIDTH - MARGIN - 6.0);
+    let area = next_area(&mut sheet, &x, sides, 34.0, 230.0);
+    let below = next_area(&mut sheet, &below_x, sides, 48.0, 80.0);
     if all().next().is_none() {
         empty_plot(&mut sheet, area, "No trial has reached a rung yet.");
         empty_plot(&mut sheet, below, "");
@@ -61,10 +61,10 @@ pub fn rungs(figure: &Rungs) -> String {
     }
     if rungs.iter().any(|rung| rung.kept.len().max(rung.stopped.len()) > MOST_DOTS) {
         let text = format!("of many, {MOST_DOTS} evenly chosen dots");
-        sheet.text(area.right(), area.top - 21.0, note_style().anchored(Anchor::End), &text);
+        sheet.text(area.x1, area.y0 - 21.0, Type::new(SMALL, SOFT_INK).anchored(Anchor::End), &text);
     }
     // Points in a column are spread over this share of it.
-    let wide = (60.0 * x.span() / area.width).min(0.62);
+    let wide = (60.0 * x.span() / area.width()).min(0.62);
     let mut values = Plot::new(&mut sheet, area, &x, &y);
     for (i, rung) in rungs.iter().enumerate() {
         draw_values(&mut values, i as f64, rung, wide / 2.0);

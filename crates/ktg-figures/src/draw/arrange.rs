@@ -7,8 +7,9 @@
 use std::f64::consts::{PI, TAU};
 
 use ktg_graph::{Gate, Graph, Transfer};
+use kurbo::{ParamCurve, Point, Rect, Vec2};
 
-use super::curve::{Area, Curve, ORIGIN, Point, Strip};
+use super::curve::{Strip, bent, between, ellipse_contains, ellipse_radius};
 use super::layout::{LabelEdge, Layout, NodeShape, RIM_GAP, TransferEdge, Trouble};
 use super::place::place_texts;
 use super::{ports, remark};
@@ -27,7 +28,7 @@ pub(super) fn arranged(graph: &Graph) -> Layout {
     let smallest = smallest_radius(graph);
     let mut best = on_circle(graph, smallest);
     for factor in &CIRCLES[1..] {
-        if best.trouble.none() {
+        if best.trouble.price() == 0.0 {
             break;
         }
         let larger = on_circle(graph, smallest * factor);
@@ -54,10 +55,10 @@ pub(super) fn on_circle(graph: &Graph, radius: f64) -> Layout {
     let m = graph.len();
     // The first node is at the top; of two both are at the same height.
     let first = if m == 2 { PI } else { -PI / 2.0 };
-    let ensemble = Area { center: ORIGIN, half: Point { x: 43.0, y: 43.0 } };
-    let place = |i: usize| Point::polar(radius, first + TAU * i as f64 / m as f64);
+    let ensemble = Rect::from_center_size(Point::ORIGIN, (86.0, 86.0));
+    let place = |i: usize| Point::ORIGIN + radius * Vec2::from_angle(first + TAU * i as f64 / m as f64);
     let nodes: Vec<NodeShape> = (0..m).map(|i| node_shape(graph, i, place(i))).collect();
-    let mean = |node: &NodeShape| Curve::bent(node.area.center, ORIGIN, 0.0).between(&node.area, &ensemble, 2.0);
+    let mean = |node: &NodeShape| between(&bent(node.area.center(), Point::ORIGIN, 0.0), &node.area, &ensemble, 2.0);
     let means = nodes.iter().map(mean).collect();
     let labels = (0..m)
         .filter(|node| !graph.label_gate(*node).is_cut())
@@ -82,26 +83,26 @@ fn node_shape(graph: &Graph, index: usize, center: Point) -> NodeShape {
     let name = wrapped(&full, NODE_FONT, false, NAME_WIDTH, 2);
     let remark = remark(graph, index);
     let lines = name.len() + usize::from(remark.is_some());
-    let half = Point { x: (widest(&name, NODE_FONT, false) / 2.0 + 13.0).max(48.0), y: 22.0 + 8.0 * lines as f64 };
-    NodeShape { area: Area { center, half }, name, full, remark }
+    let size = ((widest(&name, NODE_FONT, false) + 26.0).max(96.0), 44.0 + 16.0 * lines as f64);
+    NodeShape { area: Rect::from_center_size(center, size), name, full, remark }
 }
 
-fn label_edge(target: usize, gate: Gate, node: &Area) -> LabelEdge {
-    let half = Point { x: 24.0, y: 12.0 };
-    let outwards = node.center.unit();
-    let shape = Area { center: node.center, half };
-    let distance = node.ellipse_radius(outwards) + 40.0 + shape.ellipse_radius(outwards);
-    let area = Area { center: node.center + outwards * distance, half };
-    let curve = Curve::bent(area.center, node.center, 0.0).between(&area, node, RIM_GAP);
+fn label_edge(target: usize, gate: Gate, node: &Rect) -> LabelEdge {
+    const SIZE: (f64, f64) = (48.0, 24.0);
+    let outwards = (node.center() - Point::ORIGIN).normalize();
+    let shape = Rect::from_center_size(node.center(), SIZE);
+    let distance = ellipse_radius(node, outwards) + 40.0 + ellipse_radius(&shape, outwards);
+    let area = Rect::from_center_size(node.center() + outwards * distance, SIZE);
+    let curve = between(&bent(area.center(), node.center(), 0.0), &area, node, RIM_GAP);
     LabelEdge { target, gate, curve, area }
 }
 
 fn transfer_edge(layout: &Layout, source: usize, target: usize, transfer: Transfer, back: bool) -> TransferEdge {
     let (from, to) = (&layout.nodes[source].area, &layout.nodes[target].area);
     let bend = bend(layout, source, target, back);
-    let curve = Curve::bent(from.center, to.center, bend).between(from, to, RIM_GAP);
-    let half = width(transfer.design.label(), EDGE_FONT, false) / 2.0;
-    let text = Strip { center: ORIGIN, half: Point { x: half + 4.0, y: 7.5 }, along: Point { x: 1.0, y: 0.0 } };
+    let curve = between(&bent(from.center(), to.center(), bend), from, to, RIM_GAP);
+    let size = (width(transfer.design.label(), EDGE_FONT, false) + 8.0, 15.0);
+    let text = Strip::from(Rect::from_center_size(Point::ORIGIN, size));
     // Of two opposite edges that are close together each has its text nearer to its source.
     let preferred = if back && bend < 22.0 { 0.25 } else { 0.5 };
     let mut edge = TransferEdge { source, target, transfer, curve, text, preferred };
@@ -112,7 +113,7 @@ fn transfer_edge(layout: &Layout, source: usize, target: usize, transfer: Transf
 /// How much an edge is bent to its side: little, but enough to be apart from the edge back and to pass the ensemble
 /// node.
 fn bend(layout: &Layout, source: usize, target: usize, back: bool) -> f64 {
-    let (start, end) = (layout.nodes[source].area.center, layout.nodes[target].area.center);
+    let (start, end) = (layout.nodes[source].area.center(), layout.nodes[target].area.center());
     let m = layout.nodes.len();
     let hops = source.abs_diff(target).min(m - source.abs_diff(target));
     // At every node the lines to two neighboring nodes of the circle enclose this angle.
@@ -121,15 +122,13 @@ fn bend(layout: &Layout, source: usize, target: usize, back: bool) -> f64 {
     let length = (end - start).length();
     let preferred = if back { (length / 4.0 * (share * angle + 2.0).to_radians().tan()).max(15.0) } else { 0.0 };
     // By symmetry the middle of the curve is nearest to the ensemble node.
-    let clear = |bend: &f64| {
-        let middle = Curve::bent(start, end, *bend).at(0.5);
-        !layout.ensemble.grown(17.0).ellipse_contains(middle)
+    let clear = |bend: f64| {
+        let middle = bent(start, end, bend).eval(0.5);
+        !ellipse_contains(&layout.ensemble.inflate(17.0, 17.0), middle)
     };
-    let distance = |bend: f64| (bend - preferred).abs();
+    // From the nearest to the preferred one.
     (0..100)
         .flat_map(|i| [preferred + f64::from(i), preferred - f64::from(i)])
-        .filter(|bend| !back || *bend >= 12.0)
-        .filter(clear)
-        .min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+        .find(|bend| (!back || *bend >= 12.0) && clear(*bend))
         .unwrap_or(preferred)
 }

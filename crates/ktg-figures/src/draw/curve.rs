@@ -1,104 +1,16 @@
-//! Points, boxes, ellipses and the curves between them, in pixels with y downwards.
+//! Ellipses, turned boxes and the curves between them, in pixels with y downwards.
 
-use std::ops::{Add, Mul, Sub};
+use kurbo::{ParamCurve, ParamCurveDeriv, Point, QuadBez, Rect, Vec2};
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Point {
-    pub x: f64,
-    pub y: f64,
+/// Whether a point is inside the ellipse that fills a box.
+pub(super) fn ellipse_contains(area: &Rect, point: Point) -> bool {
+    let d = point - area.center();
+    (2.0 * d.x / area.width()).powi(2) + (2.0 * d.y / area.height()).powi(2) < 1.0
 }
 
-pub(super) const ORIGIN: Point = Point { x: 0.0, y: 0.0 };
-
-impl From<Point> for (f64, f64) {
-    fn from(point: Point) -> (f64, f64) {
-        (point.x, point.y)
-    }
-}
-
-impl Point {
-    pub fn polar(radius: f64, angle: f64) -> Point {
-        Point { x: radius * angle.cos(), y: radius * angle.sin() }
-    }
-
-    pub fn dot(self, other: Point) -> f64 {
-        self.x * other.x + self.y * other.y
-    }
-
-    pub fn length(self) -> f64 {
-        self.x.hypot(self.y)
-    }
-
-    /// The vector of length 1 in the same direction (any direction for the zero vector).
-    pub fn unit(self) -> Point {
-        let length = self.length();
-        if length == 0.0 {
-            return Point { x: 1.0, y: 0.0 };
-        }
-        self * (1.0 / length)
-    }
-
-    /// The vector turned by a quarter.
-    pub fn normal(self) -> Point {
-        Point { x: -self.y, y: self.x }
-    }
-}
-
-impl Add for Point {
-    type Output = Point;
-    fn add(self, other: Point) -> Point {
-        Point { x: self.x + other.x, y: self.y + other.y }
-    }
-}
-
-impl Sub for Point {
-    type Output = Point;
-    fn sub(self, other: Point) -> Point {
-        self + other * -1.0
-    }
-}
-
-impl Mul<f64> for Point {
-    type Output = Point;
-    fn mul(self, factor: f64) -> Point {
-        Point { x: self.x * factor, y: self.y * factor }
-    }
-}
-
-/// An upright box around a center.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Area {
-    pub center: Point,
-    /// Half its width and height.
-    pub half: Point,
-}
-
-impl Area {
-    /// The smallest box around some points; a box of no size if there are none.
-    pub fn around(points: impl IntoIterator<Item = Point>) -> Area {
-        let mut points = points.into_iter();
-        let first = points.next().unwrap_or(ORIGIN);
-        let (low, high) = points.fold((first, first), |(low, high), point| {
-            let low = Point { x: low.x.min(point.x), y: low.y.min(point.y) };
-            (low, Point { x: high.x.max(point.x), y: high.y.max(point.y) })
-        });
-        Area { center: (low + high) * 0.5, half: (high - low) * 0.5 }
-    }
-
-    pub fn grown(&self, by: f64) -> Area {
-        Area { half: self.half + Point { x: by, y: by }, ..*self }
-    }
-
-    /// Whether a point is inside the ellipse that fills the box.
-    pub fn ellipse_contains(&self, point: Point) -> bool {
-        let d = point - self.center;
-        (d.x / self.half.x).powi(2) + (d.y / self.half.y).powi(2) < 1.0
-    }
-
-    /// Distance from the center to the rim of that ellipse in a direction of length 1.
-    pub fn ellipse_radius(&self, direction: Point) -> f64 {
-        1.0 / (direction.x / self.half.x).hypot(direction.y / self.half.y)
-    }
+/// Distance from the center to the rim of that ellipse in a direction of length 1.
+pub(super) fn ellipse_radius(area: &Rect, direction: Vec2) -> f64 {
+    0.5 / (direction.x / area.width()).hypot(direction.y / area.height())
 }
 
 /// A box that is turned, such as the place of a text along an edge.
@@ -106,49 +18,50 @@ impl Area {
 pub(super) struct Strip {
     pub center: Point,
     /// Half its length and breadth.
-    pub half: Point,
+    pub half: Vec2,
     /// The direction of its length, of length 1.
-    pub along: Point,
+    pub along: Vec2,
 }
 
-impl From<Area> for Strip {
-    fn from(area: Area) -> Strip {
-        Strip { center: area.center, half: area.half, along: Point { x: 1.0, y: 0.0 } }
+impl From<Rect> for Strip {
+    fn from(area: Rect) -> Strip {
+        Strip { center: area.center(), half: area.size().to_vec2() / 2.0, along: Vec2::new(1.0, 0.0) }
     }
 }
 
 impl Strip {
     pub fn grown(&self, by: f64) -> Strip {
-        Strip { half: self.half + Point { x: by, y: by }, ..*self }
+        Strip { half: self.half + Vec2::new(by, by), ..*self }
     }
 
-    pub fn corners(&self) -> [Point; 4] {
-        let (length, breadth) = (self.along * self.half.x, self.along.normal() * self.half.y);
-        [length + breadth, length - breadth, breadth - length, (length + breadth) * -1.0].map(|d| self.center + d)
+    /// The smallest upright box around it.
+    pub fn bounds(&self) -> Rect {
+        let half = Vec2::new(self.extent(Vec2::new(1.0, 0.0)), self.extent(Vec2::new(0.0, 1.0)));
+        Rect::from_points(self.center - half, self.center + half)
     }
 
     /// How far two boxes would have to move to be apart; 0 if they are.
     pub fn depth(&self, other: &Strip) -> f64 {
         let d = other.center - self.center;
         let reach = self.half.length() + other.half.length();
-        if d.dot(d) >= reach * reach {
+        if d.length_squared() >= reach * reach {
             return 0.0;
         }
         // Boxes are apart if and only if they are so along one of their sides.
-        let axes = [self.along, self.along.normal(), other.along, other.along.normal()];
+        let axes = [self.along, self.along.turn_90(), other.along, other.along.turn_90()];
         let shared = axes.map(|axis| self.extent(axis) + other.extent(axis) - d.dot(axis).abs());
         shared.into_iter().fold(f64::INFINITY, f64::min).max(0.0)
     }
 
     /// Half its extent along an axis.
-    fn extent(&self, axis: Point) -> f64 {
-        self.half.x * self.along.dot(axis).abs() + self.half.y * self.along.normal().dot(axis).abs()
+    fn extent(&self, axis: Vec2) -> f64 {
+        self.half.x * self.along.dot(axis).abs() + self.half.y * self.along.turn_90().dot(axis).abs()
     }
 
     /// A point as seen from the box: along it and across.
-    fn seen(&self, point: Point) -> Point {
+    fn seen(&self, point: Point) -> Vec2 {
         let d = point - self.center;
-        Point { x: d.dot(self.along), y: d.dot(self.along.normal()) }
+        Vec2::new(d.dot(self.along), d.dot(self.along.turn_90()))
     }
 
     pub fn contains(&self, point: Point) -> bool {
@@ -169,7 +82,7 @@ impl Strip {
     }
 
     /// The length inside of the line between two points that are given as seen from the box.
-    fn clipped(&self, from: Point, to: Point) -> f64 {
+    fn clipped(&self, from: Vec2, to: Vec2) -> f64 {
         let (mut start, mut end) = (0.0_f64, 1.0_f64);
         for (a, b, half) in [(from.y, to.y, self.half.y), (from.x, to.x, self.half.x)] {
             if a.min(b) >= half || a.max(b) <= -half {
@@ -185,66 +98,37 @@ impl Strip {
     }
 }
 
-/// A quadratic Bézier curve.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Curve {
-    pub from: Point,
-    pub control: Point,
-    pub to: Point,
+/// A curve from one point to another, passing the middle of the line between them at a distance of `bend` to its side.
+/// The curve back with an equal `bend` lies on the other side.
+pub(super) fn bent(from: Point, to: Point, bend: f64) -> QuadBez {
+    let side = (to - from).normalize().turn_90();
+    QuadBez::new(from, from.midpoint(to) + side * (2.0 * bend), to)
 }
 
-impl Curve {
-    /// From one point to another, passing the middle of the line between them at a distance of
-    /// `bend` to its side. The curve back with an equal `bend` lies on the other side.
-    pub fn bent(from: Point, to: Point, bend: f64) -> Curve {
-        let middle = (from + to) * 0.5;
-        Curve { from, control: middle + (to - from).unit().normal() * (2.0 * bend), to }
-    }
+/// The part of a curve between the ellipses at its two ends, less `gap` pixels at either.
+pub(super) fn between(curve: &QuadBez, from: &Rect, to: &Rect, gap: f64) -> QuadBez {
+    const STEPS: usize = 400;
+    let (from, to) = (from.inflate(gap, gap), to.inflate(gap, gap));
+    let parameter = |i: usize| i as f64 / STEPS as f64;
+    let start = (0..=STEPS / 2).rfind(|i| ellipse_contains(&from, curve.eval(parameter(*i))));
+    let end = (STEPS / 2..=STEPS).find(|i| ellipse_contains(&to, curve.eval(parameter(*i))));
+    curve.subsegment(start.map_or(0.0, parameter)..end.map_or(1.0, parameter))
+}
 
-    pub fn at(&self, t: f64) -> Point {
-        let u = 1.0 - t;
-        self.from * (u * u) + self.control * (2.0 * u * t) + self.to * (t * t)
-    }
+/// Direction of travel, of length 1.
+pub(super) fn direction(curve: &QuadBez, t: f64) -> Vec2 {
+    curve.deriv().eval(t).to_vec2().normalize()
+}
 
-    /// Direction of travel, of length 1.
-    pub fn direction(&self, t: f64) -> Point {
-        ((self.control - self.from) * (1.0 - t) + (self.to - self.control) * t).unit()
-    }
+/// The parameter at about this distance before the end, which is short against the whole.
+pub(super) fn before_end(curve: &QuadBez, distance: f64) -> f64 {
+    let speed = 2.0 * (curve.p2 - curve.p1).length();
+    if speed > distance { 1.0 - distance / speed } else { 0.0 }
+}
 
-    /// The part between two parameters.
-    pub fn part(&self, start: f64, end: f64) -> Curve {
-        let control = self.from * ((1.0 - start) * (1.0 - end))
-            + self.control * (start * (1.0 - end) + end * (1.0 - start))
-            + self.to * (start * end);
-        Curve { from: self.at(start), control, to: self.at(end) }
-    }
-
-    /// The part between the ellipses at its two ends, less `gap` pixels at either.
-    pub fn between(&self, from: &Area, to: &Area, gap: f64) -> Curve {
-        let (from, to) = (from.grown(gap), to.grown(gap));
-        const STEPS: usize = 400;
-        let parameter = |i: usize| i as f64 / STEPS as f64;
-        let start = (0..=STEPS / 2).rfind(|i| from.ellipse_contains(self.at(parameter(*i))));
-        let end = (STEPS / 2..=STEPS).find(|i| to.ellipse_contains(self.at(parameter(*i))));
-        self.part(start.map_or(0.0, parameter), end.map_or(1.0, parameter))
-    }
-
-    /// The parameter at about this distance before the end, which is short against the whole.
-    pub fn before_end(&self, distance: f64) -> f64 {
-        let speed = 2.0 * (self.to - self.control).length();
-        if speed > distance { 1.0 - distance / speed } else { 0.0 }
-    }
-
-    /// About how long it is.
-    pub fn length(&self) -> f64 {
-        let points = self.points(16);
-        points.windows(2).map(|pair| (pair[1] - pair[0]).length()).sum()
-    }
-
-    /// Points along it, both ends included.
-    pub fn points(&self, pieces: usize) -> Vec<Point> {
-        (0..=pieces).map(|i| self.at(i as f64 / pieces as f64)).collect()
-    }
+/// Points along a curve, both ends included.
+pub(super) fn points(curve: &QuadBez, pieces: usize) -> Vec<Point> {
+    (0..=pieces).map(|i| curve.eval(i as f64 / pieces as f64)).collect()
 }
 
 #[cfg(test)]
@@ -252,42 +136,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_lies_on_the_curve() {
-        let curve = Curve::bent(ORIGIN, Point { x: 100.0, y: 40.0 }, 30.0);
-        let part = curve.part(0.2, 0.7);
-        let d = part.at(0.5) - curve.at(0.45);
-        assert!(d.length() < 1e-9);
-    }
-
-    #[test]
     fn antiparallel_curves_are_apart() {
-        let (a, b) = (ORIGIN, Point { x: 100.0, y: 0.0 });
-        let there = Curve::bent(a, b, 20.0).at(0.5);
-        let back = Curve::bent(b, a, 20.0).at(0.5);
+        let (a, b) = (Point::ORIGIN, Point::new(100.0, 0.0));
+        let there = bent(a, b, 20.0).eval(0.5);
+        let back = bent(b, a, 20.0).eval(0.5);
         assert!(((there - back).length() - 40.0).abs() < 1e-9);
     }
 
     #[test]
     fn a_curve_between_ellipses_touches_their_rims() {
-        let area = |x: f64| Area { center: Point { x, y: 0.0 }, half: Point { x: 20.0, y: 10.0 } };
-        let curve = Curve::bent(Point { x: 0.0, y: 0.0 }, Point { x: 200.0, y: 0.0 }, 0.0);
-        let between = curve.between(&area(0.0), &area(200.0), 2.0);
-        assert!((between.from.x - 22.0).abs() < 0.6 && (between.to.x - 178.0).abs() < 0.6, "{between:?}");
+        let area = |x: f64| Rect::from_center_size((x, 0.0), (40.0, 20.0));
+        let curve = bent(Point::new(0.0, 0.0), Point::new(200.0, 0.0), 0.0);
+        let between = between(&curve, &area(0.0), &area(200.0), 2.0);
+        assert!((between.p0.x - 22.0).abs() < 0.6 && (between.p2.x - 178.0).abs() < 0.6, "{between:?}");
     }
 
     #[test]
     fn before_end_is_about_so_far_away() {
-        let curve = Curve::bent(ORIGIN, Point { x: 100.0, y: 0.0 }, 10.0);
-        let distance = (curve.at(curve.before_end(12.0)) - curve.to).length();
+        let curve = bent(Point::ORIGIN, Point::new(100.0, 0.0), 10.0);
+        let distance = (curve.eval(before_end(&curve, 12.0)) - curve.p2).length();
         assert!((11.0..13.0).contains(&distance), "{distance}");
-        assert_eq!(Curve::bent(ORIGIN, ORIGIN, 0.0).before_end(12.0), 0.0);
+        assert_eq!(before_end(&bent(Point::ORIGIN, Point::ORIGIN, 0.0), 12.0), 0.0);
     }
 
     #[test]
     fn turned_boxes_overlap_where_upright_ones_would_not() {
-        let slanted = Point { x: 1.0, y: 1.0 }.unit();
-        let long = Strip { center: ORIGIN, half: Point { x: 50.0, y: 5.0 }, along: slanted };
-        let at = |x: f64, y: f64| Strip::from(Area { center: Point { x, y }, half: Point { x: 4.0, y: 4.0 } });
+        let slanted = Vec2::new(1.0, 1.0).normalize();
+        let long = Strip { center: Point::ORIGIN, half: Vec2::new(50.0, 5.0), along: slanted };
+        let at = |x: f64, y: f64| Strip::from(Rect::from_center_size((x, y), (8.0, 8.0)));
         assert!(long.depth(&at(30.0, 30.0)) > 0.0);
         assert_eq!(long.depth(&at(30.0, -30.0)), 0.0);
         assert_eq!(long.depth(&at(30.0, 14.0)), 0.0);
@@ -296,12 +172,12 @@ mod tests {
 
     #[test]
     fn covered_is_the_length_inside() {
-        let strip = Strip { center: ORIGIN, half: Point { x: 50.0, y: 5.0 }, along: Point { x: 0.0, y: 1.0 } };
-        let across = [Point { x: -20.0, y: 10.0 }, Point { x: 20.0, y: 10.0 }];
+        let strip = Strip { center: Point::ORIGIN, half: Vec2::new(50.0, 5.0), along: Vec2::new(0.0, 1.0) };
+        let across = [Point::new(-20.0, 10.0), Point::new(20.0, 10.0)];
         assert!((strip.covered(&across) - 10.0).abs() < 1e-9);
-        let beside = [Point { x: 6.0, y: -90.0 }, Point { x: 6.0, y: 90.0 }];
+        let beside = [Point::new(6.0, -90.0), Point::new(6.0, 90.0)];
         assert_eq!(strip.covered(&beside), 0.0);
-        let inside = [Point { x: 0.0, y: -90.0 }, ORIGIN, Point { x: 1.0, y: 20.0 }];
+        let inside = [Point::new(0.0, -90.0), Point::ORIGIN, Point::new(1.0, 20.0)];
         assert!((strip.covered(&inside) - 70.0).abs() < 0.1);
     }
 }

@@ -1,12 +1,13 @@
 //! Graphs as SVG: one, or several on a sheet.
 
 use ktg_graph::{Direction, Gate, Graph, edge_name};
+use kurbo::{ParamCurve, Point, QuadBez, Rect};
 
 use super::arrange::{EDGE_FONT, NODE_FONT, NUMBER_FONT, arranged, on_circle};
-use super::curve::{Area, Curve, ORIGIN, Point};
+use super::curve::before_end;
 use super::layout::{Layout, NodeShape};
 use crate::palette::{self, AXIS, ENSEMBLE, ENSEMBLE_NODE, INK, MEAN, NODE, PANEL, PAPER, SOFT_INK};
-use crate::svg::{self, Anchor, Key, MARGIN, Sheet, Stroke, Type, short, shortened, width};
+use crate::svg::{self, Anchor, Key, MARGIN, Sheet, Stroke, Type, point, short, shortened, width};
 
 const EDGE_WIDTH: f64 = 1.8;
 /// Between neighboring graphs.
@@ -49,8 +50,8 @@ fn drawn(graphs: &[(&Graph, &str)], columns: usize, scale: f64, title: &str, wha
     let mut heights = vec![0.0_f64; graphs.len().div_ceil(columns)];
     for (i, area) in bounds.iter().enumerate() {
         let (column, row) = (i % columns, i / columns);
-        widths[column] = widths[column].max(2.0 * scale * area.half.x).max(width(&captions[i], style.size, true));
-        heights[row] = heights[row].max(2.0 * scale * area.half.y + caption_height);
+        widths[column] = widths[column].max(scale * area.width()).max(width(&captions[i], style.size, true));
+        heights[row] = heights[row].max(scale * area.height() + caption_height);
     }
     let graphs_width = widths.iter().sum::<f64>() + GAP * (columns - 1) as f64;
     let mut sheet = Sheet::new((graphs_width + 2.0 * MARGIN).max(LEAST_WIDTH), title, what);
@@ -65,8 +66,8 @@ fn drawn(graphs: &[(&Graph, &str)], columns: usize, scale: f64, title: &str, wha
             let (Some(layout), Some(caption)) = (layouts.get(i), captions.get(i)) else { break };
             let middle = x + width / 2.0;
             sheet.text(middle, sheet.top + style.size / 2.0, style, caption);
-            let seen = bounds[i].center - Point { x: 0.0, y: bounds[i].half.y };
-            let (dx, dy) = (middle - scale * seen.x, sheet.top + caption_height - scale * seen.y);
+            let dx = middle - scale * bounds[i].center().x;
+            let dy = sheet.top + caption_height - scale * bounds[i].y0;
             let name = all[i].name.as_deref().unwrap_or(caption);
             sheet.begin_group(&format!("translate({} {}) scale({scale})", short(dx), short(dy)), name);
             draw(&mut sheet, layout);
@@ -103,27 +104,25 @@ fn edge(color: &'static str, direction: Direction) -> Stroke {
 
 /// Layouts in which graphs of equally many nodes have equally large circles.
 fn layouts(graphs: &[&Graph]) -> Vec<Layout> {
-    let alone: Vec<Layout> = graphs.iter().map(|graph| arranged(graph)).collect();
-    let largest = |m: usize| alone.iter().filter(|l| l.nodes.len() == m).map(|l| l.radius).fold(0.0, f64::max);
-    let radii: Vec<f64> = alone.iter().map(|layout| largest(layout.nodes.len())).collect();
-    let fitted = alone.into_iter().zip(graphs).zip(radii).map(|((layout, graph), radius)| {
-        if layout.radius == radius {
-            return layout;
+    let mut layouts: Vec<Layout> = graphs.iter().map(|graph| arranged(graph)).collect();
+    for i in 0..layouts.len() {
+        let alike = layouts.iter().filter(|layout| layout.nodes.len() == layouts[i].nodes.len());
+        let largest = alike.map(|layout| layout.radius).fold(0.0, f64::max);
+        if layouts[i].radius < largest {
+            layouts[i] = on_circle(graphs[i], largest);
         }
-        on_circle(graph, radius)
-    });
-    fitted.collect()
+    }
+    layouts
 }
 
 /// The box around each, the same for graphs of equally many nodes, so that their nodes are in the same places.
-fn bounds(layouts: &[Layout]) -> Vec<Area> {
-    let corners = |layout: &Layout| {
-        let Area { center, half } = layout.bounds();
-        [center - half, center + half]
+fn bounds(layouts: &[Layout]) -> Vec<Rect> {
+    let common = |m: usize| {
+        let alike = layouts.iter().filter(|layout| layout.nodes.len() == m);
+        alike.map(Layout::bounds).reduce(|all, bounds| all.union(bounds)).unwrap_or_default()
     };
-    let common = |m: usize| Area::around(layouts.iter().filter(|l| l.nodes.len() == m).flat_map(corners));
     // Lines have a width.
-    layouts.iter().map(|layout| common(layout.nodes.len()).grown(2.0)).collect()
+    layouts.iter().map(|layout| common(layout.nodes.len()).inflate(2.0, 2.0)).collect()
 }
 
 /// Everything that belongs to one graph. Arrow heads come after all lines that may cross them, texts last.
@@ -144,7 +143,7 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
     for (transfer, stroke, tip) in &transfers {
         sheet.begin_group("", tip);
         // Sets the line apart from those that it crosses.
-        sheet.path(&quadratic(&transfer.curve.part(0.12, 0.88)), Stroke::new(PAPER, 5.0));
+        sheet.path(&quadratic(&transfer.curve.subsegment(0.12..0.88)), Stroke::new(PAPER, 5.0));
         line(sheet, &transfer.curve, *stroke);
         sheet.end_group();
     }
@@ -157,52 +156,49 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
         sheet.begin_group("", &name(None, label.target, label.gate.name()));
         line(sheet, &label.curve, stroke);
         head(sheet, &label.curve, stroke);
-        let area = rectangle(label.area.half, label.area.center);
-        sheet.element(&format!("rect {} rx=\"3\" fill=\"{PANEL}\" stroke=\"{AXIS}\"", area.attributes()), "");
-        sheet.text(label.area.center.x, label.area.center.y, centered(EDGE_FONT, INK), "Label");
+        let place = svg::attributes(label.area);
+        sheet.element(&format!("rect {place} rx=\"3\" fill=\"{PANEL}\" stroke=\"{AXIS}\""), "");
+        let Point { x, y } = label.area.center();
+        sheet.text(x, y, centered(EDGE_FONT, INK), "Label");
         sheet.end_group();
     }
     ellipse(sheet, &layout.ensemble, ENSEMBLE_NODE, Stroke::new(ENSEMBLE, 1.0));
-    let Point { x, y } = layout.ensemble.center;
+    let Point { x, y } = layout.ensemble.center();
     sheet.text(x, y, centered(13.0, INK).bold(), "Ensemble");
     for (i, shape) in layout.nodes.iter().enumerate() {
         node(sheet, i, shape);
     }
     for (transfer, stroke, tip) in &transfers {
         let Point { x, y } = transfer.text.center;
-        let angle = transfer.text.along.y.atan2(transfer.text.along.x).to_degrees();
+        let angle = transfer.text.along.atan2().to_degrees();
         sheet.begin_group(&format!("translate({} {}) rotate({})", short(x), short(y), short(angle)), tip);
         // The text stands in a gap of its line.
-        sheet.rectangle(rectangle(transfer.text.half, ORIGIN), PAPER, 1.0, "");
+        let gap = Rect::from_center_size(Point::ORIGIN, (2.0 * transfer.text.half).to_size());
+        sheet.rectangle(gap, PAPER, 1.0, "");
         sheet.text(0.0, 0.0, centered(EDGE_FONT, stroke.color), transfer.transfer.design.label());
         sheet.end_group();
     }
 }
 
 /// The line of an edge, which ends inside the head, so that its blunt end does not show; a hollow head begins earlier.
-fn line(sheet: &mut Sheet, curve: &Curve, stroke: Stroke) {
+fn line(sheet: &mut Sheet, curve: &QuadBez, stroke: Stroke) {
     let inside = if stroke.dashed { 0.95 } else { 0.6 };
-    sheet.path(&quadratic(&curve.part(0.0, curve.before_end(inside * stroke.head()))), stroke);
+    sheet.path(&quadratic(&curve.subsegment(0.0..before_end(curve, inside * stroke.head()))), stroke);
 }
 
-fn head(sheet: &mut Sheet, curve: &Curve, stroke: Stroke) {
-    let back = curve.at(curve.before_end(stroke.head()));
-    sheet.arrow_head(back.into(), curve.to.into(), stroke);
+fn head(sheet: &mut Sheet, curve: &QuadBez, stroke: Stroke) {
+    let back = curve.eval(before_end(curve, stroke.head()));
+    sheet.arrow_head(back.into(), curve.p2.into(), stroke);
 }
 
-fn quadratic(Curve { from, control, to }: &Curve) -> String {
-    let points = [from.x, from.y, control.x, control.y, to.x, to.y].map(short);
-    let [x1, y1, x2, y2, x3, y3] = points;
-    format!("M{x1} {y1}Q{x2} {y2} {x3} {y3}")
+fn quadratic(curve: &QuadBez) -> String {
+    let [from, control, to] = [curve.p0, curve.p1, curve.p2].map(|place| point(place.into()));
+    format!("M{from}Q{control} {to}")
 }
 
-fn rectangle(half: Point, center: Point) -> svg::Area {
-    let corner = center - half;
-    svg::Area { left: corner.x, top: corner.y, width: 2.0 * half.x, height: 2.0 * half.y }
-}
-
-fn ellipse(sheet: &mut Sheet, Area { center, half }: &Area, fill: &str, stroke: Stroke) {
-    let [x, y, half_x, half_y] = [center.x, center.y, half.x, half.y].map(short);
+fn ellipse(sheet: &mut Sheet, area: &Rect, fill: &str, stroke: Stroke) {
+    let Point { x, y } = area.center();
+    let [x, y, half_x, half_y] = [x, y, area.width() / 2.0, area.height() / 2.0].map(short);
     let stroke = stroke.attributes();
     sheet.element(
         &format!("ellipse cx=\"{x}\" cy=\"{y}\" rx=\"{half_x}\" ry=\"{half_y}\" fill=\"{fill}\" {stroke}"),
@@ -215,7 +211,7 @@ fn node(sheet: &mut Sheet, index: usize, shape: &NodeShape) {
     let frozen = shape.remark == Some("frozen");
     ellipse(sheet, &shape.area, NODE, Stroke::new(AXIS, if frozen { 2.5 } else { 1.0 }));
     let text = |size, color| Type::new(size, color).anchored(Anchor::Middle);
-    let Point { x, y } = shape.area.center;
+    let Point { x, y } = shape.area.center();
     let lines = shape.name.len() + usize::from(shape.remark.is_some());
     let mut y = y - 7.5 * lines as f64;
     sheet.text(x, y, text(NUMBER_FONT, INK).bold(), &(index + 1).to_string());

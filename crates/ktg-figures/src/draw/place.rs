@@ -3,7 +3,9 @@
 //! A text lies along its edge, in a gap of the line. It may be shifted along the edge: every place has a price, for
 //! what it covers, and the texts take turns in choosing the cheapest place until none improves.
 
-use super::curve::{Point, Strip};
+use kurbo::{ParamCurveArclen, Point};
+
+use super::curve::{Strip, points};
 use super::layout::{Layout, Trouble};
 
 /// Beyond this many edges (more than eight nodes have) the texts cannot all be legible, and the time to shift them
@@ -55,9 +57,9 @@ struct Lines {
 impl Lines {
     fn of(layout: &Layout) -> Lines {
         Lines {
-            transfers: layout.transfers.iter().map(|edge| edge.curve.points(20)).collect(),
-            labels: layout.labels.iter().map(|label| label.curve.points(1)).collect(),
-            means: layout.means.iter().map(|mean| mean.points(1)).collect(),
+            transfers: layout.transfers.iter().map(|edge| points(&edge.curve, 20)).collect(),
+            labels: layout.labels.iter().map(|label| points(&label.curve, 1)).collect(),
+            means: layout.means.iter().map(|mean| points(mean, 1)).collect(),
         }
     }
 
@@ -71,7 +73,7 @@ impl Lines {
 /// All places for the text of an edge.
 fn places(layout: &Layout, lines: &Lines, edge: usize) -> Vec<Place> {
     let transfer = &layout.transfers[edge];
-    let length = transfer.curve.length();
+    let length = transfer.curve.arclen(0.1);
     let taken = transfer.text.half.x;
     let (first, last) = (BEFORE + taken, length - BEHIND - taken);
     // An edge that is too short for its text: there is only its middle.
@@ -85,8 +87,8 @@ fn places(layout: &Layout, lines: &Lines, edge: usize) -> Vec<Place> {
         price += 3.0 * lines.beneath(edge, &room);
         price += lines.means.iter().map(|line| room.covered(line)).sum::<f64>();
         // An arrow head beneath a text cannot be seen at all.
-        let heads = layout.transfers.iter().enumerate().filter(|(other, _)| *other != edge);
-        price += 40.0 * heads.filter(|(_, other)| room.grown(6.0).contains(other.curve.to)).count() as f64;
+        let heads = layout.others(edge).filter(|other| room.grown(6.0).contains(other.curve.p2));
+        price += 40.0 * heads.count() as f64;
         Place { text, price }
     };
     (0..PLACES).map(place).collect()
@@ -97,8 +99,7 @@ fn collisions_with_shapes(layout: &Layout, text: &Strip) -> f64 {
 }
 
 fn collisions_of_texts(layout: &Layout, edge: usize, text: &Strip) -> f64 {
-    let others = layout.transfers.iter().enumerate().filter(|(other, _)| *other != edge);
-    others.map(|(_, other)| text.depth(&other.text)).sum()
+    layout.others(edge).map(|other| text.depth(&other.text)).sum()
 }
 
 fn trouble(layout: &Layout, lines: &Lines) -> Trouble {

@@ -4,7 +4,9 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::curve::{Area, Point};
+use kurbo::{Point, Rect, Vec2};
+
+use super::curve::ellipse_radius;
 use super::layout::{Layout, RIM_GAP};
 
 /// Wanted distance between neighboring ends, in pixels.
@@ -22,8 +24,8 @@ struct End {
 /// Moves the ends of all transfer edges apart.
 pub(super) fn spread(layout: &mut Layout) {
     for node in 0..layout.nodes.len() {
-        let area = layout.nodes[node].area.grown(RIM_GAP);
-        let inwards = (-area.center.y).atan2(-area.center.x);
+        let area = layout.nodes[node].area.inflate(RIM_GAP, RIM_GAP);
+        let inwards = (Point::ORIGIN - area.center()).atan2();
         let mut ends = ends(layout, node, &area, inwards);
         move_apart(&mut ends, &area, inwards);
         for end in &ends {
@@ -31,24 +33,23 @@ pub(super) fn spread(layout: &mut Layout) {
             let curve = &mut layout.transfers[edge].curve;
             let rim = on_rim(&area, inwards + end.angle);
             if end.is_target {
-                curve.to = rim;
+                curve.p2 = rim;
             } else {
-                curve.from = rim;
+                curve.p0 = rim;
             }
         }
     }
 }
 
 /// The ends at a node, in order around it.
-fn ends(layout: &Layout, node: usize, area: &Area, inwards: f64) -> Vec<End> {
+fn ends(layout: &Layout, node: usize, area: &Rect, inwards: f64) -> Vec<End> {
     let mut ends = vec![End { edge: None, is_target: false, angle: 0.0 }];
     for (edge, transfer) in layout.transfers.iter().enumerate() {
         for (is_target, at, point) in
-            [(false, transfer.source, transfer.curve.from), (true, transfer.target, transfer.curve.to)]
+            [(false, transfer.source, transfer.curve.p0), (true, transfer.target, transfer.curve.p2)]
         {
             if at == node {
-                let d = point - area.center;
-                let angle = (d.y.atan2(d.x) - inwards + PI).rem_euclid(TAU) - PI;
+                let angle = ((point - area.center()).atan2() - inwards + PI).rem_euclid(TAU) - PI;
                 ends.push(End { edge: Some(edge), is_target, angle });
             }
         }
@@ -57,10 +58,10 @@ fn ends(layout: &Layout, node: usize, area: &Area, inwards: f64) -> Vec<End> {
     ends
 }
 
-fn move_apart(ends: &mut [End], area: &Area, inwards: f64) {
+fn move_apart(ends: &mut [End], area: &Rect, inwards: f64) {
     const ROUNDS: usize = 60;
     // Of a node with very many edges the ends share half of the rim.
-    let half_rim = PI * (area.half.x + area.half.y) / 2.0;
+    let half_rim = PI * (area.width() + area.height()) / 4.0;
     let wanted = DISTANCE.min(half_rim / ends.len() as f64);
     for _ in 0..ROUNDS {
         let mut moved = false;
@@ -71,7 +72,7 @@ fn move_apart(ends: &mut [End], area: &Area, inwards: f64) {
             if lacking < 0.2 {
                 continue;
             }
-            let radius = area.ellipse_radius(Point::polar(1.0, inwards + (a.angle + b.angle) / 2.0));
+            let radius = ellipse_radius(area, Vec2::from_angle(inwards + (a.angle + b.angle) / 2.0));
             let angle = lacking / radius;
             let (first, second) = match (a.edge, b.edge) {
                 (None, _) => (0.0, angle),
@@ -88,7 +89,7 @@ fn move_apart(ends: &mut [End], area: &Area, inwards: f64) {
     }
 }
 
-fn on_rim(area: &Area, angle: f64) -> Point {
-    let direction = Point::polar(1.0, angle);
-    area.center + direction * area.ellipse_radius(direction)
+fn on_rim(area: &Rect, angle: f64) -> Point {
+    let direction = Vec2::from_angle(angle);
+    area.center() + direction * ellipse_radius(area, direction)
 }

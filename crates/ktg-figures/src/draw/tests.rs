@@ -6,7 +6,7 @@ use proptest::sample::select;
 use resvg::usvg::roxmltree::Document;
 
 use super::arrange::arranged;
-use super::curve::Strip;
+use super::curve::{Strip, ellipse_contains, points};
 use super::layout::Layout;
 use super::{sheet, svg};
 
@@ -79,9 +79,9 @@ proptest! {
         for edge in &layout.transfers {
             let others = layout.nodes.iter().enumerate().filter(|(i, _)| ![edge.source, edge.target].contains(i));
             let shapes = others.map(|(_, node)| node.area).chain([layout.ensemble]);
-            for shape in shapes.map(|area| area.grown(6.0)) {
-                let points = edge.curve.points(100);
-                prop_assert!(!points.iter().any(|point| shape.ellipse_contains(*point)), "{}", edge.source);
+            for shape in shapes.map(|area| area.inflate(6.0, 6.0)) {
+                let points = points(&edge.curve, 100);
+                prop_assert!(!points.iter().any(|point| ellipse_contains(&shape, *point)), "{}", edge.source);
             }
         }
     }
@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn arrow_heads_are_apart(graph in graph()) {
         let layout = arranged(&graph);
-        let ends: Vec<_> = layout.transfers.iter().flat_map(|edge| [edge.curve.from, edge.curve.to]).collect();
+        let ends: Vec<_> = layout.transfers.iter().flat_map(|edge| [edge.curve.p0, edge.curve.p2]).collect();
         for (i, end) in ends.iter().enumerate() {
             for other in &ends[..i] {
                 prop_assert!((*end - *other).length() > 11.0, "{:?} and {:?}", end, other);

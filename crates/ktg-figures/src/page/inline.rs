@@ -2,8 +2,8 @@
 
 use resvg::usvg::roxmltree::{Document, Node};
 
+use crate::clean::clean;
 use crate::svg::escaped;
-use crate::table::clean;
 
 /// An SVG, ready to stand in a page.
 pub(super) struct Inline {

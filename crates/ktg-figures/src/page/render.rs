@@ -6,8 +6,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::inline::Inline;
 use super::{Block, Figure, Page, Section};
+use crate::clean::{clean, printable};
 use crate::palette;
-use crate::table::{clean, save};
+use crate::table::save;
 
 /// What the page may load: nothing but pictures that it holds itself. No script can run in it.
 pub const CONTENT_POLICY: &str =
@@ -183,16 +184,9 @@ pub(super) fn slug(text: &str) -> String {
 
 /// Paragraphs, which empty lines separate.
 fn paragraphs(text: &str) -> Markup {
-    let mut paragraphs = vec![String::new()];
-    for line in text.lines() {
-        let last = paragraphs.len() - 1;
-        if line.trim().is_empty() {
-            paragraphs.push(String::new());
-        } else {
-            paragraphs[last] += &format!("{line}\n");
-        }
-    }
-    html! { @for text in paragraphs.iter().filter(|text| !text.is_empty()) { p { (words(text)) } } }
+    let lines: Vec<&str> = text.lines().collect();
+    let paragraphs = lines.split(|line| line.trim().is_empty()).filter(|lines| !lines.is_empty());
+    html! { @for lines in paragraphs { p { (words(&lines.join("\n"))) } } }
 }
 
 /// Text in which backticks enclose code. One without a partner is itself.
@@ -210,13 +204,7 @@ fn words(text: &str) -> Markup {
 
 /// Lines of code, as they are but for characters that HTML cannot hold.
 fn lines(code: &str) -> String {
-    let shown = |c: char| {
-        if (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{fffe}' | '\u{ffff}') {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
+    let shown = |c: char| if matches!(c, '\n' | '\t') { c } else { printable(c) };
     code.replace("\r\n", "\n").trim_end().chars().map(shown).collect()
 }
 

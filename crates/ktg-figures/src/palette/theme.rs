@@ -88,21 +88,10 @@ fn value_themed(name: &str, value: &str, prefix: &str) -> String {
     }
 }
 
-/// The text with the palette's colors replaced, whichever case they are written in.
+/// A color of the palette as its custom property, whichever case it is written in; anything else as it is.
 fn colored(value: &str) -> String {
-    let mut colored = String::with_capacity(value.len() + 8);
-    let mut rest = value;
-    while let Some(at) = rest.find('#') {
-        colored += &rest[..at];
-        rest = &rest[at..];
-        let digits = rest[1..].bytes().take_while(u8::is_ascii_hexdigit).count();
-        let light = rest[..=digits].to_ascii_lowercase();
-        if PALETTE.iter().any(|(known, _)| *known == light) {
-            colored += &variable(&light);
-        } else {
-            colored += &rest[..=digits];
-        }
-        rest = &rest[digits + 1..];
+    match PALETTE.iter().find(|(light, _)| light.eq_ignore_ascii_case(value)) {
+        Some((light, _)) => variable(light),
+        None => value.to_owned(),
     }
-    colored + rest
 }

@@ -1,6 +1,8 @@
 //! Differences between two methods over common seeds.
 
-use super::{Interval, ROUNDING, Summary, finite, magnitude, student, summary};
+use statrs::distribution::{Continuous, ContinuousCDF, StudentsT};
+
+use super::{Interval, ROUNDING, Summary, finite, magnitude, summary};
 
 /// Two methods compared seed by seed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +32,8 @@ pub struct Paired {
 /// assert!((found.mean - 1.1666666).abs() < 1e-6);
 /// ```
 pub fn paired(a: &[f64], b: &[f64], level: f64) -> Option<Paired> {
-    if a.len() != b.len() || !finite(a) || !finite(b) {
+    let within = level > 0.0 && level < 1.0;
+    if a.len() != b.len() || !finite(a) || !finite(b) || !within {
         return None;
     }
     let rounding = ROUNDING * magnitude(a.iter().chain(b));
@@ -39,17 +42,28 @@ pub fn paired(a: &[f64], b: &[f64], level: f64) -> Option<Paired> {
     let Summary { n, mean, deviation } = summary(&differences)?;
     let deviation = zeroed(deviation?);
     let error = deviation / (n as f64).sqrt();
-    let degrees = (n - 1) as f64;
-    let interval = Interval::around(mean, student::half_width(error, degrees, level)?)?;
-    Some(Paired { n, mean, deviation, interval, p: t_test(mean, error, degrees) })
-}
-
-fn t_test(mean: f64, error: f64, degrees: f64) -> Option<f64> {
-    match (mean == 0.0, error == 0.0) {
+    let student = StudentsT::new(0.0, 1.0, (n - 1) as f64).ok()?;
+    let half = if error == 0.0 { 0.0 } else { quantile(&student, 0.5 + level / 2.0) * error };
+    let p = match (mean == 0.0, error == 0.0) {
         (true, _) => Some(1.0),
         (false, true) => None,
-        (false, false) => student::two_sided(mean / error, degrees),
+        (false, false) => Some(2.0 * student.sf((mean / error).abs())),
+    };
+    let p = p.filter(|p| !p.is_nan()).map(|p| p.clamp(0.0, 1.0));
+    Some(Paired { n, mean, deviation, interval: Interval::around(mean, half)?, p })
+}
+
+/// The value below which a share of the distribution lies.
+fn quantile(student: &StudentsT, share: f64) -> f64 {
+    let mut t = student.inverse_cdf(share);
+    // The library stops a few digits early; Newton's steps give them.
+    for _ in 0..3 {
+        let next = t + (student.sf(t) - (1.0 - share)) / student.pdf(t);
+        if next.is_finite() {
+            t = next;
+        }
     }
+    t
 }
 
 #[cfg(test)]

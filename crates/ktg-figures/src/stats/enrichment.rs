@@ -57,7 +57,8 @@ pub fn enrichment(
     let mut best: Vec<usize> = (0..n).collect();
     best.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]));
 
-    let column_means: Vec<f64> = (0..count).map(|f| mean(features.iter().map(|row| row[f]))).collect();
+    let column_means: Vec<f64> =
+        (0..count).map(|f| features.iter().map(|row| row[f]).sum::<f64>() / n as f64).collect();
     // The sum of k graphs is compared with k times the mean, up to rounding.
     let slack: Vec<f64> =
         (0..count).map(|f| ROUNDING * k as f64 * magnitude(features.iter().map(|row| &row[f]))).collect();
@@ -81,11 +82,6 @@ pub fn enrichment(
     });
     let result: Vec<Enrichment> = result.collect();
     result.iter().all(|row| row.difference.is_finite()).then_some(result)
-}
-
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let n = values.len();
-    values.sum::<f64>() / n as f64
 }
 
 /// How the k best places are filled.

@@ -1,8 +1,6 @@
 //! How much the choice of a parameter goes with the score.
 
-use std::collections::BTreeMap;
-
-use super::ranks::{centered_ranks, ranks, scaled};
+use super::ranks::{centered_ranks, scaled};
 use super::shuffle::{Extremes, orders};
 use super::{ROUNDING, finite};
 
@@ -59,47 +57,52 @@ pub fn importance(scores: &[f64], groups: &[usize], rounds: usize, seed: u64) ->
     if groups.len() != n || !finite(scores) {
         return None;
     }
-    let mut sizes = BTreeMap::<usize, usize>::new();
-    groups.iter().for_each(|&category| *sizes.entry(category).or_default() += 1);
-    if sizes.len() < 2 {
-        return None;
-    }
+    let mut categories = groups.to_vec();
+    categories.sort_unstable();
+    categories.dedup();
     let centered = centered_ranks(scores);
     let total: f64 = centered.iter().map(|rank| rank * rank).sum();
-    if total == 0.0 {
+    if categories.len() < 2 || total == 0.0 {
         return None;
     }
-    let place: BTreeMap<usize, usize> = sizes.keys().enumerate().map(|(i, &category)| (category, i)).collect();
-    let labels: Vec<usize> = groups.iter().map(|category| place[category]).collect();
-    let counts: Vec<usize> = sizes.values().copied().collect();
+    let labels: Vec<usize> = groups.iter().map(|group| categories.partition_point(|other| other < group)).collect();
+    let mut counts = vec![0; categories.len()];
+    labels.iter().for_each(|label| counts[*label] += 1);
 
-    let mut sums = vec![0.0; counts.len()];
-    let explained = between(&centered, &labels, &counts, &mut sums);
+    let sums = rank_sums(&centered, &labels, categories.len());
+    let explained = between(&sums, &counts);
     let limit = explained - ROUNDING * total;
     let mut extremes = Extremes::default();
-    let mut scratch = sums.clone();
     let all = orders(&labels, rounds, seed, |labels| {
-        extremes.note(between(&centered, labels, &counts, &mut scratch) >= limit);
+        let sums = rank_sums(&centered, labels, counts.len());
+        extremes.note(between(&sums, &counts) >= limit);
     });
 
-    let effect = (explained / total).clamp(0.0, 1.0);
-    let degrees = (counts.len() - 1) as f64;
-    let all_ranks = ranks(scores);
-    let groups = sizes.into_iter().map(|(category, size)| {
-        let of_group = groups.iter().zip(&all_ranks).filter(|(group, _)| **group == category);
-        let mean = of_group.map(|(_, rank)| rank).sum::<f64>() / size as f64;
-        CategoryRank { category, n: size, mean_rank: scaled(mean, n) }
+    let average = (n + 1) as f64 / 2.0;
+    let groups = categories.iter().zip(counts.iter().zip(&sums)).map(|(category, (count, sum))| {
+        let mean_rank = scaled(average + sum / *count as f64, n);
+        CategoryRank { category: *category, n: *count, mean_rank }
     });
-    Some(Importance { effect, chance: degrees / (n - 1) as f64, p: extremes.p(all), groups: groups.collect() })
+    Some(Importance {
+        effect: (explained / total).clamp(0.0, 1.0),
+        chance: (categories.len() - 1) as f64 / (n - 1) as f64,
+        p: extremes.p(all),
+        groups: groups.collect(),
+    })
+}
+
+/// The sum of the centered ranks of each choice.
+fn rank_sums(centered: &[f64], labels: &[usize], choices: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; choices];
+    for (rank, label) in centered.iter().zip(labels) {
+        sums[*label] += rank;
+    }
+    sums
 }
 
 /// The squares that the choices explain: sum over them of (sum of their centered ranks)^2 / number.
-fn between(centered: &[f64], labels: &[usize], counts: &[usize], sums: &mut [f64]) -> f64 {
-    sums.fill(0.0);
-    for (rank, &label) in centered.iter().zip(labels) {
-        sums[label] += rank;
-    }
-    sums.iter().zip(counts).map(|(sum, &count)| sum * sum / count as f64).sum()
+fn between(sums: &[f64], counts: &[usize]) -> f64 {
+    sums.iter().zip(counts).map(|(sum, count)| sum * sum / *count as f64).sum()
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ mod ped_anova;
 mod ranks;
 mod reliability;
 mod shuffle;
-mod student;
 mod summary;
 
 pub use difference::{Paired, paired};

@@ -27,18 +27,11 @@ impl Extremes {
         self.all += 1;
     }
 
-    /// The p-value if these were all shuffles there are, the data's own order among them.
-    pub(super) fn exact(self) -> f64 {
-        self.extreme as f64 / self.all.max(1) as f64
-    }
-
-    /// The p-value if they were drawn: the data count as one more.
-    pub(super) fn sampled(self) -> f64 {
-        (self.extreme + 1) as f64 / (self.all + 1) as f64
-    }
-
+    /// The p-value: exact if these were all shuffles there are, the data's own order among them; if they were drawn, the
+    /// data count as one more.
     pub(super) fn p(self, all: bool) -> f64 {
-        if all { self.exact() } else { self.sampled() }
+        let data = u64::from(!all);
+        (self.extreme + data) as f64 / (self.all + data).max(1) as f64
     }
 }
 

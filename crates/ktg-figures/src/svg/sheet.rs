@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::style::{Anchor, Area, Key, Stroke, Type};
-use super::text::{escaped, short, shortened, width, wrapped};
+use kurbo::Rect;
+
+use super::style::{Anchor, Key, Stroke, Type, attributes};
+use super::text::{escaped, point, short, shortened, width, wrapped};
 use crate::palette::{INK, PAPER, SOFT_INK};
 
 /// Size of most texts. At 600 units' width on a phone of 360 points they are still 8 points high.
@@ -129,27 +131,17 @@ impl Sheet {
 
     /// A line through the points.
     pub fn line(&mut self, points: &[(f64, f64)], stroke: Stroke) {
-        let mut commands = String::new();
-        for (i, (x, y)) in points.iter().enumerate() {
-            let _ = write!(commands, "{}{} {}", if i == 0 { 'M' } else { 'L' }, short(*x), short(*y));
-        }
         if points.len() > 1 {
-            self.path(&commands, stroke);
+            let places: Vec<String> = points.iter().map(|place| point(*place)).collect();
+            self.path(&format!("M{}", places.join("L")), stroke);
         }
     }
 
     /// An arrow head from its middle at the back to its tip. That of a dashed line is hollow.
     pub fn arrow_head(&mut self, back: (f64, f64), tip: (f64, f64), stroke: Stroke) {
         let (half_x, half_y) = (0.4 * (back.1 - tip.1), 0.4 * (tip.0 - back.0));
-        let commands = format!(
-            "M{} {}L{} {}L{} {}Z",
-            short(tip.0),
-            short(tip.1),
-            short(back.0 + half_x),
-            short(back.1 + half_y),
-            short(back.0 - half_x),
-            short(back.1 - half_y)
-        );
+        let sides = [(back.0 + half_x, back.1 + half_y), (back.0 - half_x, back.1 - half_y)];
+        let commands = format!("M{}L{}L{}Z", point(tip), point(sides[0]), point(sides[1]));
         let paint = if stroke.dashed {
             format!("fill=\"{PAPER}\" stroke=\"{}\" stroke-width=\"{}\"", stroke.color, short(0.8 * stroke.width))
         } else {
@@ -164,10 +156,7 @@ impl Sheet {
             return;
         }
         // A line of no length with round ends is a dot, and much shorter to write than a circle.
-        let mut commands = String::new();
-        for (x, y) in points {
-            let _ = write!(commands, "M{} {}h0", short(*x), short(*y));
-        }
+        let commands: String = points.iter().map(|place| format!("M{}h0", point(*place))).collect();
         self.push(format_args!(
             "<path d=\"{commands}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"{}\" stroke-linecap=\"round\" \
              stroke-opacity=\"{opacity}\"/>",
@@ -176,20 +165,20 @@ impl Sheet {
     }
 
     /// A filled rectangle, with a text that shows when pointed at.
-    pub fn rectangle(&mut self, area: Area, fill: &str, opacity: f64, tip: &str) {
+    pub fn rectangle(&mut self, area: Rect, fill: &str, opacity: f64, tip: &str) {
         let opacity = if opacity < 1.0 { format!(" fill-opacity=\"{opacity}\"") } else { String::new() };
-        self.element(&format!("rect {} fill=\"{fill}\"{opacity}", area.attributes()), tip);
+        self.element(&format!("rect {} fill=\"{fill}\"{opacity}", attributes(area)), tip);
     }
 
     /// An empty rectangle.
-    pub fn frame(&mut self, area: Area, stroke: Stroke) {
-        self.element(&format!("rect {} fill=\"none\" {}", area.attributes(), stroke.attributes()), "");
+    pub fn frame(&mut self, area: Rect, stroke: Stroke) {
+        self.element(&format!("rect {} fill=\"none\" {}", attributes(area), stroke.attributes()), "");
     }
 
     /// A key whose middle is at the point, with a text that shows when pointed at. Lines have a length of their own.
     pub fn key(&mut self, key: Key, (x, y): (f64, f64), radius: f64, tip: &str) {
         let circle = format!("circle cx=\"{}\" cy=\"{}\" r=\"{}\"", short(x), short(y), short(radius));
-        let (left, top, width) = (x - radius, y - radius, 2.0 * radius);
+        let square = Rect::from_center_size((x, y), (2.0 * radius, 2.0 * radius));
         let half = half_width(key);
         match key {
             Key::Line(stroke) => self.line(&[(x - half, y), (x + half, y)], stroke),
@@ -205,15 +194,13 @@ impl Sheet {
                 self.element(&format!("{circle} fill=\"{PAPER}\" stroke=\"{color}\" stroke-width=\"1.6\""), tip);
             }
             Key::Cross(color) => {
-                let (left, top, width) = (short(left), short(top), short(width));
+                let [left, top, width] = [square.x0, square.y0, square.width()].map(short);
                 let commands = format!("M{left} {top}l{width} {width}m0 -{width}l-{width} {width}");
                 let path = format!("path d=\"{commands}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.6\"");
                 self.element(&path, tip);
             }
-            Key::Square(color, opacity) => {
-                self.rectangle(Area { left, top, width, height: width }, color, opacity, tip)
-            }
-            Key::Frame(color) => self.frame(Area { left, top, width, height: width }, Stroke::new(color, 1.2)),
+            Key::Square(color, opacity) => self.rectangle(square, color, opacity, tip),
+            Key::Frame(color) => self.frame(square, Stroke::new(color, 1.2)),
         }
     }
 

@@ -1,31 +1,15 @@
 //! How lines and texts look, and where they are.
 
+use kurbo::Rect;
+
 use super::text::short;
 
-/// A rectangle on the sheet.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Area {
-    pub left: f64,
-    pub top: f64,
-    pub width: f64,
-    pub height: f64,
-}
-
-impl Area {
-    pub fn right(&self) -> f64 {
-        self.left + self.width
-    }
-
-    pub fn bottom(&self) -> f64 {
-        self.top + self.height
-    }
-
-    /// As attributes of an SVG element.
-    pub fn attributes(&self) -> String {
-        // Nothing may be narrower than nothing, whatever the rounding.
-        let (width, height) = (short(self.width.max(0.0)), short(self.height.max(0.0)));
-        format!("x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\"", short(self.left), short(self.top))
-    }
+/// A rectangle as attributes of an SVG element.
+pub(crate) fn attributes(area: Rect) -> String {
+    // Nothing may be narrower than nothing, whatever the rounding.
+    let size = [area.width().max(0.0), area.height().max(0.0)];
+    let [width, height] = size.map(short);
+    format!("x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\"", short(area.x0), short(area.y0))
 }
 
 /// How a line looks.

@@ -1,5 +1,8 @@
 //! Texts and numbers as they stand in a picture.
 
+use maud::html;
+
+use crate::clean::{printable, rounded};
 use crate::png::own_face;
 
 /// How wide the text is in DejaVu Sans, which is no narrower than the fonts that a browser may take instead.
@@ -68,27 +71,17 @@ fn line_end(text: &str, room: usize) -> usize {
 
 /// A number with a true minus sign and groups of three digits.
 pub(crate) fn number(value: f64, decimals: usize) -> String {
-    let plain = format!("{value:.decimals$}");
-    let (digits, negative) = match plain.strip_prefix('-') {
-        Some(digits) => (digits, digits.bytes().any(|digit| matches!(digit, b'1'..=b'9'))),
-        None => (plain.as_str(), false),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let mut text = String::new();
-    if negative {
-        text.push('−');
-    }
+    let plain = rounded(value, decimals);
+    let (sign, digits) = plain.strip_prefix('-').map_or(("", plain.as_str()), |digits| ("−", digits));
+    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
+    let mut text = sign.to_owned();
     for (i, digit) in whole.chars().enumerate() {
         if i > 0 && (whole.len() - i) % 3 == 0 {
             text.push(',');
         }
         text.push(digit);
     }
-    if !fraction.is_empty() {
-        text.push('.');
-        text += fraction;
-    }
-    text
+    text + fraction
 }
 
 /// Singular or plural: "1 trial", "2,300 trials".
@@ -104,21 +97,16 @@ pub(crate) fn short(value: f64) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
+/// A place in the commands of a path.
+pub(crate) fn point((x, y): (f64, f64)) -> String {
+    format!("{} {}", short(x), short(y))
+}
+
 /// Text for XML, which has no way to write most control characters at all.
 pub(crate) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\n' | '\r' | '\t' => escaped.push(' '),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    let shown = |c: char| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { printable(c) };
+    let text: String = text.chars().map(shown).collect();
+    html! { (text) }.into_string()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What stands in a table.
 
-use super::clean;
+use crate::clean::{clean, rounded};
 
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,16 +108,12 @@ impl Cell {
     }
 }
 
-/// A number for people. What rounds to zero has no sign.
+/// A number for people.
 fn number(value: f64, decimals: usize) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "∞" } else { "-∞" }.to_owned();
     }
-    let shown = format!("{value:.decimals$}");
-    match shown.strip_prefix('-') {
-        Some(digits) if digits.chars().all(|c| matches!(c, '0' | '.')) => digits.to_owned(),
-        _ => shown,
-    }
+    rounded(value, decimals)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 
 use super::cell::Content;
-use super::{Align, Cell, Column, Row, Table, clean, letter};
+use super::{Align, Cell, Column, Row, Table, letter};
+use crate::clean::clean;
 
 /// Tables that are wider on a terminal need more room on a page than its text does.
 const TEXT_WIDTH: usize = 76;
@@ -68,7 +69,8 @@ impl Table {
 
     /// Lines begin a new body, so that browsers and screen readers know what belongs together.
     fn body(&self, footnotes: &[&str]) -> Markup {
-        let widest: Vec<usize> = (0..self.columns.len()).map(|i| self.longest_sd(i)).collect();
+        let longest = |column: usize| self.longest_sd(column).map_or(0, |sd| sd.chars().count());
+        let widest: Vec<usize> = (0..self.columns.len()).map(longest).collect();
         let bodies = self.rows.split(|row| *row == Row::Rule).filter(|body| !body.is_empty());
         html! {
             @for body in bodies {
@@ -85,11 +87,6 @@ impl Table {
                 }
             }
         }
-    }
-
-    /// The digits of the longest standard deviation of a column; 0 if there is none.
-    fn longest_sd(&self, column: usize) -> usize {
-        self.cells().filter_map(|cells| Some(cells[column].words().1?.chars().count())).max().unwrap_or(0)
     }
 }
 

@@ -1,41 +1,27 @@
 //! Tables for papers.
 
 use super::cell::Content;
-use super::{Align, Cell, Row, Table, clean, letter};
+use super::{Align, Cell, Row, Table, letter};
+use crate::clean::clean;
 
 impl Table {
     /// The table for LaTeX with the package `booktabs`.
     pub fn to_latex(&self) -> String {
         let footnotes = self.footnotes();
-        let mut lines: Vec<String> = Vec::new();
-        let mut say = |line: &str| lines.push(line.to_owned());
-        say("% Needs \\usepackage{booktabs}.");
-        say("\\begin{table}");
-        say("  \\centering");
-        say(&format!("  \\caption{{{}}}", escaped(&self.title)));
-        let aligns = self.columns.iter().map(|column| if column.align == Align::Left { 'l' } else { 'r' });
         // A tabular without any column does not compile.
+        let aligns = self.columns.iter().map(|column| if column.align == Align::Left { 'l' } else { 'r' });
         let aligns = if self.columns.is_empty() { "l".to_owned() } else { aligns.collect() };
-        say(&format!("  \\begin{{tabular}}{{{aligns}}}"));
-        say("    \\toprule");
-        if self.has_groups_of_columns() {
-            self.headings_of_groups().iter().for_each(|line| say(line));
-        }
-        say(&line(self.columns.iter().map(|column| escaped(&column.heading))));
-        say("    \\midrule");
-        let widest: Vec<Option<String>> = (0..self.columns.len()).map(|i| self.widest_sd(i)).collect();
-        for row in &self.rows {
-            match row {
-                Row::Rule => say("    \\midrule"),
-                Row::Cells(cells) => {
-                    let cells = cells.iter().zip(&self.columns).zip(&widest);
-                    let cells = cells.map(|((cell, column), sd)| latex(cell, column.align, sd.as_deref(), &footnotes));
-                    say(&line(cells));
-                }
+        let groups = if self.has_groups_of_columns() { self.headings_of_groups() } else { String::new() };
+        let headings = line(self.columns.iter().map(|column| escaped(&column.heading)));
+        let widest: Vec<Option<String>> = (0..self.columns.len()).map(|i| self.longest_sd(i)).collect();
+        let rows = self.rows.iter().map(|row| match row {
+            Row::Rule => "    \\midrule\n".to_owned(),
+            Row::Cells(cells) => {
+                let cells = cells.iter().zip(&self.columns).zip(&widest);
+                line(cells.map(|((cell, column), sd)| latex(cell, column.align, sd.as_deref(), &footnotes)))
             }
-        }
-        say("    \\bottomrule");
-        say("  \\end{tabular}");
+        });
+        let rows: String = rows.collect();
         let mut notes = Vec::new();
         if self.has_emphasis() {
             notes.push(format!("Bold: {}.", escaped(&self.emphasis)));
@@ -43,17 +29,28 @@ impl Table {
         let footnotes = footnotes.iter().enumerate();
         notes.extend(footnotes.map(|(i, note)| format!("\\textsuperscript{{{}}} {}", letter(i), escaped(note))));
         notes.extend(self.notes.iter().map(|note| escaped(note)));
+        let mut notes = notes.join("\\par\n   ");
         if !notes.is_empty() {
-            say("  \\par\\medskip");
-            let notes = notes.join("\\par\n   ");
-            say(&format!("  {{\\footnotesize\\raggedright\n   {notes}\\par}}"));
+            notes = format!("  \\par\\medskip\n  {{\\footnotesize\\raggedright\n   {notes}\\par}}\n");
         }
-        say("\\end{table}");
-        lines.join("\n") + "\n"
+        let title = escaped(&self.title);
+        format!(
+            r"% Needs \usepackage{{booktabs}}.
+\begin{{table}}
+  \centering
+  \caption{{{title}}}
+  \begin{{tabular}}{{{aligns}}}
+    \toprule
+{groups}{headings}    \midrule
+{rows}    \bottomrule
+  \end{{tabular}}
+{notes}\end{{table}}
+"
+        )
     }
 
     /// The headings over groups of columns, and the rules below them.
-    fn headings_of_groups(&self) -> [String; 2] {
+    fn headings_of_groups(&self) -> String {
         let spans = self.spans();
         let headings = spans.iter().flat_map(|(group, _, length)| match group {
             Some(group) => vec![format!("\\multicolumn{{{length}}}{{c}}{{{}}}", escaped(group))],
@@ -61,17 +58,12 @@ impl Table {
         });
         let ruled = spans.iter().filter(|(group, ..)| group.is_some());
         let rules = ruled.map(|(_, first, length)| format!("\\cmidrule(lr){{{}-{}}}", first + 1, first + length));
-        [line(headings), format!("    {}", rules.collect::<Vec<_>>().join(" "))]
-    }
-
-    /// The longest standard deviation of a column: means without one leave its place free.
-    fn widest_sd(&self, column: usize) -> Option<String> {
-        self.cells().filter_map(|cells| cells[column].words().1).max_by_key(String::len)
+        format!("{}    {}\n", line(headings), rules.collect::<Vec<_>>().join(" "))
     }
 }
 
 fn line(cells: impl Iterator<Item = String>) -> String {
-    format!("    {} \\\\", cells.collect::<Vec<_>>().join(" & "))
+    format!("    {} \\\\\n", cells.collect::<Vec<_>>().join(" & "))
 }
 
 fn latex(cell: &Cell, align: Align, widest_sd: Option<&str>, footnotes: &[&str]) -> String {

@@ -1,6 +1,7 @@
 //! Tables for GitHub.
 
-use super::{Align, Cell, Table, clean, letter};
+use super::{Align, Cell, Table, letter};
+use crate::clean::clean;
 
 impl Table {
     /// The table as GitHub reads it. Headings over several columns become part of each column's heading, and lines

@@ -2,7 +2,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Align, Cell, Row, Table, clean, letter};
+use super::{Align, Cell, Row, Table, letter};
+use crate::clean::clean;
 
 /// Between two columns.
 const GAP: usize = 2;
