@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::plot::{Plot, empty_plot, next_area};
 use super::{Role, drawable};
 use crate::palette::{AXIS, INK, SOFT_INK};
-use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, shortened, widest};
+use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, widest};
 
 /// Bars with names, one or several for each name.
 #[derive(Debug, Clone, Default)]
@@ -66,9 +66,8 @@ pub fn bars(figure: &Bars) -> String {
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     for (i, row) in figure.rows.iter().enumerate() {
         let top = y.to - i as f64 * pitch;
-        let name = shortened(&row.name, TEXT, false, names);
-        let style = Type::new(TEXT, INK).anchored(Anchor::End);
-        plot.text((x.from, top - pitch / 2.0), (-10.0, 0.0), style, &name);
+        let style = Type::new(TEXT, INK).anchored(Anchor::End).within(names);
+        plot.text((x.from, top - pitch / 2.0), (-10.0, 0.0), style, &row.name);
         for (kind, bar) in row.bars.iter().enumerate() {
             let Some(bar) = bar.as_ref().filter(|bar| drawable(bar.value)) else { continue };
             let middle = top - 6.0 - (kind as f64 + 0.5) * thick;
@@ -82,6 +81,6 @@ pub fn bars(figure: &Bars) -> String {
 fn draw_bar(plot: &mut Plot, bar: &Bar, middle: f64, half: f64, kind: usize, name: &str) {
     let tip = if bar.note.is_empty() { name.to_owned() } else { format!("{name}: {}", bar.note) };
     plot.bar((0.0, middle - half), (bar.value, middle + half), Role::Series(kind).color(), OPACITY, &tip);
-    let note = shortened(&bar.note, SMALL, false, 130.0);
-    plot.text((bar.value.max(0.0), middle), (6.0, 0.0), Type::new(SMALL, SOFT_INK).halo(), &note);
+    let style = Type::new(SMALL, SOFT_INK).halo().within(130.0);
+    plot.text((bar.value.max(0.0), middle), (6.0, 0.0), style, &bar.note);
 }

@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::plot::{Plot, empty_plot, next_area, spread, ticks_width};
 use super::{Role, drawable};
 use crate::palette::SOFT_INK;
-use crate::svg::{Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, width};
+use crate::svg::{Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, width};
 
 /// A measure of nodes and ensemble over the epochs.
 #[derive(Debug, Clone, Default)]
@@ -67,8 +67,7 @@ pub fn curves(figure: &Curves) -> String {
     let ends: Vec<f64> = names.iter().map(|(_, end)| *end).collect();
     for ((line, _), at) in names.iter().zip(spread(&ends, gap, y.from, y.to)) {
         let style = Type { bold: bold(line.role), ..Type::new(SMALL, line.role.color()) };
-        let name = shortened(&line.name, SMALL, bold(line.role), names_width);
-        plot.text((x.to, at), (9.0, 0.0), style, &name);
+        plot.text((x.to, at), (9.0, 0.0), style.within(names_width), &line.name);
     }
     sheet.finish()
 }

@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::drawable;
 use super::plot::{Plot, empty_plot, next_area};
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK, UNCLEAR};
-use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, shortened, widest, width};
+use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, widest, width};
 
 /// Estimated effects, such as what each edge contributes.
 #[derive(Debug, Clone, Default)]
@@ -63,10 +63,9 @@ pub fn forest(figure: &Forest) -> String {
     plot.line(&[(0.0, 0.0), (0.0, y.to)], Stroke::new(AXIS, 1.2));
     for (i, row) in figure.rows.iter().enumerate() {
         let at = y.to - i as f64 - 0.5;
-        let name = shortened(&row.name, SMALL, false, names);
-        let text = shortened(&row.text, SMALL, false, texts);
-        plot.text((x.from, at), (-14.0, 0.0), Type::new(SMALL, INK).anchored(Anchor::End), &name);
-        plot.text((x.to, at), (14.0, 0.0), Type::new(SMALL, SOFT_INK), &text);
+        let name_style = Type::new(SMALL, INK).anchored(Anchor::End).within(names);
+        plot.text((x.from, at), (-14.0, 0.0), name_style, &row.name);
+        plot.text((x.to, at), (14.0, 0.0), Type::new(SMALL, SOFT_INK).within(texts), &row.text);
         if i > 0 {
             plot.line(&[(x.from, at + 0.5), (x.to, at + 0.5)], Stroke::new(GRID, 0.6));
         }
@@ -81,15 +80,13 @@ fn side_texts(sheet: &mut Sheet, figure: &Forest, area: Rect, zero: f64, texts: 
     let side = Type::new(SMALL, SOFT_INK);
     let y_text = area.y0 - 11.0;
     if !below.is_empty() && zero - area.x0 > 30.0 {
-        let text = shortened(&format!("← {below}"), SMALL, false, zero - area.x0);
-        sheet.text(zero - 8.0, y_text, side.anchored(Anchor::End), &text);
+        let style = side.anchored(Anchor::End).within(zero - area.x0);
+        sheet.text(zero - 8.0, y_text, style, &format!("← {below}"));
     }
     if !above.is_empty() && area.x1 - zero > 30.0 {
-        let text = shortened(&format!("{above} →"), SMALL, false, area.x1 - zero);
-        sheet.text(zero + 8.0, y_text, side, &text);
+        sheet.text(zero + 8.0, y_text, side.within(area.x1 - zero), &format!("{above} →"));
     }
-    let heading = shortened(&figure.heading, SMALL, true, texts);
-    sheet.text(area.x1 + 14.0, y_text, side.bold(), &heading);
+    sheet.text(area.x1 + 14.0, y_text, side.bold().within(texts), &figure.heading);
 }
 
 fn interval(row: &Effect) -> Option<(f64, f64)> {

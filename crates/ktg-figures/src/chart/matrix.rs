@@ -34,18 +34,17 @@ pub fn matrix(figure: &Matrix) -> String {
     let side = ((WIDTH - MARGIN - left) / nodes.max(1) as f64).min(92.0);
     let upright = longest > side - 4.0;
     let top = sheet.top + if upright { names_width + 8.0 } else { SMALL + 10.0 };
-    let name_style = Type::new(SMALL, INK);
+    let name_style = Type::new(SMALL, INK).within(names_width);
     for (i, name) in figure.names.iter().enumerate() {
-        let short = shortened(name, SMALL, false, names_width);
         let middle = (i as f64 + 0.5) * side;
-        sheet.text(left - 8.0, top + middle, name_style.anchored(Anchor::End), &short);
+        sheet.text(left - 8.0, top + middle, name_style.anchored(Anchor::End), name);
         if upright {
             let (x, y) = (left + middle, top - 7.0);
             sheet.begin_group(&format!("rotate(-90 {x:.2} {y:.2})"), "");
-            sheet.text(x, y, name_style, &short);
+            sheet.text(x, y, name_style, name);
             sheet.end_group();
         } else {
-            sheet.text(left + middle, top - 11.0, name_style.anchored(Anchor::Middle), &short);
+            sheet.text(left + middle, top - 11.0, name_style.anchored(Anchor::Middle), name);
         }
     }
     for row in 0..nodes {

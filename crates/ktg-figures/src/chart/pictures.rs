@@ -7,7 +7,7 @@ use resvg::tiny_skia::Pixmap;
 
 use crate::Error;
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK};
-use crate::svg::{Anchor, MARGIN, SMALL, Sheet, Stroke, Type, attributes, shortened, widest, wrapped};
+use crate::svg::{Anchor, MARGIN, SMALL, Sheet, Stroke, Type, attributes, widest, wrapped};
 
 /// Pictures in rows and columns, such as attention maps: rows are images, columns are nodes.
 #[derive(Debug, Clone, Default)]
@@ -56,9 +56,8 @@ pub fn pictures(figure: &Pictures) -> Result<String, Error> {
     let left = MARGIN + names;
     let x = |column: usize| left + column as f64 * (side + GAP);
     for (column, name) in figure.columns.iter().enumerate() {
-        let name = shortened(name, SMALL, true, side + GAP - 2.0);
-        let style = Type::new(SMALL, INK).bold().anchored(Anchor::Middle);
-        sheet.text(x(column) + side / 2.0, sheet.top + 8.0, style, &name);
+        let style = Type::new(SMALL, INK).bold().anchored(Anchor::Middle).within(side + GAP - 2.0);
+        sheet.text(x(column) + side / 2.0, sheet.top + 8.0, style, name);
     }
     if !figure.columns.is_empty() {
         sheet.top += 22.0;
@@ -102,8 +101,8 @@ fn cell(sheet: &mut Sheet, area: Rect, picture: &Picture, (row, column): (usize,
     sheet.element(&image, &picture.caption);
     sheet.frame(area, Stroke::new(AXIS, 0.6));
     let (mark, color) = if picture.right { ("✓", GOOD) } else { ("✗", BAD) };
-    let caption = shortened(&format!("{mark} {}", picture.caption), SMALL - 0.5, false, area.width() + GAP - 2.0);
-    let style = Type::new(SMALL - 0.5, color).anchored(Anchor::Middle);
+    let caption = format!("{mark} {}", picture.caption);
+    let style = Type::new(SMALL - 0.5, color).anchored(Anchor::Middle).within(area.width() + GAP - 2.0);
     sheet.text(area.center().x, area.y1 + CAPTION / 2.0 + 2.0, style, &caption);
     Ok(())
 }

@@ -4,7 +4,7 @@ use kurbo::Rect;
 
 use super::axis::Axis;
 use crate::palette::{AXIS, GRID, SOFT_INK};
-use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, shortened, widest};
+use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, widest};
 
 /// Space between an axis and its texts.
 const GAP: f64 = 8.0;
@@ -31,13 +31,12 @@ impl<'a> Plot<'a> {
 
     fn titles(&mut self) {
         let (sheet, area) = (&mut *self.sheet, self.area);
-        let title = shortened(&self.y.title, TEXT, false, sheet.width - 2.0 * MARGIN);
-        sheet.text(MARGIN, area.y0 - 21.0, Type::new(TEXT, SOFT_INK), &title);
+        let style = Type::new(TEXT, SOFT_INK);
+        sheet.text(MARGIN, area.y0 - 21.0, style.within(sheet.width - 2.0 * MARGIN), &self.y.title);
         let middle = area.center().x;
         let room = 2.0 * (middle.min(sheet.width - middle) - 4.0);
-        let title = shortened(&self.x.title, TEXT, false, room);
-        let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
-        sheet.text(middle, area.y1 + ticks_height(self.x) - TEXT / 2.0, style, &title);
+        let below = area.y1 + ticks_height(self.x) - TEXT / 2.0;
+        sheet.text(middle, below, style.anchored(Anchor::Middle).within(room), &self.x.title);
     }
 
     fn grid(&mut self) {
@@ -134,9 +133,8 @@ pub(super) fn next_area(sheet: &mut Sheet, x: &Axis, (left, right): (f64, f64), 
 /// A plot for which there is no value yet.
 pub(super) fn empty_plot(sheet: &mut Sheet, area: Rect, words: &str) {
     sheet.frame(area, Stroke::new(GRID, 1.0));
-    let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle);
-    let words = shortened(words, TEXT, false, area.width() - 2.0 * MARGIN);
-    sheet.text(area.center().x, area.center().y, style, &words);
+    let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle).within(area.width() - 2.0 * MARGIN);
+    sheet.text(area.center().x, area.center().y, style, words);
 }
 
 /// Where texts go so that they stand at their values, in ascending order, as nearly as a gap between them allows.

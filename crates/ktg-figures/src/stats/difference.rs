@@ -50,7 +50,8 @@ pub fn paired(a: &[f64], b: &[f64], level: f64) -> Option<Paired> {
         (false, false) => Some(2.0 * student.sf((mean / error).abs())),
     };
     let p = p.filter(|p| !p.is_nan()).map(|p| p.clamp(0.0, 1.0));
-    Some(Paired { n, mean, deviation, interval: Interval::around(mean, half)?, p })
+    let interval = Interval { low: mean - half, high: mean + half };
+    finite(&[interval.low, interval.high]).then_some(Paired { n, mean, deviation, interval, p })
 }
 
 /// The value below which a share of the distribution lies.

@@ -22,14 +22,6 @@ pub struct Interval {
     pub high: f64,
 }
 
-impl Interval {
-    /// `center` minus and plus `half`, if both ends are numbers.
-    pub(super) fn around(center: f64, half: f64) -> Option<Self> {
-        let interval = Self { low: center - half, high: center + half };
-        (interval.low.is_finite() && interval.high.is_finite()).then_some(interval)
-    }
-}
-
 /// The values in short; `None` without values, or if they (or their squares) are not finite.
 ///
 /// ```

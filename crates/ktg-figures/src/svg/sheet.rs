@@ -119,7 +119,7 @@ impl Sheet {
             short(baseline),
             short(style.size),
             style.color,
-            escaped(text)
+            escaped(&shortened(text, style.size, style.bold, style.room))
         ));
     }
 

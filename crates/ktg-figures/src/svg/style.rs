@@ -69,11 +69,13 @@ pub(crate) struct Type {
     pub anchor: Anchor,
     /// Whether paper shows around the letters, where they lie on lines.
     pub halo: bool,
+    /// A wider text is shortened.
+    pub room: f64,
 }
 
 impl Type {
     pub fn new(size: f64, color: &'static str) -> Self {
-        Self { size, color, bold: false, anchor: Anchor::Start, halo: false }
+        Self { size, color, bold: false, anchor: Anchor::Start, halo: false, room: f64::INFINITY }
     }
 
     pub fn bold(self) -> Self {
@@ -86,6 +88,10 @@ impl Type {
 
     pub fn halo(self) -> Self {
         Self { halo: true, ..self }
+    }
+
+    pub fn within(self, room: f64) -> Self {
+        Self { room, ..self }
     }
 }
 
