@@ -2,7 +2,7 @@
 
 use super::tiles::{Filters, Input, Output, TileRow, Tiles, scratch_len};
 use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
-use crate::gemm::{Gemm, ONE, Segment};
+use crate::gemm::{Gemm, ROWS, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::planes::Planes;
 use crate::shape::Conv2d;
@@ -271,22 +271,14 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
             }
             // SAFETY: granted by the caller. A row of A is a tile's block of channels, of B one channel's of filters.
             unsafe {
-                let c = product.add(position * product_step);
-                macro_rules! gemm {
-                    ($nv:literal, $block:literal) => {
-                        S::vectorize(Gemm::<$nv, $block, ONE, $block> {
-                            rows: tiles,
-                            segments: &segments[..count],
-                            a_row: 0,
-                            a_step: 0,
-                            b_step: 0,
-                            c,
-                            c_row: Self::BLOCK,
-                            accumulate: first > 0,
-                        })
-                    };
-                }
-                if NV == 1 { gemm!(1, 1) } else { gemm!(2, 2) }
+                S::vectorize(Gemm::<NV, ROWS> {
+                    rows: tiles,
+                    segments: &segments[..count],
+                    a_row: 0,
+                    c: product.add(position * product_step),
+                    c_row: Self::BLOCK,
+                    accumulate: first > 0,
+                });
             }
         }
     }

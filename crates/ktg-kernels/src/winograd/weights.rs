@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::tiles::{FilterGradient, Gradient, Input, TileRow, Tiles, scratch_len};
 use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
-use crate::gemm::{Gemm, ONE, Segment};
+use crate::gemm::{COLUMNS, Gemm, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::planes::Planes;
 use crate::shape::Conv2d;
@@ -278,22 +278,14 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
                 b: tiles.images.at(position * tiles.image_step + input * tiles.block_step),
                 depth: count,
             }];
-            let c = sums.add(position * Self::BLOCK * Self::BLOCK);
-            macro_rules! gemm {
-                ($nv:literal) => {
-                    S::vectorize(Gemm::<$nv, ONE, $nv, $nv> {
-                        rows,
-                        segments: &segments,
-                        a_row: 0,
-                        a_step: 0,
-                        b_step: 0,
-                        c,
-                        c_row: Self::BLOCK,
-                        accumulate,
-                    })
-                };
-            }
-            if NV == 1 { gemm!(1) } else { gemm!(2) }
+            S::vectorize(Gemm::<NV, COLUMNS> {
+                rows,
+                segments: &segments,
+                a_row: 0,
+                c: sums.add(position * Self::BLOCK * Self::BLOCK),
+                c_row: Self::BLOCK,
+                accumulate,
+            });
         }
     }
 
