@@ -12,46 +12,38 @@ pub(crate) struct Segment {
     pub depth: usize,
 }
 
+/// How the values of A lie: by rows that are `a_row` values apart.
+pub(crate) const ROWS_APART: u8 = 0;
+/// By rows that follow each other and are as long as those of B.
+pub(crate) const ROWS: u8 = 1;
+/// By columns that follow each other and are as long as the rows of B.
+pub(crate) const COLUMNS: u8 = 2;
+
 /// `C = sum over segments of A B`, or `C += ...`.
 ///
-/// C has `rows` rows of NV vectors. A's value (row, k) is at `a + row * a_row + k * a_step`, row k of B at
-/// `b + k * b_step`. The strides A_ROW, A_STEP and B_STEP are fixed at compile time where they are not 0, in units
-/// of a vector's lanes or, for the value 1, of one `f32`: addresses then cost no instructions.
+/// The `rows` rows of C are NV vectors, and `c_row` values apart; those of B are as long and follow each other. How A lies
+/// is known at compile time: addresses then cost no instructions.
 #[derive(Clone, Copy)]
-pub(crate) struct Gemm<'a, const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isize> {
+pub(crate) struct Gemm<'a, const NV: usize, const A: u8> {
     pub rows: usize,
     pub segments: &'a [Segment],
+    /// Counts for [`ROWS_APART`] only.
     pub a_row: usize,
-    pub a_step: usize,
-    pub b_step: usize,
     pub c: *mut f32,
     pub c_row: usize,
     /// Add to C instead of overwriting it.
     pub accumulate: bool,
 }
 
-/// One `f32`, for the stride parameters of [`Gemm`]; positive numbers there are vectors.
-pub(crate) const ONE: isize = -1;
-/// A stride known at run time only.
-pub(crate) const RUNTIME: isize = 0;
-
-#[inline(always)]
-fn stride<S: Simd>(fixed: isize, runtime: usize) -> usize {
-    match fixed {
-        RUNTIME => runtime,
-        ONE => 1,
-        vectors => vectors as usize * S::LANES,
-    }
-}
-
-impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isize>
-    Gemm<'_, NV, A_ROW, A_STEP, B_STEP>
-{
+impl<const NV: usize, const A: u8> Gemm<'_, NV, A> {
     #[inline(always)]
     unsafe fn tile<S: Simd, const MR: usize>(&self, row: usize) {
-        let a_row = stride::<S>(A_ROW, self.a_row);
-        let a_step = stride::<S>(A_STEP, self.a_step);
-        let b_step = stride::<S>(B_STEP, self.b_step);
+        let b_row = NV * S::LANES;
+        let (a_row, a_column) = match A {
+            ROWS_APART => (self.a_row, 1),
+            ROWS => (b_row, 1),
+            _ => (1, b_row),
+        };
         // SAFETY: the caller of `run` grants C's rows and all segments.
         unsafe {
             let c = self.c.add(row * self.c_row);
@@ -64,13 +56,13 @@ impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isi
                 }
             }
             for (i, segment) in self.segments.iter().enumerate() {
-                if A_ROW > 0 {
+                if A == ROWS {
                     // Rows of A lie side by side, its segments far apart, where the processor does not expect them.
                     let next = match self.segments.get(i + 1) {
                         Some(segment) => segment.a.wrapping_add(row * a_row),
                         None => self.segments[0].a.wrapping_add((row + MR) * a_row),
                     };
-                    for line in 0..(MR * A_ROW as usize * S::LANES).div_ceil(16) {
+                    for line in 0..(MR * b_row).div_ceil(16) {
                         S::prefetch(next.wrapping_add(16 * line));
                     }
                 }
@@ -86,8 +78,8 @@ impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isi
                             *sum = S::fma(a, columns[v], *sum);
                         }
                     }
-                    a = a.wrapping_add(a_step);
-                    b = b.wrapping_add(b_step);
+                    a = a.wrapping_add(a_column);
+                    b = b.wrapping_add(b_row);
                 }
             }
             for (i, sum) in sum.iter().enumerate() {
@@ -99,9 +91,7 @@ impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isi
     }
 }
 
-impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isize> Task
-    for Gemm<'_, NV, A_ROW, A_STEP, B_STEP>
-{
+impl<const NV: usize, const A: u8> Task for Gemm<'_, NV, A> {
     type Output = ();
 
     #[inline(always)]
@@ -111,26 +101,17 @@ impl<const NV: usize, const A_ROW: isize, const A_STEP: isize, const B_STEP: isi
         let mut row = 0;
         for group in 0..groups {
             let rows = (self.rows - row).div_ceil(groups - group);
-            // SAFETY: `row + rows` stays within `self.rows`.
-            unsafe {
-                match rows {
-                    1 => self.tile::<S, 1>(row),
-                    2 => self.tile::<S, 2>(row),
-                    3 => self.tile::<S, 3>(row),
-                    4 => self.tile::<S, 4>(row),
-                    5 if S::ROWS > 4 => self.tile::<S, 5>(row),
-                    6 if S::ROWS > 4 => self.tile::<S, 6>(row),
-                    7 if S::ROWS > 6 => self.tile::<S, 7>(row),
-                    8 if S::ROWS > 6 => self.tile::<S, 8>(row),
-                    9 if S::ROWS > 6 => self.tile::<S, 9>(row),
-                    10 if S::ROWS > 6 => self.tile::<S, 10>(row),
-                    11 if S::ROWS > 6 => self.tile::<S, 11>(row),
-                    12 if S::ROWS > 6 => self.tile::<S, 12>(row),
-                    13 if S::ROWS > 6 => self.tile::<S, 13>(row),
-                    14 if S::ROWS > 6 => self.tile::<S, 14>(row),
-                    _ => unreachable!("a group has at most as many rows as the level's tile"),
-                }
+            // The compiler knows the number of rows of every tile.
+            macro_rules! tile_of {
+                ($($known:literal)*) => {
+                    match rows {
+                        $($known if $known <= S::ROWS => self.tile::<S, $known>(row),)*
+                        _ => unreachable!("a group has at most as many rows as the level's tile"),
+                    }
+                };
             }
+            // SAFETY: `row + rows` stays within `self.rows`.
+            unsafe { tile_of!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
             row += rows;
         }
     }

@@ -3,7 +3,7 @@
 use super::pack::{Pack, Results};
 use super::source::{Fold, Folding, transposed};
 use super::{forward::forward, panel};
-use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
+use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
 use crate::simd::{Compiled, Simd};
@@ -72,12 +72,10 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                 unsafe {
                     let a = weights.as_ptr().add(first * taps * output);
                     let b = packed.as_ptr().add(number * output * width);
-                    S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
+                    S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: some * taps,
                         segments: &[Segment { a, b, depth: output }],
                         a_row: output,
-                        a_step: 0,
-                        b_step: 0,
                         c: contributions.as_mut_ptr().add(number * width),
                         c_row: row,
                         accumulate: false,

@@ -3,7 +3,7 @@
 use super::pack::{Pack, Results};
 use super::panel;
 use super::source::Source;
-use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
+use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;
 use crate::simd::Simd;
@@ -52,12 +52,10 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], 
                     };
                     S::vectorize(Pack { from: data.as_ptr(), taps: taps_now, runs: &runs, to: packed.as_mut_ptr() });
                     let a = weights.as_ptr().add(chunk * depth);
-                    S::vectorize(Gemm::<2, RUNTIME, ONE, 2> {
+                    S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: output,
                         segments: &[Segment { a, b: packed.as_ptr(), depth: taps_now.len() }],
                         a_row: taps.len(),
-                        a_step: 0,
-                        b_step: 0,
                         c,
                         c_row,
                         accumulate: chunk > 0,

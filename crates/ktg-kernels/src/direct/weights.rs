@@ -2,7 +2,7 @@
 //! all results.
 
 use super::source::Source;
-use crate::gemm::{Gemm, ONE, RUNTIME, Segment};
+use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes};
 use crate::shape::Conv2d;
@@ -97,21 +97,14 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                         }));
                         // SAFETY: every tap's pixels are within the source.
                         unsafe {
-                            macro_rules! gemm {
-                                ($nv:literal) => {
-                                    S::vectorize(Gemm::<$nv, RUNTIME, ONE, $nv> {
-                                        rows: input,
-                                        segments: &segments,
-                                        a_row: geometry.plane_len(),
-                                        a_step: 0,
-                                        b_step: 0,
-                                        c: sums(tap),
-                                        c_row: block,
-                                        accumulate,
-                                    })
-                                };
-                            }
-                            if NV == 1 { gemm!(1) } else { gemm!(2) }
+                            S::vectorize(Gemm::<NV, ROWS_APART> {
+                                rows: input,
+                                segments: &segments,
+                                a_row: geometry.plane_len(),
+                                c: sums(tap),
+                                c_row: block,
+                                accumulate,
+                            });
                         }
                     }
                     accumulate = true;

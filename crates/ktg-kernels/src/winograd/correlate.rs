@@ -1,8 +1,9 @@
 //! Forward, and backward to the images, which is the same with turned and transposed filters.
 
-use super::tiles::{Filters, Input, Output, TileRow, Tiles, scratch_len};
+use super::maps::{Maps, TileBlocks};
+use super::tiles::{Filters, Output, TileRow, Tiles, scratch_len};
 use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
-use crate::gemm::{Gemm, ONE, Segment};
+use crate::gemm::{Gemm, ROWS, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::planes::Planes;
 use crate::shape::Conv2d;
@@ -52,22 +53,13 @@ const DEPTH: usize = 256;
 const SEGMENTS: usize = DEPTH / 4;
 
 struct Correlation<'a, S: Simd, const NV: usize> {
-    tiling: Tiling,
-    from: usize,
+    x: Maps<'a>,
+    /// Channels of the result.
     to: usize,
     from_blocks: usize,
     to_blocks: usize,
-    x: &'a [f32],
     filters: &'a FilterView<'a>,
     level: std::marker::PhantomData<S>,
-}
-
-/// Transformed input tiles: `[position][block][tile][channel of the block]`.
-#[derive(Clone, Copy)]
-struct InputTiles {
-    start: *const f32,
-    position_step: usize,
-    block_step: usize,
 }
 
 impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
@@ -75,63 +67,61 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
 
     fn new(shape: &Conv2d, from: usize, to: usize, x: &'a [f32], filters: &'a FilterView<'a>) -> Self {
         let (from_blocks, to_blocks) = (from.div_ceil(Self::BLOCK), to.div_ceil(Self::BLOCK));
-        let tiling = Tiling::new(shape);
-        Self { tiling, from, to, from_blocks, to_blocks, x, filters, level: std::marker::PhantomData }
+        let x = Maps { values: x, channels: from, tiling: Tiling::new(shape) };
+        Self { x, to, from_blocks, to_blocks, filters, level: std::marker::PhantomData }
     }
 
     /// Both ways cover all rows of tiles and all blocks of channels, hence all results.
     fn run(&self, result: &mut [f32]) {
-        let filters = POSITIONS * self.from * self.to_blocks * Self::BLOCK * size_of::<f32>();
+        let filters = POSITIONS * self.x.channels * self.to_blocks * Self::BLOCK * size_of::<f32>();
         let y = Shared::new(result);
         if filters <= KEPT_FILTERS { self.tile_by_tile(y) } else { self.channels_by_channels(y) }
     }
 
     /// Values of the transformed filters of one block, and from one position to the next in them.
     fn filter_len(&self) -> (usize, usize) {
-        let step = self.from * Self::BLOCK + SKEW;
+        let step = self.x.channels * Self::BLOCK + SKEW;
         (POSITIONS * step, step)
     }
 
     /// Few channels: all filters are transformed first; each task then carries some rows of tiles from images to
     /// results, all of it within its core's cache.
     fn tile_by_tile(&self, y: Shared) {
-        let Tiling { columns, all_rows, .. } = self.tiling;
+        let Tiling { columns, all_rows, .. } = self.x.tiling;
         let (filter_len, _) = self.filter_len();
         let mut filters = buffer(self.to_blocks * filter_len);
         let all = Shared::new(&mut filters);
-        let parts = self.from.min(4);
+        let parts = self.x.channels.min(4);
         parallel(self.to_blocks * parts, |i| {
-            let range = crate::parallel::part(self.from, i % parts, parts);
+            let range = crate::parallel::part(self.x.channels, i % parts, parts);
             // SAFETY: each task has its own block and range of inner channels.
             unsafe { self.transform_filters(i / parts, range, all.at(i / parts * filter_len)) }
         });
         let tile_bytes = POSITIONS * self.from_blocks * Self::BLOCK * size_of::<f32>();
         // Enough tasks that the last ones do not leave a core waiting.
         let enough = (all_rows * columns / (8 * rayon::current_num_threads())).max(1);
-        let rows = self.tiling.rows_of((LOCAL_INPUT / tile_bytes).min(enough));
+        let rows = self.x.tiling.rows_of((LOCAL_INPUT / tile_bytes).min(enough));
         let tiles = rows * columns;
-        let position_step = self.from_blocks * tiles * Self::BLOCK + SKEW;
         let product_step = tiles * Self::BLOCK + SKEW;
         parallel(all_rows.div_ceil(rows), |i| {
             let range = i * rows..((i + 1) * rows).min(all_rows);
-            let mut input = buffer(POSITIONS * position_step);
+            let mut input = buffer(TileBlocks::len(self.from_blocks, tiles, Self::BLOCK));
+            let input = TileBlocks::new(&mut input, tiles, Self::BLOCK);
             let mut product = buffer(POSITIONS * product_step);
             let mut scratch = buffer(scratch_len(columns));
-            let scratch = scratch.as_mut_ptr();
-            let (input, product) = (input.as_mut_ptr(), product.as_mut_ptr());
+            let (product, scratch) = (product.as_mut_ptr(), scratch.as_mut_ptr());
             // SAFETY: the buffers are this task's own and large enough for its tiles; so are its rows of results.
             unsafe {
                 for row in range.clone() {
                     for block in 0..self.from_blocks {
-                        let at = input.add((block * tiles + (row - range.start) * columns) * Self::BLOCK);
-                        self.transform_input(row, block, at, position_step, scratch);
+                        let tile = (row - range.start) * columns;
+                        self.x.transform::<S, NV, 6>(row, block, input, tile, scratch);
                     }
                 }
-                let input = InputTiles { start: input, position_step, block_step: tiles * Self::BLOCK };
                 for block in 0..self.to_blocks {
                     let filters = all.at(block * filter_len);
                     for position in 0..POSITIONS {
-                        self.multiply(input, range.len() * columns, position, filters, product, product_step);
+                        self.multiply(input, 0..range.len() * columns, position, filters, product, product_step);
                     }
                     self.transform_output(range.clone(), block, product, product_step, y, scratch);
                 }
@@ -143,25 +133,20 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     /// channels of the result, and carries those from input tiles to results. The filters, four times larger in the
     /// Winograd domain, never leave the cache.
     fn channels_by_channels(&self, y: Shared) {
-        let Tiling { columns, all_rows, rows, .. } = self.tiling;
+        let Tiling { columns, all_rows, rows, .. } = self.x.tiling;
         let tiles = all_rows * columns;
-        let block_step = tiles * Self::BLOCK;
-        let position_step = self.from_blocks * block_step + SKEW;
-        let mut input = buffer(POSITIONS * position_step);
-        let input = Shared::new(&mut input);
+        let mut input = buffer(TileBlocks::len(self.from_blocks, tiles, Self::BLOCK));
+        let input = TileBlocks::new(&mut input, tiles, Self::BLOCK);
         parallel(all_rows / rows * self.from_blocks, |i| {
             let (image, block) = (i / self.from_blocks, i % self.from_blocks);
             let mut scratch = buffer(scratch_len(columns));
             for row in image * rows..(image + 1) * rows {
                 // SAFETY: each task writes the tiles of its own image and block.
-                unsafe {
-                    let at = input.at(block * block_step + row * columns * Self::BLOCK);
-                    self.transform_input(row, block, at, position_step, scratch.as_mut_ptr());
-                }
+                unsafe { self.x.transform::<S, NV, 6>(row, block, input, row * columns, scratch.as_mut_ptr()) }
             }
         });
         let (filter_len, _) = self.filter_len();
-        let rows_at_a_time = self.tiling.rows_of(TILES_AT_A_TIME);
+        let rows_at_a_time = self.x.tiling.rows_of(TILES_AT_A_TIME);
         let product_step = rows_at_a_time * columns * Self::BLOCK + SKEW;
         let product_len = POSITIONS * product_step;
         let group = blocks_at_a_time(self.to_blocks);
@@ -175,16 +160,15 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
             // channels of the results.
             unsafe {
                 for (i, block) in blocks.clone().enumerate() {
-                    self.transform_filters(block, 0..self.from, filters.add(i * filter_len));
+                    self.transform_filters(block, 0..self.x.channels, filters.add(i * filter_len));
                 }
                 for first in (0..all_rows).step_by(rows_at_a_time) {
                     let range = first..(first + rows_at_a_time).min(all_rows);
-                    let start = input.at(first * columns * Self::BLOCK);
-                    let from = InputTiles { start, position_step, block_step };
+                    let tiles = range.start * columns..range.end * columns;
                     for position in 0..POSITIONS {
                         for i in 0..blocks.len() {
                             let (filters, product) = (filters.add(i * filter_len), product.add(i * product_len));
-                            self.multiply(from, range.len() * columns, position, filters, product, product_step);
+                            self.multiply(input, tiles.clone(), position, filters, product, product_step);
                         }
                     }
                     for (i, block) in blocks.clone().enumerate() {
@@ -221,72 +205,42 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         }
     }
 
-    /// # Safety
-    ///
-    /// `to` has room for a row of tiles of a block in each of the positions; `scratch` is as long as needed.
-    unsafe fn transform_input(&self, row: usize, block: usize, to: *mut f32, position_step: usize, scratch: *mut f32) {
-        let (image, row) = self.tiling.locate(row);
-        let pixels = self.tiling.pixels();
-        for half in 0..NV {
-            let channel = block * Self::BLOCK + half * S::LANES;
-            let channels = self.from.saturating_sub(channel).min(S::LANES);
-            let start = self.x.as_ptr().wrapping_add((image * self.from + channel) * pixels);
-            let planes = Planes { start, stride: pixels, channels, width: self.tiling.width };
-            // SAFETY: the planes are within `x`; the rest is granted by the caller.
-            unsafe {
-                let start = to.add(half * S::LANES);
-                S::vectorize(Input {
-                    from: TileRow { planes, height: self.tiling.height, row, columns: self.tiling.columns, scratch },
-                    to: Tiles { start, position_step, tile_step: Self::BLOCK },
-                });
-            }
-        }
-    }
-
-    /// The product, in one position, of `tiles` input tiles with the filters of one block.
+    /// The product, in one position, of some input tiles with the filters of one block.
     ///
     /// # Safety
     ///
     /// The tiles, the filters, and room for the products exist.
     unsafe fn multiply(
         &self,
-        input: InputTiles,
-        tiles: usize,
+        input: TileBlocks,
+        tiles: std::ops::Range<usize>,
         position: usize,
         filters: *const f32,
         product: *mut f32,
         product_step: usize,
     ) {
         let (_, filter_step) = self.filter_len();
-        let mut segments = [Segment { a: input.start, b: filters, depth: 0 }; SEGMENTS];
+        let mut segments = [Segment { a: std::ptr::null(), b: std::ptr::null(), depth: 0 }; SEGMENTS];
         let some = DEPTH / Self::BLOCK;
         for first in (0..self.from_blocks).step_by(some) {
             let count = some.min(self.from_blocks - first);
-            for (block, segment) in (first..).zip(&mut segments[..count]) {
-                *segment = Segment {
-                    a: input.start.wrapping_add(position * input.position_step + block * input.block_step),
-                    b: filters.wrapping_add(position * filter_step + block * Self::BLOCK * Self::BLOCK),
-                    depth: (self.from - block * Self::BLOCK).min(Self::BLOCK),
-                };
-            }
             // SAFETY: granted by the caller. A row of A is a tile's block of channels, of B one channel's of filters.
             unsafe {
-                let c = product.add(position * product_step);
-                macro_rules! gemm {
-                    ($nv:literal, $block:literal) => {
-                        S::vectorize(Gemm::<$nv, $block, ONE, $block> {
-                            rows: tiles,
-                            segments: &segments[..count],
-                            a_row: 0,
-                            a_step: 0,
-                            b_step: 0,
-                            c,
-                            c_row: Self::BLOCK,
-                            accumulate: first > 0,
-                        })
+                for (block, segment) in (first..).zip(&mut segments[..count]) {
+                    *segment = Segment {
+                        a: input.at(position, block, tiles.start),
+                        b: filters.add(position * filter_step + block * Self::BLOCK * Self::BLOCK),
+                        depth: (self.x.channels - block * Self::BLOCK).min(Self::BLOCK),
                     };
                 }
-                if NV == 1 { gemm!(1, 1) } else { gemm!(2, 2) }
+                S::vectorize(Gemm::<NV, ROWS> {
+                    rows: tiles.len(),
+                    segments: &segments[..count],
+                    a_row: 0,
+                    c: product.add(position * product_step),
+                    c_row: Self::BLOCK,
+                    accumulate: first > 0,
+                });
             }
         }
     }
@@ -303,10 +257,10 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         y: Shared,
         scratch: *mut f32,
     ) {
-        let Tiling { height, width, columns, .. } = self.tiling;
-        let pixels = self.tiling.pixels();
+        let tiling = self.x.tiling;
+        let pixels = tiling.pixels();
         for row in rows.clone() {
-            let (image, tile_row) = self.tiling.locate(row);
+            let (image, tile_row) = tiling.locate(row);
             for half in 0..NV {
                 let channel = block * Self::BLOCK + half * S::LANES;
                 let channels = self.to.saturating_sub(channel).min(S::LANES);
@@ -315,12 +269,12 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 }
                 // SAFETY: the channel exists; the rest is granted by the caller.
                 unsafe {
-                    let start = product.add((row - rows.start) * columns * Self::BLOCK + half * S::LANES);
-                    let planes =
-                        Planes { start: y.at((image * self.to + channel) * pixels), stride: pixels, channels, width };
+                    let start = product.add((row - rows.start) * tiling.columns * Self::BLOCK + half * S::LANES);
+                    let to = y.at((image * self.to + channel) * pixels);
+                    let planes = Planes { start: to, stride: pixels, channels, width: tiling.width };
                     S::vectorize(Output {
                         from: Tiles { start, position_step, tile_step: Self::BLOCK },
-                        to: TileRow { planes, height, row: tile_row, columns, scratch },
+                        to: TileRow { planes, tiling, row: tile_row, scratch },
                     });
                 }
             }

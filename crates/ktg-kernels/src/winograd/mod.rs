@@ -2,6 +2,7 @@
 //! 144.
 
 mod correlate;
+mod maps;
 mod tiles;
 mod transform;
 mod weights;

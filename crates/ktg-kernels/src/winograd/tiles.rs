@@ -7,7 +7,7 @@
 // Indices that the compiler can see keep small arrays in registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::transform;
+use super::{Tiling, transform};
 use crate::planes::{Grid, Planes};
 use crate::simd::{Simd, Task};
 
@@ -20,11 +20,9 @@ pub(super) fn scratch_len(columns: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct TileRow<P> {
     pub planes: Planes<P>,
-    pub height: usize,
-    /// Which row of tiles.
+    pub tiling: Tiling,
+    /// Which row of tiles of the image.
     pub row: usize,
-    /// Tiles in a row.
-    pub columns: usize,
     pub scratch: *mut f32,
 }
 
@@ -36,99 +34,56 @@ pub(super) struct Tiles<P> {
     pub tile_step: usize,
 }
 
-/// Input tiles: `B^T d B` of the 6x6 squares that overlap by two pixels, with a border of zeros.
-pub(super) struct Input {
+/// Transforms squares of SIDE pixels, 4 pixels apart. With 6 pixels they are those of the input, which overlap by two and have
+/// a border of zeros, and give `B^T d B`; with 4 those of the output's gradient, and give `A dY A^T`.
+pub(super) struct Squares<const SIDE: usize> {
     pub from: TileRow<*const f32>,
     pub to: Tiles<*mut f32>,
 }
 
-impl Task for Input {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let TileRow { planes, height, row, columns, scratch } = self.from;
-        let pixels = 4 * columns + 2;
-        let line = pixels * S::LANES;
-        let first = (4 * row).saturating_sub(1);
-        let end = (4 * row + 5).min(height);
-        // SAFETY: the scratch holds 6 lines; rows and tiles exist as the caller grants.
-        unsafe {
-            for i in 0..6 {
-                let to = scratch.add(i * line);
-                // Line i is image row 4 row + i - 1.
-                let inside = (4 * row + i).checked_sub(1).is_some_and(|y| y < height);
-                S::store(to, S::zero());
-                for pixel in if inside { planes.width + 1 } else { 1 }..pixels {
-                    S::store(to.add(pixel * S::LANES), S::zero());
-                }
-            }
-            let top = first + 1 - 4 * row;
-            let to =
-                Grid { start: scratch.add((top * pixels + 1) * S::LANES), row_step: pixels, vector_step: S::LANES };
-            planes.read::<S>(first..end, to);
-            for pixel in 0..pixels {
-                let at = scratch.add(pixel * S::LANES);
-                let mut d = [S::zero(); 6];
-                for i in 0..6 {
-                    d[i] = S::load(at.add(i * line));
-                }
-                let d = transform::input::<S>(d);
-                for i in 0..6 {
-                    S::store(at.add(i * line), d[i]);
-                }
-            }
-            let Tiles { start, position_step, tile_step } = self.to;
-            for tile in 0..columns {
-                let to = start.add(tile * tile_step);
-                for i in 0..6 {
-                    let at = scratch.add(i * line + 4 * tile * S::LANES);
-                    let mut d = [S::zero(); 6];
-                    for j in 0..6 {
-                        d[j] = S::load(at.add(j * S::LANES));
-                    }
-                    let d = transform::input::<S>(d);
-                    for j in 0..6 {
-                        S::store(to.add((6 * i + j) * position_step), d[j]);
-                    }
-                }
-            }
+/// The transform of a row or column of a square, whose pixels are `step` values apart.
+#[inline(always)]
+unsafe fn transformed<S: Simd, const SIDE: usize>(from: *const f32, step: usize) -> [S::V; 6] {
+    // SAFETY: granted by the caller.
+    unsafe {
+        let mut d = [S::zero(); 6];
+        for i in 0..SIDE {
+            d[i] = S::load(from.add(i * step));
         }
+        if SIDE == 6 { transform::input::<S>(d) } else { transform::gradient::<S>([d[0], d[1], d[2], d[3]]) }
     }
 }
 
-/// Tiles of the output's gradient: `A dY A^T` of the 4x4 squares.
-pub(super) struct Gradient {
-    pub from: TileRow<*const f32>,
-    pub to: Tiles<*mut f32>,
-}
-
-impl Task for Gradient {
+impl<const SIDE: usize> Task for Squares<SIDE> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let TileRow { planes, height, row, columns, scratch } = self.from;
-        let pixels = 4 * columns;
+        let TileRow { planes, tiling: Tiling { height, columns, .. }, row, scratch } = self.from;
+        let border = if SIDE == 6 { 1 } else { 0 };
+        let pixels = 4 * columns + 2 * border;
         let line = pixels * S::LANES;
-        let end = (4 * row + 4).min(height);
+        let first = (4 * row).saturating_sub(border);
+        let end = (4 * row + 4 + border).min(height);
         // SAFETY: the scratch holds 6 lines; rows and tiles exist as the caller grants.
         unsafe {
-            for i in 0..4 {
-                let inside = 4 * row + i < height;
-                for pixel in if inside { planes.width } else { 0 }..pixels {
-                    S::store(scratch.add(i * line + pixel * S::LANES), S::zero());
+            for i in 0..SIDE {
+                let to = scratch.add(i * line);
+                // Line i is image row 4 row + i - border.
+                let inside = (4 * row + i).checked_sub(border).is_some_and(|y| y < height);
+                if border > 0 {
+                    S::store(to, S::zero());
+                }
+                for pixel in if inside { border + planes.width } else { border }..pixels {
+                    S::store(to.add(pixel * S::LANES), S::zero());
                 }
             }
-            let to = Grid { start: scratch, row_step: pixels, vector_step: S::LANES };
-            planes.read::<S>(4 * row..end, to);
+            let top = first + border - 4 * row;
+            let start = scratch.add((top * pixels + border) * S::LANES);
+            planes.read::<S>(first..end, Grid { start, row_step: pixels, vector_step: S::LANES });
             for pixel in 0..pixels {
                 let at = scratch.add(pixel * S::LANES);
-                let mut d = [S::zero(); 4];
-                for i in 0..4 {
-                    d[i] = S::load(at.add(i * line));
-                }
-                let d = transform::gradient::<S>(d);
+                let d = transformed::<S, SIDE>(at, line);
                 for i in 0..6 {
                     S::store(at.add(i * line), d[i]);
                 }
@@ -138,11 +93,7 @@ impl Task for Gradient {
                 let to = start.add(tile * tile_step);
                 for i in 0..6 {
                     let at = scratch.add(i * line + 4 * tile * S::LANES);
-                    let mut d = [S::zero(); 4];
-                    for j in 0..4 {
-                        d[j] = S::load(at.add(j * S::LANES));
-                    }
-                    let d = transform::gradient::<S>(d);
+                    let d = transformed::<S, SIDE>(at, S::LANES);
                     for j in 0..6 {
                         S::store(to.add((6 * i + j) * position_step), d[j]);
                     }
@@ -163,7 +114,7 @@ impl Task for Output {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let TileRow { planes, height, row, columns, scratch } = self.to;
+        let TileRow { planes, tiling: Tiling { height, columns, .. }, row, scratch } = self.to;
         let pixels = 4 * columns;
         let Tiles { start, position_step, tile_step } = self.from;
         // SAFETY: the scratch holds 4 lines; rows and tiles exist as the caller grants.

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use super::tiles::{FilterGradient, Gradient, Input, TileRow, Tiles, scratch_len};
-use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
-use crate::gemm::{Gemm, ONE, Segment};
+use super::maps::{Maps, TileBlocks};
+use super::tiles::{FilterGradient, scratch_len};
+use super::{POSITIONS, Tiling, block, blocks_at_a_time};
+use crate::gemm::{COLUMNS, Gemm, Segment};
 use crate::parallel::{Shared, parallel, part};
-use crate::planes::Planes;
 use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
@@ -34,24 +34,18 @@ const LARGE_SUMS: usize = 6 << 20;
 
 struct WeightGradient<'a, S: Simd, const NV: usize> {
     tiling: Tiling,
-    input: usize,
-    output: usize,
+    images: Maps<'a>,
+    gradient: Maps<'a>,
     input_blocks: usize,
     output_blocks: usize,
-    images: &'a [f32],
-    gradient: &'a [f32],
     level: std::marker::PhantomData<S>,
 }
 
-/// Transformed tiles of images and of the gradient, `[position][block][tile][channel of the block]`, for some rows of
-/// tiles.
+/// Transformed tiles of images and of the gradient, for some rows of tiles.
 #[derive(Clone, Copy)]
 struct TilePair<'a> {
-    images: Shared<'a>,
-    image_step: usize,
-    gradient: Shared<'a>,
-    gradient_step: usize,
-    block_step: usize,
+    images: TileBlocks<'a>,
+    gradient: TileBlocks<'a>,
 }
 
 impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
@@ -61,10 +55,15 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
 
     fn new(shape: &Conv2d, images: &'a [f32], gradient: &'a [f32]) -> Self {
         let Conv2d { input, output, .. } = *shape;
-        let (input_blocks, output_blocks) = (input.div_ceil(Self::BLOCK), output.div_ceil(Self::BLOCK));
         let tiling = Tiling::new(shape);
-        let level = std::marker::PhantomData;
-        Self { tiling, input, output, input_blocks, output_blocks, images, gradient, level }
+        Self {
+            tiling,
+            images: Maps { values: images, channels: input, tiling },
+            gradient: Maps { values: gradient, channels: output, tiling },
+            input_blocks: input.div_ceil(Self::BLOCK),
+            output_blocks: output.div_ceil(Self::BLOCK),
+            level: std::marker::PhantomData,
+        }
     }
 
     /// All three ways write the gradients of all pairs of blocks, hence all weights.
@@ -91,8 +90,8 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         let rows = self.tiling.rows_of(LOCAL_TILES / self.tile_bytes());
         parallel(parts, |p| {
             let range = part(all_rows, p, parts);
-            let (mut images, mut gradient) = self.tile_buffers(rows * columns);
-            let tiles = self.pair(&mut images, &mut gradient, rows * columns);
+            let mut buffers = self.tile_buffers(rows * columns);
+            let tiles = Self::pair(&mut buffers, rows * columns);
             let mut scratch = buffer(scratch_len(columns));
             for first in range.clone().step_by(rows) {
                 let some = first..(first + rows).min(range.end);
@@ -127,8 +126,8 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         let mut sums = buffer(pairs * Self::PAIR);
         let sums = Shared::new(&mut sums);
         let rows = self.tiling.rows_of(SHARED_TILES / self.tile_bytes());
-        let (mut images, mut gradient) = self.tile_buffers(rows * columns);
-        let tiles = self.pair(&mut images, &mut gradient, rows * columns);
+        let mut buffers = self.tile_buffers(rows * columns);
+        let tiles = Self::pair(&mut buffers, rows * columns);
         for first in (0..all_rows).step_by(rows) {
             let some = first..(first + rows).min(all_rows);
             self.transform_all(some.clone(), tiles);
@@ -150,8 +149,8 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
     fn all_at_once(&self, weights: Shared) {
         let Tiling { all_rows, columns, .. } = self.tiling;
         let count = all_rows * columns;
-        let (mut images, mut gradient) = self.tile_buffers(count);
-        let tiles = self.pair(&mut images, &mut gradient, count);
+        let mut buffers = self.tile_buffers(count);
+        let tiles = Self::pair(&mut buffers, count);
         self.transform_all(0..all_rows, tiles);
         let group = blocks_at_a_time(self.output_blocks);
         parallel(self.output_blocks.div_ceil(group), |task| {
@@ -181,22 +180,14 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         POSITIONS * (self.input_blocks + self.output_blocks) * Self::BLOCK * size_of::<f32>()
     }
 
-    fn position_step(blocks: usize, tiles: usize) -> usize {
-        blocks * tiles * Self::BLOCK + SKEW
+    fn tile_buffers(&self, tiles: usize) -> [Buffer; 2] {
+        [self.input_blocks, self.output_blocks].map(|blocks| buffer(TileBlocks::len(blocks, tiles, Self::BLOCK)))
     }
 
-    fn tile_buffers(&self, tiles: usize) -> (Buffer, Buffer) {
-        let len = |blocks| POSITIONS * Self::position_step(blocks, tiles);
-        (buffer(len(self.input_blocks)), buffer(len(self.output_blocks)))
-    }
-
-    fn pair<'b>(&self, images: &'b mut Buffer, gradient: &'b mut Buffer, tiles: usize) -> TilePair<'b> {
+    fn pair<'b>([images, gradient]: &'b mut [Buffer; 2], tiles: usize) -> TilePair<'b> {
         TilePair {
-            images: Shared::new(images),
-            image_step: Self::position_step(self.input_blocks, tiles),
-            gradient: Shared::new(gradient),
-            gradient_step: Self::position_step(self.output_blocks, tiles),
-            block_step: tiles * Self::BLOCK,
+            images: TileBlocks::new(images, tiles, Self::BLOCK),
+            gradient: TileBlocks::new(gradient, tiles, Self::BLOCK),
         }
     }
 
@@ -223,26 +214,11 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
     ///
     /// `to` has room, no other thread uses it there, and the scratch is as long as needed.
     unsafe fn transform(&self, row: usize, channels: usize, to: TilePair, tile: usize, scratch: *mut f32) {
-        let (image, tile_row) = self.tiling.locate(row);
-        let Tiling { height, width, columns, .. } = self.tiling;
-        let pixels = self.tiling.pixels();
-        let from_images = channels < self.input_blocks;
-        let (source, total, tiles, position_step, block) = if from_images {
-            (self.images, self.input, to.images, to.image_step, channels)
-        } else {
-            (self.gradient, self.output, to.gradient, to.gradient_step, channels - self.input_blocks)
-        };
-        for half in 0..NV {
-            let channel = block * Self::BLOCK + half * S::LANES;
-            let channels = total.saturating_sub(channel).min(S::LANES);
-            let start = source.as_ptr().wrapping_add((image * total + channel) * pixels);
-            let planes = Planes { start, stride: pixels, channels, width };
-            let from = TileRow { planes, height, row: tile_row, columns, scratch };
-            // SAFETY: the planes are within `source`; the rest is granted by the caller.
-            unsafe {
-                let start = tiles.at(block * to.block_step + tile * Self::BLOCK + half * S::LANES);
-                let to = Tiles { start, position_step, tile_step: Self::BLOCK };
-                if from_images { S::vectorize(Input { from, to }) } else { S::vectorize(Gradient { from, to }) }
+        // SAFETY: granted by the caller.
+        unsafe {
+            match channels.checked_sub(self.input_blocks) {
+                None => self.images.transform::<S, NV, 6>(row, channels, to.images, tile, scratch),
+                Some(block) => self.gradient.transform::<S, NV, 4>(row, block, to.gradient, tile, scratch),
             }
         }
     }
@@ -270,30 +246,22 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         accumulate: bool,
     ) {
         let (output, input) = (pair / self.input_blocks, pair % self.input_blocks);
-        let rows = (self.output - output * Self::BLOCK).min(Self::BLOCK);
+        let rows = (self.gradient.channels - output * Self::BLOCK).min(Self::BLOCK);
         // SAFETY: granted by the caller. A tile's block of channels is a column of A and a row of B.
         unsafe {
             let segments = [Segment {
-                a: tiles.gradient.at(position * tiles.gradient_step + output * tiles.block_step),
-                b: tiles.images.at(position * tiles.image_step + input * tiles.block_step),
+                a: tiles.gradient.at(position, output, 0),
+                b: tiles.images.at(position, input, 0),
                 depth: count,
             }];
-            let c = sums.add(position * Self::BLOCK * Self::BLOCK);
-            macro_rules! gemm {
-                ($nv:literal) => {
-                    S::vectorize(Gemm::<$nv, ONE, $nv, $nv> {
-                        rows,
-                        segments: &segments,
-                        a_row: 0,
-                        a_step: 0,
-                        b_step: 0,
-                        c,
-                        c_row: Self::BLOCK,
-                        accumulate,
-                    })
-                };
-            }
-            if NV == 1 { gemm!(1) } else { gemm!(2) }
+            S::vectorize(Gemm::<NV, COLUMNS> {
+                rows,
+                segments: &segments,
+                a_row: 0,
+                c: sums.add(position * Self::BLOCK * Self::BLOCK),
+                c_row: Self::BLOCK,
+                accumulate,
+            });
         }
     }
 
@@ -304,11 +272,11 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
     /// The sums are complete, and no other thread writes this pair's weights.
     unsafe fn finish(&self, pair: usize, sums: *const f32, weights: Shared) {
         let (output_block, input_block) = (pair / self.input_blocks, pair % self.input_blocks);
-        let outputs = (self.output - output_block * Self::BLOCK).min(Self::BLOCK);
+        let outputs = (self.gradient.channels - output_block * Self::BLOCK).min(Self::BLOCK);
         for o in 0..outputs {
             for half in 0..NV {
                 let channel = input_block * Self::BLOCK + half * S::LANES;
-                let lanes = self.input.saturating_sub(channel).min(S::LANES);
+                let lanes = self.images.channels.saturating_sub(channel).min(S::LANES);
                 if lanes == 0 {
                     continue;
                 }
@@ -318,7 +286,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
                     S::vectorize(FilterGradient {
                         from: sums.add(o * Self::BLOCK + half * S::LANES),
                         position_step: Self::BLOCK * Self::BLOCK,
-                        to: weights.at((output * self.input + channel) * 9),
+                        to: weights.at((output * self.images.channels + channel) * 9),
                         lanes,
                     });
                 }
