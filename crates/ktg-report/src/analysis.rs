@@ -54,6 +54,8 @@ pub struct Common {
     pub top: usize,
     /// Trials that failed, which no table knows.
     pub failed: usize,
+    /// Trials that were judged, but whose parameters are no graph of the search space; no table knows them either.
+    pub unreadable: usize,
     /// One entry a feature.
     pub features: Vec<(String, Enrichment)>,
 }
@@ -99,7 +101,9 @@ pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
     // Those of workers that died were repeated.
     let repeated = study.trials.iter().filter(|trial| trial.repeats().is_some()).count();
     let failed = study.count(State::Fail).saturating_sub(repeated);
-    Some(Common { graphs: graphs.len(), top, failed, features: feature_names().into_iter().zip(found).collect() })
+    let unreadable = trials.len() - graphs.len();
+    let features = feature_names().into_iter().zip(found).collect();
+    Some(Common { graphs: graphs.len(), top, failed, unreadable, features })
 }
 
 impl Common {
@@ -132,6 +136,12 @@ impl Common {
         table.note("p: how often as many graphs, drawn at random from all, differ as much (permutation test, the graph is the unit); adjusted for the number of rows (Benjamini and Hochberg).");
         if self.failed > 0 {
             table.note(format!("{} trials failed (diverged, for instance) and are not among all graphs.", self.failed));
+        }
+        if self.unreadable > 0 {
+            table.note(format!(
+                "{} trials were judged, but their parameters are no graph of the search space: they are not among all graphs.",
+                self.unreadable
+            ));
         }
         table
     }
