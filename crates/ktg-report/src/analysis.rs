@@ -53,6 +53,8 @@ pub struct Common {
     pub top: usize,
     /// Trials that failed, which no table knows.
     pub failed: usize,
+    /// Trials that were judged, but whose parameters are no graph of the search space; no table knows them either.
+    pub unreadable: usize,
     /// One entry a feature.
     pub features: Vec<(String, Enrichment)>,
 }
@@ -97,7 +99,9 @@ pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
     let found = stats::enrichment(&scores, &counts, top, ROUNDS, 0)?;
     // Those of workers that died were repeated.
     let failed = study.count(State::Fail).saturating_sub(study.repeated());
-    Some(Common { graphs: graphs.len(), top, failed, features: feature_names().into_iter().zip(found).collect() })
+    let unreadable = trials.len() - graphs.len();
+    let features = feature_names().into_iter().zip(found).collect();
+    Some(Common { graphs: graphs.len(), top, failed, unreadable, features })
 }
 
 impl Common {
@@ -118,6 +122,12 @@ impl Common {
         table.note("p: how often as many graphs, drawn at random from all, differ as much (permutation test, the graph is the unit); adjusted for the number of rows (Benjamini and Hochberg).");
         if self.failed > 0 {
             table.note(format!("{} trials failed (diverged, for instance) and are not among all graphs.", self.failed));
+        }
+        if self.unreadable > 0 {
+            table.note(format!(
+                "{} trials were judged, but their parameters are no graph of the search space: they are not among all graphs.",
+                self.unreadable
+            ));
         }
         table
     }

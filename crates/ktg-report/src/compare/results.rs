@@ -108,7 +108,7 @@ pub struct Group {
     pub origin: String,
     /// The graph.
     pub graph: Graph,
-    /// Settings of the first run that was begun.
+    /// Settings of the first run of it that was begun.
     pub settings: Option<Settings>,
     /// All runs, in the order of the seeds.
     pub runs: Vec<GroupRun>,
@@ -204,21 +204,23 @@ impl Comparison {
             let (mut settings, mut runs) = (None, Vec::new());
             for (seed, run) in index.seeds.iter().zip(&indexed.runs) {
                 let run = RunDirectory::new(directory.join(run));
-                let (mut state, own) = state(&run)?;
-                if let Some(own) = &own {
-                    let first = shared.entry(indexed.data.clone()).or_insert_with(|| own.without_graph_and_seed());
+                let (mut state, begun) = state(&run)?;
+                if let Some(RunRecord { settings: own, graph, .. }) = begun {
                     let is_foreign = match &state {
                         RunState::Finished(result) => result.seed != *seed || result.graph_hash != graph_hash,
-                        _ => own.seed != *seed,
+                        _ => own.seed != *seed || graph.hash().to_string() != graph_hash,
                     };
                     if is_foreign {
                         state = RunState::Failed("the run has another graph or seed than the comparison".to_owned());
-                    } else if *first != own.without_graph_and_seed() {
-                        let reason = format!("its settings are not those of the other runs on {}", indexed.data);
-                        state = RunState::Failed(reason);
+                    } else {
+                        let first = shared.entry(indexed.data.clone()).or_insert_with(|| own.without_graph_and_seed());
+                        if *first != own.without_graph_and_seed() {
+                            let reason = format!("its settings are not those of the other runs on {}", indexed.data);
+                            state = RunState::Failed(reason);
+                        }
+                        settings = settings.or(Some(own));
                     }
                 }
-                settings = settings.or(own);
                 runs.push(GroupRun { seed: *seed, directory: run, state });
             }
             let thesis = settings.as_ref().and_then(|s| thesis::row_for(s, &document.graph, found_on));
@@ -258,15 +260,15 @@ impl Comparison {
     }
 }
 
-/// How far the run in a directory is, and its settings if it was begun.
-fn state(run: &RunDirectory) -> Result<(RunState, Option<Settings>)> {
+/// How far the run in a directory is, and what it says of itself if it was begun.
+fn state(run: &RunDirectory) -> Result<(RunState, Option<RunRecord>)> {
     let failure = Comparison::failure_file(run);
     let failed = fs::read_to_string(&failure).ok().map(|reason| RunState::Failed(reason.trim().to_owned()));
     if !run.has_run() {
         return Ok((failed.unwrap_or(RunState::Missing), None));
     }
-    let read = RunRecord::read(run)?;
-    let state = match (read.result, failed) {
+    let mut read = RunRecord::read(run)?;
+    let state = match (read.result.take(), failed) {
         (Some(result), _) => RunState::Finished(Box::new(result)),
         (None, Some(failed)) => failed,
         (None, None) => RunState::Unfinished {
@@ -274,7 +276,7 @@ fn state(run: &RunDirectory) -> Result<(RunState, Option<Settings>)> {
             epochs: read.settings.train.epochs,
         },
     };
-    Ok((state, Some(read.settings)))
+    Ok((state, Some(read)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,117 @@
+//! Figures and pages of runs that are finished, under way, or damaged.
+
+use std::fs;
+
+use ktg_report::report::{self, Options, Subject};
+use ktg_report::{Error, figures};
+use ktg_train::{RunDirectory, RunRecord};
+use serde_json::json;
+
+use super::{assert_says, change_json, finished_run, refused, unfinished_run};
+
+/// The page about a run, in HTML.
+fn page(run: &RunDirectory, evaluate: bool) -> Result<String, Error> {
+    let options = Options { images: 2, chosen: vec![], evaluate, top: 1, progress: &|_| {} };
+    report::page(&[Subject::Run(run.clone())], None, &options).map(|page| page.to_html())
+}
+
+#[test]
+fn an_unfinished_run_is_drawn_as_far_as_it_is() {
+    let here = tempfile::tempdir().unwrap();
+    let run = RunRecord::read(&unfinished_run(here.path().join("run"))).unwrap();
+    assert_eq!((run.result.as_ref(), run.epochs.len()), (None, 1));
+    let curves = figures::training_curves(&run).unwrap();
+    let losses = figures::edge_losses(&run).unwrap();
+    for name in ["node 1", "node 2", "ensemble"] {
+        assert!(curves.contains(name), "{name} in {curves}");
+    }
+    for edge in ["label -", "1 -", "2 -"] {
+        assert!(losses.contains(edge), "{edge} in {losses}");
+    }
+    let page = page(&RunDirectory::new(here.path().join("run")), true).unwrap();
+    assert!(page.contains("Not finished: 1 of 2 epochs are done."), "{page:.3000}");
+    // Its checkpoint can be looked at, and its last epoch was judged.
+    assert!(page.contains("Images that the nodes disagree on") && page.contains("Disagreement"));
+}
+
+#[test]
+fn a_run_before_its_first_epoch_is_no_error() {
+    let here = tempfile::tempdir().unwrap();
+    let directory = unfinished_run(here.path().join("run"));
+    for file in ["metrics.jsonl", "timing.jsonl"] {
+        fs::remove_file(directory.path().join(file)).unwrap();
+    }
+    fs::remove_dir_all(directory.path().join("checkpoints")).unwrap();
+    let run = RunRecord::read(&directory).unwrap();
+    assert!(run.epochs.is_empty() && run.seconds == 0.0);
+    let (curves, losses) = (figures::training_curves(&run).unwrap(), figures::edge_losses(&run).unwrap());
+    assert!(curves.contains("No epoch is finished yet.") && losses.contains("No epoch is finished yet."));
+    let page = page(&directory, true).unwrap();
+    assert!(page.contains("Not finished: 0 of 2 epochs are done."), "{page:.3000}");
+    assert!(page.contains("Attention maps and calibration are missing: "), "{page:.3000}");
+    assert!(page.contains("it has no usable checkpoint yet"), "{page:.3000}");
+}
+
+#[test]
+fn a_finished_run_is_drawn_with_its_result() {
+    let here = tempfile::tempdir().unwrap();
+    let directory = finished_run(here.path().join("run"));
+    let run = RunRecord::read(&directory).unwrap();
+    let measures = &run.result.as_ref().unwrap().measures;
+    let page = page(&directory, false).unwrap();
+    let sentence = format!(
+        "After 2 epochs, on {} images: node average {:.2} %, ensemble {:.2} %",
+        measures.images, measures.node_average.top1, measures.ensemble.accuracy.top1
+    );
+    assert!(page.contains(&sentence), "{sentence} in {page:.3000}");
+    assert!(page.contains("Attention maps and calibration were left out on request."), "{page:.3000}");
+}
+
+#[test]
+fn pairs_of_nodes_are_drawn_by_what_was_measured() {
+    let here = tempfile::tempdir().unwrap();
+    let run = RunRecord::read(&finished_run(here.path().join("run"))).unwrap();
+    let mut measures = run.result.unwrap().measures;
+    let titles = |figures: Vec<String>| {
+        let title = |svg: &String| svg.split("<title>").nth(1).unwrap().split("</title>").next().unwrap().to_owned();
+        figures.iter().map(title).collect::<Vec<_>>()
+    };
+    let all = titles(figures::diversity(&measures).unwrap());
+    assert_eq!(all.len(), 3, "{all:?}");
+    // Maps of different sizes are not compared.
+    measures.pairs[0].attention_cosine = None;
+    assert_eq!(titles(figures::diversity(&measures).unwrap()), all[..2]);
+    // A single network has nobody to differ from.
+    measures.nodes.truncate(1);
+    measures.pairs.clear();
+    assert_eq!(figures::diversity(&measures).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_file_of_a_run_is_named() {
+    let here = tempfile::tempdir().unwrap();
+    let damage = |file: &str, content: &str| {
+        let directory = finished_run(here.path().join(file));
+        fs::write(directory.path().join(file), content).unwrap();
+        let message = refused(page(&directory, false));
+        let path = directory.path().join(file).display().to_string();
+        assert_says(&message, &[&path]);
+        message
+    };
+    assert_says(&damage("result.json", "{\"seed\": 1"), &["EOF"]);
+    assert_says(&damage("result.json", "{}"), &["missing field"]);
+    assert_says(&damage("data.json", "[]"), &[]);
+    assert_says(&damage("graph.toml", "nodes = 2\n"), &[]);
+    assert_says(&damage("settings.toml", "side = 8\nsid = 8\n"), &["settings.toml:2: ", "unknown field `sid`"]);
+    assert_says(&damage("metrics.jsonl", "{\"kind\": \"step\"}\n{\"kind\"\n"), &["line 2: "]);
+}
+
+#[test]
+fn a_result_with_nodes_that_are_not_there_is_refused() {
+    let here = tempfile::tempdir().unwrap();
+    let directory = finished_run(here.path().join("run"));
+    let result = directory.path().join("result.json");
+    change_json(&result, |json| json["measures"]["pairs"][0]["nodes"] = json!([1, 3]));
+    let message = refused(page(&directory, false));
+    assert_says(&message, &[&result.display().to_string(), "no pair of nodes 1 and 3 among 2 nodes"]);
+}
