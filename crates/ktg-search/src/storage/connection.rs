@@ -27,18 +27,6 @@ impl From<&str> for Value {
     }
 }
 
-impl From<String> for Value {
-    fn from(v: String) -> Self {
-        Self::Text(v)
-    }
-}
-
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(v: Option<T>) -> Self {
-        v.map_or(Self::Null, Into::into)
-    }
-}
-
 /// A row of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Row(pub Vec<Value>);
@@ -62,15 +50,15 @@ impl Row {
         }
     }
 
-    pub fn text(&self, column: usize) -> Result<&str, Trouble> {
+    pub fn text(&self, column: usize) -> Result<String, Trouble> {
         match self.0.get(column) {
-            Some(Value::Text(v)) => Ok(v),
+            Some(Value::Text(v)) => Ok(v.clone()),
             other => Err(unexpected(column, "a text", other)),
         }
     }
 
     /// A text, or `None` for NULL.
-    pub fn optional_text(&self, column: usize) -> Result<Option<&str>, Trouble> {
+    pub fn optional_text(&self, column: usize) -> Result<Option<String>, Trouble> {
         match self.0.get(column) {
             Some(Value::Null) => Ok(None),
             _ => self.text(column).map(Some),
@@ -102,7 +90,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Dialect {
     /// Begins a transaction that writes.
     pub begin: &'static str,
-    /// Begins and ends one whose commit waits for the disk: what must outlive a power cut.
+    /// Begins and ends one whose commit waits for the disk.
     pub durable: (&'static str, &'static str),
     /// Whether a row is locked by `FOR UPDATE`, because a transaction that writes does not shut out all others.
     pub row_locks: bool,
@@ -116,8 +104,8 @@ pub(crate) struct Dialect {
     pub seconds_ago: &'static str,
     /// The names of all tables.
     pub tables: &'static str,
-    /// What creates the tables.
-    pub schema: fn() -> String,
+    /// What stands for each placeholder of `schema.sql`.
+    pub types: &'static [(&'static str, &'static str)],
 }
 
 /// A connection to a database.
@@ -131,50 +119,70 @@ pub(crate) trait Connection: Send {
     fn batch(&mut self, sql: &str) -> Result<(), Trouble>;
 }
 
-/// Runs `work` in a transaction. An error undoes it.
-pub(crate) fn transaction<T>(
-    connection: &mut dyn Connection,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let begin = connection.dialect().begin;
-    between(connection, begin, "COMMIT", work)
+/// What a transaction promises, beside that an error undoes it.
+#[derive(Clone, Copy)]
+pub(crate) enum Transaction {
+    /// Nothing.
+    Plain,
+    /// It is on the disk when it returns: for what must outlive a power cut.
+    Durable,
+    /// No other worker adds trials to the study of this key meanwhile: what is seen of the study stays so.
+    OfStudy(i64),
 }
 
-/// The same, on the disk when it returns.
-pub(crate) fn durable_transaction<T>(
-    connection: &mut dyn Connection,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let (begin, commit) = connection.dialect().durable;
-    between(connection, begin, commit, work)
-}
-
-/// The same, while no other worker adds trials to the study: what is seen of the study stays so.
-pub(crate) fn study_transaction<T>(
-    connection: &mut dyn Connection,
-    study: i64,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let dialect = connection.dialect();
-    let begin = match dialect.row_locks {
-        // A server must not forget in a crash whose a trial is: two workers would be at it.
-        true => format!("{}; SELECT 1 FROM studies WHERE study_id = {study} FOR UPDATE", dialect.durable.0),
-        false => dialect.begin.to_owned(),
-    };
-    between(connection, &begin, "COMMIT", work)
-}
-
-fn between<T>(
-    connection: &mut dyn Connection,
-    begin: &str,
-    commit: &str,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let begun = connection.batch(begin);
-    let result = begun.and_then(|()| work(connection)).and_then(|value| connection.batch(commit).map(|()| value));
-    if result.is_err() {
-        // It may have ended already, with the connection or because the commit failed.
-        let _ = connection.batch("ROLLBACK");
+impl dyn Connection + '_ {
+    /// Runs one statement whose answer does not matter.
+    pub fn run(&mut self, sql: &str, parameters: &[Value]) -> Result<(), Trouble> {
+        self.query(sql, parameters).map(drop)
     }
-    result
+
+    /// Whether a statement answers with any row.
+    pub fn any(&mut self, sql: &str, parameters: &[Value]) -> Result<bool, Trouble> {
+        Ok(!self.query(sql, parameters)?.is_empty())
+    }
+
+    /// What is read from the first row, if there is one.
+    pub fn first<T>(
+        &mut self,
+        sql: &str,
+        parameters: &[Value],
+        read: impl FnOnce(&Row) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, Trouble> {
+        self.query(sql, parameters)?.first().map(read).transpose()
+    }
+
+    /// What is read from each row.
+    pub fn all<T>(
+        &mut self,
+        sql: &str,
+        parameters: &[Value],
+        read: impl FnMut(&Row) -> Result<T, Trouble>,
+    ) -> Result<Vec<T>, Trouble> {
+        self.query(sql, parameters)?.iter().map(read).collect()
+    }
+
+    /// Runs `work` in a transaction.
+    pub fn transaction<T>(
+        &mut self,
+        kind: Transaction,
+        work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let dialect = self.dialect();
+        let (begin, commit) = match kind {
+            Transaction::Durable => (dialect.durable.0.to_owned(), dialect.durable.1),
+            // A server must not forget in a crash whose a trial is: two workers would be at it.
+            Transaction::OfStudy(study) if dialect.row_locks => {
+                let lock = format!("SELECT 1 FROM studies WHERE study_id = {study} FOR UPDATE");
+                (format!("{}; {lock}", dialect.durable.0), dialect.durable.1)
+            }
+            Transaction::Plain | Transaction::OfStudy(_) => (dialect.begin.to_owned(), "COMMIT"),
+        };
+        let begun = self.batch(&begin);
+        let result = begun.and_then(|()| work(self)).and_then(|value| self.batch(commit).map(|()| value));
+        if result.is_err() {
+            // It may have ended already, with the connection or because the commit failed.
+            let _ = self.batch("ROLLBACK");
+        }
+        result
+    }
 }

@@ -1,14 +1,15 @@
 //! Optuna's encodings of states, numbers and choices.
 
 use std::fmt;
-use std::str::FromStr;
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::connection::{Trouble, Value};
 
 /// The state of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum State {
     /// A worker is at it; without a heartbeat it is paused (see [`Study::pause`](super::Study::pause)).
     Running,
@@ -37,6 +38,12 @@ impl State {
         }
     }
 
+    /// The state of this name.
+    pub(super) fn of(name: &str) -> Result<Self, Trouble> {
+        let state = State::ALL.into_iter().find(|state| state.name() == name);
+        state.ok_or_else(|| Trouble::Lasting(format!("{name:?} is not a state of a trial; the study is damaged")))
+    }
+
     /// Whether it can never change again.
     pub fn is_finished(self) -> bool {
         matches!(self, State::Complete | State::Pruned | State::Fail)
@@ -46,15 +53,6 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl FromStr for State {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let state = State::ALL.into_iter().find(|state| state.name() == text);
-        state.ok_or_else(|| format!("{text:?} is not a state of a trial; the study is damaged"))
     }
 }
 

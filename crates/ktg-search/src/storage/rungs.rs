@@ -56,7 +56,7 @@ impl RungCache {
         );
         for row in connection.query(&select, &[from.into(), study.into()])? {
             let rung = row.text(3)?.strip_prefix(COMPLETED_RUNG).and_then(|rung| rung.parse().ok());
-            if let (Some(rung), Some(value)) = (rung, number_of_json(row.text(4)?)) {
+            if let (Some(rung), Some(value)) = (rung, number_of_json(&row.text(4)?)) {
                 let number = match row.optional_text(5)?.and_then(|first| first.parse().ok()) {
                     Some(first) => first,
                     None => row.int(2)?,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::connection::{Connection, Trouble};
-use super::rows::{next_number, quoted};
+use super::rows::quoted;
 use crate::attributes::{FAILED_TRIAL, GRAPH};
 
 /// The graphs of a study, and how many of its trials repeat others.
@@ -35,7 +35,7 @@ impl Seen {
                       AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
         for row in connection.query(graphs, &[self.last_graph.into(), GRAPH.into(), study.into()])? {
             self.last_graph = self.last_graph.max(row.int(0)?);
-            self.graphs.insert(row.text(1)?.to_owned());
+            self.graphs.insert(row.text(1)?);
         }
         let retries = "SELECT a.trial_system_attribute_id FROM trial_system_attributes a \
                        WHERE a.trial_system_attribute_id > $1 AND a.\"key\" = $2 \
@@ -49,6 +49,6 @@ impl Seen {
 
     /// The number of trials but for retries; the study must be locked for it to stay so.
     pub fn trials(&self, connection: &mut dyn Connection, study: i64) -> Result<i64, Trouble> {
-        Ok(next_number(connection, study)? - self.retries)
+        Ok(connection.next_number(study)? - self.retries)
     }
 }
