@@ -6,6 +6,7 @@ use ktg_figures::chart::{self, Effect, Forest};
 use ktg_figures::stats::{self, Enrichment, Importance, Paired};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Design, Direction, Gate, Graph};
+use ktg_search::Parameter;
 use ktg_search::analysis::{AS_FOUND, Judged};
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
@@ -61,12 +62,10 @@ pub struct Common {
 /// A parameter of a study and what its choice explains.
 #[derive(Clone, Debug)]
 pub struct ParameterImportance {
-    /// As the study has it, such as `2->1 gate`.
-    pub name: String,
+    /// As the study has it.
+    pub parameter: Parameter,
     /// `None` if there is too little to compare.
     pub found: Option<Importance>,
-    /// The names of the choices.
-    pub choices: Vec<String>,
     /// p-value of [`Importance`], adjusted for the number of parameters (Holm).
     pub adjusted: Option<f64>,
     /// PED-ANOVA for reaching the best quarter, as a share of all parameters.
@@ -160,9 +159,8 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
             _ => stats::ped_anova(&places, &chosen, parameter.choices.len(), 0.25),
         };
         all.push(ParameterImportance {
-            name: parameter.name.clone(),
+            parameter: parameter.clone(),
             found: if scores.len() < 10 { None } else { stats::importance(&scores, &groups, rounds, 0) },
-            choices: parameter.choices.clone(),
             adjusted: None,
             ped_anova,
         });
@@ -189,12 +187,12 @@ pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
         Column::left("worst choice"),
     ];
     let mut table = Table::new("What the choice for each edge explains", columns);
-    for parameter in parameters {
-        let ped = parameter.ped_anova.map_or_else(|| Cell::text("-"), |share| Cell::number(100.0 * share, 1));
-        let Some(found) = &parameter.found else {
+    for importance in parameters {
+        let ped = importance.ped_anova.map_or_else(|| Cell::text("-"), |share| Cell::number(100.0 * share, 1));
+        let Some(found) = &importance.found else {
             let missing = Cell::missing("too few graphs");
             table.row([
-                Cell::text(&*parameter.name),
+                Cell::text(&*importance.parameter.name),
                 missing,
                 Cell::text("-"),
                 Cell::text("-"),
@@ -208,20 +206,20 @@ pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
         groups.sort_by(|a, b| b.mean_rank.total_cmp(&a.mean_rank));
         let words = |group: Option<&&stats::CategoryRank>| match group {
             Some(group) => {
-                format!("{} ({:.2}, {} graphs)", parameter.choices[group.category], group.mean_rank, group.n)
+                format!("{} ({:.2}, {} graphs)", importance.parameter.choices[group.category], group.mean_rank, group.n)
             }
             None => "-".to_owned(),
         };
         let cells = [
-            Cell::text(&*parameter.name),
+            Cell::text(&*importance.parameter.name),
             Cell::number(found.effect, 3),
             Cell::number(found.chance, 3),
-            parameter.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)),
+            importance.adjusted.map_or_else(|| Cell::text("-"), |p| Cell::number(p, 3)),
             ped,
             Cell::text(words(groups.first())),
             Cell::text(words(groups.last())),
         ];
-        let clear = parameter.adjusted.is_some_and(|p| p < 0.05);
+        let clear = importance.adjusted.is_some_and(|p| p < 0.05);
         table.row(if clear { cells.map(Cell::emphasised) } else { cells });
     }
     table.emphasis("adjusted p below 0.05");
