@@ -15,12 +15,6 @@ impl From<i64> for Value {
     }
 }
 
-impl From<f64> for Value {
-    fn from(v: f64) -> Self {
-        Self::Real(v)
-    }
-}
-
 impl From<&str> for Value {
     fn from(v: &str) -> Self {
         Self::Text(v.to_owned())
@@ -32,7 +26,7 @@ impl From<&str> for Value {
 pub(crate) struct Row(pub Vec<Value>);
 
 impl Row {
-    pub fn int(&self, column: usize) -> Result<i64, Trouble> {
+    pub fn int(&self, column: usize) -> Answer<i64> {
         match self.0.get(column) {
             Some(Value::Int(v)) => Ok(*v),
             other => Err(unexpected(column, "an integer", other)),
@@ -40,7 +34,7 @@ impl Row {
     }
 
     /// A number, or `None` for NULL.
-    pub fn real(&self, column: usize) -> Result<Option<f64>, Trouble> {
+    pub fn real(&self, column: usize) -> Answer<Option<f64>> {
         match self.0.get(column) {
             Some(Value::Real(v)) => Ok(Some(*v)),
             // SQLite keeps whole numbers as integers if a foreign program wrote them so.
@@ -50,7 +44,7 @@ impl Row {
         }
     }
 
-    pub fn text(&self, column: usize) -> Result<String, Trouble> {
+    pub fn text(&self, column: usize) -> Answer<String> {
         match self.0.get(column) {
             Some(Value::Text(v)) => Ok(v.clone()),
             other => Err(unexpected(column, "a text", other)),
@@ -58,7 +52,7 @@ impl Row {
     }
 
     /// A text, or `None` for NULL.
-    pub fn optional_text(&self, column: usize) -> Result<Option<String>, Trouble> {
+    pub fn optional_text(&self, column: usize) -> Answer<Option<String>> {
         match self.0.get(column) {
             Some(Value::Null) => Ok(None),
             _ => self.text(column).map(Some),
@@ -86,6 +80,9 @@ pub(crate) enum Trouble {
     Lasting(String),
 }
 
+/// What comes of a statement.
+pub(crate) type Answer<T> = Result<T, Trouble>;
+
 /// Where the two databases' SQL differs.
 pub(crate) struct Dialect {
     /// Begins a transaction that writes.
@@ -108,16 +105,19 @@ pub(crate) struct Dialect {
     pub types: &'static [(&'static str, &'static str)],
 }
 
-/// A connection to a database.
-pub(crate) trait Connection: Send {
+/// A database's client.
+pub(crate) trait Driver: Send {
     fn dialect(&self) -> &'static Dialect;
 
     /// Runs one statement. Parameters are written `$1`, `$2`, ... and first appear in this order.
-    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble>;
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Answer<Vec<Row>>;
 
     /// Runs statements without parameters and answers.
-    fn batch(&mut self, sql: &str) -> Result<(), Trouble>;
+    fn batch(&mut self, sql: &str) -> Answer<()>;
 }
+
+/// A connection to a database.
+pub(crate) type Connection = dyn Driver;
 
 /// What a transaction promises, beside that an error undoes it.
 #[derive(Clone, Copy)]
@@ -130,43 +130,29 @@ pub(crate) enum Transaction {
     OfStudy(i64),
 }
 
-impl dyn Connection + '_ {
+impl Connection {
     /// Runs one statement whose answer does not matter.
-    pub fn run(&mut self, sql: &str, parameters: &[Value]) -> Result<(), Trouble> {
-        self.query(sql, parameters).map(drop)
+    pub fn run(&mut self, sql: &str, values: &[Value]) -> Answer<()> {
+        self.query(sql, values).map(drop)
     }
 
     /// Whether a statement answers with any row.
-    pub fn any(&mut self, sql: &str, parameters: &[Value]) -> Result<bool, Trouble> {
-        Ok(!self.query(sql, parameters)?.is_empty())
+    pub fn any(&mut self, sql: &str, values: &[Value]) -> Answer<bool> {
+        Ok(!self.query(sql, values)?.is_empty())
     }
 
     /// What is read from the first row, if there is one.
-    pub fn first<T>(
-        &mut self,
-        sql: &str,
-        parameters: &[Value],
-        read: impl FnOnce(&Row) -> Result<T, Trouble>,
-    ) -> Result<Option<T>, Trouble> {
-        self.query(sql, parameters)?.first().map(read).transpose()
+    pub fn first<T>(&mut self, sql: &str, values: &[Value], read: impl FnOnce(&Row) -> Answer<T>) -> Answer<Option<T>> {
+        self.query(sql, values)?.first().map(read).transpose()
     }
 
     /// What is read from each row.
-    pub fn all<T>(
-        &mut self,
-        sql: &str,
-        parameters: &[Value],
-        read: impl FnMut(&Row) -> Result<T, Trouble>,
-    ) -> Result<Vec<T>, Trouble> {
-        self.query(sql, parameters)?.iter().map(read).collect()
+    pub fn all<T>(&mut self, sql: &str, values: &[Value], read: impl FnMut(&Row) -> Answer<T>) -> Answer<Vec<T>> {
+        self.query(sql, values)?.iter().map(read).collect()
     }
 
     /// Runs `work` in a transaction.
-    pub fn transaction<T>(
-        &mut self,
-        kind: Transaction,
-        work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+    pub fn transaction<T>(&mut self, kind: Transaction, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
         let dialect = self.dialect();
         let (begin, commit) = match kind {
             Transaction::Durable => (dialect.durable.0.to_owned(), dialect.durable.1),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Transaction, Trouble};
+use super::connection::{Answer, Connection, Transaction, Trouble};
 use super::rows::Claimed;
 use super::{StorageUrl, schema, sqlite};
 use crate::Error;
@@ -34,7 +34,9 @@ const REMINDER: Duration = Duration::from_secs(10);
 pub struct Storage {
     url: StorageUrl,
     /// `None` after trouble: a new connection is sure to be in no transaction.
-    connection: Option<Box<dyn Connection>>,
+    connection: Option<Box<Connection>>,
+    /// Whether a connection may make a file or tables: only the first.
+    create: bool,
     patience: Patience,
 }
 
@@ -44,8 +46,9 @@ impl Storage {
     /// # Errors
     /// If it cannot be reached within the patience, or is not a database of Optuna studies (which is then unchanged).
     pub fn open(url: &StorageUrl, create: bool, patience: Patience) -> Result<Self, Error> {
-        let mut storage = Self { url: url.clone(), connection: None, patience };
-        storage.insist(create, |_| Ok(()))?;
+        let mut storage = Self { url: url.clone(), connection: None, create, patience };
+        storage.run(|_| Ok(()))?;
+        storage.create = false;
         Ok(storage)
     }
 
@@ -56,66 +59,12 @@ impl Storage {
 
     /// Runs `work` until it succeeds or fails for good. It may run again after it was done, when only the answer was
     /// lost, and must then have no second effect.
-    pub(super) fn run<T>(&mut self, work: impl FnMut(&mut dyn Connection) -> Result<T, Trouble>) -> Result<T, Error> {
-        self.insist(false, work)
-    }
-
-    /// The same, in a transaction.
-    pub(super) fn transaction<T>(
-        &mut self,
-        kind: Transaction,
-        mut work: impl FnMut(&mut dyn Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Error> {
-        self.run(|connection| connection.transaction(kind, &mut work))
-    }
-
-    /// Makes a trial the piece of work `worker`, by `work`. If only the answer to a first attempt was lost, the trial is
-    /// found by that name.
-    pub(super) fn claim<T: From<Claimed>>(
-        &mut self,
-        study: i64,
-        worker: &str,
-        mut work: impl FnMut(&mut dyn Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Error> {
-        let mut again = false;
-        self.run(|connection| {
-            if std::mem::replace(&mut again, true)
-                && let Some(claimed) = connection.trial_of(study, worker)?
-            {
-                return Ok(claimed.into());
-            }
-            connection.transaction(Transaction::OfStudy(study), &mut work)
-        })
-    }
-
-    /// Takes a trial from its worker, by `work`. If only the answer to a first attempt was lost, the trial may be another
-    /// worker's by the second, which then does nothing (`false`).
-    pub(super) fn leave(
-        &mut self,
-        trial: i64,
-        kind: Transaction,
-        mut work: impl FnMut(&mut dyn Connection) -> Result<bool, Trouble>,
-    ) -> Result<bool, Error> {
-        let mut first = None;
-        self.transaction(kind, |connection| {
-            connection.lock_trial(trial)?;
-            let worker = connection.worker_of(trial)?;
-            let is_same = *first.get_or_insert_with(|| worker.clone()) == worker;
-            Ok(is_same && work(connection)?)
-        })
-    }
-
-    /// Runs `work` on a connection, with `create` on one that may make tables, as often as it takes.
-    fn insist<T>(
-        &mut self,
-        create: bool,
-        mut work: impl FnMut(&mut dyn Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Error> {
+    pub(super) fn run<T>(&mut self, mut work: impl FnMut(&mut Connection) -> Answer<T>) -> Result<T, Error> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(20);
         let mut said: Option<Instant> = None;
         loop {
-            let reason = match self.attempt(create, &mut work) {
+            let reason = match self.attempt(&mut work) {
                 Ok(value) => {
                     if said.is_some() {
                         let seconds = started.elapsed().as_secs();
@@ -150,14 +99,61 @@ impl Storage {
         }
     }
 
-    fn attempt<T>(
+    /// The same, in a transaction.
+    pub(super) fn transaction<T>(
         &mut self,
-        create: bool,
-        work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        kind: Transaction,
+        mut work: impl FnMut(&mut Connection) -> Answer<T>,
+    ) -> Result<T, Error> {
+        self.run(|connection| connection.transaction(kind, &mut work))
+    }
+
+    /// Makes the trial that `work` chooses the piece of work `worker`. If only the answer to a first attempt was lost, the
+    /// trial is found by that name.
+    pub(super) fn claim(
+        &mut self,
+        study: i64,
+        worker: &str,
+        mut work: impl FnMut(&mut Connection) -> Answer<Option<Claimed>>,
+    ) -> Result<Option<Claimed>, Error> {
+        let mut again = false;
+        self.run(|connection| {
+            if std::mem::replace(&mut again, true)
+                && let Some(claimed) = connection.trial_of(study, worker)?
+            {
+                return Ok(Some(claimed));
+            }
+            connection.transaction(Transaction::OfStudy(study), |connection| {
+                let claimed = work(connection)?;
+                if let Some(trial) = claimed {
+                    connection.assign(trial.id, worker)?;
+                }
+                Ok(claimed)
+            })
+        })
+    }
+
+    /// Takes a trial from its worker, by `work`. If only the answer to a first attempt was lost, the trial may be another
+    /// worker's by the second, which then does nothing (`false`).
+    pub(super) fn leave(
+        &mut self,
+        trial: i64,
+        kind: Transaction,
+        mut work: impl FnMut(&mut Connection) -> Answer<bool>,
+    ) -> Result<bool, Error> {
+        let mut first = None;
+        self.transaction(kind, |connection| {
+            connection.lock_trial(trial)?;
+            let worker = connection.worker_of(trial)?;
+            let is_same = *first.get_or_insert_with(|| worker.clone()) == worker;
+            Ok(is_same && work(connection)?)
+        })
+    }
+
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(connect(&self.url, create)?),
+            none => none.insert(connect(&self.url, self.create)?),
         };
         let result = work(&mut **connection);
         if matches!(result, Err(Trouble::Passing(_))) {
@@ -171,7 +167,7 @@ impl Storage {
     }
 }
 
-fn connect(url: &StorageUrl, create: bool) -> Result<Box<dyn Connection>, Trouble> {
+fn connect(url: &StorageUrl, create: bool) -> Answer<Box<Connection>> {
     match url {
         StorageUrl::Sqlite(path) => {
             let mut connection = sqlite::Sqlite::open(path, create)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::connection::{Trouble, Value};
+use super::connection::{Answer, Trouble, Value};
 
 /// The state of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -39,7 +39,7 @@ impl State {
     }
 
     /// The state of this name.
-    pub(super) fn of(name: &str) -> Result<Self, Trouble> {
+    pub(super) fn of(name: &str) -> Answer<Self> {
         let state = State::ALL.into_iter().find(|state| state.name() == name);
         state.ok_or_else(|| Trouble::Lasting(format!("{name:?} is not a state of a trial; the study is damaged")))
     }
@@ -67,7 +67,7 @@ pub(super) fn encode(value: f64) -> (Value, &'static str) {
 }
 
 /// The number that the tables mean.
-pub(super) fn decode(value: Option<f64>, kind: &str) -> Result<f64, Trouble> {
+pub(super) fn decode(value: Option<f64>, kind: &str) -> Answer<f64> {
     match (kind, value) {
         ("FINITE", Some(v)) => Ok(v),
         ("INF_POS", _) => Ok(f64::INFINITY),
@@ -103,7 +103,7 @@ pub(super) fn categorical(choices: &[String]) -> String {
 }
 
 /// What a parameter's row means: the choice of a categorical distribution, the number of any other.
-pub(super) fn parameter(value: f64, distribution: &str) -> Result<Json, Trouble> {
+pub(super) fn parameter(value: f64, distribution: &str) -> Answer<Json> {
     let distribution: Json = serde_json::from_str(distribution)
         .map_err(|e| Trouble::Lasting(format!("a parameter's distribution is not JSON ({e}); the study is damaged")))?;
     if distribution["name"] != "CategoricalDistribution" {

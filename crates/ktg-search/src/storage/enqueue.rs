@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value as Json;
 
 use super::Study;
-use super::connection::{Connection, Transaction, Trouble};
+use super::connection::{Answer, Connection, Transaction};
 use super::encoding::State;
 use super::rows::quoted;
 use crate::Error;
@@ -27,22 +27,21 @@ impl Study {
     /// values of the attributes `key`. However many do this at the same time, each is there once. Returns how many
     /// different ones there are now, those that were there before included.
     pub fn enqueue_missing(&mut self, trials: &[Enqueued], key: &[&str]) -> Result<usize, Error> {
-        let id = self.id;
         let values = |attributes: &HashMap<String, String>| -> Vec<Option<String>> {
             key.iter().map(|name| attributes.get(*name).cloned()).collect()
         };
-        self.storage.transaction(Transaction::OfStudy(id), |connection| {
+        self.storage.transaction(Transaction::OfStudy(self.id), |connection| {
             let select = "SELECT a.trial_id, a.\"key\", a.value_json FROM trials t \
                           JOIN trial_user_attributes a ON a.trial_id = t.trial_id WHERE t.study_id = $1";
             let mut there: HashMap<i64, HashMap<String, String>> = HashMap::new();
-            for row in connection.query(select, &[id.into()])? {
+            for row in connection.query(select, &[self.id.into()])? {
                 there.entry(row.int(0)?).or_default().insert(row.text(1)?, row.text(2)?);
             }
             let mut known: HashSet<Vec<Option<String>>> = there.values().map(values).collect();
             for trial in trials {
                 let attributes = trial.attributes.iter().map(|(name, value)| (name.clone(), value.to_string()));
                 if known.insert(values(&attributes.collect())) {
-                    add(connection, id, trial)?;
+                    add(connection, self.id, trial)?;
                 }
             }
             Ok(known.len())
@@ -51,7 +50,7 @@ impl Study {
 }
 
 /// Adds a waiting trial; the study must be locked.
-fn add(connection: &mut dyn Connection, study: i64, trial: &Enqueued) -> Result<(), Trouble> {
+fn add(connection: &mut Connection, study: i64, trial: &Enqueued) -> Answer<()> {
     let key = connection.insert_trial(study, State::Waiting)?.id;
     let fixed = Json::Object(trial.parameters.clone()).to_string();
     connection.put_attribute("system", key, FIXED_PARAMS, &fixed)?;

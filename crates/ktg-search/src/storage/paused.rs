@@ -1,7 +1,7 @@
 //! Trials that wait, paused, for their continuation.
 
 use super::Study;
-use super::connection::{Connection, Transaction, Trouble};
+use super::connection::{Answer, Connection, Transaction};
 use super::encoding::{State, decode};
 use super::rows::Claimed;
 use crate::Error;
@@ -35,12 +35,11 @@ impl Study {
 
     /// The paused trials.
     pub fn paused(&mut self) -> Result<Vec<PausedTrial>, Error> {
-        let id = self.id;
         let select = "SELECT t.trial_id, a.value_json FROM trials t \
                       JOIN trial_user_attributes a ON a.trial_id = t.trial_id \
                       WHERE t.study_id = $1 AND t.state = 'RUNNING' AND a.\"key\" = $2";
         let paused = self.storage.run(|connection| {
-            connection.all(select, &[id.into(), PAUSED.into()], |row| Ok((row.int(0)?, row.text(1)?.parse().ok())))
+            connection.all(select, &[self.id.into(), PAUSED.into()], |row| Ok((row.int(0)?, row.text(1)?.parse().ok())))
         })?;
         Ok(paused.into_iter().filter_map(|(id, rung)| Some(PausedTrial { id, rung: rung? })).collect())
     }
@@ -50,11 +49,7 @@ impl Study {
         self.storage.claim(self.id, worker, |connection| {
             let is_paused = unpause(connection, trial)?;
             let select = "SELECT trial_id, number FROM trials WHERE trial_id = $1 AND state = 'RUNNING'";
-            let claimed = connection.first(select, &[trial.into()], Claimed::read)?.filter(|_| is_paused);
-            if claimed.is_some() {
-                connection.assign(trial, worker)?;
-            }
-            Ok(claimed)
+            Ok(connection.first(select, &[trial.into()], Claimed::read)?.filter(|_| is_paused))
         })
     }
 
@@ -74,7 +69,7 @@ impl Study {
 }
 
 /// Takes the mark of a paused trial away; `false` if it has none.
-fn unpause(connection: &mut dyn Connection, trial: i64) -> Result<bool, Trouble> {
+fn unpause(connection: &mut Connection, trial: i64) -> Answer<bool> {
     let delete = "DELETE FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2 RETURNING 1";
     connection.any(delete, &[trial.into(), PAUSED.into()])
 }

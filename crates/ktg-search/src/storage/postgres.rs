@@ -7,7 +7,7 @@ use std::time::Duration;
 use postgres::types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked};
 use postgres::{Client, Column, Config, NoTls, Statement};
 
-use super::connection::{Connection, Dialect, Row, Trouble, Value};
+use super::connection::{Answer, Dialect, Driver, Row, Trouble, Value};
 
 static DIALECT: Dialect = Dialect {
     begin: "BEGIN",
@@ -48,7 +48,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub fn open(url: &str) -> Result<Self, Trouble> {
+    pub fn open(url: &str) -> Answer<Self> {
         let mut config: Config = url
             .parse()
             .map_err(|e: postgres::Error| Trouble::Lasting(format!("the URL cannot be understood: {}", cause(&e))))?;
@@ -68,12 +68,12 @@ impl Postgres {
     }
 }
 
-impl Connection for Postgres {
+impl Driver for Postgres {
     fn dialect(&self) -> &'static Dialect {
         &DIALECT
     }
 
-    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble> {
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Answer<Vec<Row>> {
         let statement = match self.statements.get(sql) {
             Some(statement) => statement.clone(),
             None => {
@@ -92,7 +92,7 @@ impl Connection for Postgres {
         rows.iter().map(read).collect()
     }
 
-    fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
+    fn batch(&mut self, sql: &str) -> Answer<()> {
         Ok(self.client.batch_execute(sql)?)
     }
 }

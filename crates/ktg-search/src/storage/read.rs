@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::connection::{Connection, Row, Trouble};
+use super::connection::{Answer, Connection, Row, Trouble};
 use super::encoding::{State, decode, json, parameter};
 use super::{Storage, Study};
 use crate::Error;
@@ -105,8 +105,7 @@ impl Storage {
 impl Study {
     /// All trials, by number.
     pub fn trials(&mut self) -> Result<Vec<Trial>, Error> {
-        let id = self.id;
-        self.storage.run(|connection| read(connection, "t.study_id = $1", id))
+        self.storage.run(|connection| read(connection, "t.study_id = $1", self.id))
     }
 
     /// Key, state and, of paused ones, rung of the trials after that of key `after` and of `others`; it may be of more.
@@ -117,14 +116,13 @@ impl Study {
             // All are as quickly read as a list of thousands.
             _ => "1 = 1".to_owned(),
         };
-        let id = self.id;
         let select = format!(
             "SELECT t.trial_id, CAST(t.state AS TEXT), a.value_json FROM trials t \
              LEFT JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.\"key\" = $1 \
              WHERE t.study_id = $2 AND {which}"
         );
         self.storage.run(|connection| {
-            connection.all(&select, &[PAUSED.into(), id.into()], |row| {
+            connection.all(&select, &[PAUSED.into(), self.id.into()], |row| {
                 let rung = row.optional_text(2)?.and_then(|rung| rung.parse().ok());
                 Ok((row.int(0)?, State::of(&row.text(1)?)?, rung))
             })
@@ -133,11 +131,10 @@ impl Study {
 
     /// The trials of these keys, by number.
     pub fn trials_of(&mut self, ids: &[i64]) -> Result<Vec<Trial>, Error> {
-        let id = self.id;
         let mut trials = Vec::new();
         for ids in ids.chunks(500) {
             let condition = format!("t.study_id = $1 AND t.trial_id IN ({})", list(ids));
-            trials.extend(self.storage.run(|connection| read(connection, &condition, id))?);
+            trials.extend(self.storage.run(|connection| read(connection, &condition, self.id))?);
         }
         trials.sort_by_key(|trial| trial.number);
         Ok(trials)
@@ -150,10 +147,9 @@ impl Study {
 
     /// The number of trials that a worker has now: running, with a heartbeat.
     pub fn busy(&mut self) -> Result<i64, Error> {
-        let id = self.id;
         let select = "SELECT count(*) FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
                       WHERE t.study_id = $1 AND t.state = 'RUNNING'";
-        let count = self.storage.run(|connection| connection.first(select, &[id.into()], |row| row.int(0)))?;
+        let count = self.storage.run(|connection| connection.first(select, &[self.id.into()], |row| row.int(0)))?;
         Ok(count.unwrap_or(0))
     }
 }
@@ -164,7 +160,7 @@ fn list(ids: &[i64]) -> String {
 }
 
 /// The trials that meet a condition on `trials t`, whose `$1` is `key`, in the order of their keys.
-fn read(connection: &mut dyn Connection, condition: &str, key: i64) -> Result<Vec<Trial>, Trouble> {
+fn read(connection: &mut Connection, condition: &str, key: i64) -> Answer<Vec<Trial>> {
     let select = format!(
         "SELECT t.trial_id, t.number, CAST(t.state AS TEXT), CAST(t.datetime_start AS TEXT), \
          CAST(t.datetime_complete AS TEXT), v.value, CAST(v.value_type AS TEXT) \
@@ -186,7 +182,7 @@ fn read(connection: &mut dyn Connection, condition: &str, key: i64) -> Result<Ve
         };
         trials.insert(trial.id, trial);
     }
-    let mut each = |columns: &str, table: &str, add: &dyn Fn(&mut Trial, &Row) -> Result<(), Trouble>| {
+    let mut each = |columns: &str, table: &str, add: &dyn Fn(&mut Trial, &Row) -> Answer<()>| {
         let select = format!(
             "SELECT x.trial_id, {columns} FROM trials t JOIN {table} x ON x.trial_id = t.trial_id WHERE {condition}"
         );

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use super::Study;
-use super::connection::{Connection, Transaction, Trouble};
+use super::connection::{Answer, Connection, Transaction};
 use super::encoding::State;
 use super::rows::{Claimed, quoted};
 use crate::Error;
@@ -28,7 +28,6 @@ impl Study {
     /// The values at rungs move to the new trial: it continues where the dead one was, and each graph counts once in each
     /// rung. The dead trial is final from now on, so its worker, should it only have slept, can write nothing more.
     pub fn reap(&mut self, silence: Duration, retries: usize) -> Result<Vec<Reaped>, Error> {
-        let study = self.id;
         let seconds = silence.as_secs_f64().ceil() as i64;
         let asked = Instant::now();
         let silent = self.storage.run(|connection| {
@@ -38,7 +37,7 @@ impl Study {
                  WHERE t.study_id = $1 AND t.state = 'RUNNING' AND h.heartbeat < {ago} \
                  ORDER BY t.trial_id"
             );
-            connection.all(&select, &[study.into(), seconds.into()], Claimed::read)
+            connection.all(&select, &[self.id.into(), seconds.into()], Claimed::read)
         })?;
         if asked.elapsed() > silence / 2 {
             // The storage was away: the living could not be heard either.
@@ -46,7 +45,7 @@ impl Study {
         }
         let mut reaped = Vec::new();
         for trial in silent {
-            reaped.extend(self.storage.transaction(Transaction::OfStudy(study), |connection| {
+            reaped.extend(self.storage.transaction(Transaction::OfStudy(self.id), |connection| {
                 // While this waited for the study, the worker may have spoken up.
                 let ago = connection.dialect().seconds_ago;
                 let still = format!("SELECT 1 FROM trial_heartbeats h WHERE h.trial_id = $1 AND h.heartbeat < {ago}");
@@ -55,7 +54,7 @@ impl Study {
                 {
                     return Ok(None);
                 }
-                let retry = repeat(connection, study, trial, retries)?;
+                let retry = repeat(connection, self.id, trial, retries)?;
                 Ok(Some(Reaped { number: trial.number, retry }))
             })?);
         }
@@ -64,7 +63,7 @@ impl Study {
 }
 
 /// Adds the trial that repeats one, unless it was repeated often enough; the study must be locked. Returns its number.
-fn repeat(connection: &mut dyn Connection, study: i64, dead: Claimed, retries: usize) -> Result<Option<i64>, Trouble> {
+fn repeat(connection: &mut Connection, study: i64, dead: Claimed, retries: usize) -> Answer<Option<i64>> {
     let select = "SELECT value_json FROM trial_system_attributes WHERE trial_id = $1 AND \"key\" = $2";
     let history = connection.first(select, &[dead.id.into(), RETRY_HISTORY.into()], |row| row.text(0))?;
     let mut history: Vec<i64> = history.and_then(|h| serde_json::from_str(&h).ok()).unwrap_or_default();

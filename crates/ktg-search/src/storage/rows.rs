@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::connection::{Connection, Row, Trouble};
+use super::connection::{Answer, Connection, Row, Trouble};
 use super::encoding::{State, encode};
 use crate::attributes::{PAUSED, WORKER};
 
@@ -17,14 +17,14 @@ pub struct Claimed {
 
 impl Claimed {
     /// From the columns `trial_id, number`.
-    pub(super) fn read(row: &Row) -> Result<Self, Trouble> {
+    pub(super) fn read(row: &Row) -> Answer<Self> {
         Ok(Self { id: row.int(0)?, number: row.int(1)? })
     }
 }
 
-impl dyn Connection + '_ {
+impl Connection {
     /// Numbers are 0, 1, 2, ... in the order of the keys; the study must be locked.
-    pub(super) fn next_number(&mut self, study: i64) -> Result<i64, Trouble> {
+    pub(super) fn next_number(&mut self, study: i64) -> Answer<i64> {
         let last = "SELECT number FROM trials WHERE study_id = $1 ORDER BY trial_id DESC LIMIT 1";
         let Some(last) = self.first(last, &[study.into()], |row| row.int(0))? else { return Ok(0) };
         // More is no INTEGER of PostgreSQL, and none of ours.
@@ -35,7 +35,7 @@ impl dyn Connection + '_ {
     }
 
     /// Adds a trial without parameters, running from now on or waiting; the study must be locked.
-    pub(super) fn insert_trial(&mut self, study: i64, state: State) -> Result<Claimed, Trouble> {
+    pub(super) fn insert_trial(&mut self, study: i64, state: State) -> Answer<Claimed> {
         let number = self.next_number(study)?;
         let started = if state == State::Running { self.dialect().now } else { "NULL" };
         let insert = format!(
@@ -47,19 +47,19 @@ impl dyn Connection + '_ {
     }
 
     /// Makes a running trial the piece of work `worker`: from now on it has a heartbeat.
-    pub(super) fn assign(&mut self, trial: i64, worker: &str) -> Result<(), Trouble> {
+    pub(super) fn assign(&mut self, trial: i64, worker: &str) -> Answer<()> {
         self.put_attribute("user", trial, WORKER, &quoted(worker))?;
         self.beat(trial).map(drop)
     }
 
     /// The piece of work that a trial was last.
-    pub(super) fn worker_of(&mut self, trial: i64) -> Result<Option<String>, Trouble> {
+    pub(super) fn worker_of(&mut self, trial: i64) -> Answer<Option<String>> {
         let select = "SELECT value_json FROM trial_user_attributes WHERE trial_id = $1 AND \"key\" = $2";
         self.first(select, &[trial.into(), WORKER.into()], |row| row.text(0))
     }
 
     /// The running trial that is this piece of work.
-    pub(super) fn trial_of(&mut self, study: i64, worker: &str) -> Result<Option<Claimed>, Trouble> {
+    pub(super) fn trial_of(&mut self, study: i64, worker: &str) -> Answer<Option<Claimed>> {
         let select = "SELECT t.trial_id, t.number FROM trials t \
                       JOIN trial_user_attributes a ON a.trial_id = t.trial_id \
                       WHERE t.study_id = $1 AND t.state = 'RUNNING' AND a.\"key\" = $2 AND a.value_json = $3";
@@ -67,7 +67,7 @@ impl dyn Connection + '_ {
     }
 
     /// Keeps others from changing a trial until the transaction ends, and from seeing what it was before.
-    pub(super) fn lock_trial(&mut self, trial: i64) -> Result<(), Trouble> {
+    pub(super) fn lock_trial(&mut self, trial: i64) -> Answer<()> {
         match self.dialect().row_locks {
             true => self.run("SELECT 1 FROM trials WHERE trial_id = $1 FOR UPDATE", &[trial.into()]),
             false => Ok(()),
@@ -76,7 +76,7 @@ impl dyn Connection + '_ {
 
     /// Notes that a trial's worker lives; `false` if it is not running. A paused trial gets no heartbeat, should its
     /// worker's last one come late: it would look dead later.
-    pub(super) fn beat(&mut self, trial: i64) -> Result<bool, Trouble> {
+    pub(super) fn beat(&mut self, trial: i64) -> Answer<bool> {
         let now = self.dialect().beat;
         let upsert = format!(
             "INSERT INTO trial_heartbeats (trial_id, heartbeat) \
@@ -87,13 +87,13 @@ impl dyn Connection + '_ {
         self.any(&upsert, &[trial.into()])
     }
 
-    pub(super) fn stop_beating(&mut self, trial: i64) -> Result<(), Trouble> {
+    pub(super) fn stop_beating(&mut self, trial: i64) -> Answer<()> {
         self.run("DELETE FROM trial_heartbeats WHERE trial_id = $1", &[trial.into()])
     }
 
     /// Ends a trial, if it is running. Value and state come together, because readers keep what they saw of a finished
     /// trial.
-    pub(super) fn end(&mut self, trial: i64, state: State, value: Option<f64>) -> Result<bool, Trouble> {
+    pub(super) fn end(&mut self, trial: i64, state: State, value: Option<f64>) -> Answer<bool> {
         let now = self.dialect().now;
         let update = format!(
             "UPDATE trials SET state = '{state}', datetime_complete = {now} \
@@ -112,7 +112,7 @@ impl dyn Connection + '_ {
         Ok(ended)
     }
 
-    pub(super) fn put_attribute(&mut self, kind: &str, trial: i64, key: &str, value: &str) -> Result<(), Trouble> {
+    pub(super) fn put_attribute(&mut self, kind: &str, trial: i64, key: &str, value: &str) -> Answer<()> {
         let upsert = format!(
             "INSERT INTO trial_{kind}_attributes (trial_id, \"key\", value_json) VALUES ($1, $2, $3) \
              ON CONFLICT (trial_id, \"key\") DO UPDATE SET value_json = excluded.value_json"
@@ -121,13 +121,7 @@ impl dyn Connection + '_ {
     }
 
     /// The same, if the trial is running.
-    pub(super) fn put_running_attribute(
-        &mut self,
-        kind: &str,
-        trial: i64,
-        key: &str,
-        value: &str,
-    ) -> Result<(), Trouble> {
+    pub(super) fn put_running_attribute(&mut self, kind: &str, trial: i64, key: &str, value: &str) -> Answer<()> {
         let upsert = format!(
             "INSERT INTO trial_{kind}_attributes (trial_id, \"key\", value_json) \
              SELECT trial_id, $1, $2 FROM trials WHERE trial_id = $3 AND state = 'RUNNING' {hold} \

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{Connection, Trouble};
+use super::connection::{Answer, Connection};
 use super::encoding::number_of_json;
 use crate::attributes::{COMPLETED_RUNG, FAILED_TRIAL};
 
@@ -38,7 +38,7 @@ impl RungCache {
     }
 
     /// Reads the values that were added since the last time; `retries`: how many trials repeat others by now.
-    pub fn update(&mut self, connection: &mut dyn Connection, study: i64, retries: i64) -> Result<(), Trouble> {
+    pub fn update(&mut self, connection: &mut Connection, study: i64, retries: i64) -> Answer<()> {
         if retries != std::mem::replace(&mut self.retries, retries) {
             self.values.clear();
         }

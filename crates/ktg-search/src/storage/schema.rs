@@ -1,6 +1,6 @@
 //! Whether a database is one of Optuna's studies, and its tables for one that is new.
 
-use super::connection::{Connection, Dialect, Transaction, Trouble};
+use super::connection::{Answer, Connection, Dialect, Transaction, Trouble};
 
 /// The version of the tables, as Optuna's migrations name it.
 const VERSION: &str = "v3.2.0.a";
@@ -24,7 +24,7 @@ fn table_names() -> Vec<&'static str> {
 
 /// Makes sure that the database holds Optuna's tables. An empty one gets them if `create`; one that holds anything else
 /// is left as it is.
-pub(crate) fn check(connection: &mut dyn Connection, create: bool) -> Result<(), Trouble> {
+pub(crate) fn check(connection: &mut Connection, create: bool) -> Answer<()> {
     let found = tables(connection)?;
     if found.is_empty() && create {
         return initialise(connection);
@@ -33,11 +33,11 @@ pub(crate) fn check(connection: &mut dyn Connection, create: bool) -> Result<(),
     check_version(connection)
 }
 
-fn tables(connection: &mut dyn Connection) -> Result<Vec<String>, Trouble> {
+fn tables(connection: &mut Connection) -> Answer<Vec<String>> {
     connection.all(connection.dialect().tables, &[], |row| row.text(0))
 }
 
-fn initialise(connection: &mut dyn Connection) -> Result<(), Trouble> {
+fn initialise(connection: &mut Connection) -> Answer<()> {
     connection.transaction(Transaction::Plain, |connection| {
         let dialect = connection.dialect();
         if dialect.row_locks {
@@ -52,7 +52,7 @@ fn initialise(connection: &mut dyn Connection) -> Result<(), Trouble> {
     })
 }
 
-fn check_tables(found: &[String]) -> Result<(), Trouble> {
+fn check_tables(found: &[String]) -> Answer<()> {
     let all = table_names();
     let missing: Vec<&str> = all.iter().copied().filter(|table| !found.iter().any(|f| f == table)).collect();
     if missing.is_empty() {
@@ -69,7 +69,7 @@ fn check_tables(found: &[String]) -> Result<(), Trouble> {
     Err(Trouble::Lasting(reason))
 }
 
-fn check_version(connection: &mut dyn Connection) -> Result<(), Trouble> {
+fn check_version(connection: &mut Connection) -> Answer<()> {
     let found = connection.first("SELECT version_num FROM alembic_version", &[], |row| row.text(0))?;
     match found.as_deref() {
         Some(VERSION) => Ok(()),

@@ -7,7 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, OpenFlags, params_from_iter};
 
-use super::connection::{Connection, Dialect, Row, Trouble, Value};
+use super::connection::{Answer, Dialect, Driver, Row, Trouble, Value};
 
 static DIALECT: Dialect = Dialect {
     begin: "BEGIN IMMEDIATE",
@@ -37,7 +37,7 @@ pub(crate) struct Sqlite(rusqlite::Connection);
 
 impl Sqlite {
     /// Opens a file, which is changed by nothing but statements.
-    pub fn open(path: &Path, create: bool) -> Result<Self, Trouble> {
+    pub fn open(path: &Path, create: bool) -> Answer<Self> {
         if !create && !path.exists() {
             return Err(Trouble::Lasting("there is no such file".to_owned()));
         }
@@ -58,18 +58,18 @@ impl Sqlite {
 
     /// Readers and a writer that do not wait for each other, and commits that need no sync: what is committed outlives
     /// the process, and what must outlive a power cut is written by a durable transaction.
-    pub fn tune(&mut self) -> Result<(), Trouble> {
+    pub fn tune(&mut self) -> Answer<()> {
         self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         self.batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -32000;")
     }
 }
 
-impl Connection for Sqlite {
+impl Driver for Sqlite {
     fn dialect(&self) -> &'static Dialect {
         &DIALECT
     }
 
-    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble> {
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Answer<Vec<Row>> {
         let mut statement = self.0.prepare_cached(sql)?;
         let columns = statement.column_count();
         let parameters = parameters.iter().map(|value| match value {
@@ -93,7 +93,7 @@ impl Connection for Sqlite {
         Ok(answer)
     }
 
-    fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
+    fn batch(&mut self, sql: &str) -> Answer<()> {
         Ok(self.0.execute_batch(sql)?)
     }
 }

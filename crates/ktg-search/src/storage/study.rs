@@ -123,16 +123,14 @@ impl Study {
 
     /// Learns of the graphs that others have added.
     pub fn look(&mut self) -> Result<(), Error> {
-        let (id, seen) = (self.id, &mut self.seen);
-        self.storage.run(|connection| seen.update(connection, id))
+        self.storage.run(|connection| self.seen.update(connection, self.id))
     }
 
     /// The number of trials but for retries.
     pub fn count(&mut self) -> Result<i64, Error> {
-        let (id, seen) = (self.id, &mut self.seen);
         self.storage.run(|connection| {
-            seen.update(connection, id)?;
-            seen.trials(connection, id)
+            self.seen.update(connection, self.id)?;
+            self.seen.trials(connection, self.id)
         })
     }
 
@@ -151,23 +149,21 @@ impl Study {
 
     /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.
     pub fn rungs(&mut self, rung: Option<u32>) -> Result<Vec<RungValue>, Error> {
-        let (study, cache, retries) = (self.id, &mut self.rungs, self.seen.retries());
-        self.storage.run(|connection| cache.update(connection, study, retries))?;
+        self.storage.run(|connection| self.rungs.update(connection, self.id, self.seen.retries()))?;
         let wanted = |value: &&RungValue| rung.is_none_or(|rung| value.rung == rung);
         Ok(self.rungs.values().filter(wanted).copied().collect())
     }
 
     /// The values that complete trials reported at a step, and the number of complete trials.
     pub fn complete_at(&mut self, step: i64) -> Result<(Vec<f64>, usize), Error> {
-        let id = self.id;
         self.storage.run(|connection| {
             let count = "SELECT count(*) FROM trials WHERE study_id = $1 AND state = 'COMPLETE'";
-            let count = connection.first(count, &[id.into()], |row| row.int(0))?.unwrap_or(0);
+            let count = connection.first(count, &[self.id.into()], |row| row.int(0))?.unwrap_or(0);
             let select = "SELECT v.intermediate_value, CAST(v.intermediate_value_type AS TEXT) FROM trials t \
                           JOIN trial_intermediate_values v ON v.trial_id = t.trial_id \
                           WHERE t.study_id = $1 AND t.state = 'COMPLETE' AND v.step = $2";
             let values =
-                connection.all(select, &[id.into(), step.into()], |row| decode(row.real(0)?, &row.text(1)?))?;
+                connection.all(select, &[self.id.into(), step.into()], |row| decode(row.real(0)?, &row.text(1)?))?;
             Ok((values, count as usize))
         })
     }

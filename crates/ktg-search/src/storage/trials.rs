@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::Study;
-use super::connection::{Connection, Transaction, Trouble, Value};
+use super::connection::{Answer, Connection, Transaction, Value};
 use super::encoding::{State, categorical, encode};
 use super::rows::{Claimed, quoted};
 use crate::Error;
@@ -28,53 +28,43 @@ pub enum Inserted {
     Full,
 }
 
-impl From<Claimed> for Inserted {
-    fn from(claimed: Claimed) -> Self {
-        Self::Trial(claimed)
-    }
-}
-
 impl Study {
     /// Adds a trial, running, unless the study knows its graph or has `limit` trials (retries do not count). `worker` names
     /// this piece of work; no two are called alike.
     pub fn insert(&mut self, new: &NewTrial, worker: &str, limit: i64) -> Result<Inserted, Error> {
-        let (id, seen) = (self.id, &mut self.seen);
-        self.storage.claim(id, worker, |connection| {
-            seen.update(connection, id)?;
-            if seen.knows(&new.graph) {
-                return Ok(Inserted::Known);
+        let mut refused = Inserted::Full;
+        let claimed = self.storage.claim(self.id, worker, |connection| {
+            self.seen.update(connection, self.id)?;
+            if self.seen.knows(&new.graph) {
+                refused = Inserted::Known;
+                return Ok(None);
             }
-            if seen.trials(connection, id)? >= limit {
-                return Ok(Inserted::Full);
+            if self.seen.trials(connection, self.id)? >= limit {
+                return Ok(None);
             }
-            let claimed = connection.insert_trial(id, State::Running)?;
+            let claimed = connection.insert_trial(self.id, State::Running)?;
             insert_description(connection, claimed.id, new)?;
-            connection.assign(claimed.id, worker)?;
-            Ok(Inserted::Trial(claimed))
-        })
+            Ok(Some(claimed))
+        })?;
+        Ok(claimed.map_or(refused, Inserted::Trial))
     }
 
     /// Takes the oldest waiting trial, if there is one.
     pub fn claim_waiting(&mut self, worker: &str) -> Result<Option<Claimed>, Error> {
-        let id = self.id;
         let select = "SELECT trial_id, number FROM trials WHERE study_id = $1 AND state = 'WAITING' \
                       ORDER BY trial_id LIMIT 1";
         // Mostly there is none, which can be seen without a lock.
-        if !self.storage.run(|connection| connection.any(select, &[id.into()]))? {
+        if !self.storage.run(|connection| connection.any(select, &[self.id.into()]))? {
             return Ok(None);
         }
-        self.storage.claim(id, worker, |connection| {
-            let Some(claimed) = connection.first(select, &[id.into()], Claimed::read)? else { return Ok(None) };
+        self.storage.claim(self.id, worker, |connection| {
+            let Some(claimed) = connection.first(select, &[self.id.into()], Claimed::read)? else { return Ok(None) };
             let now = connection.dialect().now;
             let update = format!(
                 "UPDATE trials SET state = 'RUNNING', datetime_start = {now} \
                  WHERE trial_id = $1 AND state = 'WAITING' RETURNING trial_id"
             );
-            if !connection.any(&update, &[claimed.id.into()])? {
-                return Ok(None);
-            }
-            connection.assign(claimed.id, worker)?;
-            Ok(Some(claimed))
+            Ok(connection.any(&update, &[claimed.id.into()])?.then_some(claimed))
         })
     }
 
@@ -159,14 +149,14 @@ impl Study {
 }
 
 /// Adds a trial's parameters, in one statement; those that are there stay. Notes its graph.
-fn insert_description(connection: &mut dyn Connection, trial: i64, new: &NewTrial) -> Result<(), Trouble> {
+fn insert_description(connection: &mut Connection, trial: i64, new: &NewTrial) -> Answer<()> {
     let mut rows = Vec::new();
     let mut values: Vec<Value> = Vec::new();
     for (name, choices, index) in &new.parameters {
         let n = values.len();
         rows.push(format!("(${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4));
         let distribution = categorical(choices);
-        values.extend([trial.into(), (*name).into(), (*index as f64).into(), distribution.as_str().into()]);
+        values.extend([trial.into(), (*name).into(), Value::Real(*index as f64), distribution.as_str().into()]);
     }
     if !rows.is_empty() {
         let insert = format!(
