@@ -6,6 +6,7 @@ use ktg_figures::chart::{self, Effect, Forest};
 use ktg_figures::stats::{self, CategoryRank, Enrichment, Importance, Paired};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::{Design, Direction, Gate, Graph};
+use ktg_search::Parameter;
 use ktg_search::analysis::{AS_FOUND, Judged};
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
@@ -62,12 +63,10 @@ pub struct Common {
 /// A parameter of a study and what its choice explains.
 #[derive(Clone, Debug)]
 pub struct ParameterImportance {
-    /// As the study has it, such as `2->1 gate`.
-    pub name: String,
+    /// As the study has it.
+    pub parameter: Parameter,
     /// `None` if there is too little to compare.
     pub found: Option<Importance>,
-    /// The names of the choices.
-    pub choices: Vec<String>,
     /// p-value of [`Importance`], adjusted for the number of parameters (Holm).
     pub adjusted: Option<f64>,
     /// PED-ANOVA for reaching the best quarter, as a share of all parameters.
@@ -156,9 +155,8 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
             _ => stats::ped_anova(&places, &chosen, parameter.choices.len(), 0.25),
         };
         all.push(ParameterImportance {
-            name: parameter.name.clone(),
+            parameter: parameter.clone(),
             found: if scores.len() < 10 { None } else { stats::importance(&scores, &groups, rounds, 0) },
-            choices: parameter.choices.clone(),
             adjusted: None,
             ped_anova,
         });
@@ -178,26 +176,26 @@ pub fn importance_table(parameters: &[ParameterImportance]) -> Table {
     let choices = ["best choice", "worst choice"].map(Column::left);
     let columns = [Column::left("parameter")].into_iter().chain(numbers).chain(choices);
     let mut table = Table::new("What the choice for each edge explains", columns);
-    for parameter in parameters {
-        let found = parameter.found.as_ref();
+    for importance in parameters {
+        let found = importance.found.as_ref();
         let mut groups: Vec<&CategoryRank> = found.iter().flat_map(|found| &found.groups).collect();
         groups.sort_by(|a, b| b.mean_rank.total_cmp(&a.mean_rank));
         let choice = |group: Option<&&CategoryRank>| {
             let words = |group: &&CategoryRank| {
-                format!("{} ({:.2}, {} graphs)", parameter.choices[group.category], group.mean_rank, group.n)
+                format!("{} ({:.2}, {} graphs)", importance.parameter.choices[group.category], group.mean_rank, group.n)
             };
             Cell::text(group.map_or_else(|| "-".to_owned(), words))
         };
         let cells = [
-            Cell::text(&*parameter.name),
+            Cell::text(&*importance.parameter.name),
             found.map_or_else(|| Cell::missing("too few graphs"), |found| Cell::number(found.effect, 3)),
             number_or_dash(found.map(|found| found.chance), 3),
-            number_or_dash(parameter.adjusted, 3),
-            number_or_dash(parameter.ped_anova.map(|share| 100.0 * share), 1),
+            number_or_dash(importance.adjusted, 3),
+            number_or_dash(importance.ped_anova.map(|share| 100.0 * share), 1),
             choice(groups.first()),
             choice(groups.last()),
         ];
-        table.row(emphasized_if_significant(cells, parameter.adjusted));
+        table.row(emphasized_if_significant(cells, importance.adjusted));
     }
     table.emphasis("adjusted p below 0.05");
     table.note("Explains: epsilon squared of Kruskal's and Wallis' test on the places of the graphs; by chance: its mean if the choice did not matter; p from shuffled choices, adjusted for the number of rows (Holm). In brackets: mean place of the graphs with that choice, from 0 (the worst) to 1 (the best).");

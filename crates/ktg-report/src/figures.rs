@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use ktg_figures::chart::{self, Bar, BarRow, Bars, Curve, Curves, History, Matrix, Reliability, Role, Rungs};
 use ktg_figures::{draw, stats};
 use ktg_graph::Graph;
-use ktg_search::storage;
+use ktg_search::{ParameterKind, storage};
 use ktg_train::measures::{CALIBRATION_BINS, PairMeasures};
 use ktg_train::{EpochReport, Measures, RunRecord};
 
@@ -133,17 +133,19 @@ pub fn rungs(study: &StudyRecord) -> Option<String> {
 
 /// How much the design and the gate of every edge have to do with a graph's place in the search.
 pub fn importance(parameters: &[ParameterImportance]) -> String {
+    let kinds = [ParameterKind::Gate, ParameterKind::Design, ParameterKind::Architecture];
+    let is_used = |kind: &ParameterKind| parameters.iter().any(|p| p.found.is_some() && p.parameter.kind() == *kind);
+    let kinds: Vec<ParameterKind> = kinds.into_iter().filter(is_used).collect();
     let mut rows: Vec<BarRow> = Vec::new();
-    const KINDS: [&str; 3] = ["gate", "design", "architecture"];
-    for parameter in parameters {
-        let (edge, kind) = parameter.name.rsplit_once(' ').unwrap_or((&parameter.name, "gate"));
-        let kind = KINDS.iter().position(|known| *known == kind).unwrap_or(0);
-        let index = rows.iter().position(|row| row.name == edge).unwrap_or_else(|| {
-            rows.push(BarRow { name: edge.to_owned(), bars: vec![None; KINDS.len()] });
+    for importance in parameters {
+        let part = importance.parameter.part();
+        let index = rows.iter().position(|row| row.name == part).unwrap_or_else(|| {
+            rows.push(BarRow { name: part, bars: vec![None; kinds.len()] });
             rows.len() - 1
         });
-        let Some(found) = &parameter.found else { continue };
-        let stars = match parameter.adjusted {
+        let Some(found) = &importance.found else { continue };
+        let Some(kind) = kinds.iter().position(|kind| *kind == importance.parameter.kind()) else { continue };
+        let stars = match importance.adjusted {
             Some(p) if p < 0.01 => " **",
             Some(p) if p < 0.05 => " *",
             _ => "",
@@ -151,14 +153,10 @@ pub fn importance(parameters: &[ParameterImportance]) -> String {
         let note = format!("{:.2}{stars}", found.effect);
         rows[index].bars[kind] = Some(Bar { value: found.effect, note });
     }
-    let used = KINDS.iter().enumerate().filter(|(kind, _)| rows.iter().any(|row| row.bars[*kind].is_some()));
-    let used: Vec<(usize, String)> = used.map(|(kind, name)| (kind, (*name).to_owned())).collect();
-    for row in &mut rows {
-        row.bars = used.iter().map(|(kind, _)| row.bars[*kind].clone()).collect();
-    }
+    let kinds = kinds.iter().map(ToString::to_string).collect();
     let title = "What the choice for each edge explains".to_owned();
     let x_title = "share of the variance of the places (epsilon squared)".to_owned();
-    chart::bars(&Bars { title, x_title, kinds: used.into_iter().map(|(_, name)| name).collect(), rows })
+    chart::bars(&Bars { title, x_title, kinds, rows })
 }
 
 /// The best graphs of a study side by side, as far as its trials have graphs of this program; `None` if none has.

@@ -6,13 +6,14 @@
 
 pub mod analysis;
 mod answers;
-mod attention;
+pub mod attention;
 mod cells;
 pub mod compare;
-mod figures;
+pub mod figures;
 mod overlay;
 pub mod report;
 mod study;
 
+pub use answers::{Answer, answers};
 pub use overlay::overlay;
-pub use study::{StudyRecord, counted, edges};
+pub use study::{Rung, StudyRecord, counted, edges};

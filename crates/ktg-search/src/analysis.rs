@@ -80,16 +80,15 @@ pub fn space(graph: &Graph) -> Result<Space, Error> {
 /// # Errors
 /// If a variant is not in the space.
 pub fn trials(space: &Space, variants: &[Variant], seeds: &[u64]) -> Result<Vec<Enqueued>, Error> {
-    let trial = |seed: u64, variant: &Variant| {
-        let parameters = space.choices(&variant.graph)?;
-        let attributes = vec![(VARIANT.to_owned(), json!(variant.name())), (SEED.to_owned(), json!(seed))];
-        Ok(Enqueued { parameters, graph: variant.graph.hash().to_string(), attributes })
-    };
-    seeds
-        .iter()
-        .flat_map(|seed| variants.iter().map(move |variant| (*seed, variant)))
-        .map(|(s, v)| trial(s, v))
-        .collect()
+    let mut trials = Vec::new();
+    for seed in seeds {
+        for variant in variants {
+            let parameters = space.choices(&variant.graph)?;
+            let attributes = vec![(VARIANT.to_owned(), json!(variant.name())), (SEED.to_owned(), json!(seed))];
+            trials.push(Enqueued { parameters, graph: variant.graph.hash().to_string(), attributes });
+        }
+    }
+    Ok(trials)
 }
 
 /// Prepares the study of an analysis, or makes sure that it is this one; returns how many trials it has, retries aside.

@@ -63,11 +63,7 @@ fn observation(trial: &Trial, space: &Space) -> Option<Observation> {
         return None;
     }
     let genes = space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<_>>()?;
-    let (step, value) = match (trial.last_report(), trial.value) {
-        (Some(last), _) => last,
-        // Enqueued and told by others, perhaps without reports.
-        (None, Some(value)) => (0, value),
-        (None, None) => return None,
-    };
+    // Enqueued and told by others, perhaps without reports.
+    let (step, value) = trial.last_report().or(trial.value.map(|value| (0, value)))?;
     (!value.is_nan()).then(|| Observation::new(space, trial.number, genes, step, value))
 }

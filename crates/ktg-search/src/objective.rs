@@ -48,8 +48,7 @@ pub trait Objective {
     fn steps(&self) -> u32;
 
     /// Whether a graph can be trained and is worth it. Samplers leave out those that are not.
-    fn accepts(&self, graph: &Graph) -> bool {
-        let _ = graph;
+    fn accepts(&self, _graph: &Graph) -> bool {
         true
     }
 
@@ -57,12 +56,8 @@ pub trait Objective {
     fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a>;
 
     /// The trial whose run is kept in this directory waits: all that is not needed to go on may be deleted.
-    fn paused(&mut self, directory: &Path) {
-        let _ = directory;
-    }
+    fn paused(&mut self, _directory: &Path) {}
 
     /// The trial whose run is kept in this directory is over: all that was kept to go on may be deleted.
-    fn over(&mut self, directory: &Path) {
-        let _ = directory;
-    }
+    fn over(&mut self, _directory: &Path) {}
 }

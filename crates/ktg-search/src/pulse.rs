@@ -1,6 +1,5 @@
 //! The heartbeat of a worker, in a thread of its own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,12 +19,13 @@ pub(crate) struct Pulse {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    lost: AtomicBool,
     silence: Duration,
 }
 
 struct State {
     trial: Option<i64>,
+    /// The trial is not this worker's any more.
+    lost: bool,
     end: bool,
     /// Since when the storage has answered without a long gap.
     answers_since: Instant,
@@ -38,6 +38,31 @@ impl Shared {
         // Every state is a valid one, wherever a panic left it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Beats until it is to end.
+    fn beat(&self, study: &mut Study, interval: Duration) {
+        let mut state = self.state();
+        loop {
+            let wait = self.changed.wait_timeout_while(state, interval, |state| !state.end);
+            state = wait.map_or_else(|e| e.into_inner().0, |(state, _)| state);
+            if state.end {
+                return;
+            }
+            let trial = state.trial;
+            drop(state);
+            let answer = match trial {
+                Some(trial) => study.beat(trial),
+                None => study.ping().map(|()| true),
+            };
+            state = self.state();
+            state.lost |= matches!(answer, Ok(false)) && state.trial == trial;
+            // An error has been waited out as long as that is sensible; the worker will meet it, too.
+            if answer.is_err() || state.answered.elapsed() > self.silence / 2 {
+                state.answers_since = Instant::now();
+            }
+            state.answered = Instant::now();
+        }
+    }
 }
 
 impl Pulse {
@@ -45,43 +70,19 @@ impl Pulse {
     pub fn start(study: &Study, interval: Duration, silence: Duration) -> Result<Self, Error> {
         let mut study = study.another()?;
         let now = Instant::now();
-        let state = Mutex::new(State { trial: None, end: false, answers_since: now, answered: now });
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), lost: AtomicBool::new(false), silence });
+        let state = State { trial: None, lost: false, end: false, answers_since: now, answered: now };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), silence });
         let theirs = Arc::clone(&shared);
-        let beat = move || {
-            let mut state = theirs.state();
-            while !state.end {
-                let wait = theirs.changed.wait_timeout(state, interval);
-                state = wait.map_or_else(|e| e.into_inner().0, |(state, _)| state);
-                if state.end {
-                    break;
-                }
-                let trial = state.trial;
-                drop(state);
-                let answer = match trial {
-                    Some(trial) => study.beat(trial),
-                    None => study.ping().map(|()| true),
-                };
-                state = theirs.state();
-                if matches!(answer, Ok(false)) && state.trial == trial {
-                    theirs.lost.store(true, Ordering::Relaxed);
-                }
-                // An error has been waited out as long as that is sensible; the worker will meet it, too.
-                if answer.is_err() || state.answered.elapsed() > silence / 2 {
-                    state.answers_since = Instant::now();
-                }
-                state.answered = Instant::now();
-            }
-        };
-        let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat);
+        let thread = std::thread::Builder::new().name("heartbeat".to_owned());
+        let thread = thread.spawn(move || theirs.beat(&mut study, interval));
         let thread = thread.map_err(|e| Error::Objective(format!("cannot start a thread: {e}")))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Beats for this trial from now on, or for none. Claiming a trial was its first beat.
     pub fn set(&self, trial: Option<i64>) {
-        self.shared.state().trial = trial;
-        self.shared.lost.store(false, Ordering::Relaxed);
+        let mut state = self.shared.state();
+        (state.trial, state.lost) = (trial, false);
     }
 
     /// Whether everybody could be heard for as long as the dead are silent.
@@ -92,7 +93,7 @@ impl Pulse {
 
     /// Whether the trial is not this worker's any more.
     pub fn lost(&self) -> bool {
-        self.shared.lost.load(Ordering::Relaxed)
+        self.shared.state().lost
     }
 }
 

@@ -142,43 +142,24 @@ pub struct Halving {
     pub min_early_stopping_rate: u32,
 }
 
-impl PrunerSettings {
-    /// The epoch of a rung (from 0), if all trials have it at the same.
-    pub fn rung_epoch(&self, rung: u32) -> Option<i64> {
-        match self {
-            Self::Asha(halving) | Self::Promotion(halving) => {
-                let power = halving.min_early_stopping_rate.checked_add(rung)?;
-                let factor = i64::from(halving.reduction_factor).checked_pow(power)?;
-                factor.checked_mul(halving.min_resource.into())
-            }
-            Self::None | Self::Median | Self::Hyperband(_) => None,
-        }
-    }
-}
-
 impl std::fmt::Display for PrunerSettings {
+    /// The values that a study keeps, in words.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (kind, halving) = match self {
-            Self::None => return f.write_str("none"),
-            Self::Median => return f.write_str("median"),
-            Self::Asha(halving) => (PrunerKind::Asha, halving),
-            Self::Promotion(halving) => (PrunerKind::Promotion, halving),
-            Self::Hyperband(halving) => (PrunerKind::Hyperband, halving),
-        };
-        let Halving { min_resource, reduction_factor, min_early_stopping_rate } = halving;
-        write!(
-            f,
-            "{kind}, min_resource {min_resource}, reduction_factor {reduction_factor}, \
-             min_early_stopping_rate {min_early_stopping_rate}"
-        )
+        let json = serde_json::to_value(self).map_err(|_| std::fmt::Error)?;
+        let words = json.as_object().into_iter().flatten().map(|(name, value)| match value.as_str() {
+            Some(kind) => kind.to_owned(),
+            None => format!("{name} {value}"),
+        });
+        f.write_str(&words.collect::<Vec<_>>().join(", "))
     }
 }
 
+/// Reads and writes names as files do.
 macro_rules! names {
-    ($type:ty, $what:literal, $($variant:path => $name:literal),+) => {
+    ($type:ident, $what:literal, $($variant:ident),+) => {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(match self { $($variant => $name),+ })
+                self.serialize(f)
             }
         }
 
@@ -186,21 +167,19 @@ macro_rules! names {
             type Err = Error;
 
             fn from_str(text: &str) -> Result<Self, Error> {
-                match text {
-                    $($name => Ok($variant),)+
-                    _ => Err(Error::Setting(format!(
-                        concat!("there is no ", $what, " \"{}\"; choose from {}"), text, [$($name),+].join(", ")
-                    ))),
-                }
+                let all = [$(($type::$variant, $type::$variant.to_string())),+];
+                let known = all.iter().find(|(_, name)| name == text);
+                known.map(|(kind, _)| *kind).ok_or_else(|| {
+                    let names = all.map(|(_, name)| name).join(", ");
+                    Error::Setting(format!("there is no {} \"{text}\"; choose from {names}", $what))
+                })
             }
         }
     };
 }
 
-names!(SamplerKind, "sampler", SamplerKind::Random => "random", SamplerKind::Tpe => "tpe",
-    SamplerKind::Evolution => "evolution");
-names!(PrunerKind, "pruner", PrunerKind::None => "none", PrunerKind::Median => "median", PrunerKind::Asha => "asha",
-    PrunerKind::Promotion => "promotion", PrunerKind::Hyperband => "hyperband");
+names!(SamplerKind, "sampler", Random, Tpe, Evolution);
+names!(PrunerKind, "pruner", None, Median, Asha, Promotion, Hyperband);
 
 impl SearchSettings {
     /// The `[search]` table of an experiment file's text; `origin` names the file in messages.

@@ -3,32 +3,15 @@
 use std::collections::BTreeMap;
 
 use ktg_graph::{Design, Document, Gate, Graph, Transfer, edge_name, parse_edge};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::Error;
-use crate::settings::{EdgeChoice, EdgeSettings, SearchSettings};
-
-/// A choice that a trial makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parameter {
-    /// As dashboards show it, such as `2->1 gate`, `label->1 gate`, `2->1 design` or `node 1 architecture`.
-    pub name: String,
-    /// What there is to choose from; at least two.
-    pub choices: Vec<String>,
-}
+use crate::parameter::{Parameter, ParameterKind, Slot};
+use crate::settings::{EdgeSettings, SearchSettings};
 
 /// The index of the choice of each parameter.
 pub type Genes = Vec<usize>;
-
-/// What a parameter decides; nodes count from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Slot {
-    LabelGate(usize),
-    Design(usize, usize),
-    Gate(usize, usize),
-    Architecture(usize),
-}
 
 /// All graphs that a study chooses from: a graph in which parameters replace parts.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,54 +19,19 @@ pub struct Space {
     /// What no parameter decides.
     base: Graph,
     parameters: Vec<Parameter>,
-    slots: Vec<Slot>,
-    /// For each parameter, what its choices do to a graph.
-    effects: Vec<Vec<Effect>>,
-}
-
-/// What a choice does to a graph; nodes count from 0.
-#[derive(Clone, Debug, PartialEq)]
-enum Effect {
-    LabelGate(usize, Gate),
-    Design(usize, usize, Design),
-    Gate(usize, usize, Gate),
-    Architecture(usize, String),
-}
-
-impl Effect {
-    /// Of a choice, as a study writes it.
-    fn of(slot: Slot, choice: &str) -> Result<Self, ktg_graph::Error> {
-        Ok(match slot {
-            Slot::LabelGate(target) => Effect::LabelGate(target, choice.parse()?),
-            Slot::Design(source, target) => Effect::Design(source, target, choice.parse()?),
-            Slot::Gate(source, target) => Effect::Gate(source, target, choice.parse()?),
-            Slot::Architecture(node) => Effect::Architecture(node, choice.to_owned()),
-        })
-    }
-
-    fn apply(&self, graph: &mut Graph) {
-        match self {
-            Effect::LabelGate(target, gate) => graph.set_label_gate(*target, *gate),
-            Effect::Architecture(node, name) => graph.node_mut(*node).architecture.clone_from(name),
-            Effect::Design(source, target, design) => {
-                if let Some(transfer) = graph.transfer(*source, *target) {
-                    graph.set_transfer(*source, *target, Some(Transfer { design: *design, ..transfer }));
-                }
-            }
-            Effect::Gate(source, target, gate) => {
-                if let Some(transfer) = graph.transfer(*source, *target) {
-                    graph.set_transfer(*source, *target, Some(Transfer { gate: *gate, ..transfer }));
-                }
-            }
-        }
-    }
 }
 
 /// As a study keeps it.
 #[derive(Deserialize)]
 struct Saved {
     graph: Json,
-    parameters: Vec<Parameter>,
+    parameters: Vec<SavedParameter>,
+}
+
+#[derive(Deserialize)]
+struct SavedParameter {
+    name: String,
+    choices: Vec<String>,
 }
 
 impl Space {
@@ -104,67 +52,45 @@ impl Space {
             }
         }
         let mut parameters = Vec::new();
-        let trained = |target: &usize| !nodes.nodes()[*target].frozen;
-        for target in (0..m).filter(trained) {
-            let choice = EdgeChoices::of(None, target, own.get(&(None, target)).copied(), settings)?;
-            match choice.gates[..] {
-                [gate] => base.set_label_gate(target, gate),
-                _ => parameters.push(gate_parameter(None, target, &choice.gates)),
+        let mut decide = |kind, source, target, choices: Vec<String>| -> Result<(), Error> {
+            if choices.len() > 1 {
+                parameters.push(Parameter::new(Slot { kind, source, target }.name(), choices, m)?);
             }
-        }
-        for target in (0..m).filter(trained) {
-            for source in (0..m).filter(|source| *source != target) {
-                let own = own.get(&(Some(source), target)).copied();
-                let EdgeChoices { designs, gates } = EdgeChoices::of(Some(source), target, own, settings)?;
-                if gates.iter().all(|gate| gate.is_cut()) {
-                    continue;
+            Ok(())
+        };
+        let trained: Vec<usize> = (0..m).filter(|node| !nodes.nodes()[*node].frozen).collect();
+        let labels = trained.iter().map(|target| (None, *target));
+        let others = |target: usize| (0..m).filter(move |source| *source != target);
+        let transfers = trained.iter().flat_map(|target| others(*target).map(|source| (Some(source), *target)));
+        for (source, target) in labels.chain(transfers) {
+            let own = own.get(&(source, target)).copied();
+            let (designs, gates) = edge_choices(source, target, own, settings)?;
+            match source {
+                _ if gates == [Gate::Cutoff] => continue,
+                None if gates.len() == 1 => base.set_label_gate(target, gates[0]),
+                None => {}
+                Some(source_node) => {
+                    decide(ParameterKind::Design, source, target, names(&designs))?;
+                    base.set_transfer(source_node, target, Some(Transfer { design: designs[0], gate: gates[0] }));
                 }
-                if designs.len() > 1 {
-                    let choices = designs.iter().map(|design| design.name().to_owned()).collect();
-                    parameters.push(Parameter { name: format!("{} design", short(Some(source), target)), choices });
-                }
-                if gates.len() > 1 {
-                    parameters.push(gate_parameter(Some(source), target, &gates));
-                }
-                base.set_transfer(source, target, Some(Transfer { design: designs[0], gate: gates[0] }));
             }
+            decide(ParameterKind::Gate, source, target, names(&gates))?;
         }
-        let all = &settings.architectures;
-        if let Some(twice) = all.iter().enumerate().find(|(i, name)| all[..*i].contains(name)) {
-            return Err(Error::Setting(format!("`search.architectures` names \"{}\" twice", twice.1)));
+        let architectures = &settings.architectures;
+        if let Some(name) = first_repeated(architectures) {
+            return Err(Error::Setting(format!("`search.architectures` names \"{name}\" twice")));
         }
         // Weights fit one architecture only.
-        let free: Vec<usize> = (0..m).filter(trained).filter(|m| nodes.nodes()[*m].pretrained.is_none()).collect();
-        match &all[..] {
-            [] => {}
-            [one] => free.into_iter().for_each(|node| base.node_mut(node).architecture.clone_from(one)),
-            all => {
-                for node in free {
-                    parameters
-                        .push(Parameter { name: format!("node {} architecture", node + 1), choices: all.to_vec() });
-                }
+        for node in trained.into_iter().filter(|node| nodes.nodes()[*node].pretrained.is_none()) {
+            if let [only] = &architectures[..] {
+                base.node_mut(node).architecture.clone_from(only);
             }
+            decide(ParameterKind::Architecture, None, node, architectures.clone())?;
         }
         if parameters.is_empty() {
             return Err(Error::Setting("there is nothing to search: everything is fixed".to_owned()));
         }
-        Self::from_parts(base, parameters)
-    }
-
-    fn from_parts(base: Graph, parameters: Vec<Parameter>) -> Result<Self, Error> {
-        let mut slots = Vec::new();
-        let mut effects = Vec::new();
-        for Parameter { name, choices } in &parameters {
-            let slot = slot(name, base.len())?;
-            let of_choices: Result<Vec<Effect>, _> = choices.iter().map(|choice| Effect::of(slot, choice)).collect();
-            let of_choices = of_choices.map_err(|e| Error::Setting(format!("the parameter `{name}`: {e}")))?;
-            if of_choices.is_empty() {
-                return Err(Error::Setting(format!("the parameter `{name}` has no choices")));
-            }
-            slots.push(slot);
-            effects.push(of_choices);
-        }
-        Ok(Self { base, parameters, slots, effects })
+        Ok(Self { base, parameters })
     }
 
     /// The space as JSON, for the study.
@@ -177,7 +103,10 @@ impl Space {
         let error = |e: String| Error::Setting(format!("the search space cannot be understood: {e}"));
         let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| error(e.to_string()))?;
         let base = Document::parse_json(&saved.graph.to_string(), "space").map_err(|e| error(e.to_string()))?.graph;
-        Self::from_parts(base, saved.parameters).map_err(|e| error(format!("{e}; was it written by a newer ktg?")))
+        let parameter = |saved: SavedParameter| Parameter::new(saved.name, saved.choices, base.len());
+        let parameters = saved.parameters.into_iter().map(parameter).collect::<Result<_, _>>();
+        let parameters = parameters.map_err(|e| error(format!("{e}; was it written by a newer ktg?")))?;
+        Ok(Self { base, parameters })
     }
 
     /// The parameters: label gates, then each transfer edge's design and gate, then architectures.
@@ -185,8 +114,9 @@ impl Space {
         &self.parameters
     }
 
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots
+    /// The number of network nodes.
+    pub fn nodes(&self) -> usize {
+        self.base.len()
     }
 
     /// The number of combinations of choices (several may be the same graph), as far as it can be counted.
@@ -201,15 +131,16 @@ impl Space {
     pub fn graph(&self, genes: &[usize]) -> Graph {
         let mut graph = self.base.clone();
         assert_eq!(genes.len(), self.parameters.len(), "one gene for each parameter");
-        for (effects, &gene) in self.effects.iter().zip(genes) {
-            effects[gene].apply(&mut graph);
+        for (parameter, gene) in self.parameters.iter().zip(genes) {
+            parameter.put(*gene, &mut graph);
         }
-        let cut: Vec<(usize, usize)> = (0..graph.len())
-            .flat_map(|source| (0..self.base.len()).map(move |target| (source, target)))
-            .filter(|(source, target)| source != target)
-            .filter(|(source, target)| graph.transfer(*source, *target).is_some_and(|t| t.gate.is_cut()))
-            .collect();
-        cut.into_iter().for_each(|(source, target)| graph.set_transfer(source, target, None));
+        for source in 0..graph.len() {
+            for target in 0..graph.len() {
+                if graph.transfer(source, target).is_some_and(|transfer| transfer.gate.is_cut()) {
+                    graph.set_transfer(source, target, None);
+                }
+            }
+        }
         graph
     }
 
@@ -241,24 +172,12 @@ impl Space {
     /// # Errors
     /// If the space does not hold the graph.
     pub fn choices(&self, graph: &Graph) -> Result<serde_json::Map<String, Json>, Error> {
-        let chosen = |slot: &Slot, parameter: &Parameter| match *slot {
-            Slot::LabelGate(target) => graph.label_gate(target).name().to_owned(),
-            Slot::Architecture(node) => graph.nodes()[node].architecture.clone(),
-            Slot::Gate(source, target) => {
-                graph.transfer(source, target).map_or(Gate::Cutoff, |t| t.gate).name().to_owned()
-            }
-            Slot::Design(source, target) => match graph.transfer(source, target) {
-                Some(transfer) => transfer.design.name().to_owned(),
-                None => parameter.choices[0].clone(),
-            },
-        };
         let foreign = || Error::Setting("the graph is not one of the search space".to_owned());
         if graph.len() != self.nodes() {
             return Err(foreign());
         }
-        let choices =
-            self.slots.iter().zip(&self.parameters).map(|(slot, p)| (p.name.clone(), Json::from(chosen(slot, p))));
-        let choices: serde_json::Map<String, Json> = choices.collect();
+        let choice = |parameter: &Parameter| (parameter.name.clone(), Json::from(parameter.made_by(graph)));
+        let choices: serde_json::Map<String, Json> = self.parameters.iter().map(choice).collect();
         let genes = self.genes(&choices)?.into_iter().collect::<Option<Genes>>().ok_or_else(foreign)?;
         if self.graph(&genes).hash() != graph.hash() {
             return Err(foreign());
@@ -270,116 +189,68 @@ impl Space {
     /// `through`, if that can be chosen.
     pub fn relevant(&self, genes: &[usize]) -> Vec<Option<usize>> {
         let graph = self.graph(genes);
-        let parameters = self.slots.iter().zip(&self.parameters).zip(genes);
-        let relevant = parameters.map(|((slot, parameter), &gene)| match *slot {
-            Slot::Design(source, target) => graph.transfer(source, target).map(|_| gene),
-            Slot::LabelGate(_) => {
-                let same = parameter.choices[gene].parse().map(Gate::on_label).map(Gate::name).unwrap_or_default();
-                parameter.choices.iter().position(|choice| choice == same).or(Some(gene))
-            }
-            _ => Some(gene),
-        });
-        relevant.collect()
+        self.parameters.iter().zip(genes).map(|(parameter, gene)| parameter.relevant(*gene, &graph)).collect()
     }
 
     /// Where each parameter goes when the nodes are renumbered, node i becoming `order[i]`: the value of parameter p
     /// becomes that of parameter `result[p]`. `None` if the space is not the same for all nodes.
     pub fn renumbering(&self, order: &[usize]) -> Option<Vec<usize>> {
-        let position = |slot: &Slot| {
-            let moved = match *slot {
-                Slot::LabelGate(target) => Slot::LabelGate(order[target]),
-                Slot::Design(source, target) => Slot::Design(order[source], order[target]),
-                Slot::Gate(source, target) => Slot::Gate(order[source], order[target]),
-                Slot::Architecture(node) => Slot::Architecture(order[node]),
-            };
-            self.slots.iter().position(|other| *other == moved)
+        let position = |parameter: &Parameter| {
+            let Slot { kind, source, target } = parameter.slot;
+            let moved = Slot { kind, source: source.map(|source| order[source]), target: order[target] };
+            self.parameters.iter().position(|other| other.slot == moved && other.choices == parameter.choices)
         };
-        let moves = self.slots.iter().map(position).collect::<Option<Vec<usize>>>()?;
-        let same = |(from, to): (usize, &usize)| self.parameters[from].choices == self.parameters[*to].choices;
-        let bases = order.iter().enumerate().all(|(i, to)| self.base.nodes()[i] == self.base.nodes()[*to]);
-        (bases && moves.iter().enumerate().all(same)).then_some(moves)
-    }
-
-    /// The number of network nodes.
-    pub fn nodes(&self) -> usize {
-        self.base.len()
+        let nodes = self.base.nodes();
+        let is_same = order.iter().enumerate().all(|(from, to)| nodes[from] == nodes[*to]);
+        is_same.then(|| self.parameters.iter().map(position).collect())?
     }
 }
 
-/// What an edge may be.
-struct EdgeChoices {
-    designs: Vec<Design>,
-    gates: Vec<Gate>,
-}
-
-impl EdgeChoices {
-    fn of(
-        source: Option<usize>,
-        target: usize,
-        own: Option<&EdgeSettings>,
-        settings: &SearchSettings,
-    ) -> Result<Self, Error> {
-        let name = edge_name(source, target);
-        let error = |e: String| Error::Setting(format!("`search.edges`, edge \"{name}\": {e}"));
-        let gates = if source.is_none() { &settings.label_gates } else { &settings.gates };
-        let mut choices = Self { designs: settings.designs.clone(), gates: gates.clone() };
-        match (own, source) {
-            (None, _) => {}
-            (Some(EdgeSettings::Fixed(text)), None) => {
-                choices.gates = vec![text.parse().map_err(|e: ktg_graph::Error| error(e.to_string()))?];
-            }
-            (Some(EdgeSettings::Fixed(text)), Some(_)) if text.trim().eq_ignore_ascii_case(Gate::Cutoff.name()) => {
-                choices.gates = vec![Gate::Cutoff];
-            }
-            (Some(EdgeSettings::Fixed(text)), Some(_)) => {
-                let transfer: Transfer = text.parse().map_err(|e: ktg_graph::Error| error(e.to_string()))?;
-                choices = Self { designs: vec![transfer.design], gates: vec![transfer.gate] };
-            }
-            (Some(EdgeSettings::Choice(EdgeChoice { designs, gates })), _) => {
-                if designs.is_some() && source.is_none() {
-                    return Err(error("a label edge has gates but no designs".to_owned()));
-                }
-                choices.designs = designs.clone().unwrap_or(choices.designs);
-                choices.gates = gates.clone().unwrap_or(choices.gates);
-            }
+/// The designs and gates that an edge may have; `own` are its own settings.
+fn edge_choices(
+    source: Option<usize>,
+    target: usize,
+    own: Option<&EdgeSettings>,
+    settings: &SearchSettings,
+) -> Result<(Vec<Design>, Vec<Gate>), Error> {
+    let name = edge_name(source, target);
+    let error = |reason: &str| Error::Setting(format!("`search.edges`, edge \"{name}\": {reason}"));
+    let of_graph = |e: ktg_graph::Error| error(&e.to_string());
+    let is_label = source.is_none();
+    let mut designs = settings.designs.clone();
+    let mut gates = if is_label { settings.label_gates.clone() } else { settings.gates.clone() };
+    match own {
+        None => {}
+        Some(EdgeSettings::Fixed(text)) if is_label || text.trim().eq_ignore_ascii_case(Gate::Cutoff.name()) => {
+            gates = vec![text.parse().map_err(of_graph)?];
         }
-        let Self { designs, gates } = &choices;
-        if gates.is_empty() || designs.is_empty() {
-            return Err(error("it has nothing to choose from".to_owned()));
+        Some(EdgeSettings::Fixed(text)) => {
+            let transfer: Transfer = text.parse().map_err(of_graph)?;
+            (designs, gates) = (vec![transfer.design], vec![transfer.gate]);
         }
-        if gates.iter().enumerate().any(|(i, gate)| gates[..i].contains(gate))
-            || designs.iter().enumerate().any(|(i, design)| designs[..i].contains(design))
-        {
-            return Err(error("it has the same choice twice".to_owned()));
+        Some(EdgeSettings::Choice(choice)) => {
+            if choice.designs.is_some() && is_label {
+                return Err(error("a label edge has gates but no designs"));
+            }
+            designs = choice.designs.clone().unwrap_or(designs);
+            gates = choice.gates.clone().unwrap_or(gates);
         }
-        Ok(choices)
     }
+    if gates.is_empty() || designs.is_empty() {
+        return Err(error("it has nothing to choose from"));
+    }
+    if first_repeated(&gates).is_some() || first_repeated(&designs).is_some() {
+        return Err(error("it has the same choice twice"));
+    }
+    Ok((designs, gates))
 }
 
-fn gate_parameter(source: Option<usize>, target: usize, gates: &[Gate]) -> Parameter {
-    let choices = gates.iter().map(|gate| gate.name().to_owned()).collect();
-    Parameter { name: format!("{} gate", short(source, target)), choices }
+fn names(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
 }
 
-/// An edge in a parameter's name, such as `2->1`.
-fn short(source: Option<usize>, target: usize) -> String {
-    edge_name(source, target).replace(' ', "")
-}
-
-/// What a parameter of this name decides.
-fn slot(name: &str, m: usize) -> Result<Slot, Error> {
-    let unknown = || Error::Setting(format!("a parameter is called `{name}`, which says nothing here"));
-    if let Some(node) = name.strip_prefix("node ").and_then(|rest| rest.strip_suffix(" architecture")) {
-        let node = node.parse().ok().filter(|node| (1..=m).contains(node));
-        return node.map(|node| Slot::Architecture(node - 1)).ok_or_else(unknown);
-    }
-    let (edge, part) = name.rsplit_once(' ').ok_or_else(unknown)?;
-    match (parse_edge(edge, m)?, part) {
-        ((None, target), "gate") => Ok(Slot::LabelGate(target)),
-        ((Some(source), target), "gate") => Ok(Slot::Gate(source, target)),
-        ((Some(source), target), "design") => Ok(Slot::Design(source, target)),
-        _ => Err(unknown()),
-    }
+fn first_repeated<T: PartialEq>(all: &[T]) -> Option<&T> {
+    all.iter().enumerate().find(|(i, one)| all[..*i].contains(one)).map(|(_, one)| one)
 }
 
 #[cfg(test)]

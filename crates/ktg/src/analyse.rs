@@ -47,7 +47,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
         let parameters = parameters.iter().map(|parameter| {
             let found = parameter.found.as_ref();
             json!({
-                "parameter": parameter.name,
+                "parameter": parameter.parameter.name,
                 "effect": found.map(|found| found.effect),
                 "by_chance": found.map(|found| found.chance),
                 "p_adjusted": parameter.adjusted,

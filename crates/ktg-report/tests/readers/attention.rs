@@ -103,6 +103,6 @@ fn a_figure_of_attention_has_a_row_an_image_and_a_column_a_node() {
 fn images_of_other_classes_are_refused() {
     let here = tempfile::tempdir().unwrap();
     let run = SavedRun::open(&finished_run(here.path().join("run"))).unwrap();
-    let message = refused(answers(&run, &dataset(&[0, 1], 2)).map_err(ktg_report::Error::from));
+    let message = refused(answers(&run, &dataset(&[0, 1], 2)).map_err(anyhow::Error::from));
     super::assert_says(&message, &["know 10 classes, and the data has 2"]);
 }

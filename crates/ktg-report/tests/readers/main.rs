@@ -105,7 +105,7 @@ fn assert_says(message: &str, parts: &[&str]) {
 
 /// The error of what should fail, in words.
 #[track_caller]
-fn refused<T>(result: Result<T, ktg_report::Error>) -> String {
+fn refused<T>(result: anyhow::Result<T>) -> String {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(error) => error.to_string(),

@@ -2,15 +2,15 @@
 
 use std::fs;
 
+use ktg_report::figures;
 use ktg_report::report::{self, Options, Subject};
-use ktg_report::{Error, figures};
 use ktg_train::{RunDirectory, RunRecord};
 use serde_json::json;
 
 use super::{assert_says, change_json, finished_run, refused, unfinished_run};
 
 /// The page about a run, in HTML.
-fn page(run: &RunDirectory, evaluate: bool) -> Result<String, Error> {
+fn page(run: &RunDirectory, evaluate: bool) -> anyhow::Result<String> {
     let options = Options { images: 2, chosen: vec![], evaluate, top: 1, progress: &|_| {} };
     report::page(&[Subject::Run(run.clone())], None, &options).map(|page| page.to_html())
 }
@@ -20,8 +20,8 @@ fn an_unfinished_run_is_drawn_as_far_as_it_is() {
     let here = tempfile::tempdir().unwrap();
     let run = RunRecord::read(&unfinished_run(here.path().join("run"))).unwrap();
     assert_eq!((run.result.as_ref(), run.epochs.len()), (None, 1));
-    let curves = figures::training_curves(&run).unwrap();
-    let losses = figures::edge_losses(&run).unwrap();
+    let curves = figures::training_curves(&run);
+    let losses = figures::edge_losses(&run);
     for name in ["node 1", "node 2", "ensemble"] {
         assert!(curves.contains(name), "{name} in {curves}");
     }
@@ -44,7 +44,7 @@ fn a_run_before_its_first_epoch_is_no_error() {
     fs::remove_dir_all(directory.path().join("checkpoints")).unwrap();
     let run = RunRecord::read(&directory).unwrap();
     assert!(run.epochs.is_empty() && run.seconds == 0.0);
-    let (curves, losses) = (figures::training_curves(&run).unwrap(), figures::edge_losses(&run).unwrap());
+    let (curves, losses) = (figures::training_curves(&run), figures::edge_losses(&run));
     assert!(curves.contains("No epoch is finished yet.") && losses.contains("No epoch is finished yet."));
     let page = page(&directory, true).unwrap();
     assert!(page.contains("Not finished: 0 of 2 epochs are done."), "{page:.3000}");
@@ -76,15 +76,15 @@ fn pairs_of_nodes_are_drawn_by_what_was_measured() {
         let title = |svg: &String| svg.split("<title>").nth(1).unwrap().split("</title>").next().unwrap().to_owned();
         figures.iter().map(title).collect::<Vec<_>>()
     };
-    let all = titles(figures::diversity(&measures).unwrap());
+    let all = titles(figures::diversity(&measures));
     assert_eq!(all.len(), 3, "{all:?}");
     // Maps of different sizes are not compared.
     measures.pairs[0].attention_cosine = None;
-    assert_eq!(titles(figures::diversity(&measures).unwrap()), all[..2]);
+    assert_eq!(titles(figures::diversity(&measures)), all[..2]);
     // A single network has nobody to differ from.
     measures.nodes.truncate(1);
     measures.pairs.clear();
-    assert_eq!(figures::diversity(&measures).unwrap(), Vec::<String>::new());
+    assert_eq!(figures::diversity(&measures), Vec::<String>::new());
 }
 
 #[test]

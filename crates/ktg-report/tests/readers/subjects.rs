@@ -7,7 +7,7 @@ use ktg_search::storage::StorageUrl;
 
 use super::{assert_says, refused};
 
-fn subject(word: &std::path::Path) -> Result<Subject, ktg_report::Error> {
+fn subject(word: &std::path::Path) -> anyhow::Result<Subject> {
     Subject::of(word.to_str().unwrap(), &StorageUrl::file("s.db"))
 }
 

@@ -22,8 +22,13 @@ pub struct Asha {
 impl Asha {
     /// The step of a rung.
     pub fn step(&self, rung: u32) -> i64 {
-        let factor = self.reduction_factor.checked_pow(self.min_early_stopping_rate + rung);
-        factor.and_then(|factor| factor.checked_mul(self.min_resource)).unwrap_or(i64::MAX)
+        self.checked_step(rung).unwrap_or(i64::MAX)
+    }
+
+    /// The same, if it can be counted to.
+    pub(super) fn checked_step(&self, rung: u32) -> Option<i64> {
+        let power = self.min_early_stopping_rate.checked_add(rung)?;
+        self.reduction_factor.checked_pow(power)?.checked_mul(self.min_resource)
     }
 
     /// Whether a value is among those of a rung's values, of which it is one, that go on.

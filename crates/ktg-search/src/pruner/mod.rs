@@ -12,23 +12,35 @@ pub use median::Median;
 pub use promotion::Promotion;
 pub use verdict::{Never, Pruner, Reported, Rungs, Verdict};
 
-use crate::settings::{PrunerKind, SearchSettings};
+use crate::settings::{Halving, PrunerSettings, SearchSettings};
 
 /// The pruner that settings ask for, of a study with this name whose trials have so many epochs.
 pub fn by_settings(settings: &SearchSettings, study: &str, epochs: u32) -> Box<dyn Pruner> {
-    let asha = Asha {
-        min_resource: settings.min_resource.into(),
-        reduction_factor: settings.reduction_factor.into(),
-        min_early_stopping_rate: settings.min_early_stopping_rate,
-    };
-    match settings.pruner {
-        PrunerKind::None => Box::new(Never),
-        PrunerKind::Median => Box::new(Median::default()),
-        PrunerKind::Asha => Box::new(asha),
-        PrunerKind::Promotion => Box::new(Promotion(asha)),
-        PrunerKind::Hyperband => {
-            let resources = settings.min_resource.into()..=epochs.into();
-            Box::new(Hyperband::new(study, resources, settings.reduction_factor.into()))
+    match settings.pruner_settings() {
+        PrunerSettings::None => Box::new(Never),
+        PrunerSettings::Median => Box::new(Median::default()),
+        PrunerSettings::Asha(halving) => Box::new(asha(&halving)),
+        PrunerSettings::Promotion(halving) => Box::new(Promotion(asha(&halving))),
+        PrunerSettings::Hyperband(Halving { min_resource, reduction_factor, .. }) => {
+            Box::new(Hyperband::new(study, min_resource.into()..=epochs.into(), reduction_factor.into()))
+        }
+    }
+}
+
+fn asha(halving: &Halving) -> Asha {
+    Asha {
+        min_resource: halving.min_resource.into(),
+        reduction_factor: halving.reduction_factor.into(),
+        min_early_stopping_rate: halving.min_early_stopping_rate,
+    }
+}
+
+impl PrunerSettings {
+    /// The epoch of a rung (from 0), if all trials have it at the same.
+    pub fn rung_epoch(&self, rung: u32) -> Option<i64> {
+        match self {
+            Self::Asha(halving) | Self::Promotion(halving) => asha(halving).checked_step(rung),
+            Self::None | Self::Median | Self::Hyperband(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Asynchronous successive halving in which stopping is not for good.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Asha, Pruner, Reported, Rungs, Verdict};
 use crate::Error;
@@ -36,9 +36,7 @@ impl Pruner for Promotion {
     /// The best of the highest rung that has one, as in the paper.
     fn promotable(&self, values: &[RungValue], paused: &[PausedTrial]) -> Option<PausedTrial> {
         let waiting: HashSet<(u32, i64)> = paused.iter().map(|trial| (trial.rung, trial.id)).collect();
-        let mut rungs: Vec<u32> = paused.iter().map(|trial| trial.rung).collect();
-        rungs.sort_unstable();
-        rungs.dedup();
+        let rungs: BTreeSet<u32> = paused.iter().map(|trial| trial.rung).collect();
         rungs.into_iter().rev().find_map(|rung| {
             let at: Vec<&RungValue> = values.iter().filter(|value| value.rung == rung).collect();
             let waits = |value: &&&RungValue| waiting.contains(&(rung, value.id));

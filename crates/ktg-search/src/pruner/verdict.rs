@@ -64,8 +64,7 @@ pub trait Pruner: Send {
     fn decides_at(&self, step: i64) -> bool;
 
     /// The step at which a trial of this number meets a rung, if there are rungs.
-    fn rung_step(&self, number: i64, rung: u32) -> Option<i64> {
-        let _ = (number, rung);
+    fn rung_step(&self, _number: i64, _rung: u32) -> Option<i64> {
         None
     }
 
@@ -75,8 +74,7 @@ pub trait Pruner: Send {
     }
 
     /// The paused trial that should go on next, given all values at rungs.
-    fn promotable(&self, values: &[RungValue], paused: &[PausedTrial]) -> Option<PausedTrial> {
-        let _ = (values, paused);
+    fn promotable(&self, _values: &[RungValue], _paused: &[PausedTrial]) -> Option<PausedTrial> {
         None
     }
 }

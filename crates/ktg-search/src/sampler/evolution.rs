@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::observation::{Observation, Sampler, by_rank};
 use super::random::draw;
-use crate::space::{Genes, Slot, Space};
+use crate::parameter::{Parameter, ParameterKind, Slot};
+use crate::space::{Genes, Space};
 
 /// Regularised evolution (Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019):
 /// the population is the youngest trials, a parent is the best of a random sample of them, and its child differs in one
@@ -58,46 +59,38 @@ impl Evolution {
     }
 }
 
-/// What a slot belongs to: the node whose losses it changes.
-fn target(slot: Slot) -> usize {
-    match slot {
-        Slot::LabelGate(target) | Slot::Design(_, target) | Slot::Gate(_, target) => target,
-        Slot::Architecture(node) => node,
-    }
-}
-
 /// Takes all genes of some nodes, at least one, from the other parent.
 fn cross(space: &Space, child: &mut Genes, other: &Genes, rng: &mut ChaCha8Rng) {
     let certain = rng.random_range(0..space.nodes());
     let taken: Vec<bool> = (0..space.nodes()).map(|node| node == certain || rng.random_bool(0.5)).collect();
-    for ((gene, slot), other) in child.iter_mut().zip(space.slots()).zip(other) {
-        if taken[target(*slot)] {
+    for ((gene, parameter), other) in child.iter_mut().zip(space.parameters()).zip(other) {
+        if taken[parameter.slot.target] {
             *gene = *other;
         }
     }
 }
 
 /// An edge or an architecture: what one mutation changes.
-fn part(slot: Slot) -> Slot {
-    match slot {
-        Slot::Design(source, target) => Slot::Gate(source, target),
-        other => other,
+fn part(parameter: &Parameter) -> Slot {
+    match parameter.slot.kind {
+        ParameterKind::Design => Slot { kind: ParameterKind::Gate, ..parameter.slot },
+        _ => parameter.slot,
     }
 }
 
 /// Changes one edge or architecture: one of its genes gets another value, and if that leaves a transfer edge cut, or
 /// opens it, the design is drawn anew.
 fn mutate(space: &Space, genes: &mut Genes, rng: &mut ChaCha8Rng) {
-    let parts: BTreeSet<Slot> = space.slots().iter().map(|slot| part(*slot)).collect();
+    let parts: BTreeSet<Slot> = space.parameters().iter().map(part).collect();
     let Some(chosen) = parts.iter().nth(rng.random_range(0..parts.len())) else { return };
     let before = space.relevant(genes);
-    let mutable = |i: &usize| part(space.slots()[*i]) == *chosen && before[*i].is_some();
+    let mutable = |i: &usize| part(&space.parameters()[*i]) == *chosen && before[*i].is_some();
     let candidates: Vec<usize> = (0..genes.len()).filter(mutable).collect();
     let Some(&i) = candidates.get(rng.random_range(0..candidates.len().max(1))) else { return };
     let choices = space.parameters()[i].choices.len();
     genes[i] = (genes[i] + rng.random_range(1..choices)) % choices;
     for (j, relevant) in before.iter().enumerate() {
-        if part(space.slots()[j]) == *chosen && relevant.is_none() {
+        if part(&space.parameters()[j]) == *chosen && relevant.is_none() {
             genes[j] = rng.random_range(0..space.parameters()[j].choices.len());
         }
     }
@@ -123,7 +116,7 @@ mod tests {
             let mut child = parent.clone();
             mutate(&space, &mut child, &mut rng);
             let changed: BTreeSet<Slot> =
-                (0..parent.len()).filter(|i| parent[*i] != child[*i]).map(|i| part(space.slots()[i])).collect();
+                (0..parent.len()).filter(|i| parent[*i] != child[*i]).map(|i| part(&space.parameters()[i])).collect();
             assert_eq!(changed.len(), 1, "{parent:?} {child:?}");
         }
     }
@@ -148,7 +141,7 @@ mod tests {
             let mut child = vec![0; 15];
             cross(&space, &mut child, &vec![1; 15], &mut rng);
             for node in 0..3 {
-                let of_node = (0..15).filter(|i| target(space.slots()[*i]) == node);
+                let of_node = (0..15).filter(|i| space.parameters()[*i].slot.target == node);
                 let genes: BTreeSet<usize> = of_node.map(|i| child[i]).collect();
                 assert_eq!(genes.len(), 1);
             }

@@ -10,6 +10,7 @@ pub use evolution::Evolution;
 pub use observation::{Observation, Sampler};
 pub use proposals::{Proposals, Proposed};
 pub use random::Random;
+pub(crate) use random::draw;
 pub use tpe::Tpe;
 
 use crate::settings::SamplerKind;

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::random::draw;
 use super::{Observation, Sampler};
+use crate::parameter::Parameter;
 use crate::space::{Genes, Space};
 
 /// A new graph.
@@ -13,8 +14,6 @@ use crate::space::{Genes, Space};
 pub struct Proposed {
     /// Its choices.
     pub genes: Genes,
-    /// The graph.
-    pub graph: Graph,
     /// Its canonical hash.
     pub hash: String,
 }
@@ -67,12 +66,12 @@ impl Proposals<'_> {
             return None;
         }
         let hash = graph.hash().to_string();
-        (!(self.known)(&hash)).then_some(Proposed { genes, graph, hash })
+        (!(self.known)(&hash)).then_some(Proposed { genes, hash })
     }
 
     /// The combination of this number.
     fn combination(&self, mut number: usize) -> Genes {
-        let digit = |parameter: &crate::space::Parameter| {
+        let digit = |parameter: &Parameter| {
             let choices = parameter.choices.len();
             let gene = number % choices;
             number /= choices;

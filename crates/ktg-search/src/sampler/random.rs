@@ -21,6 +21,6 @@ impl Sampler for Random {
 }
 
 /// Any choices.
-pub(super) fn draw(space: &Space, rng: &mut ChaCha8Rng) -> Genes {
+pub(crate) fn draw(space: &Space, rng: &mut ChaCha8Rng) -> Genes {
     space.parameters().iter().map(|parameter| rng.random_range(0..parameter.choices.len())).collect()
 }

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::observation::{Observation, Sampler, by_rank};
 use super::random::draw;
-use crate::space::{Genes, Parameter, Space};
+use crate::parameter::Parameter;
+use crate::space::{Genes, Space};
 
 /// Tree-structured Parzen estimator (Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011), for
 /// choices, in the multivariate form: one density l over the good trials, one g over the others, and of several draws
@@ -61,25 +62,11 @@ impl Sampler for Tpe {
 
 /// Ways to renumber the nodes that keep the space, as moves of genes; the first moves nothing.
 fn renumberings(space: &Space) -> Vec<Vec<usize>> {
-    let mut orders = vec![vec![]];
-    // All orders for few nodes; of more, the rotations, so that every node is in every place once.
-    if space.nodes() <= 3 {
-        for node in 0..space.nodes() {
-            orders = orders
-                .iter()
-                .flat_map(|order: &Vec<usize>| {
-                    (0..=node).rev().map(move |at| {
-                        let mut order = order.clone();
-                        order.insert(at, node);
-                        order
-                    })
-                })
-                .collect();
-        }
-    } else {
-        let m = space.nodes();
-        orders = (0..m.min(Tpe::NUMBERINGS)).map(|by| (0..m).map(|node| (node + by) % m).collect()).collect();
-    }
+    let orders: Vec<Vec<usize>> = match space.nodes() {
+        3 => [[0, 1, 2], [0, 2, 1], [2, 0, 1], [1, 0, 2], [1, 2, 0], [2, 1, 0]].map(Vec::from).to_vec(),
+        // All orders of fewer; of more, the rotations, so that every node is in every place once.
+        m => (0..m.min(Tpe::NUMBERINGS)).map(|by| (0..m).map(|node| (node + by) % m).collect()).collect(),
+    };
     orders.iter().filter_map(|order| space.renumbering(order)).collect()
 }
 

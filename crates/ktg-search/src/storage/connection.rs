@@ -15,27 +15,9 @@ impl From<i64> for Value {
     }
 }
 
-impl From<f64> for Value {
-    fn from(v: f64) -> Self {
-        Self::Real(v)
-    }
-}
-
 impl From<&str> for Value {
     fn from(v: &str) -> Self {
         Self::Text(v.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(v: String) -> Self {
-        Self::Text(v)
-    }
-}
-
-impl<T: Into<Value>> From<Option<T>> for Value {
-    fn from(v: Option<T>) -> Self {
-        v.map_or(Self::Null, Into::into)
     }
 }
 
@@ -44,7 +26,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 pub(crate) struct Row(pub Vec<Value>);
 
 impl Row {
-    pub fn int(&self, column: usize) -> Result<i64, Trouble> {
+    pub fn int(&self, column: usize) -> Answer<i64> {
         match self.0.get(column) {
             Some(Value::Int(v)) => Ok(*v),
             other => Err(unexpected(column, "an integer", other)),
@@ -52,7 +34,7 @@ impl Row {
     }
 
     /// A number, or `None` for NULL.
-    pub fn real(&self, column: usize) -> Result<Option<f64>, Trouble> {
+    pub fn real(&self, column: usize) -> Answer<Option<f64>> {
         match self.0.get(column) {
             Some(Value::Real(v)) => Ok(Some(*v)),
             // SQLite keeps whole numbers as integers if a foreign program wrote them so.
@@ -62,15 +44,15 @@ impl Row {
         }
     }
 
-    pub fn text(&self, column: usize) -> Result<&str, Trouble> {
+    pub fn text(&self, column: usize) -> Answer<String> {
         match self.0.get(column) {
-            Some(Value::Text(v)) => Ok(v),
+            Some(Value::Text(v)) => Ok(v.clone()),
             other => Err(unexpected(column, "a text", other)),
         }
     }
 
     /// A text, or `None` for NULL.
-    pub fn optional_text(&self, column: usize) -> Result<Option<&str>, Trouble> {
+    pub fn optional_text(&self, column: usize) -> Answer<Option<String>> {
         match self.0.get(column) {
             Some(Value::Null) => Ok(None),
             _ => self.text(column).map(Some),
@@ -98,11 +80,14 @@ pub(crate) enum Trouble {
     Lasting(String),
 }
 
+/// What comes of a statement.
+pub(crate) type Answer<T> = Result<T, Trouble>;
+
 /// Where the two databases' SQL differs.
 pub(crate) struct Dialect {
     /// Begins a transaction that writes.
     pub begin: &'static str,
-    /// Begins and ends one whose commit waits for the disk: what must outlive a power cut.
+    /// Begins and ends one whose commit waits for the disk.
     pub durable: (&'static str, &'static str),
     /// Whether a row is locked by `FOR UPDATE`, because a transaction that writes does not shut out all others.
     pub row_locks: bool,
@@ -116,65 +101,74 @@ pub(crate) struct Dialect {
     pub seconds_ago: &'static str,
     /// The names of all tables.
     pub tables: &'static str,
-    /// What creates the tables.
-    pub schema: fn() -> String,
+    /// What stands for each placeholder of `schema.sql`.
+    pub types: &'static [(&'static str, &'static str)],
 }
 
-/// A connection to a database.
-pub(crate) trait Connection: Send {
+/// A database's client.
+pub(crate) trait Driver: Send {
     fn dialect(&self) -> &'static Dialect;
 
     /// Runs one statement. Parameters are written `$1`, `$2`, ... and first appear in this order.
-    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble>;
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Answer<Vec<Row>>;
 
     /// Runs statements without parameters and answers.
-    fn batch(&mut self, sql: &str) -> Result<(), Trouble>;
+    fn batch(&mut self, sql: &str) -> Answer<()>;
 }
 
-/// Runs `work` in a transaction. An error undoes it.
-pub(crate) fn transaction<T>(
-    connection: &mut dyn Connection,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let begin = connection.dialect().begin;
-    between(connection, begin, "COMMIT", work)
+/// A connection to a database.
+pub(crate) type Connection = dyn Driver;
+
+/// What a transaction promises, beside that an error undoes it.
+#[derive(Clone, Copy)]
+pub(crate) enum Transaction {
+    /// Nothing.
+    Plain,
+    /// It is on the disk when it returns: for what must outlive a power cut.
+    Durable,
+    /// No other worker adds trials to the study of this key meanwhile: what is seen of the study stays so.
+    OfStudy(i64),
 }
 
-/// The same, on the disk when it returns.
-pub(crate) fn durable_transaction<T>(
-    connection: &mut dyn Connection,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let (begin, commit) = connection.dialect().durable;
-    between(connection, begin, commit, work)
-}
-
-/// The same, while no other worker adds trials to the study: what is seen of the study stays so.
-pub(crate) fn study_transaction<T>(
-    connection: &mut dyn Connection,
-    study: i64,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let dialect = connection.dialect();
-    let begin = match dialect.row_locks {
-        // A server must not forget in a crash whose a trial is: two workers would be at it.
-        true => format!("{}; SELECT 1 FROM studies WHERE study_id = {study} FOR UPDATE", dialect.durable.0),
-        false => dialect.begin.to_owned(),
-    };
-    between(connection, &begin, "COMMIT", work)
-}
-
-fn between<T>(
-    connection: &mut dyn Connection,
-    begin: &str,
-    commit: &str,
-    work: impl FnOnce(&mut dyn Connection) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let begun = connection.batch(begin);
-    let result = begun.and_then(|()| work(connection)).and_then(|value| connection.batch(commit).map(|()| value));
-    if result.is_err() {
-        // It may have ended already, with the connection or because the commit failed.
-        let _ = connection.batch("ROLLBACK");
+impl Connection {
+    /// Runs one statement whose answer does not matter.
+    pub fn run(&mut self, sql: &str, values: &[Value]) -> Answer<()> {
+        self.query(sql, values).map(drop)
     }
-    result
+
+    /// Whether a statement answers with any row.
+    pub fn any(&mut self, sql: &str, values: &[Value]) -> Answer<bool> {
+        Ok(!self.query(sql, values)?.is_empty())
+    }
+
+    /// What is read from the first row, if there is one.
+    pub fn first<T>(&mut self, sql: &str, values: &[Value], read: impl FnOnce(&Row) -> Answer<T>) -> Answer<Option<T>> {
+        self.query(sql, values)?.first().map(read).transpose()
+    }
+
+    /// What is read from each row.
+    pub fn all<T>(&mut self, sql: &str, values: &[Value], read: impl FnMut(&Row) -> Answer<T>) -> Answer<Vec<T>> {
+        self.query(sql, values)?.iter().map(read).collect()
+    }
+
+    /// Runs `work` in a transaction.
+    pub fn transaction<T>(&mut self, kind: Transaction, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
+        let dialect = self.dialect();
+        let (begin, commit) = match kind {
+            Transaction::Durable => (dialect.durable.0.to_owned(), dialect.durable.1),
+            // A server must not forget in a crash whose a trial is: two workers would be at it.
+            Transaction::OfStudy(study) if dialect.row_locks => {
+                let lock = format!("SELECT 1 FROM studies WHERE study_id = {study} FOR UPDATE");
+                (format!("{}; {lock}", dialect.durable.0), dialect.durable.1)
+            }
+            Transaction::Plain | Transaction::OfStudy(_) => (dialect.begin.to_owned(), "COMMIT"),
+        };
+        let begun = self.batch(&begin);
+        let result = begun.and_then(|()| work(self)).and_then(|value| self.batch(commit).map(|()| value));
+        if result.is_err() {
+            // It may have ended already, with the connection or because the commit failed.
+            let _ = self.batch("ROLLBACK");
+        }
+        result
+    }
 }

@@ -1,14 +1,15 @@
 //! Optuna's encodings of states, numbers and choices.
 
 use std::fmt;
-use std::str::FromStr;
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::connection::{Trouble, Value};
+use super::connection::{Answer, Trouble, Value};
 
 /// The state of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum State {
     /// A worker is at it; without a heartbeat it is paused (see [`Study::pause`](super::Study::pause)).
     Running,
@@ -37,6 +38,12 @@ impl State {
         }
     }
 
+    /// The state of this name.
+    pub(super) fn of(name: &str) -> Answer<Self> {
+        let state = State::ALL.into_iter().find(|state| state.name() == name);
+        state.ok_or_else(|| Trouble::Lasting(format!("{name:?} is not a state of a trial; the study is damaged")))
+    }
+
     /// Whether it can never change again.
     pub fn is_finished(self) -> bool {
         matches!(self, State::Complete | State::Pruned | State::Fail)
@@ -46,15 +53,6 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl FromStr for State {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let state = State::ALL.into_iter().find(|state| state.name() == text);
-        state.ok_or_else(|| format!("{text:?} is not a state of a trial; the study is damaged"))
     }
 }
 
@@ -69,7 +67,7 @@ pub(super) fn encode(value: f64) -> (Value, &'static str) {
 }
 
 /// The number that the tables mean.
-pub(super) fn decode(value: Option<f64>, kind: &str) -> Result<f64, Trouble> {
+pub(super) fn decode(value: Option<f64>, kind: &str) -> Answer<f64> {
     match (kind, value) {
         ("FINITE", Some(v)) => Ok(v),
         ("INF_POS", _) => Ok(f64::INFINITY),
@@ -105,7 +103,7 @@ pub(super) fn categorical(choices: &[String]) -> String {
 }
 
 /// What a parameter's row means: the choice of a categorical distribution, the number of any other.
-pub(super) fn parameter(value: f64, distribution: &str) -> Result<Json, Trouble> {
+pub(super) fn parameter(value: f64, distribution: &str) -> Answer<Json> {
     let distribution: Json = serde_json::from_str(distribution)
         .map_err(|e| Trouble::Lasting(format!("a parameter's distribution is not JSON ({e}); the study is damaged")))?;
     if distribution["name"] != "CategoricalDistribution" {

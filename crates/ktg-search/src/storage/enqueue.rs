@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Json;
 
-use super::connection::{Connection, Trouble, study_transaction};
-use super::rows::{insert_waiting, put_attribute, quoted};
-use super::study::Study;
+use super::Study;
+use super::connection::{Answer, Connection, Transaction};
+use super::encoding::State;
+use super::rows::quoted;
 use crate::Error;
 use crate::attributes::{FIXED_PARAMS, GRAPH};
 
@@ -26,42 +27,36 @@ impl Study {
     /// values of the attributes `key`. However many do this at the same time, each is there once. Returns how many
     /// different ones there are now, those that were there before included.
     pub fn enqueue_missing(&mut self, trials: &[Enqueued], key: &[&str]) -> Result<usize, Error> {
-        let id = self.id;
-        let name = |value: &dyn Fn(&str) -> Option<String>| key.iter().map(|key| value(key)).collect::<Vec<_>>();
-        self.storage.run(|connection| {
-            study_transaction(connection, id, |connection| {
-                let select = "SELECT a.trial_id, a.\"key\", a.value_json FROM trials t \
-                              JOIN trial_user_attributes a ON a.trial_id = t.trial_id WHERE t.study_id = $1";
-                let mut known: HashMap<i64, HashMap<String, String>> = HashMap::new();
-                for row in connection.query(select, &[id.into()])? {
-                    let (key, value) = (row.text(1)?.to_owned(), row.text(2)?.to_owned());
-                    known.entry(row.int(0)?).or_default().insert(key, value);
+        let values = |attributes: &HashMap<String, String>| -> Vec<Option<String>> {
+            key.iter().map(|name| attributes.get(*name).cloned()).collect()
+        };
+        self.storage.transaction(Transaction::OfStudy(self.id), |connection| {
+            let select = "SELECT a.trial_id, a.\"key\", a.value_json FROM trials t \
+                          JOIN trial_user_attributes a ON a.trial_id = t.trial_id WHERE t.study_id = $1";
+            let mut there: HashMap<i64, HashMap<String, String>> = HashMap::new();
+            for row in connection.query(select, &[self.id.into()])? {
+                there.entry(row.int(0)?).or_default().insert(row.text(1)?, row.text(2)?);
+            }
+            let mut known: HashSet<Vec<Option<String>>> = there.values().map(values).collect();
+            for trial in trials {
+                let attributes = trial.attributes.iter().map(|(name, value)| (name.clone(), value.to_string()));
+                if known.insert(values(&attributes.collect())) {
+                    add(connection, self.id, trial)?;
                 }
-                let known = known.values().map(|attributes| name(&|key| attributes.get(key).cloned()));
-                let mut known: HashSet<Vec<Option<String>>> = known.collect();
-                for trial in trials {
-                    let value = |key: &str| {
-                        let attribute = trial.attributes.iter().find(|(name, _)| name == key);
-                        attribute.map(|(_, value)| value.to_string())
-                    };
-                    if known.insert(name(&value)) {
-                        add(connection, id, trial)?;
-                    }
-                }
-                Ok(known.len())
-            })
+            }
+            Ok(known.len())
         })
     }
 }
 
 /// Adds a waiting trial; the study must be locked.
-fn add(connection: &mut dyn Connection, study: i64, trial: &Enqueued) -> Result<(), Trouble> {
-    let key = insert_waiting(connection, study)?.id;
+fn add(connection: &mut Connection, study: i64, trial: &Enqueued) -> Answer<()> {
+    let key = connection.insert_trial(study, State::Waiting)?.id;
     let fixed = Json::Object(trial.parameters.clone()).to_string();
-    put_attribute(connection, "system", key, FIXED_PARAMS, &fixed)?;
+    connection.put_attribute("system", key, FIXED_PARAMS, &fixed)?;
     for (name, value) in &trial.attributes {
-        put_attribute(connection, "user", key, name, &value.to_string())?;
+        connection.put_attribute("user", key, name, &value.to_string())?;
     }
     // Readers may want the graph before a worker has taken the trial; parameters come when it is taken.
-    put_attribute(connection, "user", key, GRAPH, &quoted(&trial.graph))
+    connection.put_attribute("user", key, GRAPH, &quoted(&trial.graph))
 }

@@ -5,10 +5,9 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use postgres::types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked};
-use postgres::{Client, Config, NoTls, Statement};
+use postgres::{Client, Column, Config, NoTls, Statement};
 
-use super::connection::{Connection, Dialect, Row, Trouble, Value};
-use super::schema;
+use super::connection::{Answer, Dialect, Driver, Row, Trouble, Value};
 
 static DIALECT: Dialect = Dialect {
     begin: "BEGIN",
@@ -20,8 +19,24 @@ static DIALECT: Dialect = Dialect {
     beat: "timezone('UTC', clock_timestamp())",
     seconds_ago: "timezone('UTC', clock_timestamp()) - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
     tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
-    schema: schema::postgres,
+    types: &[
+        ("{enums}", ENUMS),
+        ("{key}", "SERIAL NOT NULL"),
+        ("{float}", "DOUBLE PRECISION"),
+        ("{time}", "TIMESTAMP WITHOUT TIME ZONE"),
+        ("{direction}", "studydirection"),
+        ("{state}", "trialstate"),
+        ("{value_type}", "trialvaluetype"),
+        ("{report_type}", "trialintermediatevaluetype"),
+    ],
 };
+
+/// Optuna's types.
+const ENUMS: &str = "\
+    CREATE TYPE studydirection AS ENUM ('NOT_SET', 'MINIMIZE', 'MAXIMIZE');\n\
+    CREATE TYPE trialstate AS ENUM ('RUNNING', 'COMPLETE', 'PRUNED', 'FAIL', 'WAITING');\n\
+    CREATE TYPE trialvaluetype AS ENUM ('FINITE', 'INF_POS', 'INF_NEG');\n\
+    CREATE TYPE trialintermediatevaluetype AS ENUM ('FINITE', 'INF_POS', 'INF_NEG', 'NAN');";
 
 /// So many statements are kept prepared.
 const MOST_STATEMENTS: usize = 200;
@@ -33,33 +48,32 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub fn open(url: &str) -> Result<Self, Trouble> {
-        let mut config: Config = url.parse().map_err(|e: postgres::Error| {
-            let reason = e.source().map_or_else(|| e.to_string(), ToString::to_string);
-            Trouble::Lasting(format!("the URL cannot be understood: {reason}"))
-        })?;
+    pub fn open(url: &str) -> Answer<Self> {
+        let mut config: Config = url
+            .parse()
+            .map_err(|e: postgres::Error| Trouble::Lasting(format!("the URL cannot be understood: {}", cause(&e))))?;
         // A server that vanishes without a word is noticed within a minute.
         config
             .application_name("ktg")
             .connect_timeout(Duration::from_secs(10))
             .keepalives_idle(Duration::from_secs(20))
             .tcp_user_timeout(Duration::from_secs(60));
-        let mut client = config.connect(NoTls).map_err(|e| trouble(&e))?;
+        let mut client = config.connect(NoTls)?;
         // Sessions in UTC, or Optuna's heartbeats look stale. Only commits that must outlive the server's crash wait for
         // its disk. A worker that is stopped in the middle of a transaction must not hold the study for the others.
         let settings = "SET TIME ZONE 'UTC'; SET synchronous_commit = off; \
                         SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '60s'";
-        client.batch_execute(settings).map_err(|e| trouble(&e))?;
+        client.batch_execute(settings)?;
         Ok(Self { client, statements: HashMap::new() })
     }
 }
 
-impl Connection for Postgres {
+impl Driver for Postgres {
     fn dialect(&self) -> &'static Dialect {
         &DIALECT
     }
 
-    fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>, Trouble> {
+    fn query(&mut self, sql: &str, parameters: &[Value]) -> Answer<Vec<Row>> {
         let statement = match self.statements.get(sql) {
             Some(statement) => statement.clone(),
             None => {
@@ -67,29 +81,33 @@ impl Connection for Postgres {
                 if self.statements.len() >= MOST_STATEMENTS {
                     self.statements.clear();
                 }
-                let statement = self.client.prepare(sql).map_err(|e| trouble(&e))?;
+                let statement = self.client.prepare(sql)?;
                 self.statements.insert(sql.to_owned(), statement.clone());
                 statement
             }
         };
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|value| value as _).collect();
-        let rows = self.client.query(&statement, &parameters).map_err(|e| trouble(&e))?;
-        rows.iter().map(|row| (0..row.len()).map(|i| value(row, i)).collect::<Result<_, _>>().map(Row)).collect()
+        let rows = self.client.query(&statement, &parameters)?;
+        let read = |row| values(row).map_err(|e| Trouble::Lasting(e.to_string()));
+        rows.iter().map(read).collect()
     }
 
-    fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
-        self.client.batch_execute(sql).map_err(|e| trouble(&e))
+    fn batch(&mut self, sql: &str) -> Answer<()> {
+        Ok(self.client.batch_execute(sql)?)
     }
 }
 
-fn value(row: &postgres::Row, column: usize) -> Result<Value, Trouble> {
-    let value = match *row.columns()[column].type_() {
-        Type::INT4 => row.try_get::<_, Option<i32>>(column).map(|v| v.map(i64::from).into()),
-        Type::INT8 => row.try_get::<_, Option<i64>>(column).map(Into::into),
-        Type::FLOAT8 => row.try_get::<_, Option<f64>>(column).map(Into::into),
-        _ => row.try_get::<_, Option<String>>(column).map(Into::into),
+fn values(row: &postgres::Row) -> Result<Row, postgres::Error> {
+    let value = |(i, column): (usize, &Column)| {
+        let value = match *column.type_() {
+            Type::INT4 => row.try_get::<_, Option<i32>>(i)?.map(|v| Value::Int(v.into())),
+            Type::INT8 => row.try_get::<_, Option<i64>>(i)?.map(Value::Int),
+            Type::FLOAT8 => row.try_get::<_, Option<f64>>(i)?.map(Value::Real),
+            _ => row.try_get::<_, Option<String>>(i)?.map(Value::Text),
+        };
+        Ok(value.unwrap_or(Value::Null))
     };
-    value.map_err(|e| Trouble::Lasting(e.to_string()))
+    row.columns().iter().enumerate().map(value).collect::<Result<_, _>>().map(Row)
 }
 
 impl ToSql for Value {
@@ -117,22 +135,28 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
-fn trouble(error: &postgres::Error) -> Trouble {
-    let Some(answer) = error.as_db_error() else {
-        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        let io = error.source().is_some_and(|source| source.is::<std::io::Error>());
-        // The server cannot be reached, or went away.
-        return match error.is_closed() || io || error.to_string().contains("timed out") {
-            true => Trouble::Passing(format!("the server cannot be reached ({cause})")),
-            false => Trouble::Lasting(cause),
+impl From<postgres::Error> for Trouble {
+    fn from(error: postgres::Error) -> Self {
+        let Some(answer) = error.as_db_error() else {
+            let cause = cause(&error);
+            let io = error.source().is_some_and(|source| source.is::<std::io::Error>());
+            // The server cannot be reached, or went away.
+            return match error.is_closed() || io || error.to_string().contains("timed out") {
+                true => Trouble::Passing(format!("the server cannot be reached ({cause})")),
+                false => Trouble::Lasting(cause),
+            };
         };
-    };
-    let text = answer.message().to_owned();
-    match answer.code().code().get(..2).unwrap_or_default() {
-        // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system.
-        "08" | "40" | "53" | "57" | "58" => Trouble::Passing(text),
-        // Locks, and the state of the transaction: a standby that is about to take over cannot write yet.
-        "55" | "25" => Trouble::Passing(text),
-        _ => Trouble::Lasting(text),
+        let text = answer.message().to_owned();
+        match answer.code().code().get(..2).unwrap_or_default() {
+            // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system.
+            "08" | "40" | "53" | "57" | "58" => Trouble::Passing(text),
+            // Locks, and the state of the transaction: a standby that is about to take over cannot write yet.
+            "55" | "25" => Trouble::Passing(text),
+            _ => Trouble::Lasting(text),
+        }
     }
+}
+
+fn cause(error: &postgres::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,11 +1,11 @@
 //! Whole studies, read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::connection::{Connection, Row, Trouble, Value};
+use super::connection::{Answer, Connection, Row, Trouble};
 use super::encoding::{State, decode, json, parameter};
 use super::{Storage, Study};
 use crate::Error;
@@ -35,12 +35,6 @@ pub struct Trial {
     pub attributes: BTreeMap<String, Json>,
     /// System attributes: values at rungs, retries, parameters that were enqueued.
     pub system: BTreeMap<String, Json>,
-}
-
-impl Serialize for State {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
 }
 
 impl Trial {
@@ -81,41 +75,37 @@ pub struct StudySummary {
 impl Storage {
     /// All studies, by name.
     pub fn studies(&mut self) -> Result<Vec<StudySummary>, Error> {
-        self.run(|connection| {
+        let names = "SELECT s.study_id, s.study_name, \
+                       (SELECT max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
+                       WHERE t.study_id = s.study_id AND t.state = 'COMPLETE') FROM studies s";
+        let directions = "SELECT study_id, CAST(direction AS TEXT) FROM study_directions ORDER BY objective";
+        let counts = "SELECT study_id, CAST(state AS TEXT), count(*) FROM trials GROUP BY study_id, state";
+        let studies = self.run(|connection| {
             let mut studies: BTreeMap<i64, StudySummary> = BTreeMap::new();
-            for row in connection.query("SELECT study_id, study_name FROM studies", &[])? {
-                let name = row.text(1)?.to_owned();
-                let summary = StudySummary { name, directions: vec![], states: BTreeMap::new(), best: None };
-                studies.insert(row.int(0)?, summary);
+            for row in connection.query(names, &[])? {
+                let (name, best) = (row.text(1)?, row.real(2)?);
+                studies.insert(row.int(0)?, StudySummary { name, directions: vec![], states: BTreeMap::new(), best });
             }
-            let directions = "SELECT study_id, CAST(direction AS TEXT) FROM study_directions ORDER BY objective";
-            let counts = "SELECT study_id, CAST(state AS TEXT), count(*) FROM trials GROUP BY study_id, state";
-            let best = "SELECT t.study_id, max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
-                        WHERE t.state = 'COMPLETE' GROUP BY t.study_id";
             for row in connection.query(directions, &[])? {
                 let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
-                study.directions.push(row.text(1)?.to_owned());
+                study.directions.push(row.text(1)?);
             }
             for row in connection.query(counts, &[])? {
                 let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
-                study.states.insert(row.text(1)?.parse().map_err(Trouble::Lasting)?, row.int(2)?);
+                study.states.insert(State::of(&row.text(1)?)?, row.int(2)?);
             }
-            for row in connection.query(best, &[])? {
-                let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
-                study.best = row.real(1)?;
-            }
-            let mut studies: Vec<_> = studies.into_values().collect();
-            studies.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(studies)
-        })
+        })?;
+        let mut studies: Vec<StudySummary> = studies.into_values().collect();
+        studies.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(studies)
     }
 }
 
 impl Study {
     /// All trials, by number.
     pub fn trials(&mut self) -> Result<Vec<Trial>, Error> {
-        let scope = Scope { condition: "t.study_id = $1", key: self.id };
-        self.storage.run(|connection| read(connection, &scope))
+        self.storage.run(|connection| read(connection, "t.study_id = $1", self.id))
     }
 
     /// Key, state and, of paused ones, rung of the trials after that of key `after` and of `others`; it may be of more.
@@ -126,20 +116,16 @@ impl Study {
             // All are as quickly read as a list of thousands.
             _ => "1 = 1".to_owned(),
         };
-        let id = self.id;
         let select = format!(
             "SELECT t.trial_id, CAST(t.state AS TEXT), a.value_json FROM trials t \
              LEFT JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.\"key\" = $1 \
              WHERE t.study_id = $2 AND {which}"
         );
         self.storage.run(|connection| {
-            let rows = connection.query(&select, &[PAUSED.into(), id.into()])?;
-            let progress = |row: &Row| {
-                let state = row.text(1)?.parse().map_err(Trouble::Lasting)?;
+            connection.all(&select, &[PAUSED.into(), self.id.into()], |row| {
                 let rung = row.optional_text(2)?.and_then(|rung| rung.parse().ok());
-                Ok((row.int(0)?, state, rung))
-            };
-            rows.iter().map(progress).collect()
+                Ok((row.int(0)?, State::of(&row.text(1)?)?, rung))
+            })
         })
     }
 
@@ -148,8 +134,7 @@ impl Study {
         let mut trials = Vec::new();
         for ids in ids.chunks(500) {
             let condition = format!("t.study_id = $1 AND t.trial_id IN ({})", list(ids));
-            let scope = Scope { condition: &condition, key: self.id };
-            trials.extend(self.storage.run(|connection| read(connection, &scope))?);
+            trials.extend(self.storage.run(|connection| read(connection, &condition, self.id))?);
         }
         trials.sort_by_key(|trial| trial.number);
         Ok(trials)
@@ -157,16 +142,15 @@ impl Study {
 
     /// One trial.
     pub fn trial(&mut self, id: i64) -> Result<Option<Trial>, Error> {
-        let scope = Scope { condition: "t.trial_id = $1", key: id };
-        Ok(self.storage.run(|connection| read(connection, &scope))?.pop())
+        Ok(self.storage.run(|connection| read(connection, "t.trial_id = $1", id))?.pop())
     }
 
     /// The number of trials that a worker has now: running, with a heartbeat.
     pub fn busy(&mut self) -> Result<i64, Error> {
-        let id = self.id;
         let select = "SELECT count(*) FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
                       WHERE t.study_id = $1 AND t.state = 'RUNNING'";
-        self.storage.run(|c| c.query(select, &[id.into()])?.first().map_or(Ok(0), |row| row.int(0)))
+        let count = self.storage.run(|connection| connection.first(select, &[self.id.into()], |row| row.int(0)))?;
+        Ok(count.unwrap_or(0))
     }
 }
 
@@ -175,69 +159,57 @@ fn list(ids: &[i64]) -> String {
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Which trials.
-struct Scope<'a> {
-    condition: &'a str,
-    /// Parameter `$1` of the condition.
-    key: i64,
-}
-
-fn read(connection: &mut dyn Connection, scope: &Scope) -> Result<Vec<Trial>, Trouble> {
-    let mut trials: Vec<Trial> = Vec::new();
-    let mut index: HashMap<i64, usize> = HashMap::new();
+/// The trials that meet a condition on `trials t`, whose `$1` is `key`, in the order of their keys.
+fn read(connection: &mut Connection, condition: &str, key: i64) -> Answer<Vec<Trial>> {
     let select = format!(
         "SELECT t.trial_id, t.number, CAST(t.state AS TEXT), CAST(t.datetime_start AS TEXT), \
          CAST(t.datetime_complete AS TEXT), v.value, CAST(v.value_type AS TEXT) \
-         FROM trials t LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0 \
-         WHERE {} ORDER BY t.trial_id",
-        scope.condition
+         FROM trials t LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0 WHERE {condition}"
     );
-    for row in connection.query(&select, &[scope.key.into()])? {
-        let kind = row.optional_text(6)?;
+    let mut trials: BTreeMap<i64, Trial> = BTreeMap::new();
+    for row in connection.query(&select, &[key.into()])? {
         let trial = Trial {
             id: row.int(0)?,
             number: row.int(1)?,
-            state: row.text(2)?.parse().map_err(Trouble::Lasting)?,
-            started: row.optional_text(3)?.map(str::to_owned),
-            completed: row.optional_text(4)?.map(str::to_owned),
-            value: kind.map(|kind| decode(row.real(5)?, kind)).transpose()?,
+            state: State::of(&row.text(2)?)?,
+            started: row.optional_text(3)?,
+            completed: row.optional_text(4)?,
+            value: row.optional_text(6)?.map(|kind| decode(row.real(5)?, &kind)).transpose()?,
             parameters: BTreeMap::new(),
             reports: BTreeMap::new(),
             attributes: BTreeMap::new(),
             system: BTreeMap::new(),
         };
-        index.insert(trial.id, trials.len());
-        trials.push(trial);
+        trials.insert(trial.id, trial);
     }
-    let mut each = |columns: &str, table: &str, add: &dyn Fn(&mut Trial, &Row) -> Result<(), Trouble>| {
+    let mut each = |columns: &str, table: &str, add: &dyn Fn(&mut Trial, &Row) -> Answer<()>| {
         let select = format!(
-            "SELECT x.trial_id, {columns} FROM trials t JOIN {table} x ON x.trial_id = t.trial_id WHERE {}",
-            scope.condition
+            "SELECT x.trial_id, {columns} FROM trials t JOIN {table} x ON x.trial_id = t.trial_id WHERE {condition}"
         );
-        for row in connection.query(&select, &[Value::from(scope.key)])? {
-            if let Some(&i) = index.get(&row.int(0)?) {
-                add(&mut trials[i], &row)?;
+        for row in connection.query(&select, &[key.into()])? {
+            if let Some(trial) = trials.get_mut(&row.int(0)?) {
+                add(trial, &row)?;
             }
         }
         Ok::<(), Trouble>(())
     };
     each("x.param_name, x.param_value, x.distribution_json", "trial_params", &|trial, row| {
         let value = row.real(2)?.unwrap_or(f64::NAN);
-        trial.parameters.insert(row.text(1)?.to_owned(), parameter(value, row.text(3)?)?);
+        trial.parameters.insert(row.text(1)?, parameter(value, &row.text(3)?)?);
         Ok(())
     })?;
     let reports = "x.step, x.intermediate_value, CAST(x.intermediate_value_type AS TEXT)";
     each(reports, "trial_intermediate_values", &|trial, row| {
-        trial.reports.insert(row.int(1)?, decode(row.real(2)?, row.text(3)?)?);
+        trial.reports.insert(row.int(1)?, decode(row.real(2)?, &row.text(3)?)?);
         Ok(())
     })?;
     each("x.\"key\", x.value_json", "trial_user_attributes", &|trial, row| {
-        trial.attributes.insert(row.text(1)?.to_owned(), json(row.text(2)?));
+        trial.attributes.insert(row.text(1)?, json(&row.text(2)?));
         Ok(())
     })?;
     each("x.\"key\", x.value_json", "trial_system_attributes", &|trial, row| {
-        trial.system.insert(row.text(1)?.to_owned(), json(row.text(2)?));
+        trial.system.insert(row.text(1)?, json(&row.text(2)?));
         Ok(())
     })?;
-    Ok(trials)
+    Ok(trials.into_values().collect())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{Connection, Trouble};
+use super::connection::{Answer, Connection};
 use super::encoding::number_of_json;
 use crate::attributes::{COMPLETED_RUNG, FAILED_TRIAL};
 
@@ -38,7 +38,7 @@ impl RungCache {
     }
 
     /// Reads the values that were added since the last time; `retries`: how many trials repeat others by now.
-    pub fn update(&mut self, connection: &mut dyn Connection, study: i64, retries: i64) -> Result<(), Trouble> {
+    pub fn update(&mut self, connection: &mut Connection, study: i64, retries: i64) -> Answer<()> {
         if retries != std::mem::replace(&mut self.retries, retries) {
             self.values.clear();
         }
@@ -56,7 +56,7 @@ impl RungCache {
         );
         for row in connection.query(&select, &[from.into(), study.into()])? {
             let rung = row.text(3)?.strip_prefix(COMPLETED_RUNG).and_then(|rung| rung.parse().ok());
-            if let (Some(rung), Some(value)) = (rung, number_of_json(row.text(4)?)) {
+            if let (Some(rung), Some(value)) = (rung, number_of_json(&row.text(4)?)) {
                 let number = match row.optional_text(5)?.and_then(|first| first.parse().ok()) {
                     Some(first) => first,
                     None => row.int(2)?,

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::connection::{Connection, Trouble};
-use super::rows::{next_number, quoted};
+use super::connection::{Answer, Connection};
+use super::rows::quoted;
 use crate::attributes::{FAILED_TRIAL, GRAPH};
 
 /// The graphs of a study, and how many of its trials repeat others.
@@ -28,27 +28,37 @@ impl Seen {
 
     /// Reads the graphs and retries that were added since the last time. Both are only added while the study is locked,
     /// so their keys grow in the order in which they become visible.
-    pub fn update(&mut self, connection: &mut dyn Connection, study: i64) -> Result<(), Trouble> {
-        // The study is asked for row by row, so that the rows are found by their own key and not by the trials'.
-        let graphs = "SELECT a.trial_user_attribute_id, a.value_json FROM trial_user_attributes a \
-                      WHERE a.trial_user_attribute_id > $1 AND a.\"key\" = $2 \
-                      AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
-        for row in connection.query(graphs, &[self.last_graph.into(), GRAPH.into(), study.into()])? {
-            self.last_graph = self.last_graph.max(row.int(0)?);
-            self.graphs.insert(row.text(1)?.to_owned());
+    pub fn update(&mut self, connection: &mut Connection, study: i64) -> Answer<()> {
+        for (key, graph) in attributes_after(connection, self.last_graph, "user", GRAPH, study)? {
+            self.last_graph = self.last_graph.max(key);
+            self.graphs.insert(graph);
         }
-        let retries = "SELECT a.trial_system_attribute_id FROM trial_system_attributes a \
-                       WHERE a.trial_system_attribute_id > $1 AND a.\"key\" = $2 \
-                       AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3";
-        for row in connection.query(retries, &[self.last_retry.into(), FAILED_TRIAL.into(), study.into()])? {
-            self.last_retry = self.last_retry.max(row.int(0)?);
+        for (key, _) in attributes_after(connection, self.last_retry, "system", FAILED_TRIAL, study)? {
+            self.last_retry = self.last_retry.max(key);
             self.retries += 1;
         }
         Ok(())
     }
 
     /// The number of trials but for retries; the study must be locked for it to stay so.
-    pub fn trials(&self, connection: &mut dyn Connection, study: i64) -> Result<i64, Trouble> {
-        Ok(next_number(connection, study)? - self.retries)
+    pub fn trials(&self, connection: &mut Connection, study: i64) -> Answer<i64> {
+        Ok(connection.next_number(study)? - self.retries)
     }
+}
+
+/// The trials' attributes of this name in the rows of a larger key than `last`, by key.
+fn attributes_after(
+    connection: &mut Connection,
+    last: i64,
+    kind: &str,
+    name: &str,
+    study: i64,
+) -> Answer<Vec<(i64, String)>> {
+    // The study is asked for row by row, so that the rows are found by their own key and not by the trials'.
+    let select = format!(
+        "SELECT a.trial_{kind}_attribute_id, a.value_json FROM trial_{kind}_attributes a \
+         WHERE a.trial_{kind}_attribute_id > $1 AND a.\"key\" = $2 \
+         AND (SELECT t.study_id FROM trials t WHERE t.trial_id = a.trial_id) = $3"
+    );
+    connection.all(&select, &[last.into(), name.into(), study.into()], |row| Ok((row.int(0)?, row.text(1)?)))
 }

@@ -2,9 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::connection::{durable_transaction, transaction};
-use super::encoding::{decode, number_to_json};
-use super::rows::put_running_attribute;
+use super::connection::Transaction;
+use super::encoding::{decode, json, number_to_json};
 use super::rungs::{RungCache, RungValue};
 use super::seen::Seen;
 use super::{Patience, Storage, StorageUrl};
@@ -31,23 +30,21 @@ impl Study {
             return Err(study_error("a study's name has 1 to 512 characters, and NUL is none of them"));
         }
         let mut storage = Storage::open(url, create, patience)?;
+        let find = "SELECT study_id FROM studies WHERE study_name = $1";
         let id = storage.run(|connection| {
-            let find = "SELECT study_id FROM studies WHERE study_name = $1";
-            if let Some(row) = connection.query(find, &[name.into()])?.first() {
-                return row.int(0).map(Some);
+            let found = connection.first(find, &[name.into()], |row| row.int(0))?;
+            if found.is_some() || !create {
+                return Ok(found);
             }
-            if !create {
-                return Ok(None);
-            }
-            transaction(connection, |connection| {
+            connection.transaction(Transaction::Plain, |connection| {
                 let insert = "INSERT INTO studies (study_name) VALUES ($1) \
                               ON CONFLICT (study_name) DO NOTHING RETURNING study_id";
-                if let Some(row) = connection.query(insert, &[name.into()])?.first() {
+                if let Some(id) = connection.first(insert, &[name.into()], |row| row.int(0))? {
                     let direction = "INSERT INTO study_directions (direction, study_id, objective) \
                                      VALUES ('MAXIMIZE', $1, 0)";
-                    connection.query(direction, &[row.int(0)?.into()])?;
+                    connection.run(direction, &[id.into()])?;
                 }
-                connection.query(find, &[name.into()])?.first().map(|row| row.int(0)).transpose()
+                connection.first(find, &[name.into()], |row| row.int(0))
             })
         })?;
         let Some(id) = id else {
@@ -55,25 +52,22 @@ impl Study {
         };
         let directions = storage.run(|connection| {
             let select = "SELECT CAST(direction AS TEXT) FROM study_directions WHERE study_id = $1";
-            let rows = connection.query(select, &[id.into()])?;
-            rows.iter().map(|row| row.text(0).map(str::to_owned)).collect::<Result<Vec<_>, _>>()
+            connection.all(select, &[id.into()], |row| row.text(0))
         })?;
         if directions != ["MAXIMIZE"] {
             let reason = format!("its directions are {directions:?}; accuracies need one, MAXIMIZE");
             return Err(study_error(&reason));
         }
-        Ok(Self { storage, id, name: name.to_owned(), seen: Seen::default(), rungs: RungCache::default() })
+        Ok(Self::through(storage, id, name))
     }
 
     /// The same study through a connection of its own.
     pub fn another(&self) -> Result<Self, Error> {
-        Ok(Self {
-            storage: self.storage.another()?,
-            id: self.id,
-            name: self.name.clone(),
-            seen: Seen::default(),
-            rungs: RungCache::default(),
-        })
+        Ok(Self::through(self.storage.another()?, self.id, &self.name))
+    }
+
+    fn through(storage: Storage, id: i64, name: &str) -> Self {
+        Self { storage, id, name: name.to_owned(), seen: Seen::default(), rungs: RungCache::default() }
     }
 
     /// Asks the storage for an answer.
@@ -92,31 +86,32 @@ impl Study {
 
     /// Sets a user attribute of the study unless it has one of this key; returns the one it has.
     pub fn attribute_or(&mut self, key: &str, value: &Json) -> Result<Json, Error> {
-        let id = self.id;
-        let value = value.to_string();
-        let insert = "INSERT INTO study_user_attributes (study_id, \"key\", value_json) VALUES ($1, $2, $3) \
-                      ON CONFLICT (study_id, \"key\") DO NOTHING";
-        self.storage.run(|c| c.query(insert, &[id.into(), key.into(), value.as_str().into()]))?;
+        self.insert_attribute(key, value, "DO NOTHING")?;
         Ok(self.attribute(key)?.unwrap_or(Json::Null))
     }
 
     /// Sets a user attribute of the study, whatever it was.
     pub fn put_attribute(&mut self, key: &str, value: &Json) -> Result<(), Error> {
-        let id = self.id;
-        let value = value.to_string();
-        let upsert = "INSERT INTO study_user_attributes (study_id, \"key\", value_json) VALUES ($1, $2, $3) \
-                      ON CONFLICT (study_id, \"key\") DO UPDATE SET value_json = excluded.value_json";
-        self.storage.run(|c| c.query(upsert, &[id.into(), key.into(), value.as_str().into()])).map(drop)
+        self.insert_attribute(key, value, "DO UPDATE SET value_json = excluded.value_json")
+    }
+
+    fn insert_attribute(&mut self, key: &str, value: &Json, on_conflict: &str) -> Result<(), Error> {
+        let insert = format!(
+            "INSERT INTO study_user_attributes (study_id, \"key\", value_json) VALUES ($1, $2, $3) \
+             ON CONFLICT (study_id, \"key\") {on_conflict}"
+        );
+        let parameters = [self.id.into(), key.into(), value.to_string().as_str().into()];
+        self.storage.run(|connection| connection.run(&insert, &parameters))
     }
 
     /// A user attribute of the study.
     pub fn attribute(&mut self, key: &str) -> Result<Option<Json>, Error> {
-        let id = self.id;
         let select = "SELECT value_json FROM study_user_attributes WHERE study_id = $1 AND \"key\" = $2";
-        let rows = self.storage.run(|c| c.query(select, &[id.into(), key.into()]))?;
+        let parameters = [self.id.into(), key.into()];
+        let rows = self.storage.run(|connection| connection.query(select, &parameters))?;
         match rows.first().map(|row| row.text(0)) {
             None => Ok(None),
-            Some(Ok(text)) => Ok(Some(super::encoding::json(text))),
+            Some(Ok(text)) => Ok(Some(json(&text))),
             Some(Err(_)) => Err(self.storage.error(format!("the study's attribute `{key}` is damaged"))),
         }
     }
@@ -128,16 +123,14 @@ impl Study {
 
     /// Learns of the graphs that others have added.
     pub fn look(&mut self) -> Result<(), Error> {
-        let (id, seen) = (self.id, &mut self.seen);
-        self.storage.run(|connection| seen.update(connection, id))
+        self.storage.run(|connection| self.seen.update(connection, self.id))
     }
 
     /// The number of trials but for retries.
     pub fn count(&mut self) -> Result<i64, Error> {
-        let (id, seen) = (self.id, &mut self.seen);
         self.storage.run(|connection| {
-            seen.update(connection, id)?;
-            seen.trials(connection, id)
+            self.seen.update(connection, self.id)?;
+            self.seen.trials(connection, self.id)
         })
     }
 
@@ -147,31 +140,31 @@ impl Study {
         let (key, value) = (completed_rung(rung), number_to_json(value));
         self.storage.run(|connection| match connection.dialect().row_locks {
             // The worker outlives a crash of its server, which must not leave a gap: later rungs would be counted wrong.
-            true => durable_transaction(connection, |c| put_running_attribute(c, "system", trial, &key, &value)),
-            false => put_running_attribute(connection, "system", trial, &key, &value),
+            true => connection.transaction(Transaction::Durable, |connection| {
+                connection.put_running_attribute("system", trial, &key, &value)
+            }),
+            false => connection.put_running_attribute("system", trial, &key, &value),
         })
     }
 
     /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.
     pub fn rungs(&mut self, rung: Option<u32>) -> Result<Vec<RungValue>, Error> {
-        let (study, cache, retries) = (self.id, &mut self.rungs, self.seen.retries());
-        self.storage.run(|connection| cache.update(connection, study, retries))?;
+        self.storage.run(|connection| self.rungs.update(connection, self.id, self.seen.retries()))?;
         let wanted = |value: &&RungValue| rung.is_none_or(|rung| value.rung == rung);
         Ok(self.rungs.values().filter(wanted).copied().collect())
     }
 
     /// The values that complete trials reported at a step, and the number of complete trials.
     pub fn complete_at(&mut self, step: i64) -> Result<(Vec<f64>, usize), Error> {
-        let id = self.id;
         self.storage.run(|connection| {
             let count = "SELECT count(*) FROM trials WHERE study_id = $1 AND state = 'COMPLETE'";
-            let count = connection.query(count, &[id.into()])?.first().map_or(Ok(0), |row| row.int(0))?;
+            let count = connection.first(count, &[self.id.into()], |row| row.int(0))?.unwrap_or(0);
             let select = "SELECT v.intermediate_value, CAST(v.intermediate_value_type AS TEXT) FROM trials t \
                           JOIN trial_intermediate_values v ON v.trial_id = t.trial_id \
                           WHERE t.study_id = $1 AND t.state = 'COMPLETE' AND v.step = $2";
-            let rows = connection.query(select, &[id.into(), step.into()])?;
-            let values = rows.iter().map(|row| decode(row.real(0)?, row.text(1)?));
-            Ok((values.collect::<Result<_, _>>()?, count as usize))
+            let values =
+                connection.all(select, &[self.id.into(), step.into()], |row| decode(row.real(0)?, &row.text(1)?))?;
+            Ok((values, count as usize))
         })
     }
 }

@@ -52,16 +52,14 @@ impl FromStr for StorageUrl {
                         "has two slashes where an SQLite file needs three, or four for an absolute path",
                     ));
                 };
-                if path.is_empty() || path == ":memory:" {
-                    return Err(error("names a database in memory, which ends with the program"));
+                match path {
+                    "" | ":memory:" => Err(error("names a database in memory, which ends with the program")),
+                    _ if path.contains(['?', '#']) => {
+                        Err(error("has options, which an SQLite storage does not take here"))
+                    }
+                    _ if path.ends_with('/') => Err(error("names a directory")),
+                    _ => Ok(Self::Sqlite(PathBuf::from(path))),
                 }
-                if path.contains('?') || path.contains('#') {
-                    return Err(error("has options, which an SQLite storage does not take here"));
-                }
-                if path.ends_with('/') {
-                    return Err(error("names a directory"));
-                }
-                Ok(Self::Sqlite(PathBuf::from(path)))
             }
             "postgresql" | "postgres" if rest.is_empty() => Err(error("names no server")),
             "postgresql" | "postgres" => Ok(Self::Postgres(format!("postgresql://{rest}"))),

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ktg_base::random::{ChaCha8Rng, keyed};
+use ktg_base::random::keyed;
 
 pub use events::{Event, Origin, Outcome};
 pub use settings::WorkerSettings;
@@ -23,7 +23,7 @@ use crate::pruner::Pruner;
 use crate::pulse::Pulse;
 use crate::sampler::{Proposals, Sampler};
 use crate::space::Space;
-use crate::storage::{Claimed, Inserted, NewTrial, PausedTrial, Study};
+use crate::storage::{Claimed, Inserted, NewTrial, Study};
 
 /// What a worker searches, and how.
 pub struct WorkerPlan {
@@ -42,14 +42,13 @@ pub struct WorkerPlan {
 /// A worker of a study.
 pub struct Worker<'a> {
     study: Study,
-    space: Space,
-    sampler: Box<dyn Sampler>,
-    pruner: Box<dyn Pruner>,
+    plan: WorkerPlan,
     objective: &'a mut dyn Objective,
-    settings: WorkerSettings,
     stop: &'a AtomicBool,
     tell: &'a mut dyn FnMut(Event),
     history: History,
+    /// Whether the study holds every graph of the space.
+    exhausted: bool,
     pulse: Pulse,
     /// Names this worker among all.
     name: String,
@@ -70,9 +69,9 @@ impl<'a> Worker<'a> {
         stop: &'a AtomicBool,
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Self, Error> {
-        let WorkerPlan { space, agreements, sampler, pruner, settings } = plan;
-        Agreement::new(SPACE, space.to_json()).settle(&mut study)?;
-        for agreement in &agreements {
+        let settings = &plan.settings;
+        Agreement::new(SPACE, plan.space.to_json()).settle(&mut study)?;
+        for agreement in &plan.agreements {
             agreement.settle(&mut study)?;
         }
         // One that adds none says nothing about how many there shall be.
@@ -84,55 +83,25 @@ impl<'a> Worker<'a> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let name = format!("{}/{}/{since:x}{:04x}", host(), std::process::id(), random & 0xffff);
         let seed = settings.seed.unwrap_or(random);
-        Ok(Self {
-            study,
-            space,
-            sampler,
-            pruner,
-            objective,
-            settings,
-            stop,
-            tell,
-            history: History::default(),
-            pulse,
-            name,
-            work: 0,
-            seed,
-        })
+        let (history, exhausted, work) = (History::default(), false, 0);
+        Ok(Self { study, plan, objective, stop, tell, history, exhausted, pulse, name, work, seed })
     }
 
     /// Works until the study is done (`true`) or it is asked to stop.
     pub fn run(&mut self) -> Result<bool, Error> {
-        let mut exhausted = false;
         let mut waited = false;
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
+        while !self.stop.load(Ordering::Relaxed) {
             let could_hear = self.pulse.could_hear();
             if could_hear {
-                for reaped in self.study.reap(self.settings.silence, self.settings.retries)? {
+                for reaped in self.study.reap(self.plan.settings.silence, self.plan.settings.retries)? {
                     (self.tell)(Event::Reaped { number: reaped.number, retry: reaped.retry });
                 }
             }
             // Who works is asked before what there is to do: who finishes in between is then seen in both.
             let busy = self.study.busy()?;
-            if let Some((claimed, origin)) = self.claim()? {
+            if let Some((claimed, origin)) = self.next_trial()? {
                 self.run_trial(claimed, origin)?;
                 continue;
-            }
-            if !exhausted {
-                match self.create()? {
-                    Some(Inserted::Trial(claimed)) => {
-                        self.run_trial(claimed, Origin::New)?;
-                        continue;
-                    }
-                    Some(_) => {}
-                    None => {
-                        exhausted = true;
-                        (self.tell)(Event::Exhausted);
-                    }
-                }
             }
             // Meanwhile another one may have taken the last there was to do.
             let busy = busy.max(self.study.busy()?);
@@ -141,7 +110,7 @@ impl<'a> Worker<'a> {
                 return Ok(true);
             }
             // Not before it is known that those others live.
-            if !self.settings.wait && could_hear {
+            if !self.plan.settings.wait && could_hear {
                 return Ok(true);
             }
             if !std::mem::replace(&mut waited, true) {
@@ -149,12 +118,12 @@ impl<'a> Worker<'a> {
             }
             self.pause();
         }
+        Ok(false)
     }
 
     /// A moment, shorter than anything that may happen meanwhile, that ends when the worker is asked to stop.
     fn pause(&self) {
-        let moment = (self.settings.heartbeat / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
-        let mut left = moment;
+        let mut left = (self.plan.settings.heartbeat / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
         while !left.is_zero() && !self.stop.load(Ordering::Relaxed) {
             let step = left.min(Duration::from_millis(100));
             std::thread::sleep(step);
@@ -162,65 +131,52 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The name of the next piece of work.
-    fn next_name(&mut self) -> String {
+    /// A trial for this worker: a waiting one, a paused one that is to go on, or a new one.
+    fn next_trial(&mut self) -> Result<Option<(Claimed, Origin)>, Error> {
         self.work += 1;
-        format!("{}/{}", self.name, self.work)
-    }
-
-    /// Takes a trial that exists: a waiting one, or a paused one that is to go on.
-    fn claim(&mut self) -> Result<Option<(Claimed, Origin)>, Error> {
-        let name = self.next_name();
+        let name = format!("{}/{}", self.name, self.work);
         if let Some(claimed) = self.study.claim_waiting(&name)? {
             return Ok(Some((claimed, Origin::Waiting)));
         }
-        if !self.pruner.pauses() {
-            return Ok(None);
+        if let Some(claimed) = self.claim_promotable(&name)? {
+            return Ok(Some((claimed, Origin::Promoted)));
         }
-        let paused = self.study.paused()?;
-        if paused.is_empty() {
-            return Ok(None);
-        }
-        // Of retries, too, which take the values of others over.
-        self.study.look()?;
-        let values = self.study.rungs(None)?;
-        let Some(PausedTrial { id, .. }) = self.pruner.promotable(&values, &paused) else { return Ok(None) };
-        Ok(self.study.claim_paused(id, &name)?.map(|claimed| (claimed, Origin::Promoted)))
+        Ok(self.create(&name)?.map(|claimed| (claimed, Origin::New)))
     }
 
-    /// Adds a trial of a new graph. `None`: there is none.
-    fn create(&mut self) -> Result<Option<Inserted>, Error> {
-        let name = self.next_name();
-        for attempt in 0.. {
+    /// Adds a trial of a new graph, unless the study has enough of them, or all that there are.
+    fn create(&mut self, name: &str) -> Result<Option<Claimed>, Error> {
+        let WorkerPlan { space, sampler, settings, .. } = &mut self.plan;
+        let mut attempt = 0;
+        while !self.exhausted {
             let count = self.study.count()?;
-            if count >= self.settings.trials {
-                return Ok(Some(Inserted::Full));
+            if count >= settings.trials {
+                break;
             }
-            if self.sampler.learns() {
-                self.history.update(&mut self.study, &self.space)?;
+            if sampler.learns() {
+                self.history.update(&mut self.study, space)?;
             }
-            let mut rng = self.rng(count as u64, attempt);
-            let history = self.history.observations();
-            let (study, objective) = (&self.study, &*self.objective);
+            // Whoever asks for the trial that follows so many others has the same numbers.
+            let mut rng = keyed([self.seed, count as u64, attempt, 0]);
             let proposals = Proposals {
-                space: &self.space,
-                known: &|hash| study.knows(hash),
-                accepts: &|graph| objective.accepts(graph),
+                space,
+                known: &|hash| self.study.knows(hash),
+                accepts: &|graph| self.objective.accepts(graph),
             };
-            let Some(proposed) = proposals.next(&mut *self.sampler, history, &mut rng) else { return Ok(None) };
-            let new = new_trial(&self.space, &proposed.genes, proposed.hash);
-            match self.study.insert(&new, &name, self.settings.trials)? {
+            let Some(proposed) = proposals.next(&mut **sampler, self.history.observations(), &mut rng) else {
+                self.exhausted = true;
+                (self.tell)(Event::Exhausted);
+                break;
+            };
+            let new = new_trial(space, &proposed.genes, proposed.hash);
+            match self.study.insert(&new, name, settings.trials)? {
+                Inserted::Trial(claimed) => return Ok(Some(claimed)),
+                Inserted::Full => break,
                 // Another worker had the same idea a moment ago.
-                Inserted::Known => {}
-                inserted => return Ok(Some(inserted)),
+                Inserted::Known => attempt += 1,
             }
         }
         Ok(None)
-    }
-
-    /// The generator for the trial that follows `count` others, whoever asks.
-    fn rng(&self, count: u64, attempt: u64) -> ChaCha8Rng {
-        keyed([self.seed, count, attempt, 0])
     }
 }
 

@@ -1,22 +1,43 @@
-//! How many trials stay paused, and for how long.
+//! Which paused trials go on, how many stay paused, and for how long.
 
 use std::path::Path;
 
 use super::{Event, Worker};
 use crate::Error;
 use crate::attributes::RUN;
-use crate::storage::{PausedTrial, RungValue};
+use crate::storage::{Claimed, PausedTrial, RungValue};
 
 impl Worker<'_> {
+    /// Takes the paused trial that is to go on, if there is one.
+    pub(super) fn claim_promotable(&mut self, name: &str) -> Result<Option<Claimed>, Error> {
+        if !self.plan.pruner.pauses() {
+            return Ok(None);
+        }
+        let paused = self.study.paused()?;
+        if paused.is_empty() {
+            return Ok(None);
+        }
+        let values = self.values_at_rungs()?;
+        match self.plan.pruner.promotable(&values, &paused) {
+            Some(PausedTrial { id, .. }) => self.study.claim_paused(id, name),
+            None => Ok(None),
+        }
+    }
+
+    fn values_at_rungs(&mut self) -> Result<Vec<RungValue>, Error> {
+        // Retries take the values of others over: those must be known first.
+        self.study.look()?;
+        self.study.rungs(None)
+    }
+
     /// Prunes the worst paused trials beyond the number that may be kept.
     pub(super) fn limit_paused(&mut self) -> Result<(), Error> {
-        let Some(most) = self.settings.most_paused else { return Ok(()) };
+        let Some(most) = self.plan.settings.most_paused else { return Ok(()) };
         let mut paused = self.study.paused()?;
         if paused.len() <= most {
             return Ok(());
         }
-        self.study.look()?;
-        let values = self.study.rungs(None)?;
+        let values = self.values_at_rungs()?;
         let value = |trial: &PausedTrial| {
             let own = |v: &&RungValue| v.id == trial.id && v.rung == trial.rung;
             values.iter().find(own).map_or(f64::NEG_INFINITY, |v| v.value)

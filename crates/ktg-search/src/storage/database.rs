@@ -1,0 +1,190 @@
+//! A connection to a database of studies, which waits out a database that goes away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::connection::{Answer, Connection, Transaction, Trouble};
+use super::rows::Claimed;
+use super::{StorageUrl, schema, sqlite};
+use crate::Error;
+
+/// How long a database may be away, who is told, and what ends the waiting.
+#[derive(Clone)]
+pub struct Patience {
+    /// After so long the operation fails.
+    pub limit: Duration,
+    /// Set to end the waiting at once.
+    pub stop: Arc<AtomicBool>,
+    /// Hears what goes wrong, in sentences.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Patience {
+    /// Does not wait: for commands that a person runs.
+    pub fn none() -> Self {
+        Self { limit: Duration::ZERO, stop: Arc::new(AtomicBool::new(false)), notice: Arc::new(|_| {}) }
+    }
+}
+
+/// How often one who waits says that it still waits.
+const REMINDER: Duration = Duration::from_secs(10);
+
+/// A database of studies.
+pub struct Storage {
+    url: StorageUrl,
+    /// `None` after trouble: a new connection is sure to be in no transaction.
+    connection: Option<Box<Connection>>,
+    /// Whether a connection may make a file or tables: only the first.
+    create: bool,
+    patience: Patience,
+}
+
+impl Storage {
+    /// Connects to a database of studies; with `create`, a missing SQLite file or an empty database gets the tables.
+    ///
+    /// # Errors
+    /// If it cannot be reached within the patience, or is not a database of Optuna studies (which is then unchanged).
+    pub fn open(url: &StorageUrl, create: bool, patience: Patience) -> Result<Self, Error> {
+        let mut storage = Self { url: url.clone(), connection: None, create, patience };
+        storage.run(|_| Ok(()))?;
+        storage.create = false;
+        Ok(storage)
+    }
+
+    /// A connection of its own to the same database.
+    pub fn another(&self) -> Result<Self, Error> {
+        Self::open(&self.url, false, self.patience.clone())
+    }
+
+    /// Runs `work` until it succeeds or fails for good. It may run again after it was done, when only the answer was
+    /// lost, and must then have no second effect.
+    pub(super) fn run<T>(&mut self, mut work: impl FnMut(&mut Connection) -> Answer<T>) -> Result<T, Error> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(20);
+        let mut said: Option<Instant> = None;
+        loop {
+            let reason = match self.attempt(&mut work) {
+                Ok(value) => {
+                    if said.is_some() {
+                        let seconds = started.elapsed().as_secs();
+                        (self.patience.notice)(&format!("the storage works again after {seconds} s"));
+                    }
+                    return Ok(value);
+                }
+                Err(Trouble::Lasting(reason)) => return Err(self.error(reason)),
+                Err(Trouble::Passing(reason)) => reason,
+            };
+            if self.patience.stop.load(Ordering::Relaxed) && said.is_some() {
+                return Err(Error::Stopped);
+            }
+            let elapsed = started.elapsed();
+            if elapsed >= self.patience.limit {
+                return Err(match elapsed.as_secs() {
+                    0 => self.error(reason),
+                    seconds => self.error(format!("{reason}; gave up after {seconds} s")),
+                });
+            }
+            // A moment's trouble, such as a deadlock, is nobody's concern.
+            if elapsed > Duration::from_millis(500) && said.is_none_or(|at| at.elapsed() >= REMINDER) {
+                let limit = self.patience.limit.as_secs();
+                let storage = &self.url;
+                (self.patience.notice)(&format!(
+                    "{storage}: {reason}; waiting for it (up to {limit} s; finished trials are safe)"
+                ));
+                said = Some(Instant::now());
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// The same, in a transaction.
+    pub(super) fn transaction<T>(
+        &mut self,
+        kind: Transaction,
+        mut work: impl FnMut(&mut Connection) -> Answer<T>,
+    ) -> Result<T, Error> {
+        self.run(|connection| connection.transaction(kind, &mut work))
+    }
+
+    /// Makes the trial that `work` chooses the piece of work `worker`. If only the answer to a first attempt was lost, the
+    /// trial is found by that name.
+    pub(super) fn claim(
+        &mut self,
+        study: i64,
+        worker: &str,
+        mut work: impl FnMut(&mut Connection) -> Answer<Option<Claimed>>,
+    ) -> Result<Option<Claimed>, Error> {
+        let mut again = false;
+        self.run(|connection| {
+            if std::mem::replace(&mut again, true)
+                && let Some(claimed) = connection.trial_of(study, worker)?
+            {
+                return Ok(Some(claimed));
+            }
+            connection.transaction(Transaction::OfStudy(study), |connection| {
+                let claimed = work(connection)?;
+                if let Some(trial) = claimed {
+                    connection.assign(trial.id, worker)?;
+                }
+                Ok(claimed)
+            })
+        })
+    }
+
+    /// Takes a trial from its worker, by `work`. If only the answer to a first attempt was lost, the trial may be another
+    /// worker's by the second, which then does nothing (`false`).
+    pub(super) fn leave(
+        &mut self,
+        trial: i64,
+        kind: Transaction,
+        mut work: impl FnMut(&mut Connection) -> Answer<bool>,
+    ) -> Result<bool, Error> {
+        let mut first = None;
+        self.transaction(kind, |connection| {
+            connection.lock_trial(trial)?;
+            let worker = connection.worker_of(trial)?;
+            let is_same = *first.get_or_insert_with(|| worker.clone()) == worker;
+            Ok(is_same && work(connection)?)
+        })
+    }
+
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(connect(&self.url, self.create)?),
+        };
+        let result = work(&mut **connection);
+        if matches!(result, Err(Trouble::Passing(_))) {
+            self.connection = None;
+        }
+        result
+    }
+
+    pub(super) fn error(&self, reason: String) -> Error {
+        Error::Storage { storage: self.url.to_string(), reason }
+    }
+}
+
+fn connect(url: &StorageUrl, create: bool) -> Answer<Box<Connection>> {
+    match url {
+        StorageUrl::Sqlite(path) => {
+            let mut connection = sqlite::Sqlite::open(path, create)?;
+            // First look, then touch.
+            schema::check(&mut connection, create)?;
+            connection.tune()?;
+            Ok(Box::new(connection))
+        }
+        #[cfg(feature = "postgres")]
+        StorageUrl::Postgres(url) => {
+            let mut connection = super::postgres::Postgres::open(url)?;
+            schema::check(&mut connection, create)?;
+            Ok(Box::new(connection))
+        }
+        #[cfg(not(feature = "postgres"))]
+        StorageUrl::Postgres(_) => Err(Trouble::Lasting(
+            "this program was built without PostgreSQL; build it with the cargo feature `postgres`".to_owned(),
+        )),
+    }
+}
