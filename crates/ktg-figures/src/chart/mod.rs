@@ -1,4 +1,4 @@
-//! Charts. Each is a function from plain numbers to an SVG text in the colors of [`palette`](crate::palette).
+//! Charts. Each is a function from plain numbers to an SVG text in the colors of [`crate::palette`].
 //!
 //! Values that are not finite, or beyond any measure of ours (10¹²), are left out. A chart without values says so.
 
