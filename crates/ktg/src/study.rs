@@ -61,9 +61,8 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<(), CliError> {
     if json {
         let graph =
             |trial: &&Trial| json!({"trial": trial.number, "value": trial.value, "graph": found.graph(trial).ok()});
-        let states = State::ALL.map(|state| (state.name(), found.count(state)));
-        let states: serde_json::Map<String, Json> =
-            states.into_iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        let states = State::ALL.map(|state| (state.to_string(), json!(found.count(state))));
+        let states: serde_json::Map<String, Json> = states.into_iter().collect();
         let best: Vec<Json> = found.ranked().iter().take(top).map(graph).collect();
         return print_json(&json!({
             "study": &found.name,

@@ -72,7 +72,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
 
 fn summary(study: &StudyRecord) -> String {
     let states = [State::Complete, State::Pruned, State::Fail, State::Running, State::Waiting];
-    let counts = states.map(|state| (study.count(state), state.name().to_lowercase()));
+    let counts = states.map(|state| (study.count(state), state.to_string().to_lowercase()));
     let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
     let mut text = format!(
         "{} trials in {} ({}), {} epochs of training.",

@@ -53,6 +53,11 @@ impl Trial {
         self.system.get(FAILED_TRIAL)?.as_i64()
     }
 
+    /// Its number; of a retry, that of the trial it repeats, by which pruners know it.
+    pub fn first_number(&self) -> i64 {
+        self.repeats().unwrap_or(self.number)
+    }
+
     /// The number of rungs it has passed or been stopped at: its next one, counted from 0.
     pub fn rung(&self) -> u32 {
         (0..).find(|k| !self.system.contains_key(&completed_rung(*k))).unwrap_or(0)
