@@ -81,8 +81,8 @@ impl Storage {
     /// All studies, by name.
     pub fn studies(&mut self) -> Result<Vec<StudySummary>, Error> {
         let names = "SELECT s.study_id, s.study_name, \
-                       (SELECT max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
-                       WHERE t.study_id = s.study_id AND t.state = 'COMPLETE') FROM studies s";
+                     (SELECT max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
+                      WHERE t.study_id = s.study_id AND t.state = 'COMPLETE') FROM studies s";
         let directions = "SELECT study_id, CAST(direction AS TEXT) FROM study_directions ORDER BY objective";
         let counts = "SELECT study_id, CAST(state AS TEXT), count(*) FROM trials GROUP BY study_id, state";
         let studies = self.run(|connection| {
