@@ -11,60 +11,38 @@ use crate::{Error, SearchSettings, Space};
 /// [`Variant::name`] of the graph itself.
 pub const AS_FOUND: &str = "as found";
 
-/// What is done to an edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is cut off.
-    Cut,
-    /// It pulls where it pushed, and the other way round.
-    Flip,
-}
-
 /// A graph that differs from another in at most one edge.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// The change, its edge's source (`None`: the label) and its target; nodes count from 0. `None`: the graph itself.
-    pub change: Option<(Change, Option<usize>, usize)>,
+    /// Such as `1 -> 2 cut`, `label -> 1 cut`, `2 -> 1 flipped`; the graph itself is [`AS_FOUND`].
+    pub name: String,
     /// The changed graph.
     pub graph: Graph,
 }
 
-impl Variant {
-    /// Such as `1 -> 2 cut`, `label -> 1 cut`, `2 -> 1 flipped`; the graph itself is [`AS_FOUND`].
-    pub fn name(&self) -> String {
-        match self.change {
-            None => AS_FOUND.to_owned(),
-            Some((change, source, target)) => {
-                let word = if change == Change::Cut { "cut" } else { "flipped" };
-                format!("{} {word}", edge_name(source, target))
-            }
-        }
-    }
-}
-
-/// The graph itself, then each of its edges cut off, then each transfer edge flipped. A variant in which a node that has
-/// no pretrained weights learns nothing is left out: it would only show that an untrained network is bad.
+/// The graph itself, then each of its edges cut off, then each transfer edge flipped: it pulls where it pushed, and the
+/// other way round. A variant in which a node that has no pretrained weights learns nothing is left out: it would only
+/// show that an untrained network is bad.
 pub fn variants(graph: &Graph) -> Vec<Variant> {
-    let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut()).map(|m| (None, m));
-    let transfers: Vec<_> = graph.active_transfers().collect();
-    let edges = labels.chain(transfers.iter().map(|(s, t, _)| (Some(*s), *t)));
-    let cut = edges.map(|(source, target)| {
+    let mut variants = vec![Variant { name: AS_FOUND.to_owned(), graph: graph.clone() }];
+    let mut add = |source: Option<usize>, target: usize, change: &str, edit: &dyn Fn(&mut Graph)| {
         let mut graph = graph.clone();
-        match source {
-            None => graph.set_label_gate(target, Gate::Cutoff),
-            Some(source) => graph.set_transfer(source, target, None),
+        edit(&mut graph);
+        if (0..graph.len()).all(|node| graph.is_useful(node)) {
+            variants.push(Variant { name: format!("{} {change}", edge_name(source, target)), graph });
         }
-        Variant { change: Some((Change::Cut, source, target)), graph }
-    });
-    let flipped = transfers.iter().map(|&(source, target, transfer)| {
-        let mut graph = graph.clone();
-        let design = transfer.design.flipped();
-        graph.set_transfer(source, target, Some(Transfer { design, ..transfer }));
-        Variant { change: Some((Change::Flip, Some(source), target)), graph }
-    });
-    let useful = |variant: &Variant| (0..variant.graph.len()).all(|m| variant.graph.is_useful(m));
-    let itself = Variant { change: None, graph: graph.clone() };
-    std::iter::once(itself).chain(cut.chain(flipped).filter(useful)).collect()
+    };
+    for target in (0..graph.len()).filter(|node| !graph.label_gate(*node).is_cut()) {
+        add(None, target, "cut", &|graph| graph.set_label_gate(target, Gate::Cutoff));
+    }
+    for (source, target, _) in graph.active_transfers() {
+        add(Some(source), target, "cut", &|graph| graph.set_transfer(source, target, None));
+    }
+    for (source, target, transfer) in graph.active_transfers() {
+        let flipped = Transfer { design: transfer.design.flipped(), ..transfer };
+        add(Some(source), target, "flipped", &|graph| graph.set_transfer(source, target, Some(flipped)));
+    }
+    variants
 }
 
 /// The space that holds every variant of a graph.
@@ -84,7 +62,7 @@ pub fn trials(space: &Space, variants: &[Variant], seeds: &[u64]) -> Result<Vec<
     for seed in seeds {
         for variant in variants {
             let parameters = space.choices(&variant.graph)?;
-            let attributes = vec![(VARIANT.to_owned(), json!(variant.name())), (SEED.to_owned(), json!(seed))];
+            let attributes = vec![(VARIANT.to_owned(), json!(variant.name)), (SEED.to_owned(), json!(seed))];
             trials.push(Enqueued { parameters, graph: variant.graph.hash().to_string(), attributes });
         }
     }
@@ -129,22 +107,21 @@ pub fn judged(trials: &[Trial]) -> (Vec<Judged>, usize) {
     for trial in counted {
         let variant = trial.attributes.get(VARIANT).and_then(Json::as_str);
         let seed = trial.attributes.get(SEED).and_then(Json::as_u64);
-        match (variant, seed, trial.value, trial.state) {
-            (Some(variant), Some(seed), Some(value), State::Complete) => {
-                let numbers = trial.attributes.iter().filter(|(name, _)| *name != SEED);
-                let numbers = numbers.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
-                let measures = std::iter::once(("ensemble".to_owned(), value)).chain(numbers).collect();
-                all.push(Judged { variant: variant.to_owned(), seed, measures });
-            }
-            _ => open += 1,
-        }
+        let (Some(variant), Some(seed), Some(value), State::Complete) = (variant, seed, trial.value, trial.state)
+        else {
+            open += 1;
+            continue;
+        };
+        let numbers = trial.attributes.iter().filter(|(name, _)| *name != SEED);
+        let numbers = numbers.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
+        let measures = std::iter::once(("ensemble".to_owned(), value)).chain(numbers).collect();
+        all.push(Judged { variant: variant.to_owned(), seed, measures });
     }
     (all, open)
 }
 
 fn repeated(trial: &Trial, trials: &[Trial]) -> bool {
-    let first = trial.repeats().unwrap_or(trial.number);
-    trials.iter().any(|other| other.number > trial.number && other.repeats() == Some(first))
+    trials.iter().any(|other| other.number > trial.number && other.repeats() == Some(trial.first_number()))
 }
 
 #[cfg(test)]
@@ -164,7 +141,7 @@ mod tests {
     #[test]
     fn every_edge_is_cut_and_flipped_once() {
         let variants = variants(&found());
-        let names: Vec<String> = variants.iter().map(Variant::name).collect();
+        let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
         // Without the edge 1 -> 2, node 2 would learn nothing.
         assert_eq!(names, ["as found", "label -> 1 cut", "2 -> 1 cut", "2 -> 1 flipped", "1 -> 2 flipped"]);
         assert_eq!(variants[0].graph, found());
@@ -181,7 +158,7 @@ mod tests {
         assert_eq!(trials.len(), 2 * variants.len());
         for (trial, variant) in trials.iter().zip(variants.iter().cycle()) {
             let genes: Vec<usize> = space.genes(&trial.parameters).unwrap().into_iter().map(Option::unwrap).collect();
-            assert_eq!(space.graph(&genes).hash(), variant.graph.hash(), "{}", variant.name());
+            assert_eq!(space.graph(&genes).hash(), variant.graph.hash(), "{}", variant.name);
         }
         assert_eq!(trials[variants.len()].attributes[1], (SEED.to_owned(), json!(2)));
     }
@@ -190,7 +167,7 @@ mod tests {
     fn a_frozen_teacher_stays_one() {
         let teacher = Node::new("resnet-18").with_pretrained("t.safetensors").frozen();
         let graph = presets::kd(2, "resnet-18", teacher);
-        let names: Vec<String> = variants(&graph).iter().map(Variant::name).collect();
+        let names: Vec<String> = variants(&graph).into_iter().map(|variant| variant.name).collect();
         assert_eq!(names, ["as found", "label -> 2 cut", "1 -> 2 cut", "1 -> 2 flipped"]);
         let trials = trials(&space(&graph).unwrap(), &variants(&graph), &[1]).unwrap();
         assert_eq!(trials.len(), 4);

@@ -11,7 +11,7 @@ use crate::storage::{State, Study, Trial};
 #[derive(Default)]
 pub(crate) struct History {
     /// In the order of the trials' numbers.
-    observations: Vec<Observation>,
+    pub observations: Vec<Observation>,
     /// The largest key of a trial that was seen.
     last: i64,
     /// The trials that had not finished, and at which rung they paused.
@@ -49,11 +49,6 @@ impl History {
             }
         }
         Ok(())
-    }
-
-    /// In the order of the trials' numbers.
-    pub fn observations(&self) -> &[Observation] {
-        &self.observations
     }
 }
 

@@ -22,7 +22,7 @@ use crate::Error;
 /// "1 -> 2" = "attention apart, linear"           # fixed
 /// "2 -> 1" = { designs = ["both closer"] }       # a choice of its own
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchSettings {
     /// Gates of label edges. Default: all four (SPEC 8), of which `correct` and `through` mean the same there.
@@ -65,7 +65,7 @@ impl Default for SearchSettings {
 }
 
 /// An edge with settings of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum EdgeSettings {
     /// Fixed, as graph files write it: `"attention apart, linear"`, `"through"` for a label edge, `"cutoff"`.
@@ -75,14 +75,12 @@ pub enum EdgeSettings {
 }
 
 /// What an edge may be; what is left out is as for all edges.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeChoice {
     /// Designs, for a transfer edge.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub designs: Option<Vec<Design>>,
     /// Gates.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gates: Option<Vec<Gate>>,
 }
 
@@ -217,10 +215,8 @@ impl SearchSettings {
             (self.reduction_factor >= 2, "`search.reduction_factor` is at least 2"),
             (self.min_early_stopping_rate <= 20, "`search.min_early_stopping_rate` is at most 20"),
         ];
-        match rules.iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(Error::Setting((*rule).to_owned())),
-            None => Ok(()),
-        }
+        let broken = rules.iter().find(|(holds, _)| !holds);
+        broken.map_or(Ok(()), |(_, rule)| Err(Error::Setting((*rule).to_owned())))
     }
 }
 

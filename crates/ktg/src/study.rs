@@ -58,7 +58,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
     if json {
         let graph =
             |trial: &&Trial| json!({"trial": trial.number, "value": trial.value, "graph": found.graph(trial).ok()});
-        let states = State::ALL.map(|state| (state.name().to_owned(), json!(found.count(state))));
+        let states = State::ALL.map(|state| (state.to_string(), json!(found.count(state))));
         let states: Map<String, Json> = states.into_iter().collect();
         let best: Vec<Json> = found.ranked().iter().take(top).map(graph).collect();
         return print_json(&json!({

@@ -79,7 +79,7 @@ fn summary(study: &StudyRecord) -> String {
         "{} trials in {} ({}), {} epochs of training.",
         study.trials.len(),
         study.storage,
-        counted(states.map(|state| (study.count(state), state.name().to_lowercase()))),
+        counted(states.map(|state| (study.count(state), state.to_string().to_lowercase()))),
         study.epochs()
     );
     if let Some(space) = &study.metadata.space {

@@ -11,9 +11,8 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub struct Hyperband {
     study: String,
-    brackets: Vec<Asha>,
-    /// The share of each bracket in the trials.
-    budgets: Vec<u64>,
+    /// Each with its share of the trials.
+    brackets: Vec<(Asha, u64)>,
 }
 
 impl Hyperband {
@@ -23,25 +22,21 @@ impl Hyperband {
         let (ratio, eta) = (max_resource.max(min_resource) as f64 / min_resource as f64, reduction_factor as f64);
         // As Optuna rounds: log(243, 3) is a little below 5 there, too.
         let count = (ratio.ln() / eta.ln()).floor() as u32 + 1;
-        let bracket = |min_early_stopping_rate| Asha { min_resource, reduction_factor, min_early_stopping_rate };
-        let budget = |bracket: u32| {
-            let s = count - 1 - bracket;
-            (f64::from(count) * eta.powi(s as i32) / f64::from(s + 1)).ceil() as u64
+        let bracket = |min_early_stopping_rate: u32| {
+            let s = count - 1 - min_early_stopping_rate;
+            let share = (f64::from(count) * eta.powi(s as i32) / f64::from(s + 1)).ceil() as u64;
+            (Asha { min_resource, reduction_factor, min_early_stopping_rate }, share)
         };
-        Self {
-            study: study.to_owned(),
-            brackets: (0..count).map(bracket).collect(),
-            budgets: (0..count).map(budget).collect(),
-        }
+        Self { study: study.to_owned(), brackets: (0..count).map(bracket).collect() }
     }
 
     /// The bracket of a trial.
     pub fn bracket(&self, number: i64) -> usize {
         let hash = crc32fast::hash(format!("{}_{number}", self.study).as_bytes());
-        let mut place = u64::from(hash) % self.budgets.iter().sum::<u64>();
+        let mut place = u64::from(hash) % self.brackets.iter().map(|(_, share)| share).sum::<u64>();
         let mut bracket = 0;
-        while place >= self.budgets[bracket] {
-            place -= self.budgets[bracket];
+        while place >= self.brackets[bracket].1 {
+            place -= self.brackets[bracket].1;
             bracket += 1;
         }
         bracket
@@ -52,14 +47,14 @@ impl Pruner for Hyperband {
     fn judge(&self, study: &mut dyn Rungs, trial: &mut Reported) -> Result<Verdict, Error> {
         let own = self.bracket(trial.number);
         let counts = |other: &crate::storage::RungValue| self.bracket(other.number) == own;
-        self.brackets[own].judge_among(study, trial, &counts)
+        self.brackets[own].0.judge_among(study, trial, &counts)
     }
 
     fn rung_step(&self, number: i64, rung: u32) -> Option<i64> {
-        self.brackets[self.bracket(number)].rung_step(number, rung)
+        self.brackets[self.bracket(number)].0.rung_step(number, rung)
     }
 
     fn decides_at(&self, step: i64) -> bool {
-        self.brackets.iter().any(|bracket| bracket.decides_at(step))
+        self.brackets.iter().any(|(halving, _)| halving.decides_at(step))
     }
 }

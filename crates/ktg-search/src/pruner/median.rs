@@ -43,10 +43,8 @@ impl Pruner for Median {
         if others.len() < self.min_trials {
             return Ok(Verdict::Continue);
         }
-        match median(others).is_some_and(|median| best < median) {
-            true => Ok(Verdict::Stop),
-            false => Ok(Verdict::Continue),
-        }
+        let is_worse = median(others).is_some_and(|median| best < median);
+        Ok(if is_worse { Verdict::Stop } else { Verdict::Continue })
     }
 
     fn decides_at(&self, step: i64) -> bool {

@@ -47,10 +47,9 @@ impl Proposals<'_> {
                 return Some(proposed);
             }
         }
-        for _ in 0..RANDOM_ATTEMPTS {
-            if let Some(proposed) = self.usable(draw(self.space, rng)) {
-                return Some(proposed);
-            }
+        let random = (0..RANDOM_ATTEMPTS).find_map(|_| self.usable(draw(self.space, rng)));
+        if random.is_some() {
+            return random;
         }
         if self.space.combinations() > SMALL {
             return None;

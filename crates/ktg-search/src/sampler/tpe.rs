@@ -8,13 +8,16 @@ use super::random::draw;
 use crate::parameter::Parameter;
 use crate::space::{Genes, Space};
 
+/// The most numberings of the nodes under which a trial counts: all for M up to 3.
+const NUMBERINGS: usize = 6;
+
 /// Tree-structured Parzen estimator (Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011), for
 /// choices, in the multivariate form: one density l over the good trials, one g over the others, and of several draws
 /// from l the one with the largest l/g.
 ///
 /// The densities are Optuna's (a mixture with one component a trial, which has a little probability for all other
 /// choices, and a uniform one; old trials weigh as much as young ones), but they know what a graph is: the design of a cut edge is no choice, and renumbering
-/// the nodes gives the same graph, so every trial counts under all numberings (up to [`Tpe::NUMBERINGS`]).
+/// the nodes gives the same graph, so every trial counts under all numberings (up to six, which are all for three nodes).
 #[derive(Clone, Copy, Debug)]
 pub struct Tpe {
     /// Number of trials chosen at random before it learns. Default: 20.
@@ -31,11 +34,6 @@ impl Default for Tpe {
     fn default() -> Self {
         Self { startup: 20, candidates: 24, good: 0.1, most_good: 25 }
     }
-}
-
-impl Tpe {
-    /// The most numberings of the nodes under which a trial counts: all for M up to 3.
-    pub const NUMBERINGS: usize = 6;
 }
 
 impl Sampler for Tpe {
@@ -65,7 +63,7 @@ fn renumberings(space: &Space) -> Vec<Vec<usize>> {
     let orders: Vec<Vec<usize>> = match space.nodes() {
         3 => [[0, 1, 2], [0, 2, 1], [2, 0, 1], [1, 0, 2], [1, 2, 0], [2, 1, 0]].map(Vec::from).to_vec(),
         // All orders of fewer; of more, the rotations, so that every node is in every place once.
-        m => (0..m.min(Tpe::NUMBERINGS)).map(|by| (0..m).map(|node| (node + by) % m).collect()).collect(),
+        m => (0..m.min(NUMBERINGS)).map(|by| (0..m).map(|node| (node + by) % m).collect()).collect(),
     };
     orders.iter().filter_map(|order| space.renumbering(order)).collect()
 }
@@ -75,10 +73,8 @@ struct Density<'a> {
     space: &'a Space,
     /// Of each component, its own choice of every parameter: 0 if it does not matter there, else the choice plus 1.
     centres: Vec<u8>,
-    /// The probability, within a component, that is spread over all choices.
-    spread: f64,
-    /// The uniform component's weight.
-    uniform: f64,
+    /// The weight of the uniform component, and of every choice in a component beside the 1 of its own choice.
+    prior: f64,
 }
 
 impl<'a> Density<'a> {
@@ -95,7 +91,7 @@ impl<'a> Density<'a> {
         // Optuna: each of n components and the uniform one has prior weight 1 / (n + 1) for every choice beside the 1
         // of its own choice, and weighs 1 / (n + 1).
         let n = trials.len() as f64;
-        Self { space, centres, spread: 1.0 / (n + 1.0), uniform: 1.0 / (n + 1.0) }
+        Self { space, centres, prior: 1.0 / (n + 1.0) }
     }
 
     fn components(&self) -> std::slice::ChunksExact<'_, u8> {
@@ -104,14 +100,14 @@ impl<'a> Density<'a> {
 
     fn draw(&self, rng: &mut ChaCha8Rng) -> Genes {
         let components = self.components().len();
-        let centre = match components == 0 || rng.random_bool(self.uniform) {
+        let centre = match components == 0 || rng.random_bool(self.prior) {
             true => None,
             false => self.components().nth(rng.random_range(0..components)),
         };
         let draw = |(i, parameter): (usize, &Parameter)| {
             let choices = parameter.choices.len();
             match centre.and_then(|centre| usize::from(centre[i]).checked_sub(1)) {
-                Some(own) if rng.random_bool(1.0 / (1.0 + self.spread * choices as f64)) => own,
+                Some(own) if rng.random_bool(1.0 / (1.0 + self.prior * choices as f64)) => own,
                 _ => rng.random_range(0..choices),
             }
         };
@@ -124,11 +120,11 @@ impl<'a> Density<'a> {
         let tables: Vec<(usize, Vec<f64>)> = (self.space.parameters().iter().zip(genes).enumerate())
             .filter_map(|(i, (parameter, gene))| {
                 let (gene, choices) = ((*gene)?, parameter.choices.len());
-                let with_own = |own| f64::from(u8::from(own == gene));
-                let mut table = vec![1.0 / choices as f64];
-                table.extend(
-                    (0..choices).map(|own| (with_own(own) + self.spread) / (1.0 + self.spread * choices as f64)),
-                );
+                let probability = |own| {
+                    let own = f64::from(u8::from(own == gene));
+                    (own + self.prior) / (1.0 + self.prior * choices as f64)
+                };
+                let table = std::iter::once(1.0 / choices as f64).chain((0..choices).map(probability)).collect();
                 Some((i, table))
             })
             .collect();
@@ -136,7 +132,7 @@ impl<'a> Density<'a> {
             |centre: &[u8]| -> f64 { tables.iter().map(|(i, table)| table[usize::from(centre[*i])]).product() };
         let own: f64 = self.components().map(component).sum::<f64>() / self.components().len().max(1) as f64;
         let uniform: f64 = tables.iter().map(|(_, table)| table[0]).product();
-        (self.uniform * uniform + (1.0 - self.uniform) * own).ln()
+        (self.prior * uniform + (1.0 - self.prior) * own).ln()
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::de::{self, IntoDeserializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::connection::{Answer, Trouble, Value};
 
 /// The state of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
     /// A worker is at it; without a heartbeat it is paused (see [`Study::pause`](super::Study::pause)).
@@ -27,21 +28,12 @@ impl State {
     /// All states.
     pub const ALL: [State; 5] = [State::Running, State::Complete, State::Pruned, State::Fail, State::Waiting];
 
-    /// The name in the database.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Running => "RUNNING",
-            State::Complete => "COMPLETE",
-            State::Pruned => "PRUNED",
-            State::Fail => "FAIL",
-            State::Waiting => "WAITING",
-        }
-    }
-
-    /// The state of this name.
+    /// The state of this name in the database.
     pub(super) fn of(name: &str) -> Answer<Self> {
-        let state = State::ALL.into_iter().find(|state| state.name() == name);
-        state.ok_or_else(|| Trouble::Lasting(format!("{name:?} is not a state of a trial; the study is damaged")))
+        let state = State::deserialize(name.into_deserializer());
+        state.map_err(|_: de::value::Error| {
+            Trouble::Lasting(format!("{name:?} is not a state of a trial; the study is damaged"))
+        })
     }
 
     /// Whether it can never change again.
@@ -51,8 +43,9 @@ impl State {
 }
 
 impl fmt::Display for State {
+    /// The name in the database.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.serialize(f)
     }
 }
 
@@ -77,7 +70,7 @@ pub(super) fn decode(value: Option<f64>, kind: &str) -> Answer<f64> {
     }
 }
 
-/// A number as an attribute. Python's JSON has infinities.
+/// A number as an attribute. Python's JSON has infinities, which Rust reads as numbers.
 pub(super) fn number_to_json(value: f64) -> String {
     match value {
         f64::INFINITY => "Infinity".to_owned(),
@@ -85,11 +78,6 @@ pub(super) fn number_to_json(value: f64) -> String {
         v if v.is_nan() => "NaN".to_owned(),
         v => json!(v).to_string(),
     }
-}
-
-/// The number of an attribute.
-pub(super) fn number_of_json(text: &str) -> Option<f64> {
-    text.trim().parse().ok()
 }
 
 /// An attribute; what is not JSON (such as Python's NaN) stays a text.

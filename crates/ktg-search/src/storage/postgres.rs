@@ -1,6 +1,7 @@
 //! PostgreSQL: a server, for workers on many machines.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -74,20 +75,16 @@ impl Driver for Postgres {
     }
 
     fn query(&mut self, sql: &str, parameters: &[Value]) -> Answer<Vec<Row>> {
-        let statement = match self.statements.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                // Statements over lists of trials have many texts; the server keeps what this keeps.
-                if self.statements.len() >= MOST_STATEMENTS {
-                    self.statements.clear();
-                }
-                let statement = self.client.prepare(sql)?;
-                self.statements.insert(sql.to_owned(), statement.clone());
-                statement
-            }
+        // Statements over lists of trials have many texts; the server keeps what this keeps.
+        if self.statements.len() > MOST_STATEMENTS {
+            self.statements.clear();
+        }
+        let statement = match self.statements.entry(sql.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.client.prepare(sql)?),
         };
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|value| value as _).collect();
-        let rows = self.client.query(&statement, &parameters)?;
+        let rows = self.client.query(&*statement, &parameters)?;
         let read = |row| values(row).map_err(|e| Trouble::Lasting(e.to_string()));
         rows.iter().map(read).collect()
     }
@@ -148,10 +145,9 @@ impl From<postgres::Error> for Trouble {
         };
         let text = answer.message().to_owned();
         match answer.code().code().get(..2).unwrap_or_default() {
-            // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system.
-            "08" | "40" | "53" | "57" | "58" => Trouble::Passing(text),
-            // Locks, and the state of the transaction: a standby that is about to take over cannot write yet.
-            "55" | "25" => Trouble::Passing(text),
+            // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system;
+            // locks, and the state of the transaction: a standby that is about to take over cannot write yet.
+            "08" | "40" | "53" | "57" | "58" | "55" | "25" => Trouble::Passing(text),
             _ => Trouble::Lasting(text),
         }
     }

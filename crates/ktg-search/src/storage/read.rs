@@ -53,6 +53,11 @@ impl Trial {
         self.system.get(FAILED_TRIAL)?.as_i64()
     }
 
+    /// Its number; of a retry, that of the trial it repeats, by which pruners know it.
+    pub fn first_number(&self) -> i64 {
+        self.repeats().unwrap_or(self.number)
+    }
+
     /// The number of rungs it has passed or been stopped at: its next one, counted from 0.
     pub fn rung(&self) -> u32 {
         (0..).find(|k| !self.system.contains_key(&completed_rung(*k))).unwrap_or(0)
@@ -76,8 +81,8 @@ impl Storage {
     /// All studies, by name.
     pub fn studies(&mut self) -> Result<Vec<StudySummary>, Error> {
         let names = "SELECT s.study_id, s.study_name, \
-                       (SELECT max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
-                       WHERE t.study_id = s.study_id AND t.state = 'COMPLETE') FROM studies s";
+                     (SELECT max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
+                      WHERE t.study_id = s.study_id AND t.state = 'COMPLETE') FROM studies s";
         let directions = "SELECT study_id, CAST(direction AS TEXT) FROM study_directions ORDER BY objective";
         let counts = "SELECT study_id, CAST(state AS TEXT), count(*) FROM trials GROUP BY study_id, state";
         let studies = self.run(|connection| {

@@ -22,8 +22,8 @@ pub struct Reaped {
 
 impl Study {
     /// Ends the running trials without a heartbeat for `silence` (that the storage could have been told of one is the
-    /// caller's concern), and adds a waiting trial for each, which has the
-    /// parameters, attributes and reports of the dead one, up to `retries` times for one graph.
+    /// caller's concern), and adds a waiting trial for each, which has the parameters, attributes and reports of the dead
+    /// one, up to `retries` times for one graph.
     ///
     /// The values at rungs move to the new trial: it continues where the dead one was, and each graph counts once in each
     /// rung. The dead trial is final from now on, so its worker, should it only have slept, can write nothing more.
@@ -67,38 +67,36 @@ fn repeat(connection: &mut Connection, study: i64, dead: Claimed, retries: usize
     let select = "SELECT value_json FROM trial_system_attributes WHERE trial_id = $1 AND \"key\" = $2";
     let history = connection.first(select, &[dead.id.into(), RETRY_HISTORY.into()], |row| row.text(0))?;
     let mut history: Vec<i64> = history.and_then(|h| serde_json::from_str(&h).ok()).unwrap_or_default();
+    let before = history.len();
     history.push(dead.number);
-    let reason = match history.len() > retries {
-        true => {
-            format!("its worker fell silent, as in {} trials of this graph before; not repeated", history.len() - 1)
-        }
-        false => "its worker fell silent; repeated by a later trial".to_owned(),
+    let is_repeated = before < retries;
+    let reason = match is_repeated {
+        true => "its worker fell silent; repeated by a later trial".to_owned(),
+        false => format!("its worker fell silent, as in {before} trials of this graph before; not repeated"),
     };
     connection.put_attribute("user", dead.id, REASON, &quoted(&reason))?;
-    if history.len() > retries {
+    if !is_repeated {
         return Ok(None);
     }
     let new = connection.insert_trial(study, State::Waiting)?;
-    let copies = [
-        "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) \
-         SELECT CAST($1 AS INTEGER), param_name, param_value, distribution_json FROM trial_params WHERE trial_id = $2",
-        "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) \
-         SELECT CAST($1 AS INTEGER), step, intermediate_value, intermediate_value_type \
-         FROM trial_intermediate_values WHERE trial_id = $2",
-        &format!(
-            "UPDATE trial_system_attributes SET trial_id = $1 \
-             WHERE trial_id = $2 AND \"key\" LIKE '{COMPLETED_RUNG}%'"
-        ),
-        "INSERT INTO trial_system_attributes (trial_id, \"key\", value_json) \
-         SELECT CAST($1 AS INTEGER), \"key\", value_json FROM trial_system_attributes WHERE trial_id = $2",
-    ];
-    for copy in copies {
-        connection.run(copy, &[new.id.into(), dead.id.into()])?;
+    let ids = [new.id.into(), dead.id.into()];
+    let move_rungs = format!(
+        "UPDATE trial_system_attributes SET trial_id = $1 WHERE trial_id = $2 AND \"key\" LIKE '{COMPLETED_RUNG}%'"
+    );
+    connection.run(&move_rungs, &ids)?;
+    let of_the_dead = format!("AND \"key\" NOT IN ('{WORKER}', '{PAUSED}', '{REASON}')");
+    for (table, columns, condition) in [
+        ("trial_params", "param_name, param_value, distribution_json", ""),
+        ("trial_intermediate_values", "step, intermediate_value, intermediate_value_type", ""),
+        ("trial_system_attributes", "\"key\", value_json", ""),
+        ("trial_user_attributes", "\"key\", value_json", &of_the_dead),
+    ] {
+        let copy = format!(
+            "INSERT INTO {table} (trial_id, {columns}) \
+             SELECT CAST($1 AS INTEGER), {columns} FROM {table} WHERE trial_id = $2 {condition}"
+        );
+        connection.run(&copy, &ids)?;
     }
-    let attributes = "INSERT INTO trial_user_attributes (trial_id, \"key\", value_json) \
-                      SELECT CAST($1 AS INTEGER), \"key\", value_json FROM trial_user_attributes \
-                      WHERE trial_id = $2 AND \"key\" NOT IN ($3, $4, $5)";
-    connection.run(attributes, &[new.id.into(), dead.id.into(), WORKER.into(), PAUSED.into(), REASON.into()])?;
     connection.put_attribute("system", new.id, FAILED_TRIAL, &history[0].to_string())?;
     connection.put_attribute("system", new.id, RETRY_HISTORY, &Json::from(history).to_string())?;
     Ok(Some(new.number))

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::connection::{Answer, Connection};
-use super::encoding::number_of_json;
 use crate::attributes::{COMPLETED_RUNG, FAILED_TRIAL};
 
 /// A trial's value at a rung.
@@ -22,7 +21,7 @@ pub struct RungValue {
 /// All values at rungs that were seen, by the key of their row.
 #[derive(Default)]
 pub(super) struct RungCache {
-    values: BTreeMap<i64, RungValue>,
+    pub values: BTreeMap<i64, RungValue>,
     /// Retries that were known when the values were read: a retry takes values over.
     retries: i64,
 }
@@ -32,11 +31,6 @@ pub(super) struct RungCache {
 const LATE: i64 = 200;
 
 impl RungCache {
-    /// The values, in the order of their keys.
-    pub fn values(&self) -> impl Iterator<Item = &RungValue> {
-        self.values.values()
-    }
-
     /// Reads the values that were added since the last time; `retries`: how many trials repeat others by now.
     pub fn update(&mut self, connection: &mut Connection, study: i64, retries: i64) -> Answer<()> {
         if retries != std::mem::replace(&mut self.retries, retries) {
@@ -56,11 +50,9 @@ impl RungCache {
         );
         for row in connection.query(&select, &[from.into(), study.into()])? {
             let rung = row.text(3)?.strip_prefix(COMPLETED_RUNG).and_then(|rung| rung.parse().ok());
-            if let (Some(rung), Some(value)) = (rung, number_of_json(&row.text(4)?)) {
-                let number = match row.optional_text(5)?.and_then(|first| first.parse().ok()) {
-                    Some(first) => first,
-                    None => row.int(2)?,
-                };
+            if let (Some(rung), Some(value)) = (rung, row.text(4)?.trim().parse().ok()) {
+                let first = row.optional_text(5)?.and_then(|first| first.parse().ok());
+                let number = first.map_or_else(|| row.int(2), Ok)?;
                 self.values.insert(row.int(0)?, RungValue { id: row.int(1)?, number, rung, value });
             }
         }

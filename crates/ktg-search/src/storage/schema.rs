@@ -54,17 +54,17 @@ fn initialise(connection: &mut Connection) -> Answer<()> {
 
 fn check_tables(found: &[String]) -> Answer<()> {
     let all = table_names();
-    let missing: Vec<&str> = all.iter().copied().filter(|table| !found.iter().any(|f| f == table)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let reason = if found.is_empty() {
-        "there are no studies in it".to_owned()
-    } else if missing.len() == all.len() {
-        let names = found.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        format!("the database belongs to another program (it has tables such as {names}); choose another one")
-    } else {
-        format!("the database lacks Optuna's table `{}`; choose another one", missing[0])
+    let is_there = |table: &str| found.iter().any(|name| name == table);
+    let reason = match all.iter().find(|table| !is_there(table)) {
+        None => return Ok(()),
+        Some(_) if found.is_empty() => "there are no studies in it".to_owned(),
+        Some(missing) if all.iter().any(|table| is_there(table)) => {
+            format!("the database lacks Optuna's table `{missing}`; choose another one")
+        }
+        Some(_) => {
+            let names = found.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            format!("the database belongs to another program (it has tables such as {names}); choose another one")
+        }
     };
     Err(Trouble::Lasting(reason))
 }

@@ -42,9 +42,7 @@ impl Sqlite {
             return Err(Trouble::Lasting("there is no such file".to_owned()));
         }
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if create {
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
         let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(64);

@@ -108,8 +108,7 @@ impl Study {
     pub fn attribute(&mut self, key: &str) -> Result<Option<Json>, Error> {
         let select = "SELECT value_json FROM study_user_attributes WHERE study_id = $1 AND \"key\" = $2";
         let parameters = [self.id.into(), key.into()];
-        let rows = self.storage.run(|connection| connection.query(select, &parameters))?;
-        match rows.first().map(|row| row.text(0)) {
+        match self.storage.run(|connection| connection.first(select, &parameters, |row| Ok(row.text(0))))? {
             None => Ok(None),
             Some(Ok(text)) => Ok(Some(json(&text))),
             Some(Err(_)) => Err(self.storage.error(format!("the study's attribute `{key}` is damaged"))),
@@ -149,9 +148,9 @@ impl Study {
 
     /// The values of all trials at a rung, or at all rungs, in no order. Trials of every state count, as in Optuna.
     pub fn rungs(&mut self, rung: Option<u32>) -> Result<Vec<RungValue>, Error> {
-        self.storage.run(|connection| self.rungs.update(connection, self.id, self.seen.retries()))?;
+        self.storage.run(|connection| self.rungs.update(connection, self.id, self.seen.retries))?;
         let wanted = |value: &&RungValue| rung.is_none_or(|rung| value.rung == rung);
-        Ok(self.rungs.values().filter(wanted).copied().collect())
+        Ok(self.rungs.values.values().filter(wanted).copied().collect())
     }
 
     /// The values that complete trials reported at a step, and the number of complete trials.

@@ -124,8 +124,8 @@ impl Study {
             let again = std::mem::replace(&mut again, true);
             if !connection.end(trial, state, value)? {
                 // Done before, if this is the second attempt.
-                let select = "SELECT 1 FROM trials WHERE trial_id = $1 AND state = $2";
-                return Ok(again && connection.any(select, &[trial.into(), state.name().into()])?);
+                let done = format!("SELECT 1 FROM trials WHERE trial_id = $1 AND state = '{state}'");
+                return Ok(again && connection.any(&done, &[trial.into()])?);
             }
             for (key, value) in attributes {
                 connection.put_attribute("user", trial, key, &value.to_string())?;

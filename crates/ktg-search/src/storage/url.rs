@@ -46,21 +46,15 @@ impl FromStr for StorageUrl {
         }
         // SQLAlchemy names the Python driver after a plus; it does not matter here.
         match scheme.split('+').next().unwrap_or_default() {
-            "sqlite" => {
-                let Some(path) = rest.strip_prefix('/') else {
-                    return Err(error(
-                        "has two slashes where an SQLite file needs three, or four for an absolute path",
-                    ));
-                };
-                match path {
-                    "" | ":memory:" => Err(error("names a database in memory, which ends with the program")),
-                    _ if path.contains(['?', '#']) => {
-                        Err(error("has options, which an SQLite storage does not take here"))
-                    }
-                    _ if path.ends_with('/') => Err(error("names a directory")),
-                    _ => Ok(Self::Sqlite(PathBuf::from(path))),
+            "sqlite" => match rest.strip_prefix('/') {
+                None => Err(error("has two slashes where an SQLite file needs three, or four for an absolute path")),
+                Some("" | ":memory:") => Err(error("names a database in memory, which ends with the program")),
+                Some(path) if path.contains(['?', '#']) => {
+                    Err(error("has options, which an SQLite storage does not take here"))
                 }
-            }
+                Some(path) if path.ends_with('/') => Err(error("names a directory")),
+                Some(path) => Ok(Self::Sqlite(PathBuf::from(path))),
+            },
             "postgresql" | "postgres" if rest.is_empty() => Err(error("names no server")),
             "postgresql" | "postgres" => Ok(Self::Postgres(format!("postgresql://{rest}"))),
             _ => Err(error("is of a kind that is not supported")),

@@ -163,7 +163,7 @@ impl<'a> Worker<'a> {
                 known: &|hash| self.study.knows(hash),
                 accepts: &|graph| self.objective.accepts(graph),
             };
-            let Some(proposed) = proposals.next(&mut **sampler, self.history.observations(), &mut rng) else {
+            let Some(proposed) = proposals.next(&mut **sampler, &self.history.observations, &mut rng) else {
                 self.exhausted = true;
                 (self.tell)(Event::Exhausted);
                 break;

@@ -21,9 +21,6 @@ use crate::storage::{Claimed, State, Study, Trial};
 /// all reports of all trials.
 const REPORTS: i64 = 20;
 
-/// The last step that a trial reported, and its value.
-type LastReport = Option<(i64, f64)>;
-
 /// A trial at work, as Optuna's `trial`: it takes reports and says whether to go on.
 struct RunningTrial<'a> {
     study: &'a mut Study,
@@ -32,8 +29,6 @@ struct RunningTrial<'a> {
     stop: &'a AtomicBool,
     /// With what it reports.
     trial: Trial,
-    /// Pruners know a retry by the trial that it repeats.
-    number: i64,
     /// Rungs that it has completed.
     rungs: u32,
     /// The last step that was reported before this work began.
@@ -46,7 +41,7 @@ impl RunningTrial<'_> {
     /// Pulls the work's steps and reports each, until it is done or the pruner stops it. Returns how the trial is to end,
     /// and what is to become its attributes.
     fn pull(&mut self, objective: &mut dyn Objective, task: Task) -> Result<(Outcome, Vec<(String, Json)>), Error> {
-        if let Some(rung) = unjudged(self.pruner, &self.trial, self.number) {
+        if let Some(rung) = unjudged(self.pruner, &self.trial) {
             self.rungs = rung;
             if let Some(outcome) = self.should_prune()? {
                 return Ok((outcome, vec![]));
@@ -102,8 +97,8 @@ impl RunningTrial<'_> {
 
     /// Asks the pruner about the newest report.
     fn should_prune(&mut self) -> Result<Option<Outcome>, Error> {
-        let Self { trial, number, rungs, .. } = self;
-        let mut reported = Reported { id: trial.id, number: *number, rungs: *rungs, reports: &trial.reports };
+        let Trial { id, reports, .. } = &self.trial;
+        let mut reported = Reported { id: *id, number: self.trial.first_number(), rungs: self.rungs, reports };
         let verdict = self.pruner.judge(self.study, &mut reported)?;
         self.rungs = reported.rungs;
         Ok(match verdict {
@@ -117,20 +112,19 @@ impl RunningTrial<'_> {
 impl Worker<'_> {
     /// Works on a trial of this worker, with a heartbeat.
     pub(super) fn run_trial(&mut self, claimed: Claimed, origin: Origin) -> Result<(), Error> {
-        let Claimed { id, number } = claimed;
-        self.pulse.set(Some(id));
-        let result = self.run_beating(id, origin);
+        self.pulse.set(Some(claimed.id));
+        let result = self.run_beating(claimed.id, origin);
         self.pulse.set(None);
         let (outcome, last) = result?;
-        (self.tell)(Event::Ended { number, outcome, last });
+        (self.tell)(Event::Ended { number: claimed.number, outcome, last });
         Ok(())
     }
 
-    fn run_beating(&mut self, id: i64, origin: Origin) -> Result<(Outcome, LastReport), Error> {
+    fn run_beating(&mut self, id: i64, origin: Origin) -> Result<(Outcome, Option<(i64, f64)>), Error> {
         let Some(trial) = self.study.trial(id)? else { return Ok((Outcome::Lost, None)) };
         let genes = match self.genes(&trial) {
             Ok(genes) => genes,
-            Err(reason) => return Ok((self.end(id, Outcome::Failed(reason), &[], None)?, None)),
+            Err(reason) => return Ok((self.end(id, Outcome::Failed(reason.to_string()), &[], None)?, None)),
         };
         let graph = self.plan.space.graph(&genes);
         if !self.is_described(&trial) {
@@ -148,7 +142,6 @@ impl Worker<'_> {
             pruner: &*self.plan.pruner,
             pulse: &self.pulse,
             stop: self.stop,
-            number: trial.repeats().unwrap_or(trial.number),
             rungs: trial.rung(),
             trial,
             reported,
@@ -176,7 +169,7 @@ impl Worker<'_> {
         id: i64,
         outcome: Outcome,
         attributes: &[(String, Json)],
-        last: LastReport,
+        last: Option<(i64, f64)>,
     ) -> Result<Outcome, Error> {
         let is_told = match &outcome {
             Outcome::Complete(value) => self.study.finish(id, State::Complete, Some(*value), attributes)?,
@@ -204,11 +197,11 @@ impl Worker<'_> {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn genes(&self, trial: &Trial) -> Result<Genes, String> {
+    fn genes(&self, trial: &Trial) -> Result<Genes, Error> {
         let space = &self.plan.space;
         let fixed = trial.system.get(FIXED_PARAMS).and_then(Json::as_object);
-        let own = space.genes(&trial.parameters).map_err(|e| e.to_string())?;
-        let fixed = space.genes(fixed.into_iter().flatten()).map_err(|e| e.to_string())?;
+        let own = space.genes(&trial.parameters)?;
+        let fixed = space.genes(fixed.into_iter().flatten())?;
         let given: Vec<Option<usize>> = own.into_iter().zip(fixed).map(|(own, fixed)| own.or(fixed)).collect();
         if self.is_described(trial) {
             return Ok(given.into_iter().flatten().collect());
@@ -219,7 +212,7 @@ impl Worker<'_> {
             given.iter().zip(random).map(|(given, random)| given.unwrap_or(random)).collect()
         };
         let accepted = (0..1000).map(|_| draw()).find(|genes| self.objective.accepts(&space.graph(genes)));
-        accepted.ok_or_else(|| "no graph with these parameters can be trained".to_owned())
+        accepted.ok_or_else(|| Error::Setting("no graph with these parameters can be trained".to_owned()))
     }
 
     /// Where a trial's run is kept: where it was, if that can be reached.
@@ -235,8 +228,8 @@ impl Worker<'_> {
 }
 
 /// The rung at which a dead worker may have left the verdict on its last report open; it is then judged again.
-fn unjudged(pruner: &dyn Pruner, trial: &Trial, number: i64) -> Option<u32> {
-    trial.repeats()?;
+fn unjudged(pruner: &dyn Pruner, trial: &Trial) -> Option<u32> {
+    let number = trial.repeats()?;
     let (last, _) = trial.last_report()?;
     let next = trial.rung();
     if pruner.rung_step(number, next).is_some_and(|step| last >= step) {
