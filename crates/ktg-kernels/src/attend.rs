@@ -2,7 +2,7 @@
 
 use crate::Kernels;
 use crate::parallel::{for_each_pair, for_each_piece};
-use crate::shape::{Features, ShapeError, check_length};
+use crate::shape::{Features, Result, check_length};
 use crate::simd::Plain;
 
 /// Image `i` of some values.
@@ -12,14 +12,7 @@ fn image(values: &[f32], i: usize, len: usize) -> &[f32] {
 
 impl Kernels {
     /// Product of maps `x` and a map of one channel, `[batch, pixels]`, plus `x` itself where it `keeps` it.
-    pub fn attend(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        map: &[f32],
-        keeps: bool,
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn attend(&self, shape: &Features, x: &[f32], map: &[f32], keeps: bool, result: &mut [f32]) -> Result {
         let (len, pixels) = (shape.image_len(), shape.pixels);
         check_length("the input", shape.len(), x.len())?;
         check_length("the map", shape.batch * pixels, map.len())?;
@@ -40,7 +33,7 @@ impl Kernels {
         keeps: bool,
         gradient: &mut [f32],
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         let (len, pixels) = (shape.image_len(), shape.pixels);
         check_length("the input", shape.len(), x.len())?;
         check_length("the map", shape.batch * pixels, map.len())?;
@@ -53,7 +46,7 @@ impl Kernels {
     }
 
     /// Mean over channels of the squares: `[batch, pixels]`.
-    pub fn mean_square(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+    pub fn mean_square(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.batch * shape.pixels, result.len())?;
         for_each_piece(result, shape.pixels, |i, y| self.compute(Squares { x: image(x, i, shape.image_len()), y }));
@@ -61,13 +54,7 @@ impl Kernels {
     }
 
     /// Gradient of the input `x` of [`mean_square`](Self::mean_square).
-    pub fn mean_square_backward(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn mean_square_backward(&self, shape: &Features, x: &[f32], gradient: &[f32], result: &mut [f32]) -> Result {
         let len = shape.image_len();
         check_length("the input", shape.len(), x.len())?;
         check_length("the gradient", shape.batch * shape.pixels, gradient.len())?;

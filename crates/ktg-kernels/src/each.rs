@@ -2,7 +2,7 @@
 
 use crate::Kernels;
 use crate::parallel::for_each_piece;
-use crate::shape::{ShapeError, check_length};
+use crate::shape::{Result, check_length};
 use crate::simd::Plain;
 
 /// What becomes of a value `to`, given the value `from` at the same place.
@@ -29,7 +29,7 @@ impl Kernels {
     /// # Errors
     ///
     /// If there are not as many values in both.
-    pub fn each(&self, with: Each, to: &mut [f32], from: &[f32]) -> Result<(), ShapeError> {
+    pub fn each(&self, with: Each, to: &mut [f32], from: &[f32]) -> Result {
         check_length("the values", to.len(), from.len())?;
         for_each_piece(to, SOME, |i, to| self.compute(Part { with, from: &from[i * SOME..][..to.len()], to }));
         Ok(())

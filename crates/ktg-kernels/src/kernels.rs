@@ -1,7 +1,7 @@
 //! The operations, at one level: here the large ones, in files of their own the others.
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Conv2d, Features, ShapeError, check_length};
+use crate::shape::{Conv2d, Features, Result, check_length};
 use crate::simd::{Compiled, Level, Plain, Simd, Task, at_level};
 use crate::{direct, winograd};
 
@@ -58,13 +58,7 @@ impl Kernels {
     /// # Errors
     ///
     /// If a slice has another length than the shape says; so for all operations.
-    pub fn conv2d(
-        &self,
-        shape: &Conv2d,
-        images: &[f32],
-        weights: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn conv2d(&self, shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) -> Result {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the result", shape.output_len(), result.len())?;
@@ -82,7 +76,7 @@ impl Kernels {
         gradient: &[f32],
         weights: &[f32],
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the gradient of the images", shape.input_len(), result.len())?;
@@ -100,7 +94,7 @@ impl Kernels {
         images: &[f32],
         gradient: &[f32],
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the weights", shape.weight_len(), result.len())?;
@@ -121,7 +115,7 @@ impl Kernels {
         fused: Fused,
         statistics: Moving,
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.len(), result.len())?;
         affine.check(shape)?;
@@ -141,7 +135,7 @@ impl Kernels {
         statistics: Statistics,
         fused: Fused,
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         x.map_or(Ok(()), |x| check_length("the input", shape.len(), x.len()))?;
         check_length("the result", shape.len(), result.len())?;
         affine.check(shape)?;
@@ -152,12 +146,7 @@ impl Kernels {
     }
 
     /// Gradients of either batch norm.
-    pub fn batch_norm_backward(
-        &self,
-        shape: &Features,
-        pass: &BackwardPass,
-        gradients: NormGradients,
-    ) -> Result<(), ShapeError> {
+    pub fn batch_norm_backward(&self, shape: &Features, pass: &BackwardPass, gradients: NormGradients) -> Result {
         gradients.check(shape)?;
         pass.check(shape)?;
         at_level!(self.level, S => norm::backward::<S>(shape, pass, gradients));

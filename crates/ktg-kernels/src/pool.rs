@@ -3,7 +3,7 @@
 use crate::Kernels;
 use crate::direct::scatter;
 use crate::parallel::for_each_piece;
-use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, ShapeError, Window, check_length};
+use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, Result, Window, check_length};
 use crate::simd::{Plain, Simd, Task};
 
 /// Planes that a task of the global pool handles.
@@ -11,7 +11,7 @@ const PLANES: usize = 64;
 
 impl Kernels {
     /// Maximum of every window. NaN counts as largest.
-    pub fn max_pool(&self, shape: &Pool, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+    pub fn max_pool(&self, shape: &Pool, x: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.input_len(), x.len())?;
         check_length("the result", shape.output_len(), result.len())?;
         let [from, to] = shape.plane_lens();
@@ -20,13 +20,7 @@ impl Kernels {
     }
 
     /// Gradient of the max-pool's input `x`: each result's gradient goes to the first maximum of its window.
-    pub fn max_pool_backward(
-        &self,
-        shape: &Pool,
-        x: &[f32],
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn max_pool_backward(&self, shape: &Pool, x: &[f32], gradient: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.input_len(), x.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the input", shape.input_len(), result.len())?;
@@ -39,7 +33,7 @@ impl Kernels {
     }
 
     /// Mean over pixels: `[batch, channels]`.
-    pub fn global_average_pool(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+    pub fn global_average_pool(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.batch * shape.channels, result.len())?;
         for_each_piece(result, PLANES, |task, means| {
@@ -51,12 +45,7 @@ impl Kernels {
     }
 
     /// Gradient of the global average pool's input.
-    pub fn global_average_pool_backward(
-        &self,
-        shape: &Features,
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn global_average_pool_backward(&self, shape: &Features, gradient: &[f32], result: &mut [f32]) -> Result {
         check_length("the gradient", shape.batch * shape.channels, gradient.len())?;
         check_length("the gradient of the input", shape.len(), result.len())?;
         for_each_piece(result, PLANES * shape.pixels, |task, planes| {

@@ -2,7 +2,7 @@
 
 use crate::Kernels;
 use crate::parallel::for_each_pair;
-use crate::shape::{ShapeError, check_length};
+use crate::shape::{Result, check_length};
 use crate::simd::Plain;
 
 /// One step of `torch.optim.SGD` (dampening 0, no Nesterov): `d = gradient + weight_decay * w`;
@@ -28,13 +28,7 @@ impl Kernels {
     /// # Errors
     ///
     /// If the slices have different lengths.
-    pub fn sgd(
-        &self,
-        step: SgdStep,
-        parameters: &mut [f32],
-        gradient: &[f32],
-        velocity: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn sgd(&self, step: SgdStep, parameters: &mut [f32], gradient: &[f32], velocity: &mut [f32]) -> Result {
         check_length("the gradient", parameters.len(), gradient.len())?;
         if step.momentum != 0.0 {
             check_length("the velocity", parameters.len(), velocity.len())?;

@@ -6,7 +6,7 @@ mod forward;
 pub(crate) use backward::backward;
 pub(crate) use forward::{inference, train};
 
-use crate::shape::{Features, ShapeError, check_length};
+use crate::shape::{Features, Result, check_length};
 
 /// Scale and shift per channel.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct Affine<'a> {
 }
 
 impl Affine<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, shape: &Features) -> Result {
         check_length("the batch norm's weight", shape.channels, self.weight.len())?;
         check_length("the batch norm's bias", shape.channels, self.bias.len())
     }
@@ -36,7 +36,7 @@ pub struct Statistics<'a> {
 }
 
 impl Statistics<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, shape: &Features) -> Result {
         check_length("the mean", shape.channels, self.mean.len())?;
         check_length("the variance", shape.channels, self.variance.len())
     }
@@ -52,7 +52,7 @@ pub struct Fused<'a> {
 }
 
 impl Fused<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, shape: &Features) -> Result {
         self.residual.map_or(Ok(()), |r| check_length("the residual", shape.len(), r.len()))
     }
 }
@@ -67,7 +67,7 @@ pub struct Moving<'a> {
 }
 
 impl Moving<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, shape: &Features) -> Result {
         Statistics { mean: self.mean, variance: self.variance }.check(shape)
     }
 }
@@ -90,7 +90,7 @@ pub struct BackwardPass<'a> {
 }
 
 impl BackwardPass<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, shape: &Features) -> Result {
         check_length("the input", shape.len(), self.x.len())?;
         check_length("the batch norm's weight", shape.channels, self.weight.len())?;
         self.statistics.check(shape)?;
@@ -113,7 +113,7 @@ pub struct NormGradients<'a> {
 }
 
 impl NormGradients<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
+    pub(crate) fn check(&self, shape: &Features) -> Result {
         check_length("the gradient", shape.len(), self.result.len())?;
         check_length("the gradient of the weight", shape.channels, self.weight.len())?;
         check_length("the gradient of the bias", shape.channels, self.bias.len())?;
