@@ -1,7 +1,7 @@
 //! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
 
 use super::pack::Pack;
-use super::source::{Fold, Geometry, transposed};
+use super::source::{Geometry, fold, transposed};
 use super::{forward::forward, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
@@ -79,12 +79,10 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                 for channel in 0..some {
                     let taps = &contributions[channel * taps * row + image * result_pixels..];
                     let plane = (first_image + image) * input + first + channel;
-                    let scratch = &mut scratch[..];
                     // SAFETY: each task writes its own images and channels.
                     unsafe {
                         let image = dx.piece(plane, shape.height * shape.width);
-                        let geometry = &bordered;
-                        S::vectorize(Compiled(Fold { geometry, taps, step: row, scratch, image, width: shape.width }));
+                        S::vectorize(Compiled(fold(&bordered, taps, row, &mut scratch, image, shape.width)));
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::pack::Results;
 use crate::parallel::for_each_piece;
 use crate::shape::{Conv2d, Window};
-use crate::simd::Plain;
+use crate::simd::plain;
 use crate::workspace::{Buffer, buffer};
 
 /// What a convolution reads: as it was given, or laid out anew.
@@ -159,37 +159,27 @@ fn gather(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: 
     }
 }
 
-/// Sums the taps' contributions into one plane of the image: the transpose of reading windows.
-pub(super) struct Fold<'a> {
-    /// Of the images with their border.
-    pub geometry: &'a Geometry,
-    /// `[kernel * kernel]` rows of a value a result, `step` values apart.
-    pub taps: &'a [f32],
-    pub step: usize,
-    /// A plane with its border.
-    pub scratch: &'a mut [f32],
-    pub image: &'a mut [f32],
-    /// Of the image.
-    pub width: usize,
-}
-
-impl Plain for Fold<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let Geometry { window: Window { kernel, stride, padding }, columns, row_len, line_step, .. } = *self.geometry;
-        self.scratch.fill(0.0);
+plain! {
+    /// Sums what the taps contribute to one plane of an image of so many columns: the transpose of reading windows. `taps` are
+    /// `[kernel * kernel]` rows of a value a result, `step` values apart; the geometry is that of images with a border, of
+    /// which `scratch` holds a plane.
+    pub(super) fn fold(
+        geometry: &'a Geometry, taps: &'a [f32], step: usize, scratch: &'a mut [f32], image: &'a mut [f32], width: usize
+    ) {
+        let Geometry { window: Window { kernel, stride, padding }, columns, row_len, line_step, .. } = *geometry;
+        scratch.fill(0.0);
         for a in 0..kernel {
             for b in 0..kernel {
-                let from = self.taps[(a * kernel + b) * self.step..].chunks_exact(self.geometry.line);
-                let tap = self.geometry.tap(a, b);
-                for (y, from) in from.take(self.geometry.lines).enumerate() {
-                    let to = &mut self.scratch[y * line_step + tap..][..from.len()];
+                let from = taps[(a * kernel + b) * step..].chunks_exact(geometry.line);
+                let tap = geometry.tap(a, b);
+                for (y, from) in from.take(geometry.lines).enumerate() {
+                    let to = &mut scratch[y * line_step + tap..][..from.len()];
                     to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
                 }
             }
         }
-        let rows = self.scratch.chunks_exact(row_len).skip(padding);
-        for (to, from) in self.image.chunks_exact_mut(self.width).zip(rows) {
+        let rows = scratch.chunks_exact(row_len).skip(padding);
+        for (to, from) in image.chunks_exact_mut(width).zip(rows) {
             gather(from, to, stride, padding, columns);
         }
     }

@@ -12,6 +12,30 @@ macro_rules! operations {
     )*};
 }
 
+/// Functions in plain safe Rust whose body is a piece of work ([`Plain`]): whoever runs it decides for which level's
+/// instructions it is compiled.
+macro_rules! plain {
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),*) $body:block)*) => {$(
+        $(#[$doc])*
+        $visible fn $name<'a>($($argument: $type),*) -> impl $crate::simd::Plain {
+            struct Work<'a> {
+                $($argument: $type),*
+            }
+
+            impl<'a> $crate::simd::Plain for Work<'a> {
+                #[inline(always)]
+                fn compute(self) {
+                    let Work { $($argument),* } = self;
+                    $body
+                }
+            }
+
+            Work { $($argument),* }
+        }
+    )*};
+}
+pub(crate) use plain;
+
 pub(crate) mod portable;
 mod vector;
 #[cfg(target_arch = "x86_64")]
