@@ -2,7 +2,6 @@
 //! factors and markers, with libjpeg's pixels. In plain C, so it takes half as long again as decoders with vectors.
 
 use std::ffi::{CStr, c_char, c_int, c_long};
-use std::fmt;
 
 // Links libjpeg.
 use mozjpeg_sys as _;
@@ -62,40 +61,26 @@ pub struct Head {
 }
 
 /// Why a file cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JpegError {
     /// Damaged, cut off, or no JPEG.
+    #[error("damaged or cut off ({0})")]
     Damaged(String),
     /// Its height is said behind its pixels (DNL).
+    #[error(
+        "a JPEG whose height is not in its head (DNL), or is 0, which is not read; save it anew with another program"
+    )]
     NoHeight,
     /// More than 8 bits a value.
+    #[error("a JPEG with more than 8 bits a value, which is not read ({0}); save it with 8 bits")]
     Precision(String),
     /// Lossless, hierarchical, or with colours that have no conversion.
+    #[error("a lossless or other rare kind of JPEG, which is not read ({0}); save it as an ordinary one, or as PNG")]
     Kind(String),
     /// There is not enough memory.
+    #[error("decoding needs too much memory ({0})")]
     Memory(String),
 }
-
-impl fmt::Display for JpegError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Damaged(words) => write!(f, "damaged or cut off ({words})"),
-            Self::NoHeight => f.write_str(
-                "a JPEG whose height is not in its head (DNL), or is 0, which is not read; save it anew with another program",
-            ),
-            Self::Precision(words) => {
-                write!(f, "a JPEG with more than 8 bits a value, which is not read ({words}); save it with 8 bits")
-            }
-            Self::Kind(words) => write!(
-                f,
-                "a lossless or other rare kind of JPEG, which is not read ({words}); save it as an ordinary one, or as PNG"
-            ),
-            Self::Memory(words) => write!(f, "decoding needs too much memory ({words})"),
-        }
-    }
-}
-
-impl std::error::Error for JpegError {}
 
 /// Reads the head of a file only.
 ///
