@@ -118,9 +118,8 @@ impl Kernels {
     ) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.len(), result.len())?;
-        affine.check(shape)?;
-        fused.check(shape)?;
-        statistics.check(shape)?;
+        check_norm(shape, affine, fused)?;
+        check_statistics(shape, Statistics { mean: statistics.mean, variance: statistics.variance })?;
         at_level!(self.level, S => norm::train::<S>(shape, x, affine, fused, statistics, result));
         Ok(())
     }
@@ -136,20 +135,41 @@ impl Kernels {
         fused: Fused,
         result: &mut [f32],
     ) -> Result {
-        x.map_or(Ok(()), |x| check_length("the input", shape.len(), x.len()))?;
+        check_if_given("the input", shape.len(), x)?;
         check_length("the result", shape.len(), result.len())?;
-        affine.check(shape)?;
-        statistics.check(shape)?;
-        fused.check(shape)?;
+        check_norm(shape, affine, fused)?;
+        check_statistics(shape, statistics)?;
         at_level!(self.level, S => norm::inference::<S>(shape, x, affine, statistics, fused, result));
         Ok(())
     }
 
     /// Gradients of either batch norm.
     pub fn batch_norm_backward(&self, shape: &Features, pass: &BackwardPass, gradients: NormGradients) -> Result {
-        gradients.check(shape)?;
-        pass.check(shape)?;
+        check_length("the input", shape.len(), pass.x.len())?;
+        check_length("the batch norm's weight", shape.channels, pass.weight.len())?;
+        check_statistics(shape, pass.statistics)?;
+        check_if_given("the output", shape.len(), pass.relu_output)?;
+        check_length("the gradient", shape.len(), gradients.result.len())?;
+        check_if_given("the gradient of the input", shape.len(), gradients.x.as_deref())?;
+        check_length("the gradient of the weight", shape.channels, gradients.weight.len())?;
+        check_length("the gradient of the bias", shape.channels, gradients.bias.len())?;
         at_level!(self.level, S => norm::backward::<S>(shape, pass, gradients));
         Ok(())
     }
+}
+
+/// As [`check_length`], where there are values.
+fn check_if_given(what: &'static str, expected: usize, values: Option<&[f32]>) -> Result {
+    values.map_or(Ok(()), |values| check_length(what, expected, values.len()))
+}
+
+fn check_norm(shape: &Features, affine: Affine, fused: Fused) -> Result {
+    check_length("the batch norm's weight", shape.channels, affine.weight.len())?;
+    check_length("the batch norm's bias", shape.channels, affine.bias.len())?;
+    check_if_given("the residual", shape.len(), fused.residual)
+}
+
+fn check_statistics(shape: &Features, Statistics { mean, variance }: Statistics) -> Result {
+    check_length("the mean", shape.channels, mean.len())?;
+    check_length("the variance", shape.channels, variance.len())
 }

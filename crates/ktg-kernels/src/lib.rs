@@ -51,7 +51,7 @@ mod workspace;
 pub use bytes::ChannelScale;
 pub use each::Each;
 pub use kernels::Kernels;
-pub use map::{MappedFile, map_file};
+pub use map::map_file;
 pub use memory::Arena;
 pub use norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 pub use sgd::SgdStep;

@@ -66,10 +66,14 @@ impl Window {
 
     /// The same window with a stride no larger than the padded image: it makes one step or none either way, and sizes
     /// that are multiples of the stride stay near the image's. Errs if the padded image cannot be addressed.
-    fn with_bounded_stride(self, image: [usize; 2]) -> Result<Self> {
-        let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;
-        let side = image[0].max(image[1]).checked_add(border).ok_or(ShapeError::Overflow)?;
-        Ok(Self { stride: self.stride.min(side), ..self })
+    fn with_bounded_stride(self, [height, width]: [usize; 2]) -> Result<Self> {
+        let longest = self.padded(height.max(width))?;
+        Ok(Self { stride: self.stride.min(longest), ..self })
+    }
+
+    /// Pixels of an image side with its border.
+    fn padded(self, side: usize) -> Result<usize> {
+        self.padding.checked_mul(2).and_then(|border| border.checked_add(side)).ok_or(ShapeError::Overflow)
     }
 
     /// Columns of each remainder by the stride where a row of `width` pixels and its border are sorted by it; the row is
@@ -80,18 +84,15 @@ impl Window {
 
     /// Values of a plane with its border, rows filled up to a multiple of the stride.
     fn padded_plane(self, [height, width]: [usize; 2]) -> Result<usize> {
-        let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;
-        let side = |side: usize| side.checked_add(border).ok_or(ShapeError::Overflow);
-        let row = side(width)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
-        product(&[side(height)?, row])
+        let row = self.padded(width)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
+        product(&[self.padded(height)?, row])
     }
 
     /// Positions along an image side: `(side + 2 padding - kernel) / stride + 1`.
     fn positions(&self, side: usize) -> Result<usize> {
         at_least_one(&[("the kernel", self.kernel), ("the stride", self.stride), ("an image side", side)])?;
         let Window { kernel: window, stride, padding } = *self;
-        let padded = padding.checked_mul(2).and_then(|p| p.checked_add(side)).ok_or(ShapeError::Overflow)?;
-        let free = padded.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
+        let free = self.padded(side)?.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
         Ok(free / stride + 1)
     }
 }

@@ -55,14 +55,17 @@ pub enum Level {
 }
 
 impl Level {
+    /// All levels, slowest first.
+    pub const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+
     /// The levels this machine has, slowest first. Always contains [`Level::Portable`].
     pub fn available() -> Vec<Level> {
-        [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|level| level.is_available()).collect()
+        Level::ALL.into_iter().filter(|level| level.is_available()).collect()
     }
 
     /// The fastest level this machine has.
     pub(crate) fn best() -> Level {
-        [Level::Avx512, Level::Avx2].into_iter().find(|level| level.is_available()).unwrap_or(Level::Portable)
+        Level::available().into_iter().max().unwrap_or(Level::Portable)
     }
 
     pub(crate) fn is_available(self) -> bool {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::maps::{Maps, TileBlocks};
 use super::tiles::{FilterGradient, scratch_len};
-use super::{POSITIONS, Tiling, block, blocks_at_a_time};
+use super::{POSITIONS, Tiling, blocks_at_a_time};
 use crate::gemm::{COLUMNS, Gemm, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::shape::Conv2d;
@@ -49,7 +49,8 @@ struct TilePair<'a> {
 }
 
 impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
-    const BLOCK: usize = block::<S>(NV);
+    /// Channels side by side in the transformed tiles.
+    const BLOCK: usize = NV * S::LANES;
     /// Values of the sums of one pair of blocks: `[position][output][input]`.
     const PAIR: usize = POSITIONS * Self::BLOCK * Self::BLOCK;
 
