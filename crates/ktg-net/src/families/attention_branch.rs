@@ -27,12 +27,8 @@ pub(super) fn attention_branch_network(
     let logits = classifier(&mut net, features, classes);
     let mut network = net.finish(logits, Some(branch), map);
     // The branch is computed before the last stage, and declared after it, before the classifier `fc`.
-    let classifier = network.layers.len() - 1;
-    network.declared = (0..first_of_branch)
-        .chain(first_behind..classifier)
-        .chain(first_of_branch..first_behind)
-        .chain([classifier])
-        .collect();
+    let fc = network.declared.len() - 1;
+    network.declared[first_of_branch..fc].rotate_left(first_behind - first_of_branch);
     Some(network)
 }
 
