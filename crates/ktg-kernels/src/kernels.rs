@@ -2,7 +2,7 @@
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Result, check_length};
-use crate::simd::{Compiled, Level, Plain, Simd, Task, at_level};
+use crate::simd::{Level, Plain, Simd, Task, at_level};
 use crate::{direct, winograd};
 
 /// All operations, at one dispatch level.
@@ -50,7 +50,7 @@ impl Kernels {
     /// Runs a plain piece of work, compiled for the level's instructions.
     pub(crate) fn compute(&self, work: impl Plain) {
         // SAFETY: it has no pointers.
-        unsafe { self.run(Compiled(work)) }
+        unsafe { self.run(work) }
     }
 
     /// Convolution of `images` with `weights`; shapes see [`Conv2d`].

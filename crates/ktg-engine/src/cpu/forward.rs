@@ -58,7 +58,7 @@ pub(crate) fn convolution(op: &Op, x: Shape, count: usize) -> Conv2d {
     let (input, output, window) = match *op {
         Op::Conv2d { input, output, kernel, stride, padding } => (input, output, Window { kernel, stride, padding }),
         // A fully connected layer is a convolution of images of one pixel.
-        Op::Linear { input, output } => (input, output, Window { kernel: 1, stride: 1, padding: 0 }),
+        Op::Linear { input, output } => (input, output, Window::PIXEL),
         _ => unreachable!("{op:?} is no convolution"),
     };
     Conv2d::new(count, input, output, [x.height, x.width], window).expect(FITS)

@@ -6,7 +6,7 @@ use super::{forward::forward, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
-use crate::simd::{Compiled, Simd};
+use crate::simd::Simd;
 use crate::workspace::buffer;
 
 /// Results that a task handles at least, so that the last panel's empty columns do not count.
@@ -82,7 +82,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                     // SAFETY: each task writes its own images and channels.
                     unsafe {
                         let image = dx.piece(plane, shape.height * shape.width);
-                        S::vectorize(Compiled(fold(&bordered, taps, row, &mut scratch, image, shape.width)));
+                        S::vectorize(fold(&bordered, taps, row, &mut scratch, image, shape.width));
                     }
                 }
             }

@@ -41,7 +41,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
-pub(crate) use vector::{Compiled, Plain, Simd, Task};
+pub(crate) use vector::{Plain, Simd, Task};
 
 /// The instruction set that kernels use. Chosen at run time; see [`Kernels`](crate::Kernels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
