@@ -55,5 +55,5 @@ pub use map::map_file;
 pub use memory::Arena;
 pub use norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 pub use sgd::SgdStep;
-pub use shape::{Conv2d, Features, Pool, ShapeError, Window};
+pub use shape::{Conv2d, Features, Pool, Result, ShapeError, Window};
 pub use simd::Level;

@@ -31,8 +31,8 @@ pub enum ShapeError {
     Overflow,
 }
 
-/// What a kernel gives whose arguments may not fit.
-pub(crate) type Result<T = ()> = std::result::Result<T, ShapeError>;
+/// What kernels and shapes answer, whose arguments may not fit.
+pub type Result<T = ()> = std::result::Result<T, ShapeError>;
 
 /// Errs unless `found` is `expected`.
 pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result {
