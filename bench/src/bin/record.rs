@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,14 +87,8 @@ fn main() -> Result<(), AnyError> {
     let mut arguments = std::env::args().skip(1);
     let out = arguments.next().ok_or("usage: record OUT.csv [THREADS]")?;
     let threads: usize = arguments.next().map_or(Ok(2), |n| n.parse())?;
-    let known: HashSet<String> = match std::fs::File::open(&out) {
-        Ok(file) => BufReader::new(file)
-            .lines()
-            .map_while(Result::ok)
-            .filter_map(|l| Some(l.split(',').next()?.to_owned()))
-            .collect(),
-        Err(_) => HashSet::new(),
-    };
+    let recorded = std::fs::read_to_string(&out).unwrap_or_default();
+    let known: HashSet<&str> = recorded.lines().filter_map(|line| line.split(',').next()).collect();
     let graphs = all_graphs();
     eprintln!("{} graphs, {} known", graphs.len(), known.len().saturating_sub(1));
     let mut file = OpenOptions::new().create(true).append(true).open(&out)?;
@@ -102,7 +96,7 @@ fn main() -> Result<(), AnyError> {
         let epochs = (1..=EPOCHS).map(|e| format!("epoch {e}")).collect::<Vec<_>>();
         writeln!(file, "hash,graph,{}", epochs.join(","))?;
     }
-    let todo: Vec<&Graph> = graphs.iter().filter(|graph| !known.contains(&graph.hash().to_string())).collect();
+    let todo: Vec<&Graph> = graphs.iter().filter(|graph| !known.contains(&*graph.hash().to_string())).collect();
     let (next, file) = (AtomicUsize::new(0), Mutex::new(file));
     let scratch = Path::new(&out).with_extension("runs");
     let work = |thread: usize| -> Result<(), AnyError> {

@@ -40,16 +40,14 @@ impl FromStr for Choice {
 
     /// `auto` (the best level of this machine), `reference`, `portable`, `avx2` or `avx512`.
     fn from_str(name: &str) -> Result<Self, ChoiceError> {
-        let level = match name {
-            "auto" => return Ok(Choice::Kernels(Kernels::new())),
-            "reference" => return Ok(Choice::Reference),
-            "portable" => Level::Portable,
-            "avx2" => Level::Avx2,
-            "avx512" => Level::Avx512,
-            _ => return Err(ChoiceError::Unknown(name.to_owned())),
-        };
         let available = || Level::available().iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
-        Kernels::at(level).map(Choice::Kernels).ok_or_else(|| ChoiceError::Unavailable(level.name(), available()))
+        let unavailable = |level: Level| ChoiceError::Unavailable(level.name(), available());
+        match (name, Level::ALL.into_iter().find(|level| level.name() == name)) {
+            ("auto", _) => Ok(Choice::Kernels(Kernels::new())),
+            ("reference", _) => Ok(Choice::Reference),
+            (_, Some(level)) => Kernels::at(level).map(Choice::Kernels).ok_or_else(|| unavailable(level)),
+            (_, None) => Err(ChoiceError::Unknown(name.to_owned())),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each node of a graph has to compute in a training step, so that nothing else is.
 
 use ktg_graph::Graph;
+use ktg_net::{Network, Value};
 
 /// Which optional outputs a forward pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,13 @@ impl Wanted {
     pub const ALL: Wanted = Wanted { attention_logits: true, attention_map: true };
     /// The map but not the attention branch's logits.
     pub const MAP: Wanted = Wanted { attention_logits: false, attention_map: true };
+
+    /// The outputs of `network` that are computed.
+    pub(crate) fn outputs(self, network: &Network) -> Vec<Value> {
+        let attention_logits = network.attention_logits.filter(|_| self.attention_logits);
+        let attention_map = self.attention_map.then_some(network.attention_map);
+        [Some(network.logits), attention_logits, attention_map].into_iter().flatten().collect()
+    }
 }
 
 /// The work of one node.

@@ -65,13 +65,8 @@ impl Layout {
         (0..self.first.len()).filter_map(span).max().unwrap_or(0)
     }
 
-    /// The tensors as arrays.
-    pub fn to_dict(&self, values: &[f32]) -> StateDict {
-        self.some_to_dict(values, |_| true)
-    }
-
-    /// Those tensors of which `is_meant` says so.
-    pub fn some_to_dict(&self, values: &[f32], is_meant: impl Fn(usize) -> bool) -> StateDict {
+    /// The tensors of which `is_meant` says so, as arrays.
+    pub fn to_dict(&self, values: &[f32], is_meant: impl Fn(usize) -> bool) -> StateDict {
         let array = |i: usize| {
             let Parameter { name, shape, .. } = &self.parameters[i];
             (name.clone(), Array { shape: shape.clone(), data: values[self.range(i)].to_vec() })

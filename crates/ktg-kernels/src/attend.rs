@@ -2,8 +2,8 @@
 
 use crate::Kernels;
 use crate::parallel::{for_each_pair, for_each_piece};
-use crate::shape::{Features, ShapeError, check_length};
-use crate::simd::Plain;
+use crate::shape::{Features, Result, check_length};
+use crate::simd::plain;
 
 /// Image `i` of some values.
 fn image(values: &[f32], i: usize, len: usize) -> &[f32] {
@@ -12,20 +12,13 @@ fn image(values: &[f32], i: usize, len: usize) -> &[f32] {
 
 impl Kernels {
     /// Product of maps `x` and a map of one channel, `[batch, pixels]`, plus `x` itself where it `keeps` it.
-    pub fn attend(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        map: &[f32],
-        keeps: bool,
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn attend(&self, shape: &Features, x: &[f32], map: &[f32], keeps: bool, result: &mut [f32]) -> Result {
         let (len, pixels) = (shape.image_len(), shape.pixels);
         check_length("the input", shape.len(), x.len())?;
         check_length("the map", shape.batch * pixels, map.len())?;
         check_length("the result", shape.len(), result.len())?;
         for_each_piece(result, len, |i, y| {
-            self.compute(Weigh { x: image(x, i, len), map: image(map, i, pixels), keeps, y });
+            self.compute(weigh(image(x, i, len), image(map, i, pixels), keeps, y));
         });
         Ok(())
     }
@@ -40,124 +33,83 @@ impl Kernels {
         keeps: bool,
         gradient: &mut [f32],
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         let (len, pixels) = (shape.image_len(), shape.pixels);
         check_length("the input", shape.len(), x.len())?;
         check_length("the map", shape.batch * pixels, map.len())?;
         check_length("the gradient", shape.len(), gradient.len())?;
         check_length("the gradient of the map", shape.batch * pixels, result.len())?;
         for_each_pair(gradient, len, result, pixels, |i, g, of_map| {
-            self.compute(WeighBackward { x: image(x, i, len), map: image(map, i, pixels), keeps, g, of_map });
+            self.compute(weigh_backward(image(x, i, len), image(map, i, pixels), keeps, g, of_map));
         });
         Ok(())
     }
 
     /// Mean over channels of the squares: `[batch, pixels]`.
-    pub fn mean_square(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+    pub fn mean_square(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.batch * shape.pixels, result.len())?;
-        for_each_piece(result, shape.pixels, |i, y| self.compute(Squares { x: image(x, i, shape.image_len()), y }));
+        for_each_piece(result, shape.pixels, |i, y| self.compute(squares(image(x, i, shape.image_len()), y)));
         Ok(())
     }
 
     /// Gradient of the input `x` of [`mean_square`](Self::mean_square).
-    pub fn mean_square_backward(
-        &self,
-        shape: &Features,
-        x: &[f32],
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn mean_square_backward(&self, shape: &Features, x: &[f32], gradient: &[f32], result: &mut [f32]) -> Result {
         let len = shape.image_len();
         check_length("the input", shape.len(), x.len())?;
         check_length("the gradient", shape.batch * shape.pixels, gradient.len())?;
         check_length("the gradient of the input", shape.len(), result.len())?;
         for_each_piece(result, len, |i, dx| {
-            self.compute(SquaresBackward { x: image(x, i, len), gradient: image(gradient, i, shape.pixels), dx });
+            self.compute(squares_backward(image(x, i, len), image(gradient, i, shape.pixels), dx));
         });
         Ok(())
     }
 }
 
-/// `x * map`, and where it keeps x `x * map + x`.
-struct Weigh<'a> {
-    x: &'a [f32],
-    map: &'a [f32],
-    keeps: bool,
-    y: &'a mut [f32],
-}
-
-impl Plain for Weigh<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let pixels = self.map.len();
-        for (y, x) in self.y.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels)) {
-            let values = y.iter_mut().zip(x).zip(self.map);
-            if self.keeps {
+plain! {
+    /// `x * map`, and where it keeps x `x * map + x`.
+    fn weigh(x: &'a [f32], map: &'a [f32], keeps: bool, y: &'a mut [f32]) {
+        let pixels = map.len();
+        for (y, x) in y.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels)) {
+            let values = y.iter_mut().zip(x).zip(map);
+            if keeps {
                 values.for_each(|((y, x), map)| *y = x * map + x);
             } else {
                 values.for_each(|((y, x), map)| *y = x * map);
             }
         }
     }
-}
 
-/// The gradient of the result becomes that of x; the map's is the sum over channels of its products with x.
-struct WeighBackward<'a> {
-    x: &'a [f32],
-    map: &'a [f32],
-    keeps: bool,
-    g: &'a mut [f32],
-    of_map: &'a mut [f32],
-}
-
-impl Plain for WeighBackward<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let pixels = self.map.len();
-        self.of_map.fill(0.0);
-        for (g, x) in self.g.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels)) {
-            self.of_map.iter_mut().zip(&*g).zip(x).for_each(|((sum, g), x)| *sum += g * x);
-            let values = g.iter_mut().zip(self.map);
-            if self.keeps {
+    /// The gradient of the result becomes that of x; the map's is the sum over channels of its products with x.
+    fn weigh_backward(x: &'a [f32], map: &'a [f32], keeps: bool, g: &'a mut [f32], of_map: &'a mut [f32]) {
+        let pixels = map.len();
+        of_map.fill(0.0);
+        for (g, x) in g.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels)) {
+            of_map.iter_mut().zip(&*g).zip(x).for_each(|((sum, g), x)| *sum += g * x);
+            let values = g.iter_mut().zip(map);
+            if keeps {
                 values.for_each(|(g, map)| *g = *g * map + *g);
             } else {
                 values.for_each(|(g, map)| *g *= map);
             }
         }
     }
-}
 
-struct Squares<'a> {
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl Plain for Squares<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let (pixels, channels) = (self.y.len(), self.x.len() / self.y.len());
-        self.y.fill(0.0);
-        for x in self.x.chunks_exact(pixels) {
-            self.y.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * x);
+    /// Mean over channels of the squares.
+    fn squares(x: &'a [f32], y: &'a mut [f32]) {
+        let (pixels, channels) = (y.len(), x.len() / y.len());
+        y.fill(0.0);
+        for x in x.chunks_exact(pixels) {
+            y.iter_mut().zip(x).for_each(|(sum, x)| *sum += x * x);
         }
-        self.y.iter_mut().for_each(|sum| *sum /= channels as f32);
+        y.iter_mut().for_each(|sum| *sum /= channels as f32);
     }
-}
 
-struct SquaresBackward<'a> {
-    x: &'a [f32],
-    gradient: &'a [f32],
-    dx: &'a mut [f32],
-}
-
-impl Plain for SquaresBackward<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let (pixels, channels) = (self.gradient.len(), self.x.len() / self.gradient.len());
+    fn squares_backward(x: &'a [f32], gradient: &'a [f32], dx: &'a mut [f32]) {
+        let (pixels, channels) = (gradient.len(), x.len() / gradient.len());
         let factor = 2.0 / channels as f32;
-        for (dx, x) in self.dx.chunks_exact_mut(pixels).zip(self.x.chunks_exact(pixels)) {
-            dx.iter_mut().zip(x).zip(self.gradient).for_each(|((dx, x), g)| *dx = factor * x * g);
+        for (dx, x) in dx.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels)) {
+            dx.iter_mut().zip(x).zip(gradient).for_each(|((dx, x), g)| *dx = factor * x * g);
         }
     }
 }

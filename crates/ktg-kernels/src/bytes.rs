@@ -1,6 +1,6 @@
 //! 8-bit images to planes of `f32`.
 
-use crate::shape::{ShapeError, check_length};
+use crate::shape::{Result, ShapeError, check_length};
 use crate::{Kernels, Level};
 
 /// What a channel's 8-bit value v becomes: `(v / 255 - mean) / std`, each operation rounded to `f32` as PyTorch does.
@@ -36,7 +36,7 @@ impl Kernels {
         scales: &[ChannelScale],
         mirrored: bool,
         out: &mut Vec<f32>,
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         let channels = scales.len();
         if width == 0 || channels == 0 {
             return Err(ShapeError::Zero(if width == 0 { "the width" } else { "the number of channels" }));

@@ -2,8 +2,8 @@
 
 use crate::Kernels;
 use crate::parallel::for_each_piece;
-use crate::shape::{ShapeError, check_length};
-use crate::simd::Plain;
+use crate::shape::{Result, check_length};
+use crate::simd::plain;
 
 /// What becomes of a value `to`, given the value `from` at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,24 +29,17 @@ impl Kernels {
     /// # Errors
     ///
     /// If there are not as many values in both.
-    pub fn each(&self, with: Each, to: &mut [f32], from: &[f32]) -> Result<(), ShapeError> {
+    pub fn each(&self, with: Each, to: &mut [f32], from: &[f32]) -> Result {
         check_length("the values", to.len(), from.len())?;
-        for_each_piece(to, SOME, |i, to| self.compute(Part { with, from: &from[i * SOME..][..to.len()], to }));
+        for_each_piece(to, SOME, |i, to| self.compute(part(with, to, &from[i * SOME..][..to.len()])));
         Ok(())
     }
 }
 
-struct Part<'a> {
-    with: Each,
-    to: &'a mut [f32],
-    from: &'a [f32],
-}
-
-impl Plain for Part<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let values = self.to.iter_mut().zip(self.from);
-        match self.with {
+plain! {
+    fn part(with: Each, to: &'a mut [f32], from: &'a [f32]) {
+        let values = to.iter_mut().zip(from);
+        match with {
             Each::Add => values.for_each(|(to, from)| *to += from),
             Each::Relu => values.for_each(|(to, from)| *to = if *from <= 0.0 { 0.0 } else { *from }),
             Each::ReluBackward => values.for_each(|(to, from)| *to = if *from <= 0.0 { 0.0 } else { *to }),

@@ -8,7 +8,7 @@
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// How long a thread looks for more work before it sleeps.
@@ -41,10 +41,8 @@ struct Helpers {
 // SAFETY: `work` is written by the holder of `started` while the state is closed and nobody is inside, and read by
 // those inside only. The body it points to is `Sync`.
 unsafe impl Sync for Helpers {}
-// SAFETY: as above.
-unsafe impl Send for Helpers {}
 
-static HELPERS: LazyLock<Helpers> = LazyLock::new(|| Helpers {
+static HELPERS: Helpers = Helpers {
     state: AtomicU64::new(0),
     work: UnsafeCell::new(None),
     panicked: AtomicBool::new(false),
@@ -52,7 +50,7 @@ static HELPERS: LazyLock<Helpers> = LazyLock::new(|| Helpers {
     lock: Mutex::new(()),
     bell: Condvar::new(),
     started: Mutex::new(0),
-});
+};
 
 /// Runs `body` on this thread and, at the same time, on up to `helpers` others: once each, if they come in before it is
 /// done here. `body` must therefore take its share from a counter. `false`, and nothing run, if another thread is being
@@ -62,7 +60,7 @@ static HELPERS: LazyLock<Helpers> = LazyLock::new(|| Helpers {
 ///
 /// If `body` panics on any thread.
 pub(crate) fn with_helpers(helpers: usize, body: &(dyn Fn() + Sync)) -> bool {
-    let all = &*HELPERS;
+    let all = &HELPERS;
     let mut started = match all.started.try_lock() {
         Ok(started) => started,
         // A kernel panicked in the past; the number is right all the same.

@@ -1,8 +1,8 @@
 //! The operations, at one level: here the large ones, in files of their own the others.
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Conv2d, Features, ShapeError, check_length};
-use crate::simd::{Compiled, Level, Plain, Simd, Task, at_level};
+use crate::shape::{Conv2d, Features, Result, check_length};
+use crate::simd::{Level, Plain, Simd, Task, at_level};
 use crate::{direct, winograd};
 
 /// All operations, at one dispatch level.
@@ -50,7 +50,7 @@ impl Kernels {
     /// Runs a plain piece of work, compiled for the level's instructions.
     pub(crate) fn compute(&self, work: impl Plain) {
         // SAFETY: it has no pointers.
-        unsafe { self.run(Compiled(work)) }
+        unsafe { self.run(work) }
     }
 
     /// Convolution of `images` with `weights`; shapes see [`Conv2d`].
@@ -58,13 +58,7 @@ impl Kernels {
     /// # Errors
     ///
     /// If a slice has another length than the shape says; so for all operations.
-    pub fn conv2d(
-        &self,
-        shape: &Conv2d,
-        images: &[f32],
-        weights: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn conv2d(&self, shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) -> Result {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the result", shape.output_len(), result.len())?;
@@ -82,7 +76,7 @@ impl Kernels {
         gradient: &[f32],
         weights: &[f32],
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the gradient of the images", shape.input_len(), result.len())?;
@@ -100,7 +94,7 @@ impl Kernels {
         images: &[f32],
         gradient: &[f32],
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the weights", shape.weight_len(), result.len())?;
@@ -121,12 +115,11 @@ impl Kernels {
         fused: Fused,
         statistics: Moving,
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    ) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.len(), result.len())?;
-        affine.check(shape)?;
-        fused.check(shape)?;
-        statistics.check(shape)?;
+        check_norm(shape, affine, fused)?;
+        check_statistics(shape, Statistics { mean: statistics.mean, variance: statistics.variance })?;
         at_level!(self.level, S => norm::train::<S>(shape, x, affine, fused, statistics, result));
         Ok(())
     }
@@ -141,26 +134,42 @@ impl Kernels {
         statistics: Statistics,
         fused: Fused,
         result: &mut [f32],
-    ) -> Result<(), ShapeError> {
-        x.map_or(Ok(()), |x| check_length("the input", shape.len(), x.len()))?;
+    ) -> Result {
+        check_if_given("the input", shape.len(), x)?;
         check_length("the result", shape.len(), result.len())?;
-        affine.check(shape)?;
-        statistics.check(shape)?;
-        fused.check(shape)?;
+        check_norm(shape, affine, fused)?;
+        check_statistics(shape, statistics)?;
         at_level!(self.level, S => norm::inference::<S>(shape, x, affine, statistics, fused, result));
         Ok(())
     }
 
     /// Gradients of either batch norm.
-    pub fn batch_norm_backward(
-        &self,
-        shape: &Features,
-        pass: &BackwardPass,
-        gradients: NormGradients,
-    ) -> Result<(), ShapeError> {
-        gradients.check(shape)?;
-        pass.check(shape)?;
+    pub fn batch_norm_backward(&self, shape: &Features, pass: &BackwardPass, gradients: NormGradients) -> Result {
+        check_length("the input", shape.len(), pass.x.len())?;
+        check_length("the batch norm's weight", shape.channels, pass.weight.len())?;
+        check_statistics(shape, pass.statistics)?;
+        check_if_given("the output", shape.len(), pass.relu_output)?;
+        check_length("the gradient", shape.len(), gradients.result.len())?;
+        check_if_given("the gradient of the input", shape.len(), gradients.x.as_deref())?;
+        check_length("the gradient of the weight", shape.channels, gradients.weight.len())?;
+        check_length("the gradient of the bias", shape.channels, gradients.bias.len())?;
         at_level!(self.level, S => norm::backward::<S>(shape, pass, gradients));
         Ok(())
     }
+}
+
+/// As [`check_length`], where there are values.
+fn check_if_given(what: &'static str, expected: usize, values: Option<&[f32]>) -> Result {
+    values.map_or(Ok(()), |values| check_length(what, expected, values.len()))
+}
+
+fn check_norm(shape: &Features, affine: Affine, fused: Fused) -> Result {
+    check_length("the batch norm's weight", shape.channels, affine.weight.len())?;
+    check_length("the batch norm's bias", shape.channels, affine.bias.len())?;
+    check_if_given("the residual", shape.len(), fused.residual)
+}
+
+fn check_statistics(shape: &Features, Statistics { mean, variance }: Statistics) -> Result {
+    check_length("the mean", shape.channels, mean.len())?;
+    check_length("the variance", shape.channels, variance.len())
 }

@@ -2,13 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
 
-/// A file's content, which the system reads when it is looked at and drops when memory is short.
-#[derive(Debug)]
-pub struct MappedFile(memmap2::Mmap);
+use memmap2::Mmap;
 
-/// Maps a file for reading.
+/// Maps a file for reading: the system reads its content when it is looked at, and drops it when memory is short.
 ///
 /// # Contract
 ///
@@ -19,22 +16,7 @@ pub struct MappedFile(memmap2::Mmap);
 ///
 /// # Errors
 /// If the file cannot be mapped, for example because it is a directory.
-pub fn map_file(file: &File) -> io::Result<MappedFile> {
+pub fn map_file(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is read-only and lives as long as the handle; that its bytes do not change is the contract.
-    let map = unsafe { memmap2::Mmap::map(file)? };
-    Ok(MappedFile(map))
-}
-
-impl Deref for MappedFile {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl AsRef<[u8]> for MappedFile {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+    unsafe { Mmap::map(file) }
 }

@@ -3,26 +3,10 @@
 use std::ops::{Deref, DerefMut};
 
 /// The size of a huge page of x86-64 and ARM; harmless elsewhere.
-pub(crate) const HUGE_PAGE: usize = 2 << 20;
+const HUGE_PAGE: usize = 2 << 20;
 
-/// Transformed tiles are read in pieces from all over a buffer of many megabytes; with small pages the processor would
-/// look up addresses half the time. Where the system does not follow the advice nothing is lost.
-///
-/// # Safety
-///
-/// The memory is allocated.
-pub(crate) unsafe fn advise_huge_pages(start: *mut f32, bytes: usize) {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    // SAFETY: advice changes no contents.
-    unsafe {
-        libc::madvise(start.cast(), bytes, libc::MADV_HUGEPAGE);
-    }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    let _ = (start, bytes);
-}
-
-/// Memory for values that outlive an operation: zero at first, aligned to a cache line or, where it is large, to a huge
-/// page. It comes from the system directly and goes back to it; pages that nobody touches are never there.
+/// Memory for values: zero at first, aligned to a page or, where it is large, to a huge page. It comes from the system directly
+/// and goes back to it; pages that nobody touches are never there.
 pub struct Arena {
     pages: memmap2::MmapMut,
     /// Where the values start, in bytes.
@@ -40,12 +24,14 @@ impl Arena {
         let bytes = len.checked_mul(size_of::<f32>()).expect("a size within the address space").max(1);
         let spare = if bytes >= HUGE_PAGE { HUGE_PAGE } else { 0 };
         let pages = memmap2::MmapMut::map_anon(bytes + spare);
-        let mut pages = pages.unwrap_or_else(|e| panic!("the system has no {bytes} bytes of memory ({e})"));
+        let pages = pages.unwrap_or_else(|e| panic!("the system has no {bytes} bytes of memory ({e})"));
         // Without a spare page, the pages' own alignment is enough.
         let start = if spare > 0 { pages.as_ptr().align_offset(HUGE_PAGE) } else { 0 };
+        // Transformed tiles are read in pieces from all over a buffer of many megabytes; with small pages the processor would
+        // look up addresses half the time. Where the system does not follow the advice nothing is lost.
+        #[cfg(all(target_os = "linux", not(miri)))]
         if spare > 0 {
-            // SAFETY: the pages from `start` on are ours.
-            unsafe { advise_huge_pages(pages.as_mut_ptr().add(start).cast(), bytes) };
+            let _ = pages.advise_range(memmap2::Advice::HugePage, start, bytes);
         }
         Self { pages, start, len }
     }

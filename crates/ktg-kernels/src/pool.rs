@@ -3,43 +3,37 @@
 use crate::Kernels;
 use crate::direct::scatter;
 use crate::parallel::for_each_piece;
-use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, ShapeError, Window, check_length};
-use crate::simd::{Plain, Simd, Task};
+use crate::shape::{Features, LARGEST_BORDERED_POOL, Pool, Result, Window, check_length};
+use crate::simd::{Simd, Task, plain};
 
 /// Planes that a task of the global pool handles.
 const PLANES: usize = 64;
 
 impl Kernels {
     /// Maximum of every window. NaN counts as largest.
-    pub fn max_pool(&self, shape: &Pool, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+    pub fn max_pool(&self, shape: &Pool, x: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.input_len(), x.len())?;
         check_length("the result", shape.output_len(), result.len())?;
         let [from, to] = shape.plane_lens();
-        for_each_piece(result, to, |plane, y| self.compute(MaxPlane { shape, x: &x[plane * from..][..from], y }));
+        for_each_piece(result, to, |plane, y| self.compute(max_plane(shape, &x[plane * from..][..from], y)));
         Ok(())
     }
 
     /// Gradient of the max-pool's input `x`: each result's gradient goes to the first maximum of its window.
-    pub fn max_pool_backward(
-        &self,
-        shape: &Pool,
-        x: &[f32],
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn max_pool_backward(&self, shape: &Pool, x: &[f32], gradient: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.input_len(), x.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the input", shape.input_len(), result.len())?;
         let [from, to] = shape.plane_lens();
         for_each_piece(result, from, |plane, dx| {
             let (x, gradient) = (&x[plane * from..][..from], &gradient[plane * to..][..to]);
-            self.compute(MaxPlaneBackward { shape, x, gradient, dx });
+            self.compute(max_plane_backward(shape, x, gradient, dx));
         });
         Ok(())
     }
 
     /// Mean over pixels: `[batch, channels]`.
-    pub fn global_average_pool(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result<(), ShapeError> {
+    pub fn global_average_pool(&self, shape: &Features, x: &[f32], result: &mut [f32]) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.batch * shape.channels, result.len())?;
         for_each_piece(result, PLANES, |task, means| {
@@ -51,12 +45,7 @@ impl Kernels {
     }
 
     /// Gradient of the global average pool's input.
-    pub fn global_average_pool_backward(
-        &self,
-        shape: &Features,
-        gradient: &[f32],
-        result: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn global_average_pool_backward(&self, shape: &Features, gradient: &[f32], result: &mut [f32]) -> Result {
         check_length("the gradient", shape.batch * shape.channels, gradient.len())?;
         check_length("the gradient of the input", shape.len(), result.len())?;
         for_each_piece(result, PLANES * shape.pixels, |task, planes| {
@@ -81,32 +70,25 @@ fn seen(position: usize, window: Window, side: usize) -> std::ops::Range<usize> 
     start.saturating_sub(window.padding)..(start + window.kernel - window.padding).min(side)
 }
 
-/// Maximum of every window of a plane.
-struct MaxPlane<'a> {
-    shape: &'a Pool,
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl Plain for MaxPlane<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *self.shape;
-        if !is_small(self.shape) {
-            for (i, y) in self.y.iter_mut().enumerate() {
-                *y = self.x[first_maximum(self.shape, self.x, i)];
+plain! {
+    /// Maximum of every window of a plane.
+    fn max_plane(shape: &'a Pool, x: &'a [f32], y: &'a mut [f32]) {
+        let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *shape;
+        if !is_small(shape) {
+            for (i, y) in y.iter_mut().enumerate() {
+                *y = x[first_maximum(shape, x, i)];
             }
             return;
         }
         // First the maximum over the window's rows, for all columns at once. A border of -infinity leaves every maximum
         // as it is, and all windows have the same width then.
         let mut columns = vec![f32::NEG_INFINITY; width + 2 * padding];
-        for (row, y) in self.y.chunks_exact_mut(output_width).enumerate() {
-            let rows = seen(row, self.shape.window, height);
+        for (row, y) in y.chunks_exact_mut(output_width).enumerate() {
+            let rows = seen(row, shape.window, height);
             let inside = &mut columns[padding..padding + width];
-            inside.copy_from_slice(&self.x[rows.start * width..][..width]);
+            inside.copy_from_slice(&x[rows.start * width..][..width]);
             for row in rows.skip(1) {
-                let row = &self.x[row * width..][..width];
+                let row = &x[row * width..][..width];
                 inside.iter_mut().zip(row).for_each(|(most, x)| *most = larger(*most, *x));
             }
             // With the stride known to the compiler, several windows at once.
@@ -117,49 +99,30 @@ impl Plain for MaxPlane<'_> {
             }
         }
     }
-}
 
-/// Maximum of windows of `kernel` values, `stride` apart.
-#[inline(always)]
-fn most_of_windows(x: &[f32], y: &mut [f32], kernel: usize, stride: usize) {
-    y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y = *x);
-    for k in 1..kernel {
-        y.iter_mut().zip(x[k..].iter().step_by(stride)).for_each(|(y, x)| *y = larger(*y, *x));
-    }
-}
-
-/// Every result's gradient goes to the first maximum of its window, row by row.
-struct MaxPlaneBackward<'a> {
-    shape: &'a Pool,
-    x: &'a [f32],
-    gradient: &'a [f32],
-    dx: &'a mut [f32],
-}
-
-impl Plain for MaxPlaneBackward<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *self.shape;
-        self.dx.fill(0.0);
-        if !is_small(self.shape) {
-            for (i, gradient) in self.gradient.iter().enumerate() {
-                self.dx[first_maximum(self.shape, self.x, i)] += gradient;
+    /// Every result's gradient goes to the first maximum of its window, row by row.
+    fn max_plane_backward(shape: &'a Pool, x: &'a [f32], gradient: &'a [f32], dx: &'a mut [f32]) {
+        let Pool { window: Window { kernel, stride, padding }, height, width, output_width, .. } = *shape;
+        dx.fill(0.0);
+        if !is_small(shape) {
+            for (i, gradient) in gradient.iter().enumerate() {
+                dx[first_maximum(shape, x, i)] += gradient;
             }
             return;
         }
         // The columns of every row sorted by their remainder by the stride: then each tap of the window reads the values
         // of neighbouring results from neighbouring memory. A border of -infinity is never a maximum.
-        let sorted = self.shape.window.sorted_columns(width);
+        let sorted = shape.window.sorted_columns(width);
         let row_len = sorted * stride;
         let mut rows = vec![f32::NEG_INFINITY; height * row_len];
-        for (to, from) in rows.chunks_exact_mut(row_len).zip(self.x.chunks_exact(width)) {
+        for (to, from) in rows.chunks_exact_mut(row_len).zip(x.chunks_exact(width)) {
             scatter(from, to, stride, padding, sorted);
         }
         let (mut values, mut taps) = (vec![0.0f32; output_width], vec![0u32; output_width]);
-        for (row, gradient) in self.gradient.chunks_exact(output_width).enumerate() {
+        for (row, gradient) in gradient.chunks_exact(output_width).enumerate() {
             values.fill(f32::NEG_INFINITY);
             taps.fill(NO_TAP);
-            for y in seen(row, self.shape.window, height) {
+            for y in seen(row, shape.window, height) {
                 for b in 0..kernel {
                     let from = &rows[y * row_len + b % stride * sorted + b / stride..][..output_width];
                     let tap = (y * kernel + b) as u32;
@@ -173,12 +136,21 @@ impl Plain for MaxPlaneBackward<'_> {
             for (column, (tap, gradient)) in taps.iter().zip(gradient).enumerate() {
                 let place = match *tap {
                     // All values of the window are -infinity.
-                    NO_TAP => first_maximum(self.shape, self.x, row * output_width + column),
+                    NO_TAP => first_maximum(shape, x, row * output_width + column),
                     tap => tap as usize / kernel * width + column * stride + tap as usize % kernel - padding,
                 };
-                self.dx[place] += gradient;
+                dx[place] += gradient;
             }
         }
+    }
+}
+
+/// Maximum of windows of `kernel` values, `stride` apart.
+#[inline(always)]
+fn most_of_windows(x: &[f32], y: &mut [f32], kernel: usize, stride: usize) {
+    y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y = *x);
+    for k in 1..kernel {
+        y.iter_mut().zip(x[k..].iter().step_by(stride)).for_each(|(y, x)| *y = larger(*y, *x));
     }
 }
 

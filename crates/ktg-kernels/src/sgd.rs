@@ -2,8 +2,8 @@
 
 use crate::Kernels;
 use crate::parallel::for_each_pair;
-use crate::shape::{ShapeError, check_length};
-use crate::simd::Plain;
+use crate::shape::{Result, check_length};
+use crate::simd::plain;
 
 /// One step of `torch.optim.SGD` (dampening 0, no Nesterov): `d = gradient + weight_decay * w`;
 /// `v = momentum * v + d` (at the first step `v = d`); `w -= learning_rate * v`.
@@ -28,40 +28,26 @@ impl Kernels {
     /// # Errors
     ///
     /// If the slices have different lengths.
-    pub fn sgd(
-        &self,
-        step: SgdStep,
-        parameters: &mut [f32],
-        gradient: &[f32],
-        velocity: &mut [f32],
-    ) -> Result<(), ShapeError> {
+    pub fn sgd(&self, step: SgdStep, parameters: &mut [f32], gradient: &[f32], velocity: &mut [f32]) -> Result {
         check_length("the gradient", parameters.len(), gradient.len())?;
         if step.momentum != 0.0 {
             check_length("the velocity", parameters.len(), velocity.len())?;
         }
         for_each_pair(parameters, SOME, velocity, SOME, |i, w, v| {
-            self.compute(Update { step, g: &gradient[i * SOME..][..w.len()], w, v });
+            self.compute(update(step, w, &gradient[i * SOME..][..w.len()], v));
         });
         Ok(())
     }
 }
 
-struct Update<'a> {
-    step: SgdStep,
-    w: &'a mut [f32],
-    g: &'a [f32],
-    v: &'a mut [f32],
-}
-
-impl Plain for Update<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let SgdStep { learning_rate, momentum, weight_decay, first } = self.step;
-        let parameters = self.w.iter_mut().zip(self.g);
+plain! {
+    fn update(step: SgdStep, w: &'a mut [f32], g: &'a [f32], v: &'a mut [f32]) {
+        let SgdStep { learning_rate, momentum, weight_decay, first } = step;
+        let parameters = w.iter_mut().zip(g);
         if momentum == 0.0 {
             parameters.for_each(|(w, g)| *w -= learning_rate * (g + weight_decay * *w));
         } else {
-            for ((w, g), v) in parameters.zip(self.v) {
+            for ((w, g), v) in parameters.zip(v) {
                 let d = g + weight_decay * *w;
                 *v = if first { d } else { momentum * *v + d };
                 *w -= learning_rate * *v;

@@ -31,18 +31,21 @@ pub enum ShapeError {
     Overflow,
 }
 
+/// What kernels and shapes answer, whose arguments may not fit.
+pub type Result<T = ()> = std::result::Result<T, ShapeError>;
+
 /// Errs unless `found` is `expected`.
-pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), ShapeError> {
+pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result {
     if expected == found { Ok(()) } else { Err(ShapeError::Length { what, expected, found }) }
 }
 
-fn product(factors: &[usize]) -> Result<usize, ShapeError> {
+fn product(factors: &[usize]) -> Result<usize> {
     let product = factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f)).ok_or(ShapeError::Overflow)?;
     // A slice is at most isize::MAX bytes long.
     if product > isize::MAX as usize / (64 * size_of::<f32>()) { Err(ShapeError::Overflow) } else { Ok(product) }
 }
 
-fn at_least_one(dims: &[(&'static str, usize)]) -> Result<(), ShapeError> {
+fn at_least_one(dims: &[(&'static str, usize)]) -> Result {
     dims.iter().find(|(_, d)| *d == 0).map_or(Ok(()), |(name, _)| Err(ShapeError::Zero(name)))
 }
 
@@ -58,12 +61,19 @@ pub struct Window {
 }
 
 impl Window {
+    /// One pixel, as fully connected layers and 1x1 convolutions of stride 1 see it.
+    pub const PIXEL: Window = Window { kernel: 1, stride: 1, padding: 0 };
+
     /// The same window with a stride no larger than the padded image: it makes one step or none either way, and sizes
     /// that are multiples of the stride stay near the image's. Errs if the padded image cannot be addressed.
-    fn with_bounded_stride(self, image: [usize; 2]) -> Result<Self, ShapeError> {
-        let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;
-        let side = image[0].max(image[1]).checked_add(border).ok_or(ShapeError::Overflow)?;
-        Ok(Self { stride: self.stride.min(side), ..self })
+    fn with_bounded_stride(self, [height, width]: [usize; 2]) -> Result<Self> {
+        let longest = self.padded(height.max(width))?;
+        Ok(Self { stride: self.stride.min(longest), ..self })
+    }
+
+    /// Pixels of an image side with its border.
+    fn padded(self, side: usize) -> Result<usize> {
+        self.padding.checked_mul(2).and_then(|border| border.checked_add(side)).ok_or(ShapeError::Overflow)
     }
 
     /// Columns of each remainder by the stride where a row of `width` pixels and its border are sorted by it; the row is
@@ -73,19 +83,16 @@ impl Window {
     }
 
     /// Values of a plane with its border, rows filled up to a multiple of the stride.
-    fn padded_plane(self, [height, width]: [usize; 2]) -> Result<usize, ShapeError> {
-        let border = self.padding.checked_mul(2).ok_or(ShapeError::Overflow)?;
-        let side = |side: usize| side.checked_add(border).ok_or(ShapeError::Overflow);
-        let row = side(width)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
-        product(&[side(height)?, row])
+    fn padded_plane(self, [height, width]: [usize; 2]) -> Result<usize> {
+        let row = self.padded(width)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
+        product(&[self.padded(height)?, row])
     }
 
     /// Positions along an image side: `(side + 2 padding - kernel) / stride + 1`.
-    fn positions(&self, side: usize) -> Result<usize, ShapeError> {
+    fn positions(&self, side: usize) -> Result<usize> {
         at_least_one(&[("the kernel", self.kernel), ("the stride", self.stride), ("an image side", side)])?;
         let Window { kernel: window, stride, padding } = *self;
-        let padded = padding.checked_mul(2).and_then(|p| p.checked_add(side)).ok_or(ShapeError::Overflow)?;
-        let free = padded.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
+        let free = self.padded(side)?.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
         Ok(free / stride + 1)
     }
 }
@@ -112,13 +119,7 @@ impl Conv2d {
     /// # Errors
     ///
     /// If a dimension is 0, the window is larger than the padded image, or the sizes overflow.
-    pub fn new(
-        batch: usize,
-        input: usize,
-        output: usize,
-        image: [usize; 2],
-        window: Window,
-    ) -> Result<Self, ShapeError> {
+    pub fn new(batch: usize, input: usize, output: usize, image: [usize; 2], window: Window) -> Result<Self> {
         at_least_one(&[("the batch", batch), ("the input channels", input), ("the output channels", output)])?;
         let [height, width] = image;
         let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
@@ -176,7 +177,7 @@ impl Features {
     /// # Errors
     ///
     /// If a dimension is 0 or the sizes overflow.
-    pub fn new(batch: usize, channels: usize, pixels: usize) -> Result<Self, ShapeError> {
+    pub fn new(batch: usize, channels: usize, pixels: usize) -> Result<Self> {
         at_least_one(&[("the batch", batch), ("the channels", channels), ("the pixels", pixels)])?;
         product(&[batch, channels, pixels])?;
         Ok(Self { batch, channels, pixels })
@@ -225,7 +226,7 @@ impl Pool {
     ///
     /// If a dimension is 0, the padding is more than half the window (some windows would be empty), the window is
     /// larger than the padded image, or the sizes overflow.
-    pub fn new(planes: usize, image: [usize; 2], window: Window) -> Result<Self, ShapeError> {
+    pub fn new(planes: usize, image: [usize; 2], window: Window) -> Result<Self> {
         at_least_one(&[("the number of planes", planes)])?;
         let [height, width] = image;
         let Window { kernel, padding, .. } = window;

@@ -1,60 +1,14 @@
 //! Scratch memory that is allocated once per thread and used again.
 
-use std::alloc::Layout;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
 
-use crate::memory::{HUGE_PAGE, advise_huge_pages};
-
-/// Memory from the system's allocator: initialised, aligned to a cache line or, where it is large, to a huge page.
-struct Block {
-    start: NonNull<f32>,
-    layout: Layout,
-}
-
-// SAFETY: it owns its memory.
-unsafe impl Send for Block {}
-
-impl Block {
-    /// Memory for at least `len` values.
-    fn new(len: usize) -> Self {
-        let bytes = len.checked_mul(size_of::<f32>()).expect("a size within the address space").max(1);
-        let (bytes, align) = if bytes >= HUGE_PAGE {
-            (bytes.next_multiple_of(HUGE_PAGE), HUGE_PAGE)
-        } else {
-            (bytes.next_multiple_of(4096), 64)
-        };
-        let layout = Layout::from_size_align(bytes, align).expect("a size within the address space");
-        // SAFETY: the layout is not empty; the memory is filled before anybody reads it.
-        let start = unsafe {
-            let start = std::alloc::alloc(layout);
-            let Some(start) = NonNull::new(start.cast::<f32>()) else { std::alloc::handle_alloc_error(layout) };
-            if align == HUGE_PAGE {
-                advise_huge_pages(start.as_ptr(), bytes);
-            }
-            start.as_ptr().cast::<u8>().write_bytes(0, bytes);
-            start
-        };
-        Self { start, layout }
-    }
-
-    /// Values it holds.
-    fn len(&self) -> usize {
-        self.layout.size() / size_of::<f32>()
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `new`.
-        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), self.layout) }
-    }
-}
+use crate::memory::Arena;
 
 /// Scratch memory. Holds whatever was left in it. Goes back to its thread's store when dropped.
 pub(crate) struct Buffer {
-    block: Option<Block>,
+    /// There until it is dropped.
+    arena: Option<Arena>,
     len: usize,
 }
 
@@ -63,7 +17,7 @@ pub(crate) struct Buffer {
 const KEPT: usize = 4;
 
 thread_local! {
-    static FREE: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Arena>> = const { RefCell::new(Vec::new()) };
 }
 
 /// At least `len` values of scratch memory, aligned to a cache line.
@@ -75,17 +29,17 @@ pub(crate) fn buffer(len: usize) -> Buffer {
         chosen.map(|i| free.swap_remove(i))
     });
     // The old memory is given back before the new is asked for.
-    let block = found.filter(|block| block.len() >= len).unwrap_or_else(|| Block::new(len));
-    Buffer { block: Some(block), len }
+    let arena = found.filter(|arena| arena.len() >= len).unwrap_or_else(|| Arena::new(len));
+    Buffer { arena: Some(arena), len }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let Some(block) = self.block.take() else { return };
+        let Some(arena) = self.arena.take() else { return };
         // While a thread ends its store may be gone already; then the memory is simply freed.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
-            free.push(block);
+            free.push(arena);
             if free.len() > KEPT {
                 let smallest = (0..free.len()).min_by_key(|&i| free[i].len()).unwrap_or(0);
                 free.swap_remove(smallest);
@@ -98,17 +52,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
-        // SAFETY: the block, which is there until `drop`, holds at least `len` initialised values.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
+        &self.arena.as_deref().unwrap_or_default()[..self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        let start = self.block.as_ref().map_or(NonNull::dangling(), |block| block.start);
-        // SAFETY: as in `deref`, and nobody else has the block.
-        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
+        &mut self.arena.as_deref_mut().unwrap_or_default()[..self.len]
     }
 }
 
@@ -117,7 +67,7 @@ mod tests {
     use super::*;
 
     fn kept() -> Vec<usize> {
-        FREE.with_borrow(|free| free.iter().map(Block::len).collect())
+        FREE.with_borrow(|free| free.iter().map(|arena| arena.len()).collect())
     }
 
     #[test]

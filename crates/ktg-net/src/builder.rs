@@ -21,13 +21,8 @@ impl Builder {
     }
 
     /// How many layers there are so far.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.layers.len()
-    }
-
-    /// Whether there are no layers yet.
-    pub fn is_empty(&self) -> bool {
-        self.layers.is_empty()
     }
 
     fn layer(&mut self, name: &str, op: Op, inputs: &[Value], channels: usize) -> Value {

@@ -172,21 +172,17 @@ pub fn to_bytes(dict: &StateDict, metadata: Option<HashMap<String, String>>) -> 
 ///
 /// [`WeightsError::Mismatch`], with the first three differences.
 pub fn check(parameters: &[Parameter], dict: &StateDict, origin: &str) -> Result<(), WeightsError> {
-    let mut problems = BTreeMap::new();
-    let mut unknown: BTreeSet<&str> = dict.keys().map(String::as_str).collect();
-    for Parameter { name, shape, .. } in parameters {
-        unknown.remove(name.as_str());
-        match dict.get(name) {
-            None => drop(problems.insert(name.as_str(), format!("`{name}` is missing"))),
-            Some(other) if other.shape != *shape => {
-                problems.insert(name, format!("`{name}` is {:?}, the network has {shape:?}", other.shape));
-            }
-            Some(_) => {}
+    let by_name: BTreeMap<&str, &Parameter> = parameters.iter().map(|p| (p.name.as_str(), p)).collect();
+    let problem = |Parameter { name, shape, .. }: &Parameter| match dict.get(name) {
+        None => Some(format!("`{name}` is missing")),
+        Some(other) if other.shape != *shape => {
+            Some(format!("`{name}` is {:?}, the network has {shape:?}", other.shape))
         }
-    }
-    let mut problems: Vec<String> = problems.into_values().collect();
-    let unknown = unknown.into_iter().filter(|name| !name.ends_with("num_batches_tracked"));
-    problems.extend(unknown.map(|name| format!("`{name}` is not in the network")));
+        Some(_) => None,
+    };
+    let mut problems: Vec<String> = by_name.values().filter_map(|parameter| problem(parameter)).collect();
+    let is_unknown = |name: &&String| !by_name.contains_key(name.as_str()) && !name.ends_with("num_batches_tracked");
+    problems.extend(dict.keys().filter(is_unknown).map(|name| format!("`{name}` is not in the network")));
     if problems.is_empty() {
         return Ok(());
     }

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use ktg_kernels::{BackwardPass, Each, NormGradients, SgdStep, Statistics};
+use ktg_kernels::{Affine, BackwardPass, Each, NormGradients, SgdStep, Statistics};
 use ktg_net::Op;
 
-use super::forward::{Context, FITS, Moments, again, convolution, features, pooling};
-use super::memory::{Memory, Span};
-use super::plan::{Back, Plan, Step};
+use super::forward::{Context, FITS, Moments, convolution, features, normalize, pooling};
+use super::memory::Memory;
+use super::plan::{Back, Step};
 use crate::parameters::Layout;
 
 /// What becomes of the parameters' gradients.
@@ -41,48 +41,38 @@ impl Learner<'_> {
     }
 }
 
-/// Goes back through all calls of `plan` that have a gradient. The gradients of the outputs lie where the plan has them.
-pub(crate) fn backward(
-    context: Context,
-    plan: &Plan,
-    memory: &mut Memory,
-    moments: &[Option<Moments>],
-    mut learner: Learner,
-) {
-    for step in &plan.backward {
+/// Goes back through all calls of the plan that have a gradient. The gradients of the outputs lie where the plan has them.
+pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<Moments>], mut learner: Learner) {
+    for step in &context.plan.backward {
         match step {
-            Step::Again { call, reads, gives } => {
-                let call = &plan.calls[*call];
-                let moments = moments[call.call.layer].as_ref().expect("a training pass has statistics");
-                again(context, plan, call, learner.parameters, memory, moments, (reads, *gives));
+            Step::Again(planned) => {
+                let statistics = statistics(moments, planned.call.layer);
+                normalize(context, planned, learner.parameters, memory, statistics);
             }
             Step::Back(back) => {
-                go_back(context, plan, back, memory, moments, &mut learner);
-                add_up(context, plan, back, memory);
-                learner.finish(context, plan.calls[back.call].call.layer);
+                go_back(context, back, memory, moments, &mut learner);
+                add_up(context, back, memory);
+                learner.finish(context, back.call.layer);
             }
         }
     }
 }
 
-fn go_back(
-    context: Context,
-    plan: &Plan,
-    back: &Back,
-    memory: &mut Memory,
-    moments: &[Option<Moments>],
-    learner: &mut Learner,
-) {
-    let (count, kernels) = (memory.count, context.kernels);
-    let call = &plan.calls[back.call];
-    let (op, layer) = (context.op(call), call.call.layer);
-    let shape = |i: usize| plan.shapes[call.call.reads[i].index()];
-    let gradient: Span = (back.gradient, plan.shapes[call.call.gives.index()].len());
-    let read = |i: usize| -> Span { (back.reads[i].expect("the plan knows what is needed"), shape(i).len()) };
-    let part = |i: usize| -> Option<Span> { back.targets[i].map(|target| (target.part, shape(i).len())) };
+/// What a batch norm was normalized by.
+fn statistics(moments: &[Option<Moments>], layer: usize) -> Statistics<'_> {
+    let Moments { mean, variance } = moments[layer].as_ref().expect("a training pass has statistics");
+    Statistics { mean, variance }
+}
+
+fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
+    let (count, kernels, call) = (memory.count, context.kernels, &back.call);
+    let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
+    let gradient = context.span(call.gives, back.gradient);
+    let read = |i: usize| context.span(call.reads[i], back.reads[i].expect("the plan knows what is needed"));
+    let part = |i: usize| back.targets[i].map(|target| context.span(call.reads[i], target.part));
     match op {
         Op::Conv2d { .. } | Op::Linear { .. } => {
-            let convolution = convolution(op, shape(0), count);
+            let convolution = convolution(op, shape, count);
             if let Some(part) = part(0) {
                 let (dx, [g]) = memory.split(part, [gradient]);
                 let [weights] = context.tensors(learner.parameters, layer);
@@ -103,63 +93,51 @@ fn go_back(
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
-            let moments = moments[layer].as_ref().expect("a training pass has statistics");
-            let affine = context.affine(learner.parameters, layer);
-            let result = back.gives.map(|place| (place, gradient.1));
-            let apart = part(0).filter(|(place, _)| *place != back.gradient);
+            let Affine { weight, epsilon, .. } = context.affine(learner.parameters, layer);
+            let result = back.gives.map(|place| context.span(call.gives, place));
             let reads = [read(0), result.unwrap_or(read(0))];
-            let (writes, [x, y]) = match apart {
+            let (g, dx, [x, y]) = match part(0).filter(|apart| *apart != gradient) {
                 Some(apart) => {
                     let ([g, dx], reads) = memory.split_all([gradient, apart], reads);
-                    ((g, Some(dx)), reads)
+                    (g, Some(dx), reads)
                 }
                 None => {
                     let (g, reads) = memory.split(gradient, reads);
-                    ((g, None), reads)
+                    (g, None, reads)
                 }
             };
-            let pass = BackwardPass {
-                x,
-                weight: affine.weight,
-                epsilon: affine.epsilon,
-                statistics: Statistics { mean: &moments.mean, variance: &moments.variance },
-                from_batch: true,
-                relu_output: result.map(|_| y),
-            };
-            let gradients = NormGradients { result: writes.0, x: writes.1, weight: of_weight, bias: of_bias };
-            kernels.batch_norm_backward(&features(shape(0), count), &pass, gradients).expect(FITS);
+            let (statistics, relu_output) = (statistics(moments, layer), result.map(|_| y));
+            let pass = BackwardPass { x, weight, epsilon, statistics, from_batch: true, relu_output };
+            let gradients = NormGradients { result: g, x: dx, weight: of_weight, bias: of_bias };
+            kernels.batch_norm_backward(&features(shape, count), &pass, gradients).expect(FITS);
         }
         Op::MaxPool { .. } => {
-            if let Some(part) = part(0) {
-                let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
-                kernels.max_pool_backward(&pooling(op, shape(0), count), x, g, dx).expect(FITS);
-            }
+            let Some(part) = part(0) else { return };
+            let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
+            kernels.max_pool_backward(&pooling(op, shape, count), x, g, dx).expect(FITS);
         }
         Op::GlobalAveragePool => {
-            if let Some(part) = part(0) {
-                let (dx, [g]) = memory.split(part, [gradient]);
-                kernels.global_average_pool_backward(&features(shape(0), count), g, dx).expect(FITS);
-            }
+            let Some(part) = part(0) else { return };
+            let (dx, [g]) = memory.split(part, [gradient]);
+            kernels.global_average_pool_backward(&features(shape, count), g, dx).expect(FITS);
         }
         Op::MeanSquare => {
-            if let Some(part) = part(0) {
-                let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
-                kernels.mean_square_backward(&features(shape(0), count), x, g, dx).expect(FITS);
-            }
+            let Some(part) = part(0) else { return };
+            let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
+            kernels.mean_square_backward(&features(shape, count), x, g, dx).expect(FITS);
         }
         Op::Attend => {
             let of_map = part(1).expect("the kernel always gives it");
             let ([g, of_map], [x, map]) = memory.split_all([gradient, of_map], [read(0), read(1)]);
-            kernels.attend_backward(&features(shape(0), count), x, map, call.call.adds, g, of_map).expect(FITS);
+            kernels.attend_backward(&features(shape, count), x, map, call.adds, g, of_map).expect(FITS);
         }
         Op::Add => {
-            if let Some(part) = part(0) {
-                let (da, [g]) = memory.split(part, [gradient]);
-                da.copy_from_slice(g);
-            }
+            let Some(part) = part(0) else { return };
+            let (da, [g]) = memory.split(part, [gradient]);
+            da.copy_from_slice(g);
         }
         Op::Relu | Op::Sigmoid => {
-            let y = (back.gives.expect("the plan knows what is needed"), gradient.1);
+            let y = context.span(call.gives, back.gives.expect("the plan knows what is needed"));
             let (g, [y]) = memory.split(gradient, [y]);
             let each = if *op == Op::Relu { Each::ReluBackward } else { Each::SigmoidBackward };
             kernels.each(each, g, y).expect(FITS);
@@ -168,12 +146,10 @@ fn go_back(
 }
 
 /// Adds the parts of values that have other readers to their sums.
-fn add_up(context: Context, plan: &Plan, back: &Back, memory: &mut Memory) {
-    let call = &plan.calls[back.call].call;
-    for (value, target) in call.reads.iter().zip(&back.targets) {
+fn add_up(context: Context, back: &Back, memory: &mut Memory) {
+    for (value, target) in back.call.reads.iter().zip(&back.targets) {
         if let Some((part, sum)) = target.and_then(|target| Some((target.part, target.sum?))) {
-            let len = plan.shapes[value.index()].len();
-            let (sum, [part]) = memory.split((sum, len), [(part, len)]);
+            let (sum, [part]) = memory.split(context.span(*value, sum), [context.span(*value, part)]);
             context.kernels.each(Each::Add, sum, part).expect(FITS);
         }
     }

@@ -49,7 +49,7 @@ impl Call {
 
 /// The calls that compute what is wanted of a network, in order.
 pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
-    let outputs = outputs(network, wanted);
+    let outputs = wanted.outputs(network);
     let is_live = live(network, &outputs);
     let readers = readers(network, &is_live);
     // The only reader of a value that nobody else is interested in.
@@ -83,13 +83,6 @@ pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
         calls.push(Call { layer: index, reads, adds, relu, gives });
     }
     calls
-}
-
-/// The values that are wanted.
-pub(crate) fn outputs(network: &Network, wanted: Wanted) -> Vec<Value> {
-    let attention_logits = network.attention_logits.filter(|_| wanted.attention_logits);
-    let map = Some(network.attention_map).filter(|_| wanted.attention_map);
-    [Some(network.logits), attention_logits, map].into_iter().flatten().collect()
 }
 
 /// Which layers the outputs need.

@@ -96,7 +96,7 @@ impl Node for CpuNode {
     }
 
     fn weights(&self) -> StateDict {
-        self.layout.to_dict(&self.values)
+        self.layout.to_dict(&self.values, |_| true)
     }
 
     fn set(&mut self, name: &str, values: &[f32]) {
@@ -104,7 +104,7 @@ impl Node for CpuNode {
     }
 
     fn optimizer_state(&self) -> OptimizerState {
-        let velocities = |momentum: &Arena| self.layout.some_to_dict(momentum, |i| self.learns[i]);
+        let velocities = |momentum: &Arena| self.layout.to_dict(momentum, |i| self.learns[i]);
         self.momentum.iter().map(|momentum| (MOMENTUM.to_owned(), velocities(momentum))).collect()
     }
 
@@ -125,8 +125,8 @@ impl Node for CpuNode {
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
-        let context = Context { network, layout, kernels: *kernels };
-        forward(context, plan, values, &mut memory, trained.then_some(moments));
+        let context = Context { network, layout, plan, kernels: *kernels };
+        forward(context, values, &mut memory, trained.then_some(moments));
         outputs(network, plan, &memory)
     }
 
@@ -135,7 +135,7 @@ impl Node for CpuNode {
         let plan = &inference[usize::from(wanted.attention_logits)];
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
-        forward(Context { network, layout, kernels: *kernels }, plan, values, &mut memory, None);
+        forward(Context { network, layout, plan, kernels: *kernels }, values, &mut memory, None);
         let all = outputs(network, plan, &memory);
         Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all }
     }
@@ -155,7 +155,7 @@ impl Node for CpuNode {
     }
 
     fn gradients(&self, scratch: &Scratch) -> StateDict {
-        self.layout.some_to_dict(scratch.gradients.get(), |i| self.learns[i])
+        self.layout.to_dict(scratch.gradients.get(), |i| self.learns[i])
     }
 
     fn update(&mut self, images: usize, rule: Sgd, scratch: &Scratch) {
@@ -207,7 +207,7 @@ impl CpuNode {
         }
         let step = step.map(|step| (step, momentum.as_deref_mut().unwrap_or_default()));
         let learner = Learner { parameters: values, gradients, step };
-        backward(Context { network, layout, kernels: *kernels }, plan, &mut memory, moments, learner);
+        backward(Context { network, layout, plan, kernels: *kernels }, &mut memory, moments, learner);
     }
 
     /// `running += 0.1 (batch - running)`, with the unbiased variance, as in PyTorch.

@@ -41,22 +41,14 @@ pub(crate) struct Output {
 /// A step backward.
 pub(crate) enum Step {
     /// Computes the result of a batch norm again, which the forward pass did not keep.
-    Again {
-        /// Index of the norm's call.
-        call: usize,
-        /// The norm's input, and what is added to it.
-        reads: Vec<Place>,
-        /// Where its result goes.
-        gives: Place,
-    },
+    Again(PlannedCall),
     /// Goes back through a call.
     Back(Back),
 }
 
 /// The way back through a call.
 pub(crate) struct Back {
-    /// Index of the call.
-    pub call: usize,
+    pub call: Call,
     /// Gradient of the result. It is overwritten where one of `targets` is here too.
     pub gradient: Place,
     /// The values read, as the forward pass had them, where the way back needs them.
@@ -79,10 +71,10 @@ pub(crate) struct Target {
 impl Plan {
     /// The layers whose parameters get a gradient.
     pub fn layers_with_gradient(&self) -> impl Iterator<Item = usize> {
-        let call = |step: &Step| match step {
-            Step::Again { .. } => None,
-            Step::Back(back) => Some(self.calls[back.call].call.layer),
+        let layer = |step: &Step| match step {
+            Step::Again(_) => None,
+            Step::Back(back) => Some(back.call.layer),
         };
-        self.backward.iter().filter_map(call)
+        self.backward.iter().filter_map(layer)
     }
 }

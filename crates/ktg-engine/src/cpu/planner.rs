@@ -2,7 +2,7 @@
 
 use ktg_net::{Network, Op, Shape, ShapeError, Value};
 
-use super::call::{Call, calls, outputs};
+use super::call::{Call, calls};
 use super::places::{Allocator, Place};
 use super::plan::{Back, Output, Plan, PlannedCall, Step, Target};
 use crate::Job;
@@ -45,7 +45,7 @@ impl<'a> Planner<'a> {
             network,
             job,
             calls,
-            outputs: outputs(network, job.wanted),
+            outputs: job.wanted.outputs(network),
             kept: Allocator::default(),
             shared: Allocator::default(),
             places,
@@ -68,11 +68,11 @@ impl<'a> Planner<'a> {
                 self.give_back(*place);
             }
         }
-        let mut gradient_of = |(value, place): (Value, Place)| {
+        let with_gradient = |(value, place): (Value, Place)| {
             let gradient = self.has_gradient(value).then(|| self.new_gradient(value));
             Output { value, place, gradient }
         };
-        let outputs = outputs.into_iter().map(&mut gradient_of).collect();
+        let outputs = outputs.into_iter().map(with_gradient).collect();
         let backward = self.backward(&backward, &keeps, &learns);
         Plan { shapes: self.shapes, calls, backward, outputs, kept: self.kept.peak, shared: self.shared.peak }
     }
@@ -167,7 +167,9 @@ impl<'a> Planner<'a> {
                 let lives_on = keeps[value.index()] || self.outputs.contains(value) || *value == Value::IMAGES;
                 last_reader[value.index()] == c && !lives_on
             };
-            let dying: Vec<Value> = call.reads.iter().copied().filter(dies).collect();
+            let mut dying: Vec<Value> = call.reads.iter().copied().filter(dies).collect();
+            dying.sort_unstable();
+            dying.dedup();
             let overwrites = matches!(self.op(c), Op::BatchNorm { .. })
                 && !self.job.trained
                 && dying.contains(&call.reads[0])
@@ -180,12 +182,10 @@ impl<'a> Planner<'a> {
             } else {
                 Place::Shared(self.shared.take(len))
             };
-            let mut given_back = Vec::new();
-            for &value in &dying {
+            for value in dying {
                 let place = self.place(value);
-                if place != gives && !given_back.contains(&place) {
+                if place != gives {
                     self.give_back(place);
-                    given_back.push(place);
                 }
             }
             self.places[call.gives.index()] = Some(gives);
@@ -243,14 +243,14 @@ impl<'a> Planner<'a> {
         if self.places[value.index()].is_some() {
             return;
         }
-        let call = self.makers[value.index()].expect("only results of calls are not kept");
-        let values = self.calls[call].reads.clone();
-        values.iter().for_each(|value| self.ensure(*value, steps));
+        let maker = self.makers[value.index()].expect("only results of calls are not kept");
+        let call = self.calls[maker].clone();
+        call.reads.iter().for_each(|value| self.ensure(*value, steps));
         let gives = self.new_place(self.len(value));
         self.places[value.index()] = Some(gives);
-        let reads = values.iter().map(|value| self.place(*value)).collect();
-        steps.push(Step::Again { call, reads, gives });
-        values.into_iter().for_each(|value| self.release(value));
+        let reads = call.reads.iter().map(|value| self.place(*value)).collect();
+        call.reads.iter().for_each(|value| self.release(*value));
+        steps.push(Step::Again(PlannedCall { call, reads, gives }));
     }
 
     /// A step has read a value; after the last one its place is free.
@@ -309,6 +309,6 @@ impl<'a> Planner<'a> {
         let place = |(i, value): (usize, &Value)| (i < needed).then(|| self.place(*value));
         let reads = call.reads.iter().enumerate().map(place).collect();
         let gives = gives.then(|| self.place(call.gives));
-        Back { call: c, gradient, reads, gives, targets }
+        Back { call, gradient, reads, gives, targets }
     }
 }

@@ -1,5 +1,7 @@
 //! Losses between attention maps, cropped around the source's peak.
 
+use ktg_graph::Direction;
+
 use super::shown::{Shown, first_maximum};
 use super::transfer::{Knowledge, Loss};
 use crate::Map;
@@ -8,78 +10,64 @@ use crate::Map;
 /// gradient. (PyTorch's `normalize` uses the same length, 1e-12, but a gradient of 1e12.)
 const SHORTEST_SQUARED: f64 = 1e-24;
 
-/// Mean over crops of the mean squared difference of the L2-normalized crops, eq. 3.
-pub(super) struct Closer {
+/// A loss between L2-normalized crops, mean over the crops.
+pub(super) struct Attention {
+    pub direction: Direction,
     /// Sides of the crops.
     pub crop_sizes: Vec<usize>,
 }
 
-impl Loss for Closer {
+impl Attention {
+    /// The loss between two normalized crops; its gradient with respect to the target's takes the target's place.
+    fn compare(&self, source: &[f64], target: &mut [f64]) -> f64 {
+        match self.direction {
+            // Mean squared difference, eq. 3.
+            Direction::Closer => {
+                let pixels = source.len() as f64;
+                let squares = source.iter().zip(&*target).map(|(s, t)| (t - s) * (t - s));
+                let loss = squares.sum::<f64>() / pixels;
+                target.iter_mut().zip(source).for_each(|(t, s)| *t = 2.0 * (*t - s) / pixels);
+                loss
+            }
+            // Inner product, eq. 4.
+            Direction::Apart => {
+                let loss = source.iter().zip(&*target).map(|(s, t)| s * t).sum();
+                target.copy_from_slice(source);
+                loss
+            }
+        }
+    }
+}
+
+impl Loss for Attention {
     fn knowledge(&self) -> Knowledge {
         Knowledge::Attention
     }
 
     fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
-        mean_over_crops(&self.crop_sizes, source.map(i), target.map(i), weight, gradient, |source, target| {
-            let pixels = source.len() as f64;
-            let squares = source.iter().zip(&*target).map(|(s, t)| (t - s) * (t - s));
-            let loss = squares.sum::<f64>() / pixels;
-            target.iter_mut().zip(source).for_each(|(t, s)| *t = 2.0 * (*t - s) / pixels);
-            loss
-        })
-    }
-}
-
-/// Mean over crops of the inner product of the L2-normalized crops, eq. 4.
-pub(super) struct Apart {
-    /// Sides of the crops.
-    pub crop_sizes: Vec<usize>,
-}
-
-impl Loss for Apart {
-    fn knowledge(&self) -> Knowledge {
-        Knowledge::Attention
-    }
-
-    fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
-        mean_over_crops(&self.crop_sizes, source.map(i), target.map(i), weight, gradient, |source, target| {
-            let loss = source.iter().zip(&*target).map(|(s, t)| s * t).sum();
-            target.copy_from_slice(source);
-            loss
-        })
-    }
-}
-
-/// `compare` takes the normalized crops of source and target, gives their loss, and puts its gradient with respect to the
-/// latter in the latter's place.
-fn mean_over_crops(
-    crop_sizes: &[usize],
-    (source, sizes): (&[f32], &Map),
-    (target, target_sizes): (&[f32], &Map),
-    weight: f64,
-    gradient: &mut [f64],
-    compare: impl Fn(&[f64], &mut [f64]) -> f64,
-) -> f64 {
-    assert_eq!(sizes.pixels(), target_sizes.pixels(), "an attention edge joins nodes with maps of one size");
-    let peak = first_maximum(source);
-    let mut sum = 0.0;
-    for &size in crop_sizes {
-        let window = Window::around(peak, size, sizes);
-        let (source, _) = window.unit(source);
-        let (mut at_unit, length) = window.unit(target);
-        let unit = at_unit.clone();
-        sum += compare(&source, &mut at_unit);
-        if length == 0.0 {
-            continue;
+        let ((source, sizes), (target, target_sizes)) = (source.map(i), target.map(i));
+        assert_eq!(sizes.pixels(), target_sizes.pixels(), "an attention edge joins nodes with maps of one size");
+        let peak = first_maximum(source);
+        let crops = self.crop_sizes.len() as f64;
+        let mut sum = 0.0;
+        for &size in &self.crop_sizes {
+            let window = Window::around(peak, size, sizes);
+            let (source, _) = window.unit(source);
+            let (mut at_unit, length) = window.unit(target);
+            let unit = at_unit.clone();
+            sum += self.compare(&source, &mut at_unit);
+            if length == 0.0 {
+                continue;
+            }
+            // Back through the division by the length.
+            let along: f64 = at_unit.iter().zip(&unit).map(|(g, u)| g * u).sum();
+            let factor = weight / (length * crops);
+            for ((g, u), at) in at_unit.iter().zip(&unit).zip(window.positions()) {
+                gradient[at] += factor * (g - along * u);
+            }
         }
-        // Back through the division by the length.
-        let along: f64 = at_unit.iter().zip(&unit).map(|(g, u)| g * u).sum();
-        let factor = weight / (length * crop_sizes.len() as f64);
-        for ((g, u), at) in at_unit.iter().zip(&unit).zip(window.positions()) {
-            gradient[at] += factor * (g - along * u);
-        }
+        sum / crops
     }
-    sum / crop_sizes.len() as f64
 }
 
 /// A part of a map.

@@ -46,7 +46,8 @@ pub struct GraphLoss {
     temperature: f64,
 }
 
-/// Sums of gradients at the outputs of a node.
+/// Sums of gradients at the outputs of a node; a node without outputs has none.
+#[derive(Default)]
 struct Sums {
     logits: Vec<f64>,
     attention_logits: Vec<f64>,
@@ -54,13 +55,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(outputs: Option<&Outputs>) -> Self {
-        let zeros = |len: Option<usize>| vec![0.0; len.unwrap_or(0)];
-        let map = outputs.and_then(|outputs| outputs.attention_map.as_ref());
+    fn new(outputs: &Outputs) -> Self {
         Self {
-            logits: zeros(outputs.map(|outputs| outputs.logits.len())),
-            attention_logits: zeros(outputs.and_then(|outputs| outputs.attention_logits.as_ref()).map(Vec::len)),
-            attention_map: zeros(map.map(|map| map.data.len())),
+            logits: vec![0.0; outputs.logits.len()],
+            attention_logits: vec![0.0; outputs.attention_logits.as_ref().map_or(0, Vec::len)],
+            attention_map: vec![0.0; outputs.attention_map.as_ref().map_or(0, |map| map.data.len())],
         }
     }
 
@@ -101,11 +100,10 @@ impl GraphLoss {
     ///
     /// Panics if an attention edge joins nodes without maps or with maps of different size.
     pub fn step(&self, outputs: &[Option<Outputs>], labels: Labels, progress: f64) -> GraphLosses {
-        let mut shown: Vec<Option<Shown>> = Vec::with_capacity(outputs.len());
-        for outputs in outputs {
-            shown.push(outputs.as_ref().map(|outputs| Shown::new(outputs, labels.own, self.temperature)));
-        }
-        let mut sums: Vec<Sums> = outputs.iter().map(|outputs| Sums::new(outputs.as_ref())).collect();
+        let show = |outputs| Shown::new(outputs, labels.own, self.temperature);
+        let shown: Vec<Option<Shown>> = outputs.iter().map(|outputs| outputs.as_ref().map(show)).collect();
+        let sums = outputs.iter().map(|outputs| outputs.as_ref().map(Sums::new).unwrap_or_default());
+        let mut sums: Vec<Sums> = sums.collect();
         let mut edges = Vec::new();
         for (target, (gate, outputs)) in self.label_gates.iter().zip(outputs).enumerate() {
             if let (Some(gate), Some(outputs)) = (gate, outputs) {

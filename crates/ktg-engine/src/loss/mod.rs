@@ -13,8 +13,11 @@ mod probability;
 mod shown;
 mod transfer;
 
-use ktg_graph::{Design, Direction};
+use ktg_graph::Design;
 use serde::{Deserialize, Serialize};
+
+use attention::Attention;
+use probability::Probability;
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{Labels, cross_entropy};
@@ -39,16 +42,15 @@ impl Default for LossSettings {
 
 /// The losses that a design adds up.
 pub fn of_design(design: Design, settings: &LossSettings) -> Vec<Box<dyn Loss>> {
-    let temperature = settings.temperature;
-    let probability: Box<dyn Loss> = match design.direction() {
-        Direction::Closer => Box::new(probability::Closer { temperature }),
-        Direction::Apart => Box::new(probability::Apart { temperature }),
-    };
-    let crop_sizes = settings.crop_sizes.clone();
-    let attention: Box<dyn Loss> = match design.direction() {
-        Direction::Closer => Box::new(attention::Closer { crop_sizes }),
-        Direction::Apart => Box::new(attention::Apart { crop_sizes }),
-    };
-    let parts = [(design.probability(), probability), (design.attention(), attention)];
-    parts.into_iter().filter(|(has, _)| *has).map(|(_, loss)| loss).collect()
+    let direction = design.direction();
+    let probability = Probability { direction, temperature: settings.temperature };
+    let attention = Attention { direction, crop_sizes: settings.crop_sizes.clone() };
+    let mut losses: Vec<Box<dyn Loss>> = Vec::new();
+    if design.probability() {
+        losses.push(Box::new(probability));
+    }
+    if design.attention() {
+        losses.push(Box::new(attention));
+    }
+    losses
 }

@@ -151,21 +151,15 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
     let ([shape, _], x, g) = (shapes, inputs[0], result.gradient);
     let without_parameters = |inputs: Vec<Vec<f64>>| Back { inputs, parameters: Vec::new() };
     match op {
-        Op::Conv2d { .. } => {
+        Op::Conv2d { .. } | Op::Linear { .. } => {
             let convolution = convolution(op, shapes);
-            Back {
-                inputs: vec![convolution.backward_data(g, &tensors.get("weight"))],
-                parameters: vec![("weight", convolution.backward_weights(x, g))],
+            let mut parameters = vec![("weight", convolution.backward_weights(x, g))];
+            if let Op::Linear { output, .. } = op {
+                let mut bias = vec![0.0; *output];
+                g.iter().enumerate().for_each(|(i, g)| bias[i % output] += g);
+                parameters.push(("bias", bias));
             }
-        }
-        Op::Linear { output, .. } => {
-            let convolution = convolution(op, shapes);
-            let mut bias = vec![0.0; *output];
-            g.iter().enumerate().for_each(|(i, g)| bias[i % output] += g);
-            Back {
-                inputs: vec![convolution.backward_data(g, &tensors.get("weight"))],
-                parameters: vec![("weight", convolution.backward_weights(x, g)), ("bias", bias)],
-            }
+            Back { inputs: vec![convolution.backward_data(g, &tensors.get("weight"))], parameters }
         }
         Op::BatchNorm { .. } => batch_norm_backward(tensors, x, shape, result),
         Op::Relu => without_parameters(vec![each(g, |i, g| if result.y[i] <= 0.0 { 0.0 } else { g })]),

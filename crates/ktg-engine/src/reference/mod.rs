@@ -92,14 +92,10 @@ impl ReferenceNode {
         }
     }
 
-    /// By value, whether any of the given outputs depends on it: of the logits, the attention branch's and the map.
-    fn sources(&self, [logits, attention_logits, attention_map]: [bool; 3]) -> Vec<bool> {
+    /// By value, whether any of the given outputs depends on it.
+    fn sources(&self, outputs: impl IntoIterator<Item = Value>) -> Vec<bool> {
         let mut marked = vec![false; self.shapes.len()];
-        marked[self.network.logits.index()] |= logits;
-        marked[self.network.attention_map.index()] |= attention_map;
-        if let Some(value) = self.network.attention_logits {
-            marked[value.index()] |= attention_logits;
-        }
+        outputs.into_iter().for_each(|output| marked[output.index()] = true);
         for (index, layer) in self.network.layers.iter().enumerate().rev() {
             if marked[index + 1] {
                 layer.inputs.iter().for_each(|value| marked[value.index()] = true);
@@ -147,14 +143,12 @@ impl Node for ReferenceNode {
     }
 
     fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) {
-        let OutputGradients { logits, attention_logits, attention_map } = at_outputs;
-        let learns = self.sources([logits.is_some(), attention_logits.is_some(), attention_map.is_some()]);
+        let given = |output: Value| Some((output, at_outputs.of(&self.network, output)?));
+        let given: Vec<(Value, &[f32])> = Wanted::ALL.outputs(&self.network).into_iter().filter_map(given).collect();
+        let learns = self.sources(given.iter().map(|(output, _)| *output));
         let mut gradients: Vec<Vec<f64>> = self.pass.values.iter().map(|value| vec![0.0; value.len()]).collect();
-        for output in [Some(self.network.logits), self.network.attention_logits, Some(self.network.attention_map)] {
-            let Some(output) = output else { continue };
-            if let Some(given) = at_outputs.of(&self.network, output) {
-                add(&mut gradients[output.index()], given.iter().map(|g| f64::from(*g)));
-            }
+        for (output, given) in given {
+            add(&mut gradients[output.index()], given.iter().map(|g| f64::from(*g)));
         }
         let mut of_parameters = BTreeMap::new();
         for (index, layer) in self.network.layers.iter().enumerate().rev() {
@@ -190,8 +184,7 @@ impl Node for ReferenceNode {
         if !self.job.trained {
             return;
         }
-        let Wanted { attention_logits, attention_map } = self.job.wanted;
-        let reached = self.sources([true, attention_logits, attention_map]);
+        let reached = self.sources(self.job.wanted.outputs(&self.network));
         for (index, (layer, moments)) in self.network.layers.iter().zip(&self.pass.moments).enumerate() {
             let Some(Moments { mean, variance, count }) = moments.as_ref().filter(|_| reached[index + 1]) else {
                 continue;

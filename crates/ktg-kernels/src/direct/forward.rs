@@ -1,6 +1,6 @@
 //! Forward: rows are output channels, columns results, the inner dimension all taps of all channels.
 
-use super::pack::{Pack, Results};
+use super::pack::Pack;
 use super::panel;
 use super::source::Source;
 use crate::gemm::{Gemm, ROWS_APART, Segment};
@@ -18,15 +18,8 @@ const PANELS: usize = 8;
 pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
     let source = Source::new(shape, images);
     let geometry = source.geometry;
-    let results = Results {
-        images: shape.batch,
-        image_len: geometry.image_len,
-        lines: geometry.lines,
-        line: geometry.line,
-        line_step: geometry.line_step,
-    };
+    let results = geometry.results(shape.batch);
     let taps = geometry.taps();
-    let data = source.data();
     let (output, pixels, width) = (shape.output, results.lines * results.line, panel::<S>());
     let panels = results.len().div_ceil(width);
     let depth = PANEL / width;
@@ -50,7 +43,12 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], 
                     } else {
                         (spill.as_mut_ptr().add(i * output * width), width)
                     };
-                    S::vectorize(Pack { from: data.as_ptr(), taps: taps_now, runs: &runs, to: packed.as_mut_ptr() });
+                    S::vectorize(Pack {
+                        from: source.data.as_ptr(),
+                        taps: taps_now,
+                        runs: &runs,
+                        to: packed.as_mut_ptr(),
+                    });
                     let a = weights.as_ptr().add(chunk * depth);
                     S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: output,

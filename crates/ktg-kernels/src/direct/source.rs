@@ -2,9 +2,10 @@
 
 use std::ops::Deref;
 
+use super::pack::Results;
 use crate::parallel::for_each_piece;
 use crate::shape::{Conv2d, Window};
-use crate::simd::Plain;
+use crate::simd::plain;
 use crate::workspace::{Buffer, buffer};
 
 /// What a convolution reads: as it was given, or laid out anew.
@@ -29,7 +30,7 @@ impl Deref for Data<'_> {
 /// The pixel that tap (a, b) of channel c sees for the result at (line, x) lies at
 /// `image * image_len + taps()[(c, a, b)] + line * line_step + x`.
 pub(super) struct Source<'a> {
-    data: Data<'a>,
+    pub data: Data<'a>,
     pub geometry: Geometry,
 }
 
@@ -37,7 +38,8 @@ pub(super) struct Source<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Geometry {
     pub image_len: usize,
-    plane_len: usize,
+    /// From one channel to the next.
+    pub plane_len: usize,
     row_len: usize,
     /// Columns of one remainder.
     columns: usize,
@@ -51,36 +53,35 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub fn new(shape: &Conv2d) -> Self {
-        let Conv2d { input, height, width, window, output_height, output_width, .. } = *shape;
-        if is_pointwise(window) {
-            let pixels = output_height * output_width;
-            return Self {
-                image_len: input * pixels,
-                plane_len: pixels,
-                row_len: pixels,
-                columns: pixels,
-                window: Window { kernel: 1, stride: 1, padding: 0 },
-                channels: input,
-                lines: 1,
-                line: pixels,
-                line_step: 0,
-            };
+    fn new(shape: &Conv2d) -> Self {
+        match is_pointwise(shape.window) {
+            true => Self::pointwise(shape.input, shape.output_height * shape.output_width),
+            false => Self::bordered(shape),
         }
+    }
+
+    /// Of planes of so many pixels, each of which is a result's.
+    pub fn pointwise(channels: usize, pixels: usize) -> Self {
+        Self::of(channels, [1, pixels], Window::PIXEL, [1, pixels])
+    }
+
+    /// Of images with their border.
+    pub fn bordered(shape: &Conv2d) -> Self {
+        Self::of(shape.input, [shape.height, shape.width], shape.window, shape.output_image())
+    }
+
+    fn of(channels: usize, [height, width]: [usize; 2], window: Window, [lines, line]: [usize; 2]) -> Self {
         let columns = window.sorted_columns(width);
         let row_len = columns * window.stride;
         let plane_len = (height + 2 * window.padding) * row_len;
-        Self {
-            image_len: input * plane_len,
-            plane_len,
-            row_len,
-            columns,
-            window,
-            channels: input,
-            lines: output_height,
-            line: output_width,
-            line_step: window.stride * row_len,
-        }
+        let (image_len, line_step) = (channels * plane_len, window.stride * row_len);
+        Self { image_len, plane_len, row_len, columns, window, channels, lines, line, line_step }
+    }
+
+    /// The results of so many images.
+    pub fn results(&self, images: usize) -> Results {
+        let Self { image_len, lines, line, line_step, .. } = *self;
+        Results { images, image_len, lines, line, line_step }
     }
 
     /// Offset of every tap, in the order of the weights: channel, row, column.
@@ -95,11 +96,6 @@ impl Geometry {
     pub fn tap(&self, a: usize, b: usize) -> usize {
         let stride = self.window.stride;
         a * self.row_len + b % stride * self.columns + b / stride
-    }
-
-    /// From one channel to the next.
-    pub fn plane_len(&self) -> usize {
-        self.plane_len
     }
 }
 
@@ -138,10 +134,6 @@ impl<'a> Source<'a> {
         });
         Self { data: Data::Made(data), geometry }
     }
-
-    pub fn data(&self) -> &[f32] {
-        &self.data
-    }
 }
 
 /// Sorts a row's pixels by the remainder of their padded column by the stride: there are `columns` of each remainder.
@@ -167,58 +159,27 @@ fn gather(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: 
     }
 }
 
-/// A plane that sums what every tap contributes: the transpose of reading windows.
-pub(super) struct Folding {
-    window: Window,
-    height: usize,
-    width: usize,
-    columns: usize,
-    row_len: usize,
-}
-
-impl Folding {
-    pub fn new(shape: &Conv2d) -> Self {
-        let Conv2d { height, width, window, .. } = *shape;
-        let columns = window.sorted_columns(width);
-        let row_len = columns * window.stride;
-        Self { window, height, width, columns, row_len }
-    }
-
-    /// Values of the scratch plane.
-    pub fn scratch_len(&self) -> usize {
-        (self.height + 2 * self.window.padding) * self.row_len
-    }
-}
-
-/// Sums the taps' contributions into one plane of the image.
-pub(super) struct Fold<'a> {
-    pub folding: &'a Folding,
-    /// `[kernel * kernel]` rows of `[output_height * output_width]`, `step` values apart.
-    pub taps: &'a [f32],
-    pub step: usize,
-    /// `[output_height, output_width]`
-    pub output: [usize; 2],
-    pub scratch: &'a mut [f32],
-    pub image: &'a mut [f32],
-}
-
-impl Plain for Fold<'_> {
-    #[inline(always)]
-    fn compute(self) {
-        let Folding { window: Window { kernel, stride, padding }, columns, row_len, width, .. } = *self.folding;
-        self.scratch.fill(0.0);
+plain! {
+    /// Sums what the taps contribute to one plane of an image of so many columns: the transpose of reading windows. `taps` are
+    /// `[kernel * kernel]` rows of a value a result, `step` values apart; the geometry is that of images with a border, of
+    /// which `scratch` holds a plane.
+    pub(super) fn fold(
+        geometry: &'a Geometry, taps: &'a [f32], step: usize, scratch: &'a mut [f32], image: &'a mut [f32], width: usize
+    ) {
+        let Geometry { window: Window { kernel, stride, padding }, columns, row_len, line_step, .. } = *geometry;
+        scratch.fill(0.0);
         for a in 0..kernel {
             for b in 0..kernel {
-                let from = &self.taps[(a * kernel + b) * self.step..];
-                let shift = b % stride * columns + b / stride;
-                for (y, from) in from.chunks_exact(self.output[1]).take(self.output[0]).enumerate() {
-                    let to = &mut self.scratch[(y * stride + a) * row_len + shift..][..from.len()];
+                let from = taps[(a * kernel + b) * step..].chunks_exact(geometry.line);
+                let tap = geometry.tap(a, b);
+                for (y, from) in from.take(geometry.lines).enumerate() {
+                    let to = &mut scratch[y * line_step + tap..][..from.len()];
                     to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
                 }
             }
         }
-        let rows = self.scratch.chunks_exact(row_len).skip(padding);
-        for (to, from) in self.image.chunks_exact_mut(width).zip(rows) {
+        let rows = scratch.chunks_exact(row_len).skip(padding);
+        for (to, from) in image.chunks_exact_mut(width).zip(rows) {
             gather(from, to, stride, padding, columns);
         }
     }

@@ -43,7 +43,7 @@ impl Task for Transpose {
 
 fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {
     let source = Source::new(shape, images);
-    let (geometry, data) = (source.geometry, source.data());
+    let geometry = source.geometry;
     let Conv2d { batch, input, output, window, .. } = *shape;
     let (kernel, taps) = (window.kernel, window.kernel * window.kernel);
     let block = NV * S::LANES;
@@ -91,7 +91,7 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                         let offset = pixels_start + geometry.tap(tap / kernel, tap % kernel);
                         segments.clear();
                         segments.extend((0..lines_now).map(|y| Segment {
-                            a: data.as_ptr().wrapping_add(offset + y * geometry.line_step),
+                            a: source.data.as_ptr().wrapping_add(offset + y * geometry.line_step),
                             b: columns.as_ptr().wrapping_add(y * now * block),
                             depth: now,
                         }));
@@ -100,7 +100,7 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                             S::vectorize(Gemm::<NV, ROWS_APART> {
                                 rows: input,
                                 segments: &segments,
-                                a_row: geometry.plane_len(),
+                                a_row: geometry.plane_len,
                                 c: sums(tap),
                                 c_row: block,
                                 accumulate,

@@ -6,7 +6,7 @@ mod forward;
 pub(crate) use backward::backward;
 pub(crate) use forward::{inference, train};
 
-use crate::shape::{Features, ShapeError, check_length};
+use crate::shape::Features;
 
 /// Scale and shift per channel.
 #[derive(Clone, Copy, Debug)]
@@ -19,13 +19,6 @@ pub struct Affine<'a> {
     pub epsilon: f32,
 }
 
-impl Affine<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        check_length("the batch norm's weight", shape.channels, self.weight.len())?;
-        check_length("the batch norm's bias", shape.channels, self.bias.len())
-    }
-}
-
 /// Mean and biased variance per channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Statistics<'a> {
@@ -33,13 +26,6 @@ pub struct Statistics<'a> {
     pub mean: &'a [f32],
     /// `[channels]`
     pub variance: &'a [f32],
-}
-
-impl Statistics<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        check_length("the mean", shape.channels, self.mean.len())?;
-        check_length("the variance", shape.channels, self.variance.len())
-    }
 }
 
 /// What is computed along with a batch norm: `relu(norm(x) + residual)`.
@@ -51,12 +37,6 @@ pub struct Fused<'a> {
     pub relu: bool,
 }
 
-impl Fused<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        self.residual.map_or(Ok(()), |r| check_length("the residual", shape.len(), r.len()))
-    }
-}
-
 /// Where the statistics of a batch go.
 #[derive(Debug)]
 pub struct Moving<'a> {
@@ -64,12 +44,6 @@ pub struct Moving<'a> {
     pub mean: &'a mut [f32],
     /// Biased variance of the batch, `[channels]`.
     pub variance: &'a mut [f32],
-}
-
-impl Moving<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        Statistics { mean: self.mean, variance: self.variance }.check(shape)
-    }
 }
 
 /// What the backward pass needs to know of the forward pass.
@@ -89,15 +63,6 @@ pub struct BackwardPass<'a> {
     pub relu_output: Option<&'a [f32]>,
 }
 
-impl BackwardPass<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        check_length("the input", shape.len(), self.x.len())?;
-        check_length("the batch norm's weight", shape.channels, self.weight.len())?;
-        self.statistics.check(shape)?;
-        self.relu_output.map_or(Ok(()), |y| check_length("the output", shape.len(), y.len()))
-    }
-}
-
 /// Gradients of a batch norm.
 #[derive(Debug)]
 pub struct NormGradients<'a> {
@@ -110,15 +75,6 @@ pub struct NormGradients<'a> {
     pub weight: &'a mut [f32],
     /// Of the bias, `[channels]`.
     pub bias: &'a mut [f32],
-}
-
-impl NormGradients<'_> {
-    pub(crate) fn check(&self, shape: &Features) -> Result<(), ShapeError> {
-        check_length("the gradient", shape.len(), self.result.len())?;
-        check_length("the gradient of the weight", shape.channels, self.weight.len())?;
-        check_length("the gradient of the bias", shape.channels, self.bias.len())?;
-        self.x.as_ref().map_or(Ok(()), |x| check_length("the gradient of the input", shape.len(), x.len()))
-    }
 }
 
 /// Bytes of a group of channels: they are read twice, and shall still be in the second-level cache the second time.

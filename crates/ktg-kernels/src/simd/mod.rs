@@ -12,12 +12,36 @@ macro_rules! operations {
     )*};
 }
 
+/// Functions in plain safe Rust whose body is a piece of work ([`Plain`]): whoever runs it decides for which level's
+/// instructions it is compiled.
+macro_rules! plain {
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident($($argument:ident: $type:ty),*) $body:block)*) => {$(
+        $(#[$doc])*
+        $visible fn $name<'a>($($argument: $type),*) -> impl $crate::simd::Plain {
+            struct Work<'a> {
+                $($argument: $type),*
+            }
+
+            impl<'a> $crate::simd::Plain for Work<'a> {
+                #[inline(always)]
+                fn compute(self) {
+                    let Work { $($argument),* } = self;
+                    $body
+                }
+            }
+
+            Work { $($argument),* }
+        }
+    )*};
+}
+pub(crate) use plain;
+
 pub(crate) mod portable;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
-pub(crate) use vector::{Compiled, Plain, Simd, Task};
+pub(crate) use vector::{Plain, Simd, Task};
 
 /// The instruction set that kernels use. Chosen at run time; see [`Kernels`](crate::Kernels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,14 +55,17 @@ pub enum Level {
 }
 
 impl Level {
+    /// All levels, slowest first.
+    pub const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+
     /// The levels this machine has, slowest first. Always contains [`Level::Portable`].
     pub fn available() -> Vec<Level> {
-        [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|level| level.is_available()).collect()
+        Level::ALL.into_iter().filter(|level| level.is_available()).collect()
     }
 
     /// The fastest level this machine has.
     pub(crate) fn best() -> Level {
-        [Level::Avx512, Level::Avx2].into_iter().find(|level| level.is_available()).unwrap_or(Level::Portable)
+        Level::available().into_iter().max().unwrap_or(Level::Portable)
     }
 
     pub(crate) fn is_available(self) -> bool {

@@ -18,15 +18,12 @@ pub(crate) trait Plain {
     fn compute(self);
 }
 
-/// A plain piece of work as a task.
-pub(crate) struct Compiled<P>(pub P);
-
-impl<P: Plain> Task for Compiled<P> {
+impl<P: Plain> Task for P {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        self.0.compute();
+        self.compute();
     }
 }
 

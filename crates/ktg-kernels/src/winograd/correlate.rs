@@ -2,7 +2,7 @@
 
 use super::maps::{Maps, TileBlocks};
 use super::tiles::{Filters, Output, TileRow, Tiles, scratch_len};
-use super::{POSITIONS, SKEW, Tiling, block, blocks_at_a_time};
+use super::{POSITIONS, SKEW, Tiling, blocks_at_a_time};
 use crate::gemm::{Gemm, ROWS, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::planes::Planes;
@@ -63,7 +63,8 @@ struct Correlation<'a, S: Simd, const NV: usize> {
 }
 
 impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
-    const BLOCK: usize = block::<S>(NV);
+    /// Channels side by side in the transformed tiles.
+    const BLOCK: usize = NV * S::LANES;
 
     fn new(shape: &Conv2d, from: usize, to: usize, x: &'a [f32], filters: &'a FilterView<'a>) -> Self {
         let (from_blocks, to_blocks) = (from.div_ceil(Self::BLOCK), to.div_ceil(Self::BLOCK));

@@ -48,7 +48,8 @@ impl<'a> TileBlocks<'a> {
 }
 
 impl Maps<'_> {
-    /// Transforms the squares of a row of tiles, of NV vectors of channels; `tile` is where the row starts in `to`.
+    /// Transforms the squares of SIDE pixels ([`Squares`]) of a row of tiles, of a block of NV vectors of channels; `tile` is
+    /// where the row starts in `to`.
     ///
     /// # Safety
     ///

@@ -11,7 +11,6 @@ pub(crate) use correlate::{backward_data, forward};
 pub(crate) use weights::backward_weights;
 
 use crate::shape::Conv2d;
-use crate::simd::Simd;
 
 /// Positions of a tile in the Winograd domain.
 const POSITIONS: usize = 36;
@@ -60,9 +59,4 @@ impl Tiling {
 /// what is near, but there are enough tasks for all threads.
 fn blocks_at_a_time(blocks: usize) -> usize {
     4.min(blocks / (2 * rayon::current_num_threads())).max(1)
-}
-
-/// Channels side by side in the transformed tiles: NV vectors.
-const fn block<S: Simd>(nv: usize) -> usize {
-    nv * S::LANES
 }

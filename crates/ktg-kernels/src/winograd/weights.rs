@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::maps::{Maps, TileBlocks};
 use super::tiles::{FilterGradient, scratch_len};
-use super::{POSITIONS, Tiling, block, blocks_at_a_time};
+use super::{POSITIONS, Tiling, blocks_at_a_time};
 use crate::gemm::{COLUMNS, Gemm, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::shape::Conv2d;
@@ -33,7 +33,6 @@ const SHARED_TILES: usize = 4 << 20;
 const LARGE_SUMS: usize = 6 << 20;
 
 struct WeightGradient<'a, S: Simd, const NV: usize> {
-    tiling: Tiling,
     images: Maps<'a>,
     gradient: Maps<'a>,
     input_blocks: usize,
@@ -49,7 +48,8 @@ struct TilePair<'a> {
 }
 
 impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
-    const BLOCK: usize = block::<S>(NV);
+    /// Channels side by side in the transformed tiles.
+    const BLOCK: usize = NV * S::LANES;
     /// Values of the sums of one pair of blocks: `[position][output][input]`.
     const PAIR: usize = POSITIONS * Self::BLOCK * Self::BLOCK;
 
@@ -57,7 +57,6 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         let Conv2d { input, output, .. } = *shape;
         let tiling = Tiling::new(shape);
         Self {
-            tiling,
             images: Maps { values: images, channels: input, tiling },
             gradient: Maps { values: gradient, channels: output, tiling },
             input_blocks: input.div_ceil(Self::BLOCK),
@@ -82,12 +81,12 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
 
     /// Few channels: parts of the batch have their own sums, which are added at the end.
     fn by_parts_of_the_batch(&self, weights: Shared) {
-        let Tiling { all_rows, columns, .. } = self.tiling;
+        let Tiling { all_rows, columns, .. } = self.images.tiling;
         let parts = PARTS.min(all_rows);
         let pairs = self.input_blocks * self.output_blocks;
         let mut sums = buffer(parts * pairs * Self::PAIR);
         let sums = Shared::new(&mut sums);
-        let rows = self.tiling.rows_of(LOCAL_TILES / self.tile_bytes());
+        let rows = self.images.tiling.rows_of(LOCAL_TILES / self.tile_bytes());
         parallel(parts, |p| {
             let range = part(all_rows, p, parts);
             let mut buffers = self.tile_buffers(rows * columns);
@@ -121,11 +120,11 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
 
     /// More channels: all threads transform a piece of the batch, then all multiply it, each its own pairs of blocks.
     fn piece_by_piece(&self, weights: Shared) {
-        let Tiling { all_rows, columns, .. } = self.tiling;
+        let Tiling { all_rows, columns, .. } = self.images.tiling;
         let pairs = self.input_blocks * self.output_blocks;
         let mut sums = buffer(pairs * Self::PAIR);
         let sums = Shared::new(&mut sums);
-        let rows = self.tiling.rows_of(SHARED_TILES / self.tile_bytes());
+        let rows = self.images.tiling.rows_of(SHARED_TILES / self.tile_bytes());
         let mut buffers = self.tile_buffers(rows * columns);
         let tiles = Self::pair(&mut buffers, rows * columns);
         for first in (0..all_rows).step_by(rows) {
@@ -147,7 +146,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
     /// Many channels on small maps: the whole batch is transformed, and the sums of a block of output channels are
     /// finished before they leave the cache.
     fn all_at_once(&self, weights: Shared) {
-        let Tiling { all_rows, columns, .. } = self.tiling;
+        let Tiling { all_rows, columns, .. } = self.images.tiling;
         let count = all_rows * columns;
         let mut buffers = self.tile_buffers(count);
         let tiles = Self::pair(&mut buffers, count);
@@ -193,7 +192,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
 
     /// Transforms rows of tiles of all channels, with all threads.
     fn transform_all(&self, rows: Range<usize>, to: TilePair) {
-        let columns = self.tiling.columns;
+        let columns = self.images.tiling.columns;
         let blocks = self.input_blocks + self.output_blocks;
         // A few rows of one block at a time: small enough to share out, long enough to be worth taking from the counter.
         let step = 16usize.div_ceil(columns);

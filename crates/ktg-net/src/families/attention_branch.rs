@@ -1,23 +1,40 @@
 //! The attention branch of an Attention Branch Network (Fukui et al., CVPR 2019).
 
-use super::residual::Stage;
+use super::residual::{Stage, build_stages, classifier};
 use crate::builder::Builder;
 use crate::network::{Network, Value};
 
-/// What the branch gives for a feature map `[channels, height, width]`.
-pub(super) struct Branch {
-    /// Class logits of its own.
-    pub logits: Value,
-    /// `[1, height, width]`, in (0, 1).
-    pub map: Value,
-    /// Indices of its layers.
-    layers: std::ops::Range<usize>,
+/// Builds everything behind the stem of an Attention Branch Network. Its last stage reads the features weighted by the map,
+/// to which, where it `adds`, the features themselves are added: `x * map + x`.
+pub(super) fn attention_branch_network(
+    mut net: Builder,
+    stages: &[Stage],
+    x: Value,
+    classes: usize,
+    adds: bool,
+) -> Option<Network> {
+    let (last, earlier) = stages.split_last()?;
+    let number = stages.len();
+    let x = build_stages(&mut net, earlier, x);
+    let first_of_branch = net.len();
+    let (branch, map) = attention_branch(&mut net, x, *last, number, classes);
+    let first_behind = net.len();
+    let mut attended = net.attend("attention", x, map);
+    if adds {
+        attended = net.add("attention_add", attended, x);
+    }
+    let features = last.build(&mut net, &format!("layer{number}"), attended);
+    let logits = classifier(&mut net, features, classes);
+    let mut network = net.finish(logits, Some(branch), map);
+    // The branch is computed before the last stage, and declared after it, before the classifier `fc`.
+    let fc = network.declared.len() - 1;
+    network.declared[first_of_branch..fc].rotate_left(first_behind - first_of_branch);
+    Some(network)
 }
 
 /// Builds the branch on `x`; `last` is the perception branch's last stage, of which it has a copy with stride 1, and
-/// `number` that stage's number.
-pub(super) fn attention_branch(net: &mut Builder, x: Value, last: Stage, number: usize, classes: usize) -> Branch {
-    let first = net.len();
+/// `number` that stage's number. Gives class logits of its own and the map, `[1, height, width]`, in (0, 1).
+fn attention_branch(net: &mut Builder, x: Value, last: Stage, number: usize, classes: usize) -> (Value, Value) {
     let mut a = Stage { stride: 1, ..last }.build(net, &format!("att_layer{number}"), x);
     a = net.batch_norm("bn_att", a);
     a = net.conv2d("att_conv", a, classes, 1, 1);
@@ -28,15 +45,5 @@ pub(super) fn attention_branch(net: &mut Builder, x: Value, last: Stage, number:
     let mut map = net.conv2d("att_conv3", a, 1, 3, 1);
     map = net.batch_norm("bn_att3", map);
     map = net.sigmoid("sigmoid", map);
-    Branch { logits, map, layers: first..net.len() }
-}
-
-/// The branch is computed before the last stage, and declared after it, before the classifier `fc`.
-pub(super) fn declared_after_the_stages(mut network: Network, branch: &Branch) -> Network {
-    let is_of_branch = |index: &usize| branch.layers.contains(index);
-    let (inside, mut outside): (Vec<usize>, Vec<usize>) =
-        network.declared.iter().partition(|index| is_of_branch(index));
-    let classifier = outside.pop();
-    network.declared = outside.into_iter().chain(inside).chain(classifier).collect();
-    network
+    (logits, map)
 }
