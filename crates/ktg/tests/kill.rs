@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const STEPS: &str = "step-000000060";
@@ -124,15 +124,92 @@ fn killed_and_interrupted_runs_end_bit_for_bit_like_uninterrupted_ones() {
         let stopped = temporary.path().join(signal);
         let mut child = start(&stopped).spawn().unwrap();
         wait_until(&mut child, || newest_checkpoint(&stopped).is_some());
-        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(130), "{text}");
-        assert!(text.contains("go on with `ktg train --resume"), "{text}");
+        send(signal, &child);
+        assert_stopped(child.wait_with_output().unwrap());
         let output = resume(&stopped).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_same(&stopped, &through);
+    }
+}
+
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Stopped in good order: exit status 130, and a sentence that says how to go on.
+#[track_caller]
+fn assert_stopped(output: Output) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("stopped after step") && text.contains("go on with `ktg train --resume"), "{text}");
+}
+
+/// A run that ends by itself after hours, with no checkpoint but at the end of an epoch.
+fn start_long(directory: &Path) -> Command {
+    let mut command = train(&SETTINGS);
+    command.args(["--set", "train.epochs=100000", "--set", "train.checkpoint_minutes=100"]).arg("--out").arg(directory);
+    command
+}
+
+/// Starts it, and waits until it trains.
+fn started_long(directory: &Path, mut command: Command) -> Child {
+    let mut child = command.spawn().unwrap();
+    assert!(!wait_until(&mut child, || directory.join("metrics.jsonl").exists()), "it ended");
+    child
+}
+
+#[test]
+#[cfg(unix)]
+fn every_signal_that_asks_for_an_end_leaves_a_checkpoint() {
+    let temporary = tempfile::tempdir().unwrap();
+    for signal in ["HUP", "USR1", "USR2", "TERM"] {
+        let directory = temporary.path().join(signal);
+        let child = started_long(&directory, start_long(&directory));
+        // As GNU `timeout` and Slurm do: once to the process, once to its group.
+        send(signal, &child);
+        send(signal, &child);
+        std::thread::sleep(Duration::from_millis(60));
+        // It may have stopped by now.
+        let _ = Command::new("kill").args(["-s", signal, &child.id().to_string()]).stderr(Stdio::null()).status();
+        assert_stopped(child.wait_with_output().unwrap());
+        assert!(newest_checkpoint(&directory).is_some(), "{signal}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_ignores_the_end_of_the_terminal_goes_on() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let long = start_long(&directory);
+    command.arg(long.get_program()).args(long.get_args());
+    let mut child = started_long(&directory, command);
+    send("HUP", &child);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
+    send("TERM", &child);
+    assert_stopped(child.wait_with_output().unwrap());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn timeout_stops_a_run_after_a_checkpoint() {
+    // So many times; it goes wrong by chance.
+    let times: u32 = std::env::var("KTG_TIMEOUTS").map_or(4, |times| times.parse().unwrap());
+    let temporary = tempfile::tempdir().unwrap();
+    for i in 0..times {
+        let directory = temporary.path().join(i.to_string());
+        let long = start_long(&directory);
+        let mut command = Command::new("timeout");
+        let limit = format!("{:.2}", 1.0 + 0.07 * f64::from(i % 10));
+        command.args(["--preserve-status", &limit]).arg(long.get_program()).args(long.get_args());
+        let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+        assert_stopped(output);
+        assert!(newest_checkpoint(&directory).is_some(), "attempt {i}");
+        fs::remove_dir_all(&directory).unwrap();
     }
 }
 

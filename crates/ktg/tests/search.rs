@@ -147,6 +147,35 @@ fn killed_and_interrupted_searches_end_like_uninterrupted_ones() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn timeout_ends_a_search_with_its_trial_given_back() {
+    // So many times; it goes wrong by chance.
+    let times: u32 = std::env::var("KTG_TIMEOUTS").map_or(3, |times| times.parse().unwrap());
+    let temporary = experiment();
+    let here = temporary.path();
+    let mut stopped_trials = 0;
+    for i in 0..times {
+        let study = format!("timeout-{i}");
+        let mut long = search(here, &study, "8");
+        // Nothing but the signal makes it write a checkpoint.
+        long.args(["--set", "train.epochs=1", "--set", "split.train_share=1", "--set", "train.checkpoint_minutes=100"]);
+        let limit = format!("{:.2}", 1.0 + 0.13 * f64::from(i % 10));
+        let mut command = Command::new("timeout");
+        command.current_dir(here).args(["--preserve-status", &limit]).arg(long.get_program()).args(long.get_args());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+        assert!(text(&output).contains("stopped; the study in"), "{}", text(&output));
+        for trial in export(here, &study) {
+            assert_eq!(trial["state"], "WAITING", "{trial}");
+            let run = Path::new(trial["attributes"]["run"].as_str().unwrap());
+            stopped_trials += fs::read_dir(run.join("checkpoints")).map_or(0, |checkpoints| checkpoints.count());
+            fs::remove_dir_all(run).unwrap();
+        }
+    }
+    assert!(stopped_trials > 0, "no trial had begun");
+}
+
+#[test]
 fn what_cannot_be_searched_is_said_before_anything_happens() {
     let temporary = experiment();
     let here = temporary.path();
