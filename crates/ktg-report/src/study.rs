@@ -135,7 +135,7 @@ impl StudyRecord {
             let mut rung = Rung { number, epoch: None, kept: Vec::new(), stopped: Vec::new() };
             let mut first_stop: Option<i64> = None;
             for trial in &self.trials {
-                let Some(value) = trial.system.get(&completed_rung(number)).and_then(Json::as_f64) else { continue };
+                let Some(value) = trial.rung_value(number) else { continue };
                 let went_on = trial.state == State::Complete || trial.system.contains_key(&completed_rung(number + 1));
                 if went_on || !(trial.state == State::Pruned || trial.is_paused()) {
                     rung.kept.push(value);

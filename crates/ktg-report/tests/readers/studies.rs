@@ -146,6 +146,18 @@ fn rungs_of_hyperband_are_where_the_first_trial_was_stopped() {
 }
 
 #[test]
+fn an_infinite_value_at_a_rung_is_one_like_others_and_nan_is_none() {
+    let mut place = Place::new();
+    for value in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.5] {
+        let trial = place.add(&[(2, value)]);
+        place.study.complete_rung(trial, 0, value).unwrap();
+        place.end(trial, State::Pruned, None);
+    }
+    let stopped = vec![f64::INFINITY, f64::NEG_INFINITY, 0.5];
+    assert_eq!(place.read().rungs(), [Rung { number: 0, epoch: Some(2), kept: vec![], stopped }]);
+}
+
+#[test]
 fn a_study_without_rungs_has_no_figure_of_them() {
     let mut place = Place::new();
     place.add_ended(&[(1, 0.5)], State::Complete, Some(0.5));
