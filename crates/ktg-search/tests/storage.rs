@@ -272,8 +272,8 @@ fn everything_is_read_back(place: &Place) {
     // An infinite value is one like others, and NaN is none.
     let infinity = f64::INFINITY;
     assert_eq!(rungs, [(1, 0, 1.0), (1, 1, infinity), (2, 0, -0.5), (2, 1, -infinity)]);
-        assert_eq!([0, 1, 2].map(|rung| middle.rung_value(rung)), [Some(1.0), Some(infinity), None]);
-        assert_eq!([0, 1, 2].map(|rung| trials[2].rung_value(rung)), [Some(-0.5), Some(-infinity), None]);
+    assert_eq!([0, 1, 2].map(|rung| middle.rung_value(rung)), [Some(1.0), Some(infinity), None]);
+    assert_eq!([0, 1, 2].map(|rung| trials[2].rung_value(rung)), [Some(-0.5), Some(-infinity), None]);
     assert_eq!(study.rungs(Some(1)).unwrap().len(), 2);
     assert_eq!(study.rungs(Some(7)).unwrap(), []);
     study.finish(ids[1], State::Complete, Some(3.0), &[]).unwrap();
