@@ -287,6 +287,12 @@ fn rungs_count_their_trials() {
     {
         assert!(svg.contains(text), "{text}");
     }
+    // Who has no place on the axis of values got there all the same.
+    let rung = Rung { epochs: 1, kept: vec![1.0, f64::INFINITY], stopped: vec![f64::NEG_INFINITY; 3] };
+    let svg = rungs(&Rungs { rungs: vec![rung], ..Rungs::default() });
+    for text in [">5</text>", "<title>2 trials kept</title>", "<title>3 trials stopped</title>"] {
+        assert!(svg.contains(text), "{text}");
+    }
 }
 
 #[test]

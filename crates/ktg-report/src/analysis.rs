@@ -9,10 +9,10 @@ use ktg_graph::{Design, Direction, Gate, Graph};
 use ktg_search::Parameter;
 use ktg_search::analysis::{AS_FOUND, Judged};
 use ktg_search::attributes::NODE_AVERAGE;
-use ktg_search::storage::{State, Trial};
 
-use crate::StudyRecord;
 use crate::cells::{LEVEL, adjusted_where_known, difference, emphasized_if_significant, interval, number_or_dash};
+use crate::placed::PlacedGraphs;
+use crate::{LeftOut, StudyRecord};
 
 /// Shuffles of a permutation test, at least. A p-value that is adjusted for many tests needs more to be small at all.
 const ROUNDS: usize = 2000;
@@ -52,10 +52,8 @@ pub struct Common {
     pub graphs: usize,
     /// How many of them count as the best.
     pub top: usize,
-    /// Trials that failed, which no table knows.
-    pub failed: usize,
-    /// Trials that were judged, but whose parameters are no graph of the search space; no table knows them either.
-    pub unreadable: usize,
+    /// Trials that are not among the graphs.
+    pub left_out: LeftOut,
     /// One entry a feature.
     pub features: Vec<(String, Enrichment)>,
 }
@@ -73,34 +71,19 @@ pub struct ParameterImportance {
     pub ped_anova: Option<f64>,
 }
 
-/// The trials that were judged to an end, with their places from 0 (the worst) to 1 (the best).
-fn placed(study: &StudyRecord) -> (Vec<&Trial>, Vec<f64>) {
-    let judged = study.judged();
-    // A paused trial was judged at its rung, and waits only for those that come after it.
-    let over = |trial: &Trial| matches!(trial.state, State::Complete | State::Pruned) || trial.is_paused();
-    let over: Vec<_> = judged.into_iter().filter(|(trial, ..)| over(trial)).collect();
-    let steps: Vec<(u64, f64)> =
-        over.iter().map(|(_, step, value)| (u64::try_from(*step).unwrap_or(0), *value)).collect();
-    (over.into_iter().map(|(trial, ..)| trial).collect(), stats::ordering(&steps))
-}
-
 /// Compares the best `share` (0 to 1) of a study's graphs with all. `None` with fewer than ten graphs.
 pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
-    let (trials, places) = placed(study);
-    let graphs: Vec<(Graph, f64)> =
-        trials.iter().zip(&places).filter_map(|(trial, place)| Some((study.graph(trial).ok()?, *place))).collect();
-    if graphs.len() < 10 {
+    let space = study.metadata.space.as_ref()?;
+    let PlacedGraphs { genes, places } = PlacedGraphs::of(study);
+    let graphs = genes.len();
+    if graphs < 10 {
         return None;
     }
-    let top = ((graphs.len() as f64 * share).round() as usize).clamp(3, graphs.len());
-    let counts: Vec<Vec<f64>> = graphs.iter().map(|(graph, _)| features(graph)).collect();
-    let scores: Vec<f64> = graphs.iter().map(|(_, place)| *place).collect();
-    let found = stats::enrichment(&scores, &counts, top, ROUNDS, 0)?;
-    // Those of workers that died were repeated.
-    let failed = study.count(State::Fail).saturating_sub(study.repeated());
-    let unreadable = trials.len() - graphs.len();
+    let top = ((graphs as f64 * share).round() as usize).clamp(3, graphs);
+    let counts: Vec<Vec<f64>> = genes.iter().map(|genes| features(&space.graph(genes))).collect();
+    let found = stats::enrichment(&places, &counts, top, ROUNDS, 0)?;
     let features = feature_names().into_iter().zip(found).collect();
-    Some(Common { graphs: graphs.len(), top, failed, unreadable, features })
+    Some(Common { graphs, top, left_out: LeftOut::of(study), features })
 }
 
 impl Common {
@@ -119,14 +102,8 @@ impl Common {
         }
         table.emphasis("adjusted p below 0.05");
         table.note("p: how often as many graphs, drawn at random from all, differ as much (permutation test, the graph is the unit); adjusted for the number of rows (Benjamini and Hochberg).");
-        if self.failed > 0 {
-            table.note(format!("{} trials failed (diverged, for instance) and are not among all graphs.", self.failed));
-        }
-        if self.unreadable > 0 {
-            table.note(format!(
-                "{} trials were judged, but their parameters are no graph of the search space: they are not among all graphs.",
-                self.unreadable
-            ));
+        for sentence in self.left_out.sentences() {
+            table.note(sentence);
         }
         table
     }
@@ -135,22 +112,16 @@ impl Common {
 /// What the choice of each parameter explains of the places of a study's graphs.
 pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
     let Some(space) = &study.metadata.space else { return Vec::new() };
-    let (trials, places) = placed(study);
-    let genes: Vec<Option<Vec<Option<usize>>>> = trials
-        .iter()
-        .map(|trial| {
-            let genes = space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<Vec<usize>>>()?;
-            // The design of a cut edge means nothing.
-            Some(space.relevant(&genes))
-        })
-        .collect();
+    let PlacedGraphs { genes, places } = PlacedGraphs::of(study);
+    // The design of a cut edge means nothing.
+    let relevant: Vec<Vec<Option<usize>>> = genes.iter().map(|genes| space.relevant(genes)).collect();
     let rounds = ROUNDS.max(400 * space.parameters().len()).min(20_000);
     let mut all: Vec<ParameterImportance> = Vec::new();
     for (p, parameter) in space.parameters().iter().enumerate() {
-        let chosen: Vec<Option<usize>> = genes.iter().map(|genes| genes.as_ref()?[p]).collect();
+        let chosen: Vec<Option<usize>> = relevant.iter().map(|choices| choices[p]).collect();
         let (scores, groups): (Vec<f64>, Vec<usize>) =
             places.iter().zip(&chosen).filter_map(|(place, choice)| Some((*place, (*choice)?))).unzip();
-        let ped_anova = match trials.len() {
+        let ped_anova = match genes.len() {
             0..20 => None,
             _ => stats::ped_anova(&places, &chosen, parameter.choices.len(), 0.25),
         };

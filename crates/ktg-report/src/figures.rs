@@ -159,7 +159,8 @@ pub fn importance(parameters: &[ParameterImportance]) -> String {
     chart::bars(&Bars { title, x_title, kinds, rows })
 }
 
-/// The best graphs of a study side by side, as far as its trials have graphs of this program; `None` if none has.
+/// The best graphs of a study side by side, each with its place. Trials whose parameters are no graph of the search space
+/// leave a gap in the places; `None` if all do.
 pub fn best_graphs(study: &StudyRecord, top: usize) -> Option<String> {
     let mut graphs = Vec::new();
     for (place, trial) in study.ranked().into_iter().take(top).enumerate() {

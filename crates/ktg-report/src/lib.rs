@@ -11,9 +11,11 @@ mod cells;
 pub mod compare;
 pub mod figures;
 mod overlay;
+mod placed;
 pub mod report;
 mod study;
 
 pub use answers::{Answer, answers};
 pub use overlay::overlay;
+pub use placed::LeftOut;
 pub use study::{Rung, StudyRecord, counted, edges};

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use anyhow::{Context, Result, anyhow};
 use ktg_base::edge_name;
 use ktg_graph::Graph;
-use ktg_search::StudyMetadata;
 use ktg_search::attributes::completed_rung;
 use ktg_search::storage::{Patience, State, StorageUrl, Study, Trial};
+use ktg_search::{Genes, Space, StudyMetadata};
 use ktg_train::Settings;
 use serde_json::Value as Json;
 
@@ -74,15 +74,28 @@ impl StudyRecord {
         complete
     }
 
-    /// The graph of a trial, in canonical form, named after it.
-    pub fn graph(&self, trial: &Trial) -> Result<Graph> {
-        let name = &self.name;
+    /// The search space.
+    fn space(&self) -> Result<&Space> {
         let space = self.metadata.space.as_ref();
-        let space = space.with_context(|| format!("the study \"{name}\" has no search space of this program"))?;
-        let genes = space.genes(&trial.parameters)?.into_iter().collect::<Option<Vec<_>>>();
-        let genes = genes.with_context(|| format!("trial {} has no complete graph", trial.number))?;
-        let mut graph = space.graph(&genes).canonical();
-        graph.name = Some(format!("{name}, trial {}", trial.number));
+        space.with_context(|| format!("the study \"{}\" has no search space of this program", self.name))
+    }
+
+    /// The choices that make the graph of a trial.
+    ///
+    /// # Errors
+    /// If its parameters are no graph of the search space.
+    pub(crate) fn genes(&self, trial: &Trial) -> Result<Genes> {
+        let genes = self.space()?.genes(&trial.parameters)?.into_iter().collect::<Option<Genes>>();
+        genes.with_context(|| format!("trial {} has no complete graph", trial.number))
+    }
+
+    /// The graph of a trial, in canonical form, named after it.
+    ///
+    /// # Errors
+    /// If its parameters are no graph of the search space.
+    pub fn graph(&self, trial: &Trial) -> Result<Graph> {
+        let mut graph = self.space()?.graph(&self.genes(trial)?).canonical();
+        graph.name = Some(format!("{}, trial {}", self.name, trial.number));
         Ok(graph)
     }
 
@@ -135,7 +148,7 @@ impl StudyRecord {
             let mut rung = Rung { number, epoch: None, kept: Vec::new(), stopped: Vec::new() };
             let mut first_stop: Option<i64> = None;
             for trial in &self.trials {
-                let Some(value) = trial.system.get(&completed_rung(number)).and_then(Json::as_f64) else { continue };
+                let Some(value) = trial.rung_value(number) else { continue };
                 let went_on = trial.state == State::Complete || trial.system.contains_key(&completed_rung(number + 1));
                 if went_on || !(trial.state == State::Pruned || trial.is_paused()) {
                     rung.kept.push(value);

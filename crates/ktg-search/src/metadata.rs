@@ -74,7 +74,7 @@ impl StudyMetadata {
     /// # Errors
     /// If the storage fails, or an attribute is not what it should be.
     pub fn read(study: &mut Study) -> Result<Self, Error> {
-        let space = study.attribute(SPACE)?.map(|json| Space::from_json(&json)).transpose()?;
+        let space = study.attribute(SPACE)?.map(|json| search_space(study, &json)).transpose()?;
         let images = study.attribute(IMAGES)?.map(|images| text(study, IMAGES, &images)).transpose()?;
         let (pruner, pruner_in_words) = match study.attribute(PRUNER)? {
             None => (None, None),
@@ -85,7 +85,7 @@ impl StudyMetadata {
                 (Some(pruner), Some(pruner.to_string()))
             }
         };
-        let target = study.attribute(TARGET)?.and_then(|target| target.as_i64());
+        let target = study.attribute(TARGET)?.map(|target| whole_number(study, TARGET, &target)).transpose()?;
         let settings = study.attribute(SETTINGS)?;
         Ok(Self { space, settings, images, pruner, pruner_in_words, analysed: analysed_graph(study)?, target })
     }
@@ -101,6 +101,14 @@ pub fn analysed_graph(study: &mut Study) -> Result<Option<Graph>, Error> {
         Ok(document) => Ok(Some(document.graph)),
         Err(e) => Err(damaged(study, BASE, &e.to_string())),
     }
+}
+
+fn search_space(study: &Study, json: &Json) -> Result<Space, Error> {
+    Space::from_json(json).map_err(|e| damaged(study, SPACE, &e.to_string()))
+}
+
+fn whole_number(study: &Study, key: &str, json: &Json) -> Result<i64, Error> {
+    json.as_i64().ok_or_else(|| damaged(study, key, "it is no whole number"))
 }
 
 fn text(study: &Study, key: &str, json: &Json) -> Result<String, Error> {

@@ -99,13 +99,14 @@ impl Space {
     }
 
     /// The space that a study keeps.
+    ///
+    /// # Errors
+    /// If it cannot be understood.
     pub fn from_json(json: &Json) -> Result<Self, Error> {
-        let error = |e: String| Error::Setting(format!("the search space cannot be understood: {e}"));
-        let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| error(e.to_string()))?;
-        let base = Document::parse_json(&saved.graph.to_string(), "space").map_err(|e| error(e.to_string()))?.graph;
+        let saved: Saved = serde_json::from_value(json.clone()).map_err(|e| Error::Setting(e.to_string()))?;
+        let base = Document::parse_json(&saved.graph.to_string(), "space")?.graph;
         let parameter = |saved: SavedParameter| Parameter::new(saved.name, saved.choices, base.len());
-        let parameters = saved.parameters.into_iter().map(parameter).collect::<Result<_, _>>();
-        let parameters = parameters.map_err(|e| error(format!("{e}; was it written by a newer ktg?")))?;
+        let parameters = saved.parameters.into_iter().map(parameter).collect::<Result<_, _>>()?;
         Ok(Self { base, parameters })
     }
 

@@ -243,6 +243,8 @@ fn everything_is_read_back(place: &Place) {
     study.complete_rung(ids[1], 0, 1.0).unwrap();
     study.complete_rung(ids[1], 1, f64::INFINITY).unwrap();
     study.complete_rung(ids[2], 0, -0.5).unwrap();
+    study.complete_rung(ids[2], 1, f64::NEG_INFINITY).unwrap();
+    study.complete_rung(ids[2], 2, f64::NAN).unwrap();
     study.finish(ids[0], State::Complete, Some(7.0), &[]).unwrap();
     // A number that Optuna suggested.
     let float = r#"{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1, "step": null, "log": false}}"#;
@@ -267,8 +269,12 @@ fn everything_is_read_back(place: &Place) {
     assert_eq!(study.trial(-1).unwrap(), None);
     let mut rungs: Vec<_> = study.rungs(None).unwrap().iter().map(|v| (v.number, v.rung, v.value)).collect();
     rungs.sort_by(|a, b| a.partial_cmp(b).unwrap());
-    assert_eq!(rungs, [(1, 0, 1.0), (1, 1, f64::INFINITY), (2, 0, -0.5)]);
-    assert_eq!(study.rungs(Some(1)).unwrap().len(), 1);
+    // An infinite value is one like others, and NaN is none.
+    let infinity = f64::INFINITY;
+    assert_eq!(rungs, [(1, 0, 1.0), (1, 1, infinity), (2, 0, -0.5), (2, 1, -infinity)]);
+    assert_eq!([0, 1, 2].map(|rung| middle.rung_value(rung)), [Some(1.0), Some(infinity), None]);
+    assert_eq!([0, 1, 2].map(|rung| trials[2].rung_value(rung)), [Some(-0.5), Some(-infinity), None]);
+    assert_eq!(study.rungs(Some(1)).unwrap().len(), 2);
     assert_eq!(study.rungs(Some(7)).unwrap(), []);
     study.finish(ids[1], State::Complete, Some(3.0), &[]).unwrap();
     assert_eq!(study.complete_at(2).unwrap(), (vec![2.0], 2));

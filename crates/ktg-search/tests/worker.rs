@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::stand_in::{Scripted, quick, saved, space, train, value, work};
 use common::{Place, new_trial, on_each_storage, unique};
 use ktg_graph::Graph;
-use ktg_search::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE};
+use ktg_search::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE, TARGET};
 use ktg_search::storage::{Inserted, NewTrial, State, Trial};
 use ktg_search::{
     Agreement, Error, Event, Halving, Objective, Origin, Outcome, PrunerKind, PrunerSettings, Report, SamplerKind,
@@ -510,13 +510,16 @@ fn a_damaged_attribute_of_a_study_is_named(place: &Place) {
         (PRUNER, json!({"kind": "patient"}), "unknown variant `patient`"),
         (IMAGES, json!(7), "it is no text"),
         (BASE, json!({"edges": []}), ""),
+        (TARGET, json!("many"), "it is no whole number"),
+        (TARGET, json!(2.5), "it is no whole number"),
+        (SPACE, json!({"graph": 7}), "missing field `parameters`"),
+        (SPACE, json!("all graphs"), "expected struct"),
     ] {
         let message = metadata(place, key, &value).unwrap_err();
         assert!(message.contains(&format!("its attribute `{key}` is damaged")), "{message}");
         assert!(message.contains("metadata") && message.contains(part), "{message}");
     }
-    let message = metadata(place, SPACE, &json!({"graph": 7})).unwrap_err();
-    assert!(message.contains("the search space cannot be understood"), "{message}");
+    assert_eq!(metadata(place, TARGET, &json!(7)).unwrap().target, Some(7));
 }
 
 on_each_storage!(long_trials_are_reported_now_and_then_and_at_rungs);

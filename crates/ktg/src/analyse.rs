@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{first_difference, shell_word};
-use ktg_report::{StudyRecord, analysis, edges};
+use ktg_report::{LeftOut, StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
@@ -40,6 +40,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
     let study = StudyRecord::read(url, &args.study)?;
     let common = analysis::common(&study, args.best);
     let parameters = analysis::importance(&study);
+    let left_out = LeftOut::of(&study);
     if args.json {
         let features = common.iter().flat_map(|common| &common.features).map(|(name, found)| {
             json!({"feature": name, "top": found.top, "all": found.all, "p": found.p, "p_adjusted": found.adjusted})
@@ -58,6 +59,8 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
             "study": study.name,
             "graphs": common.as_ref().map(|common| common.graphs),
             "top": common.as_ref().map(|common| common.top),
+            "failed": left_out.failed,
+            "unreadable": left_out.unreadable,
             "features": features.collect::<Vec<_>>(),
             "parameters": parameters.collect::<Vec<_>>(),
         }));
@@ -67,7 +70,12 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
     }
     match &common {
         Some(common) => print(&format!("{}\n", common.table().to_text()))?,
-        None => print("fewer than ten graphs have been judged: too few to compare the best with all\n")?,
+        None => {
+            let mut lines =
+                vec!["fewer than ten graphs have been judged: too few to compare the best with all".to_owned()];
+            lines.extend(left_out.sentences());
+            print(&format!("{}\n", lines.join("\n")))?;
+        }
     }
     print(&analysis::importance_table(&parameters).to_text())?;
     let mut report = shell_word(&args.study);

@@ -6,6 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use common::{ktg, text};
+use ktg_graph::{Graph, Node};
+use ktg_search::attributes::SPACE;
+use ktg_search::storage::{Inserted, NewTrial, Patience, State, StorageUrl, Study};
+use ktg_search::{SearchSettings, Space};
 use serde_json::Value as Json;
 
 const EXPERIMENT: &str = r#"
@@ -188,6 +192,43 @@ fn a_study_is_analysed_and_reported() {
     assert!(study.contains("best graph, trial"), "{study}");
     let run = good(here, &["watch", "runs/a", "--once"]);
     assert!(run.contains("epoch 2 of 2 · finished") && run.contains("ensemble"), "{run}");
+}
+
+/// Makes the study "s" with so many trials that have a graph, two complete ones that lack parameters, and a failed one.
+fn damaged_study(here: &Path, graphs: usize) {
+    let mut study = Study::open(&StorageUrl::file(here.join("ktg.db")), "s", true, Patience::none()).unwrap();
+    let space = Space::new(&Graph::new(vec![Node::new("abn-resnet-cifar-8"); 2]), &SearchSettings::default()).unwrap();
+    study.put_attribute(SPACE, &space.to_json()).unwrap();
+    for i in 0..graphs + 3 {
+        let known = if i < graphs { usize::MAX } else { 3 };
+        let state = if i < graphs + 2 { State::Complete } else { State::Fail };
+        let choices = space
+            .parameters()
+            .iter()
+            .take(known)
+            .map(|parameter| (parameter.name.as_str(), &parameter.choices[..], i % parameter.choices.len()));
+        let trial = NewTrial { parameters: choices.collect(), graph: format!("graph {i}") };
+        let Inserted::Trial(claimed) = study.insert(&trial, &format!("work {i}"), 100).unwrap() else { panic!() };
+        assert!(study.finish(claimed.id, state, Some(i as f64), &[]).unwrap());
+    }
+}
+
+#[test]
+fn an_analysis_says_once_which_trials_it_leaves_out() {
+    let failed = "1 trials failed (diverged, for instance) and are not among all graphs.";
+    let unreadable = "2 trials were judged, but their parameters are no graph of the search space: they are left out.";
+    let too_few = "fewer than ten graphs have been judged: too few to compare the best with all";
+    for (graphs, compared) in [(10, Json::from(10)), (9, Json::Null)] {
+        let temporary = tempfile::tempdir().unwrap();
+        let here = temporary.path();
+        damaged_study(here, graphs);
+        let shown = good(here, &["analyse", "s"]);
+        assert_eq!([failed, unreadable].map(|sentence| shown.matches(sentence).count()), [1, 1], "{shown}");
+        assert_eq!(shown.contains(too_few), compared.is_null(), "{shown}");
+        let json: Json = serde_json::from_str(&good(here, &["analyse", "s", "--json"])).unwrap();
+        let numbers = ["graphs", "failed", "unreadable"].map(|key| &json[key]);
+        assert_eq!(numbers, [&compared, &1.into(), &2.into()]);
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn rungs(figure: &Rungs) -> String {
     let all = || rungs.iter().flat_map(|rung| rung.kept.iter().chain(&rung.stopped)).copied();
     let names = rungs.iter().map(|rung| number(rung.epochs as f64, 0)).collect();
     // Room for the number above the highest bar.
-    let counts = rungs.iter().map(|rung| 1.2 * (rung.kept.len() + rung.stopped.len()) as f64);
+    let counts = figure.rungs.iter().map(|rung| 1.2 * (rung.kept.len() + rung.stopped.len()) as f64);
     let below_x = Axis::named(names, "epochs trained when compared");
     let x = Axis::bare(below_x.from, below_x.to);
     let y = Axis::rounded(all(), &figure.y_title, 5);
@@ -54,7 +54,7 @@ pub fn rungs(figure: &Rungs) -> String {
     let sides = (left, WIDTH - MARGIN - 6.0);
     let area = next_area(&mut sheet, &x, sides, 34.0, 230.0);
     let below = next_area(&mut sheet, &below_x, sides, 48.0, 80.0);
-    if all().next().is_none() {
+    if figure.rungs.iter().all(|rung| rung.kept.is_empty() && rung.stopped.is_empty()) {
         empty_plot(&mut sheet, area, "No trial has reached a rung yet.");
         empty_plot(&mut sheet, below, "");
         return sheet.finish();
@@ -70,7 +70,8 @@ pub fn rungs(figure: &Rungs) -> String {
         draw_values(&mut values, i as f64, rung, wide / 2.0);
     }
     let mut counts = Plot::new(&mut sheet, below, &below_x, &below_y);
-    for (i, rung) in rungs.iter().enumerate() {
+    // Who has no place on the axis of values got there all the same.
+    for (i, rung) in figure.rungs.iter().enumerate() {
         draw_count(&mut counts, i as f64, rung, wide / 2.0);
     }
     sheet.finish()

@@ -8,12 +8,12 @@ use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::Graph;
 use ktg_search::analysis::judged;
 use ktg_search::attributes::NODE_AVERAGE;
-use ktg_search::storage::State;
+use ktg_search::storage::{State, Trial};
 
 use super::evaluated::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
 use crate::cells::number_or_dash;
-use crate::{StudyRecord, counted, edges, figures};
+use crate::{LeftOut, StudyRecord, counted, edges, figures};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;
@@ -37,7 +37,10 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     }
     if let Some(sheet) = figures::best_graphs(study, options.top) {
         section.push(Figure::new(sheet, "The best graphs, judged on the held-out part of the training images.").wide());
-        section.push(best_table(study, options.top));
+    }
+    let best: Vec<&Trial> = study.ranked().into_iter().take(options.top).collect();
+    if study.metadata.space.is_some() && !best.is_empty() {
+        section.push(best_table(study, &best));
     }
     let section = page.section(format!("What makes graphs good, in {}", study.name));
     section.push(Block::text(
@@ -52,7 +55,11 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     }
     match common(study, BEST) {
         Some(common) => section.push(common.table()),
-        None => section.push(Block::note("Fewer than ten graphs have been judged: too few to compare.")),
+        None => {
+            let mut sentences = vec!["Fewer than ten graphs have been judged: too few to compare.".to_owned()];
+            sentences.extend(LeftOut::of(study).sentences());
+            section.push(Block::note(sentences.join(" ")))
+        }
     };
     let parameters = importance(study);
     if parameters.iter().any(|parameter| parameter.found.is_some()) {
@@ -97,17 +104,19 @@ fn summary(study: &StudyRecord) -> String {
     text
 }
 
-fn best_table(study: &StudyRecord, top: usize) -> Table {
+fn best_table(study: &StudyRecord, best: &[&Trial]) -> Table {
     let numbers = ["trial", "value [%]", "node average [%]"].map(Column::right);
     let columns = numbers.into_iter().chain([Column::left("edges")]);
     let mut table = Table::new("The best graphs", columns);
-    for trial in study.ranked().into_iter().take(top) {
+    for trial in best {
+        // The figure of the best graphs lacks it.
+        let no_graph = |_| Cell::missing("no graph of the search space");
         let average = trial.attributes.get(NODE_AVERAGE).and_then(serde_json::Value::as_f64);
         table.row([
             Cell::text(trial.number.to_string()),
             number_or_dash(trial.value, 2),
             number_or_dash(average, 2),
-            Cell::text(study.edges(trial)),
+            study.graph(trial).map_or_else(no_graph, |graph| Cell::text(edges(&graph))),
         ]);
     }
     table.note("The best of many is better on the images it was chosen by than on others: only other images tell how good it is.");

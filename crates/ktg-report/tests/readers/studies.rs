@@ -2,7 +2,8 @@
 
 use ktg_graph::{Graph, Node};
 use ktg_report::analysis::{common, importance};
-use ktg_report::{Rung, StudyRecord, figures};
+use ktg_report::report::{Options, Subject, page};
+use ktg_report::{LeftOut, Rung, StudyRecord, figures};
 use ktg_search::attributes::{PRUNER, SETTINGS, SPACE};
 use ktg_search::storage::{Inserted, NewTrial, Patience, State, StorageUrl, Study};
 use ktg_search::{SearchSettings, Space};
@@ -74,6 +75,20 @@ impl Place {
         self.end(id, state, value);
     }
 
+    /// Adds complete trials, better than all others, that lack parameters.
+    fn add_best_without_graph(&mut self, count: usize) {
+        for _ in 0..count {
+            let partial = self.add_partial(3);
+            self.end(partial, State::Complete, Some(99.0));
+        }
+    }
+
+    /// A report about it.
+    fn page(&self) -> String {
+        let options = Options { images: 0, chosen: vec![], evaluate: false, top: 3, progress: &|_| {} };
+        page(&[Subject::Study(self.url.clone(), "s".to_owned())], None, &options).unwrap().to_html()
+    }
+
     fn read(&self) -> StudyRecord {
         StudyRecord::read(&self.url, "s").unwrap()
     }
@@ -143,6 +158,18 @@ fn rungs_of_an_earlier_version_are_where_the_first_trial_was_stopped() {
 fn rungs_of_hyperband_are_where_the_first_trial_was_stopped() {
     let pruner = json!({"kind": "hyperband", "min_resource": 1, "reduction_factor": 4, "min_early_stopping_rate": 0});
     assert_eq!(with_rungs(Some(&pruner)).rungs(), rungs([Some(2), Some(6), None]));
+}
+
+#[test]
+fn an_infinite_value_at_a_rung_is_one_like_others_and_nan_is_none() {
+    let mut place = Place::new();
+    for value in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.5] {
+        let trial = place.add(&[(2, value)]);
+        place.study.complete_rung(trial, 0, value).unwrap();
+        place.end(trial, State::Pruned, None);
+    }
+    let stopped = vec![f64::INFINITY, f64::NEG_INFINITY, 0.5];
+    assert_eq!(place.read().rungs(), [Rung { number: 0, epoch: Some(2), kept: vec![], stopped }]);
 }
 
 #[test]
@@ -278,22 +305,51 @@ fn trials_whose_parameters_are_no_graph_are_counted_and_said() {
         place.add_ended(&[(1, 0.1)], State::Complete, Some(f64::from(i)));
     }
     let whole = common(&place.read(), 0.25).unwrap();
-    assert_eq!((whole.graphs, whole.top, whole.failed, whole.unreadable), (12, 3, 0, 0));
+    assert_eq!((whole.graphs, whole.top, whole.left_out), (12, 3, LeftOut { failed: 0, unreadable: 0 }));
     assert!(!whole.table().to_text().contains("no graph of the search space"));
 
-    for _ in 0..2 {
-        let partial = place.add_partial(3);
-        place.end(partial, State::Complete, Some(99.0));
-    }
+    place.add_best_without_graph(2);
     place.add_ended(&[], State::Fail, None);
     let study = place.read();
     let found = common(&study, 0.25).unwrap();
-    assert_eq!((found.graphs, found.top, found.failed, found.unreadable), (12, 3, 1, 2));
+    assert_eq!((found.graphs, found.top, found.left_out), (12, 3, LeftOut { failed: 1, unreadable: 2 }));
     // What they are judged to be does not move the others.
     assert_eq!(found.features, whole.features);
     let text = found.table().to_text();
     assert!(text.contains("1 trials failed"), "{text}");
     assert!(text.contains("2 trials were judged, but their parameters are no graph of the search space"), "{text}");
+}
+
+#[test]
+fn trials_whose_parameters_are_no_graph_do_not_move_the_importance_of_parameters() {
+    let mut place = Place::new();
+    for i in 0..24 {
+        place.add_ended(&[(1, 0.1)], State::Complete, Some(f64::from(i)));
+    }
+    let whole = format!("{:?}", importance(&place.read()));
+    assert!(whole.contains("ped_anova: Some"), "{whole}");
+    place.add_best_without_graph(3);
+    assert_eq!(format!("{:?}", importance(&place.read())), whole);
+}
+
+#[test]
+fn a_report_says_once_which_trials_it_leaves_out() {
+    let left_out = "2 trials were judged, but their parameters are no graph of the search space: they are left out.";
+    let too_few = "Fewer than ten graphs have been judged: too few to compare.";
+    // With as many graphs, whether the best with all are compared, and whether there are best graphs to draw.
+    for (graphs, is_compared, is_drawn) in [(12, true, true), (9, false, true), (0, false, false)] {
+        let mut place = Place::new();
+        for i in 0..graphs {
+            place.add_ended(&[(1, 0.1)], State::Complete, Some(f64::from(i)));
+        }
+        place.add_best_without_graph(2);
+        let html = place.page();
+        assert_eq!(html.matches(left_out).count(), 1, "{graphs} graphs");
+        assert_eq!(html.contains(too_few), !is_compared, "{graphs} graphs");
+        // The first two places of the best.
+        assert_eq!(html.matches("missing: no graph of the search space").count(), 2, "{graphs} graphs");
+        assert_eq!(html.contains("The best graphs, judged on"), is_drawn, "{graphs} graphs");
+    }
 }
 
 #[test]

@@ -80,6 +80,15 @@ pub(super) fn number_to_json(value: f64) -> String {
     }
 }
 
+/// The number that an attribute is, written by [`number_to_json`] and read by [`json`]. NaN is none.
+pub(super) fn number_from_json(json: &Json) -> Option<f64> {
+    match json.as_str() {
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        _ => json.as_f64(),
+    }
+}
+
 /// An attribute; what is not JSON (such as Python's NaN) stays a text.
 pub(super) fn json(text: &str) -> Json {
     serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.to_owned()))

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::connection::{Answer, Connection, Row, Trouble};
-use super::encoding::{State, decode, json, parameter};
+use super::encoding::{State, decode, json, number_from_json, parameter};
 use super::{Storage, Study};
 use crate::Error;
 use crate::attributes::{FAILED_TRIAL, PAUSED, completed_rung};
@@ -61,6 +61,11 @@ impl Trial {
     /// The number of rungs it has passed or been stopped at: its next one, counted from 0.
     pub fn rung(&self) -> u32 {
         (0..).find(|k| !self.system.contains_key(&completed_rung(*k))).unwrap_or(0)
+    }
+
+    /// Its value at a rung, if it got there. An infinite value is one like others, as for Optuna's pruners; NaN is none.
+    pub fn rung_value(&self, rung: u32) -> Option<f64> {
+        number_from_json(self.system.get(&completed_rung(rung))?)
     }
 }
 

@@ -50,7 +50,9 @@ impl RungCache {
         );
         for row in connection.query(&select, &[from.into(), study.into()])? {
             let rung = row.text(3)?.strip_prefix(COMPLETED_RUNG).and_then(|rung| rung.parse().ok());
-            if let (Some(rung), Some(value)) = (rung, row.text(4)?.trim().parse().ok()) {
+            // Optuna stops whoever reports NaN before it has a value at a rung.
+            let value = row.text(4)?.trim().parse().ok().filter(|value: &f64| !value.is_nan());
+            if let (Some(rung), Some(value)) = (rung, value) {
                 let first = row.optional_text(5)?.and_then(|first| first.parse().ok());
                 let number = first.map_or_else(|| row.int(2), Ok)?;
                 self.values.insert(row.int(0)?, RungValue { id: row.int(1)?, number, rung, value });
