@@ -4,9 +4,25 @@
 pub fn toml_problem(text: &str, origin: &str, error: &toml::de::Error) -> String {
     let message = toml_message(error);
     match error.span().and_then(|span| text.get(..span.start)) {
-        Some(before) => format!("{origin}:{}: {message}", before.matches('\n').count() + 1),
+        Some(before) => {
+            let place = before.matches('\n').count();
+            let line = line_of_key(text, place, &message).unwrap_or(place) + 1;
+            format!("{origin}:{line}: {message}")
+        }
         None => format!("{origin}: {message}"),
     }
+}
+
+/// The line, from 0, of the key that a message about a table names first, where `place` is the line of the table's head. Of a
+/// table whose keys depend on one of them, such as `[data]`, the deserializer knows no other place.
+fn line_of_key(text: &str, place: usize, message: &str) -> Option<usize> {
+    let key = message.split('`').nth(1)?;
+    let is_head = |line: &str| line.trim_start().starts_with('[');
+    let is_of_key =
+        |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key);
+    let mut lines = text.lines().enumerate().skip(place);
+    lines.next().filter(|(_, line)| is_head(line))?;
+    lines.take_while(|(_, line)| !is_head(line)).find(|(_, line)| is_of_key(line)).map(|(number, _)| number)
 }
 
 /// What is wrong, in one line without a place, and with words for the types of Rust that the deserializer expects.
@@ -32,5 +48,20 @@ pub fn first_difference(ours: &str, theirs: &str) -> String {
     match ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs) {
         Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
         None => "one has more than the other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line_of_key;
+
+    #[test]
+    fn a_key_is_found_in_its_table() {
+        let text = "b = 1\n[one]\na = 1\n  \"b\" = 2\n\n[[two]]\nb = 3\nc = 4\n";
+        let line = |place, key: &str| line_of_key(text, place, &format!("unknown field `{key}`, expected `a`"));
+        assert_eq!((line(1, "b"), line(5, "b")), (Some(3), Some(6)));
+        assert_eq!((line(1, "c"), line(5, "a")), (None, None), "it is in the other table");
+        assert_eq!((line(0, "b"), line(6, "c")), (None, None), "the place is no head of a table");
+        assert_eq!(line_of_key(text, 1, "names no key"), None);
     }
 }
