@@ -40,7 +40,8 @@ fn in_plain_words(message: &str) -> String {
         "path" => "a path in quotation marks",
         _ => return message.to_owned(),
     };
-    format!("{before}expected {words}{rest}")
+    // Of a path, serde says "path string".
+    format!("{before}expected {words}{}", rest.trim_start_matches(" string"))
 }
 
 /// Where two texts that should be the same differ, for an error's parentheses: the first line that does, in both.
@@ -48,20 +49,5 @@ pub fn first_difference(ours: &str, theirs: &str) -> String {
     match ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs) {
         Some((ours, theirs)) => format!("`{}` here, `{}` there", ours.trim(), theirs.trim()),
         None => "one has more than the other".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::line_of_key;
-
-    #[test]
-    fn a_key_is_found_in_its_table() {
-        let text = "b = 1\n[one]\na = 1\n  \"b\" = 2\n\n[[two]]\nb = 3\nc = 4\n";
-        let line = |place, key: &str| line_of_key(text, place, &format!("unknown field `{key}`, expected `a`"));
-        assert_eq!((line(1, "b"), line(5, "b")), (Some(3), Some(6)));
-        assert_eq!((line(1, "c"), line(5, "a")), (None, None), "it is in the other table");
-        assert_eq!((line(0, "b"), line(6, "c")), (None, None), "the place is no head of a table");
-        assert_eq!(line_of_key(text, 1, "names no key"), None);
     }
 }

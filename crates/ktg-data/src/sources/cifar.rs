@@ -68,27 +68,15 @@ pub enum Labels {
 
 impl Cifar10 {
     pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
-        let batches = (1..=5).map(|i| format!("data_batch_{i}.bin")).collect();
-        let layout = Layout {
-            official: CIFAR_10,
-            parts: [batches, vec!["test_batch.bin".into()]],
-            names: "batches.meta.txt",
-            labels: (1, 0),
-        };
-        layout.open(root, self.channels, self.incomplete)
+        TEN.open(root, self.channels, self.incomplete)
     }
 }
 
 impl Cifar100 {
     pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
-        let parts = [vec!["train.bin".into()], vec!["test.bin".into()]];
-        // A record has the coarse label, then the fine one.
         let layout = match self.labels.unwrap_or(Labels::Fine) {
-            Labels::Fine => Layout { official: CIFAR_100, parts, names: "fine_label_names.txt", labels: (2, 1) },
-            Labels::Coarse => {
-                let official = Official { classes: 20, ..CIFAR_100 };
-                Layout { official, parts, names: "coarse_label_names.txt", labels: (2, 0) }
-            }
+            Labels::Fine => FINE,
+            Labels::Coarse => COARSE,
         };
         layout.open(root, self.channels, self.incomplete)
     }
@@ -97,22 +85,42 @@ impl Cifar100 {
 /// What lies where in the root folder.
 struct Layout {
     official: Official,
-    /// Files of training and of test images.
-    parts: [Vec<String>; 2],
+    train: &'static [&'static str],
+    test: &'static str,
     /// The file of class names.
     names: &'static str,
     /// How many label bytes a record has, and which of them counts.
     labels: (usize, usize),
 }
 
+const TEN: Layout = Layout {
+    official: CIFAR_10,
+    train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+    test: "test_batch.bin",
+    names: "batches.meta.txt",
+    labels: (1, 0),
+};
+
+// A record has the coarse label, then the fine one.
+const FINE: Layout = Layout {
+    official: CIFAR_100,
+    train: &["train.bin"],
+    test: "test.bin",
+    names: "fine_label_names.txt",
+    labels: (2, 1),
+};
+
+const COARSE: Layout =
+    Layout { official: Official { classes: 20, ..CIFAR_100 }, names: "coarse_label_names.txt", labels: (2, 0), ..FINE };
+
 impl Layout {
     fn open(&self, root: &Path, channels: Option<usize>, incomplete: Option<bool>) -> Result<Splits, Error> {
-        let Self { official, parts: [train, test], names, labels } = self;
+        let Self { official, train, test, names, labels } = self;
         let channels = place::channels(channels, 3)?;
-        let root = official.root(root, &[&train[0]])?;
+        let root = official.root(root, &train[..1])?;
         let names_file = root.join(names);
         let names = class_names::parse(&official.read(&names_file)?, &names_file, 1)?;
-        let part = |split: &str, files: &[String]| {
+        let part = |split: &str, files: &[&str]| {
             let (mut images, mut classes) = (Vec::new(), Vec::new());
             for file in files.iter().map(|file| root.join(file)) {
                 let records = parse(&official.read(&file)?, *labels, names.len(), channels);
@@ -122,7 +130,7 @@ impl Layout {
             }
             Dataset::from_images(split, names.clone(), images, classes)
         };
-        official.splits(incomplete.unwrap_or(false), &root, [part("train", train)?, part("test", test)?])
+        official.splits(incomplete.unwrap_or(false), &root, [part("train", train)?, part("test", &[test])?])
     }
 }
 

@@ -1,6 +1,6 @@
 //! One folder a class: `ROOT/train/CLASS/**`, `ROOT/test/CLASS/**`.
 
-use super::place::{self, Part};
+use super::place;
 use crate::{Dataset, Error, Splits, classes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,12 +39,12 @@ impl Folder {
         let how = place::files(root, self.channels, self.exif_orientation, self.cache_mib)?;
         let mut warnings = Vec::new();
         let mut parts = Vec::new();
-        for part in place::parts(root, [&self.train, &self.test, &self.val], ["train", "test"]) {
-            let classes = match part.goes_without() {
+        for (split, place) in place::parts(root, [&self.train, &self.test, &self.val], ["train", "test"]) {
+            let classes = match place::goes_without(split, &self.test, &place) {
                 true => Classes::new(),
-                false => read_part(root, &part, &mut warnings)?,
+                false => read_part(root, &place, split, &mut warnings)?,
             };
-            parts.push((part.split, classes, part.place));
+            parts.push((split, classes, place));
         }
 
         let (_, training, training_place) = &parts[0];
@@ -71,8 +71,7 @@ impl Folder {
     }
 }
 
-fn read_part(root: &Path, part: &Part, warnings: &mut Vec<String>) -> Result<Classes, Error> {
-    let Part { split, place, .. } = part;
+fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>) -> Result<Classes, Error> {
     if !place.is_dir() {
         let there: Vec<_> = std::fs::read_dir(root)
             .map_err(|source| Error::read(root, source))?

@@ -2,7 +2,7 @@
 //! or gzip.
 
 use super::class_names;
-use super::place::{self, Part};
+use super::place;
 use crate::{Dataset, Error, Image, MAX_PIXELS, Splits, classes};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -46,26 +46,25 @@ impl Idx {
 
         let mut parts = Vec::new();
         let usual = ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"];
-        for mut part in place::parts(root, [&self.train, &self.test, &self.val], usual) {
-            part.place = plain_or_gz(part.place);
-            let Part { split, place, .. } = &part;
+        for (split, place) in place::parts(root, [&self.train, &self.test, &self.val], usual) {
+            let place = plain_or_gz(place);
             let name = place.file_name().unwrap_or_default().to_string_lossy();
             if !place.exists() && name.contains("images") {
-                let meant = near(place, split);
-                if part.goes_without() && meant.is_empty() {
-                    parts.push((part.split, part.place, Vec::new(), Vec::new()));
+                let meant = near(&place, split);
+                if place::goes_without(split, &self.test, &place) && meant.is_empty() {
+                    parts.push((split, place, Vec::new(), Vec::new()));
                     continue;
                 }
-                return Err(missing(place, split, &meant));
+                return Err(missing(&place, split, &meant));
             }
-            let labels_place = plain_or_gz(labels_beside(place)?);
-            let images = read_images(place, channels)?;
+            let labels_place = plain_or_gz(labels_beside(&place)?);
+            let images = read_images(&place, channels)?;
             let labels = read_labels(&labels_place, first_label)?;
             if images.len() != labels.len() {
                 let (images, labels) = (images.len(), labels.len());
                 return Err(Error::file(&labels_place, format!("{labels} labels for the {images} images beside it")));
             }
-            parts.push((part.split, labels_place, images, labels));
+            parts.push((split, labels_place, images, labels));
         }
 
         let classes = parts[0].3.iter().max().map_or(0, |&max| max as usize + 1);

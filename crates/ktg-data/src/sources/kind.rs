@@ -113,13 +113,12 @@ impl SourceKind {
 
     /// Where the root folder should be.
     fn root(&self, root: &Option<PathBuf>, base: &Path) -> Result<PathBuf, Error> {
-        let Some(root) = root else {
-            let source = self.name();
-            let problem = format!("the data source \"{source}\" needs `root`, the folder that the data lies in");
-            return Err(Error::Setting(problem));
-        };
         // Without a `.` in the middle, which `.` as root would put into every name.
-        Ok(base.join(root).components().collect())
+        let place = |root| base.join(root).components().collect();
+        root.as_ref().map(place).ok_or_else(|| {
+            let source = self.name();
+            Error::Setting(format!("the data source \"{source}\" needs `root`, the folder that the data lies in"))
+        })
     }
 
     /// The name and the value of the option that says where the data lies, `root` or `file`.
@@ -138,14 +137,20 @@ impl SourceKind {
         }
     }
 
-    pub(super) fn cache_mib_mut(&mut self) -> Option<&mut Option<usize>> {
-        match self {
-            Self::Folder(Folder { cache_mib, .. })
-            | Self::List(List { cache_mib, .. })
-            | Self::StanfordDogs(Published { cache_mib, .. })
-            | Self::StanfordCars(Published { cache_mib, .. })
-            | Self::Cub(Published { cache_mib, .. }) => Some(cache_mib),
-            Self::FashionMnist(_) | Self::Idx(_) | Self::Cifar10(_) | Self::Cifar100(_) | Self::Pack(_) => None,
+    /// The same without `root`, `file` and `cache_mib`.
+    pub(super) fn without_places(&self) -> Self {
+        let mut kind = self.clone();
+        if let Some((_, place)) = kind.place_mut() {
+            *place = None;
         }
+        if let Self::Folder(Folder { cache_mib, .. })
+        | Self::List(List { cache_mib, .. })
+        | Self::StanfordDogs(Published { cache_mib, .. })
+        | Self::StanfordCars(Published { cache_mib, .. })
+        | Self::Cub(Published { cache_mib, .. }) = &mut kind
+        {
+            *cache_mib = None;
+        }
+        kind
     }
 }

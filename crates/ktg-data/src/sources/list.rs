@@ -52,12 +52,12 @@ impl List {
         let mut warnings = Vec::new();
         let first_label = self.first_label.unwrap_or(0);
         let mut parts = Vec::new();
-        for part in place::parts(root, [&self.train, &self.test, &self.val], ["train.txt", "test.txt"]) {
-            let entries = match part.goes_without() {
+        for (split, file) in place::parts(root, [&self.train, &self.test, &self.val], ["train.txt", "test.txt"]) {
+            let entries = match place::goes_without(split, &self.test, &file) {
                 true => Vec::new(),
-                false => read_list(root, &part.place, column, &mut warnings)?,
+                false => read_list(root, &file, column, &mut warnings)?,
             };
-            parts.push((part.split, entries, part.place));
+            parts.push((split, entries, file));
         }
 
         let (_, training, training_list) = &parts[0];

@@ -5,38 +5,23 @@ use crate::cache::Budget;
 use crate::dataset::Files;
 use std::path::{Component, Path, PathBuf};
 
-/// One part of a data set.
-pub(super) struct Part {
-    /// `train`, `test` or `val`.
-    pub split: &'static str,
-    pub place: PathBuf,
-    /// Whether the settings say where it lies.
-    is_named: bool,
-}
-
-impl Part {
-    /// Whether this is the test images that nobody named and that are not where they usually are. Not everything needs
-    /// some: see [`Splits::test`](crate::Splits::test).
-    pub fn goes_without(&self) -> bool {
-        self.split == "test" && !self.is_named && !self.place.exists()
-    }
-}
-
-/// The parts below `root` at the places `named`, by default at the `usual` ones; validation data only if it is named.
+/// The parts with their names for people and their places below `root`: those `named`, or else the `usual` ones; there is
+/// no validation data unless it is named.
 pub(super) fn parts(
     root: &Path,
     [train, test, val]: [&Option<PathBuf>; 3],
     [usual_train, usual_test]: [&str; 2],
-) -> Vec<Part> {
-    let part = |split, named: &Option<PathBuf>, usual: &str| {
-        let place = root.join(named.as_deref().unwrap_or(Path::new(usual)));
-        Part { split, place, is_named: named.is_some() }
-    };
-    let mut parts = vec![part("train", train, usual_train), part("test", test, usual_test)];
-    if val.is_some() {
-        parts.push(part("val", val, "val"));
-    }
+) -> Vec<(&'static str, PathBuf)> {
+    let place = |named: &Option<PathBuf>, usual: &str| root.join(named.as_deref().unwrap_or(Path::new(usual)));
+    let mut parts = vec![("train", place(train, usual_train)), ("test", place(test, usual_test))];
+    parts.extend(val.as_ref().map(|val| ("val", root.join(val))));
     parts
+}
+
+/// Whether a part is the test images that nobody `named` and that are not where they usually are. Not everything needs
+/// some: see [`Splits::test`](crate::Splits::test).
+pub(super) fn goes_without(split: &str, named: &Option<PathBuf>, place: &Path) -> bool {
+    split == "test" && named.is_none() && !place.exists()
 }
 
 /// An error if the root folder is not there.

@@ -33,21 +33,17 @@ impl<'de> Deserialize<'de> for DataSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Given {
-            #[serde(default = "built_in")]
-            source: String,
+            source: Option<String>,
             skip: Option<PathBuf>,
             #[serde(flatten)]
             options: Map<String, Value>,
         }
         let Given { source, skip, mut options } = Given::deserialize(deserializer)?;
         options.retain(|_, value| !value.is_null());
-        let kind = kind_of(&source, options).map_err(D::Error::custom)?;
+        let source = source.as_deref().unwrap_or("fashion-mnist");
+        let kind = kind_of(source, options).map_err(D::Error::custom)?;
         Ok(Self { kind, skip })
     }
-}
-
-fn built_in() -> String {
-    "fashion-mnist".into()
 }
 
 /// The source of that name with its options. An error begins with the key that is wrong.
@@ -88,14 +84,7 @@ impl DataSource {
 
     /// The same data wherever it lies, whatever is left out of it, and however much of it is kept in memory: without `root`,
     /// `file`, `skip` and `cache_mib`.
-    pub fn without_places(mut self) -> Self {
-        self.skip = None;
-        if let Some((_, place)) = self.kind.place_mut() {
-            *place = None;
-        }
-        if let Some(cache_mib) = self.kind.cache_mib_mut() {
-            *cache_mib = None;
-        }
-        self
+    pub fn without_places(&self) -> Self {
+        Self { kind: self.kind.without_places(), skip: None }
     }
 }
