@@ -97,6 +97,26 @@ fn settings_are_read_and_checked() {
     assert_eq!(from_str(earlier).unwrap(), list);
     assert_has(&from_str(r#"{"rot": "x"}"#).unwrap_err(), &["`rot`"]);
 
+    for name in [
+        "fashion-mnist",
+        "folder",
+        "list",
+        "idx",
+        "stanford-dogs",
+        "stanford-cars",
+        "cub-200-2011",
+        "cifar-10",
+        "cifar-100",
+        "pack",
+    ] {
+        let mut named = read(name, json!({"root": null})).unwrap();
+        assert_eq!((named.kind.name(), named.without_places()), (name, named.clone()));
+        if let Some((option, place)) = named.kind.place_mut() {
+            *place = Some("x".into());
+            assert_eq!(serde_json::to_value(&named).unwrap()[option], "x");
+        }
+    }
+
     let error = |name: &str, options: Value| read(name, options).unwrap_err();
     assert_has(&error("cub", json!({})), &["`source`", "`cub`", "`fashion-mnist`, `folder`, `list`, `idx`"]);
     assert_has(&error("fashion-mnist", json!({})), &["`root` of the data source \"fashion-mnist\": unknown field"]);
