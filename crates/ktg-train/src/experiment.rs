@@ -77,8 +77,8 @@ impl Experiment {
         let skipped = splits.skipped.clone();
         let Data { train, evaluation, split, mut warnings } = split_data(&settings, base, splits)?;
         let base = std::path::absolute(base).map_err(Error::file("find", base))?;
-        for path in [&mut settings.data.root, &mut settings.data.file].into_iter().flatten() {
-            *path = base.join(&*path);
+        if let Some((_, Some(place))) = settings.data.kind.place_mut() {
+            *place = base.join(&*place);
         }
         let (images, batch) = (train.len(), settings.train.batch_size);
         if images < batch {

@@ -109,7 +109,10 @@ impl SettingFlags {
         if let Some(precision) = &self.precision {
             settings = settings.with("train.precision", precision)?;
         }
-        for pair in &self.set {
+        let mut set = self.set.clone();
+        // First the source, which has the other options of `data`.
+        set.sort_by_key(|pair| !pair.trim_start().starts_with("data.source"));
+        for pair in &set {
             let Some((key, value)) = pair.split_once('=') else {
                 bail!("`--set {pair}` is not of the form KEY=VALUE");
             };
