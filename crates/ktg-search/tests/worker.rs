@@ -56,6 +56,7 @@ impl<'a> Search<'a> {
         let heard = &mut self.heard;
         let mut tell = |event: Event| {
             heard.push(match event {
+                Event::ForeignRun { .. } => unreachable!("no test here has foreign runs"),
                 Event::Started { number, origin, .. } => Heard::Started(number, origin),
                 Event::Ended { number, outcome, .. } => Heard::Ended(number, outcome),
                 Event::Reaped { number, retry } => Heard::Reaped(number, retry),

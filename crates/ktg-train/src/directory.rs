@@ -5,6 +5,7 @@
 //! | `settings.toml`, `graph.toml` | the effective settings and the graph |
 //! | `skipped.txt`, `split.json` | images that are left out, and the search split, where there are such files |
 //! | `data.json` | class names, and a fingerprint of the training images |
+//! | `owner.json` | whose run it is, if whoever began it said so: the study of a trial |
 //! | `pretrained/` | copies of the nodes' pretrained weights, if any |
 //! | `metrics.jsonl` | losses of nodes and edges per logged step, training and evaluation measures per epoch |
 //! | `timing.jsonl` | seconds and images/s per epoch (apart, because times never repeat and metrics do) |
@@ -23,6 +24,7 @@ use ktg_base::{create_dir_all, read_text, write_atomically};
 use ktg_graph::Document;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::data::DataFile;
 use crate::experiment::PRETRAINED;
@@ -36,6 +38,7 @@ const DATA: &str = "data.json";
 const SKIPPED: &str = "skipped.txt";
 /// The search split, where it came from a file.
 const SPLIT: &str = "split.json";
+const OWNER: &str = "owner.json";
 const LOCK: &str = "run.lock";
 const RESULT: &str = "result.json";
 const TIMING: &str = "timing.jsonl";
@@ -133,6 +136,14 @@ impl RunDirectory {
     /// If the file is missing or damaged.
     pub fn graph(&self) -> Result<Document, Error> {
         Ok(Document::read(&self.path.join(GRAPH))?)
+    }
+
+    /// Whose run it is, as [`Experiment::owner`] said when it was begun.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn owner(&self) -> Result<Option<Json>, Error> {
+        if self.path.join(OWNER).exists() { self.read_json(OWNER).map(Some) } else { Ok(None) }
     }
 
     /// What the run remembers of its data.
@@ -237,7 +248,7 @@ impl RunDirectory {
             let reason = "there is a run in it already; continue it with --resume, or choose another directory";
             return Err(self.error(reason));
         }
-        let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
+        let own = [GRAPH, DATA, SKIPPED, SPLIT, OWNER, PRETRAINED, LOCK];
         let is_own = |name: &str| own.contains(&name) || own.iter().any(|own| is_leftover(name, own));
         for entry in fs::read_dir(&self.path).map_err(Error::file("read", &self.path))? {
             let name = entry.map_err(Error::file("read", &self.path))?.file_name();
@@ -254,6 +265,9 @@ impl RunDirectory {
     /// no run yet.
     pub(crate) fn write_description(&self, experiment: &Experiment) -> Result<(), Error> {
         self.write_json(DATA, &experiment.data)?;
+        if let Some(owner) = &experiment.owner {
+            self.write_json(OWNER, owner)?;
+        }
         if !experiment.skipped.is_empty() {
             let lines = experiment.skipped.join("\n") + "\n";
             write_atomically(&self.path.join(SKIPPED), lines.as_bytes())?;

@@ -36,6 +36,8 @@ pub struct Experiment {
     pub warnings: Vec<String>,
     /// Names of the images that are left out.
     pub skipped: Vec<String>,
+    /// Whose run it will be, where somebody keeps many: the study of a trial, for instance. It is kept with the run.
+    pub owner: Option<serde_json::Value>,
     /// The search split, if the settings take it from a file.
     pub(crate) split: Option<SplitFile>,
     /// The graph as it was written.
@@ -107,6 +109,7 @@ impl Experiment {
             transform,
             warnings,
             skipped,
+            owner: None,
             split,
             written,
             graph_base,

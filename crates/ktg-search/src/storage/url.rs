@@ -28,6 +28,22 @@ impl StorageUrl {
             other => other,
         }
     }
+
+    /// Where that is: the same for all ways to name it, another for a copy. A file's absolute path; a server's database,
+    /// whatever its workers call the server.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => {
+                let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.clone());
+                Self::Sqlite(path).to_string()
+            }
+            Self::Postgres(url) => {
+                let (location, _options) = url.split_once('?').unwrap_or((url, ""));
+                let (_, database) = location.rsplit_once('/').unwrap_or_default();
+                format!("postgresql database {database}")
+            }
+        }
+    }
 }
 
 impl FromStr for StorageUrl {
