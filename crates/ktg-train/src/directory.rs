@@ -13,6 +13,7 @@
 //! | `checkpoints/step-NNN/` | `node1.safetensors` ... with PyTorch's names, `optimiser.safetensors`, `state.json` |
 //! | `initial/`, `batches.safetensors` | with `record_steps`: what another implementation needs to check this one |
 //! | `run.lock` | held by the process that works on the run |
+//! | `diverged.txt` | why the training broke off, if it did |
 //! | `result.json` | the final measures; it exists when the run is finished |
 
 use std::fs::{self, File, OpenOptions};
@@ -41,6 +42,7 @@ const SPLIT: &str = "split.json";
 const OWNER: &str = "owner.json";
 const LOCK: &str = "run.lock";
 const RESULT: &str = "result.json";
+const DIVERGED: &str = "diverged.txt";
 const TIMING: &str = "timing.jsonl";
 
 /// A directory that holds a run, or will.
@@ -130,6 +132,18 @@ impl RunDirectory {
         self.path.join(SETTINGS)
     }
 
+    /// The place in the settings, as file and line, that says where the data lies.
+    pub(crate) fn place_of_data(&self) -> String {
+        let path = self.settings_path();
+        let text = read_text(&path).unwrap_or_default();
+        let lines = || text.lines().enumerate().skip_while(|(_, line)| line.trim() != "[data]");
+        let is_place = |line: &str| ["root =", "file ="].iter().any(|key| line.starts_with(key));
+        match lines().find(|(_, line)| is_place(line)).or_else(|| lines().next()) {
+            Some((number, line)) => format!("`{line}` in {}:{}", path.display(), number + 1),
+            None => format!("the table [data] of {}", path.display()),
+        }
+    }
+
     /// The graph of its run.
     ///
     /// # Errors
@@ -188,6 +202,38 @@ impl RunDirectory {
         let result: RunResult = self.read_json(RESULT)?;
         result.measures.check().map_err(|reason| Error::run(&self.path.join(RESULT), reason))?;
         Ok(Some(result))
+    }
+
+    /// Makes the run one that goes on, with these settings.
+    pub(crate) fn reopen(&self, settings: &Settings) -> Result<(), Error> {
+        write_atomically(&self.settings_path(), settings.to_toml()?.as_bytes())?;
+        self.remove(RESULT)
+    }
+
+    /// Why its training broke off, if it did.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn divergence(&self) -> Result<Option<String>, Error> {
+        let path = self.path.join(DIVERGED);
+        if path.exists() { Ok(Some(read_text(&path)?.trim().to_owned())) } else { Ok(None) }
+    }
+
+    pub(crate) fn write_divergence(&self, error: &Error) -> Result<(), Error> {
+        Ok(write_atomically(&self.path.join(DIVERGED), format!("{error}\n").as_bytes())?)
+    }
+
+    /// Forgets that its training broke off: it is tried again.
+    pub(crate) fn forget_divergence(&self) -> Result<(), Error> {
+        self.remove(DIVERGED)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file("remove", &path)(e)),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn write_result(&self, result: &RunResult) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_graph::{Document, Graph, presets};
+use ktg_graph::{Document, Gate, Graph, presets};
 use ktg_net::{Architecture, Network, weights};
 
 use crate::checkpoint;
@@ -151,6 +151,18 @@ impl Experiment {
         let mut bad = self.train.bad_images(0, &|done, _| progress(done, all));
         bad.extend(self.evaluation.bad_images(0, &|done, _| progress(self.train.len() + done, all)));
         Ok(ktg_data::Error::of_bad_images(bad, all)?)
+    }
+
+    /// What would have been otherwise all along in a longer training; `None`: nothing, so that it can be extended.
+    pub(crate) fn depends_on_length(&self) -> Option<&'static str> {
+        let graph = &self.graph;
+        let of_labels = (0..graph.len()).map(|node| graph.label_gate(node));
+        let mut gates = of_labels.chain(graph.active_transfers().map(|(_, _, transfer)| transfer.gate));
+        if self.settings.train.schedule.depends_on_length() {
+            Some("the learning rate (`train.schedule`)")
+        } else {
+            gates.any(|gate| gate == Gate::Linear).then_some("a gate (`linear`)")
+        }
     }
 
     /// How long its training is.
