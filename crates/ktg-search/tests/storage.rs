@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::Duration;
 
 use common::{CHOICES, Place, new_trial, on_each_storage, unique};
 use ktg_search::storage::{Claimed, Inserted, NewTrial, State, Study};
@@ -224,7 +223,6 @@ fn a_trial_that_is_given_back_goes_on_elsewhere_with_what_it_has(place: &Place) 
     assert!(!study.beat(claimed.id).unwrap());
     assert_eq!(place.count(&beats), 0);
     assert_eq!(other.claim_waiting("other").unwrap(), Some(claimed));
-    assert_eq!(other.reap(Duration::from_secs(60), 3).unwrap(), []);
     assert_eq!((place.count(&beats), other.busy().unwrap()), (1, 1));
     let trial = other.trial(claimed.id).unwrap().unwrap();
     assert_eq!((trial.rung(), trial.last_report()), (1, Some((1, 0.5))));

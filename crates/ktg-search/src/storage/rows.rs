@@ -77,7 +77,7 @@ impl Connection {
     /// Notes that a trial's worker lives; `false` if it is not running. A paused trial gets no heartbeat, should its
     /// worker's last one come late: it would look dead later.
     pub(super) fn beat(&mut self, trial: i64) -> Answer<bool> {
-        let now = self.dialect().beat;
+        let now = self.dialect().now;
         let upsert = format!(
             "INSERT INTO trial_heartbeats (trial_id, heartbeat) \
              SELECT trial_id, {now} FROM trials WHERE trial_id = $1 AND state = 'RUNNING' AND NOT EXISTS \
