@@ -74,9 +74,9 @@ fn unexpected(column: usize, wanted: &str, got: Option<&Value>) -> Trouble {
 /// Why a statement failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It may work later: the server is away, the disk is full, another worker holds a lock.
+    /// It may work later: the server is away, the disk is full.
     Passing(String),
-    /// It works as soon as another worker gives its connection up, which is mostly in a moment.
+    /// It will work as soon as others give up a connection or a lock, which they do in a moment.
     Crowded(String),
     /// It will not.
     Lasting(String),

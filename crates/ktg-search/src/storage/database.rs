@@ -25,7 +25,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Does not wait: for commands that a person runs.
+    /// Waits for no more than its turn: for commands that a person runs.
     pub fn none() -> Self {
         Self { limit: Duration::ZERO, stop: Arc::new(AtomicBool::new(false)), notice: Arc::new(|_| {}) }
     }
@@ -33,7 +33,7 @@ impl Patience {
 
 /// Trouble that is over so soon, such as a deadlock, is nobody's concern.
 const MOMENT: Duration = Duration::from_millis(500);
-/// The same for a connection, which even who has no patience waits for: it is another worker's turn.
+/// The same where it is another worker's turn, for which even who has no patience waits.
 const TURN: Duration = Duration::from_secs(5);
 /// How often one who waits says that it still waits.
 const REMINDER: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Studies in Optuna's relational schema, so that `optuna`, `optuna-dashboard` and `ktg` share them.
 //!
-//! [`Storage`] is a connection that waits out a database that goes away; [`Study`] has the operations of a search. One
-//! SQL text serves both databases; a `Dialect` (`connection.rs`) holds what differs.
+//! [`Storage`] is a connection, made when it is needed, that waits out a database that goes away; [`Study`] has the
+//! operations of a search. One SQL text serves both databases; a `Dialect` (`connection.rs`) holds what differs.
 //!
 //! # The life of a trial
 //!

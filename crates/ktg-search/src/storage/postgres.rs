@@ -60,9 +60,9 @@ impl Postgres {
         let mut client = config.connect(NoTls)?;
         // Sessions in UTC, or Optuna's heartbeats look stale. Only commits that must outlive the server's crash wait for
         // its disk. A worker that is stopped in the middle of a transaction must not hold the study for the others. Who
-        // waits for a lock lets its heartbeat through now and then.
+        // waits for a lock lets its own heartbeat through in time.
         let settings = "SET TIME ZONE 'UTC'; SET synchronous_commit = off; \
-                        SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '5s'";
+                        SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '2s'";
         client.batch_execute(settings)?;
         Ok(Self { client, statements: HashMap::new() })
     }
@@ -148,7 +148,7 @@ impl From<postgres::Error> for Trouble {
                 "the server has no free connection ({text}); raise its `max_connections`, or the limit that this names, \
                  or start fewer workers"
             )),
-            &SqlState::LOCK_NOT_AVAILABLE => Trouble::Passing(format!("another session holds a lock ({text})")),
+            &SqlState::LOCK_NOT_AVAILABLE => Trouble::Crowded(format!("another session holds a lock ({text})")),
             code => match code.code().get(..2).unwrap_or_default() {
                 // Connection, rollback (deadlock), resources (disk full), operator (shutdown), system; locks, and the
                 // state of the transaction: a standby that is about to take over cannot write yet.

@@ -172,6 +172,11 @@ pub fn postgres(url: &str) -> ::postgres::Client {
     }
 }
 
+/// How SQLAlchemy, and so Optuna, wants the URL of a place.
+pub fn url_for_optuna(place: &Place) -> String {
+    place.text.replace("postgresql://", "postgresql+psycopg2://")
+}
+
 /// The value of a variable that an ignored test needs; the test fails where it is not set.
 pub fn needed(variable: &str, what: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("this test needs {what}: set {variable} to it"))
