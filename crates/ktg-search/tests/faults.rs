@@ -271,7 +271,8 @@ impl Meddler {
         for line in fs::read_to_string(&self.log).unwrap().lines() {
             let deed: Json = serde_json::from_str(line).unwrap();
             match deed["deed"].as_str().unwrap() {
-                "fail" => drop(deeds.failed.insert(deed["id"].as_i64().unwrap())),
+                "fail" => drop(deeds.failed.insert(deed["number"].as_i64().unwrap())),
+                "failed" => drop(deeds.surely_failed.insert(deed["number"].as_i64().unwrap())),
                 "delete" => {
                     deeds.deleted.insert(deed["number"].as_i64().unwrap());
                     deeds
@@ -288,9 +289,11 @@ impl Meddler {
 /// What another program has done, or at least tried.
 #[derive(Debug, Default)]
 struct Deeds {
-    /// Keys of trials.
-    failed: HashSet<i64>,
     /// Numbers of trials.
+    failed: HashSet<i64>,
+    /// Those of them that it knows it has failed.
+    surely_failed: HashSet<i64>,
+    /// The same.
     deleted: HashSet<i64>,
     /// Numbers of the trials that those repeated.
     deleted_retries: HashSet<i64>,
@@ -479,10 +482,13 @@ mod check {
         assert_eq!(summary.best, best);
         println!("{pruner}: {:?}, {} retries", summary.states, retried.len());
         if !is_untouched {
-            let failed = trials.iter().filter(|trial| deeds.failed.contains(&trial.id)).count();
-            let (tried, deleted, enqueued) = (deeds.failed.len(), deeds.deleted.len(), deeds.enqueued);
-            println!("another program: {failed} of {tried} failed, {deleted} deleted, {enqueued} enqueued");
-            assert!(failed > 0 && deleted > 0 && trials.iter().any(is_enqueued));
+            let by_another = trials.iter().filter(|trial| is_failed_by_another(trial, deeds));
+            let mut failed: HashSet<i64> = by_another.map(|trial| trial.number).collect();
+            let (deleted, enqueued) = (deeds.deleted.len(), deeds.enqueued);
+            println!("another program: {} failed, {deleted} deleted, {enqueued} enqueued", failed.len());
+            assert!(!failed.is_empty() && deleted > 0 && trials.iter().any(is_enqueued));
+            failed.extend(&deeds.deleted);
+            assert!(deeds.surely_failed.is_subset(&failed), "a failed trial went on: {failed:?} of {deeds:?}");
         }
         assert!(best.is_some() && !retried.is_empty());
     }
@@ -511,7 +517,7 @@ mod check {
     /// Whether another program has failed a trial, which nobody then changes.
     fn is_failed_by_another(trial: &Trial, deeds: &Deeds) -> bool {
         let is_failed = trial.state == State::Fail && !trial.attributes.contains_key("reason");
-        assert!(!is_failed || (deeds.failed.contains(&trial.id) && trial.value.is_none()), "{trial:?}");
+        assert!(!is_failed || (deeds.failed.contains(&trial.number) && trial.value.is_none()), "{trial:?}");
         is_failed
     }
 
