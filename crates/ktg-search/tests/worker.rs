@@ -677,6 +677,37 @@ fn only_graphs_that_the_objective_accepts_are_tried(place: &Place) {
     assert_eq!(objective.tasks.iter().filter(|(_, graph)| few(graph)).count(), 20);
 }
 
+on_each_storage!(a_worker_whose_trial_another_program_fails_or_deletes_takes_the_next);
+fn a_worker_whose_trial_another_program_fails_or_deletes_takes_the_next(place: &Place) {
+    let mut search = Search::new(place, 3);
+    let name = search.name.clone();
+    let mut objective = Scripted::new(4, |task, step, computed| {
+        let report = train(4, task, step, computed, Duration::ZERO);
+        let id = || place.study(&name).trials().unwrap().last().unwrap().id;
+        match (task.number, step) {
+            (0, 3) => place.sql(&format!("UPDATE trials SET state = 'FAIL' WHERE trial_id = {}", id())),
+            // Just before it ends.
+            (1, 5) => place.sql(&format!("UPDATE trials SET state = 'FAIL' WHERE trial_id = {}", id())),
+            (2, 2) => {
+                let id = id();
+                // SQLite would give the key of the newest trial to the next.
+                let key = place.key(&name);
+                place.sql(&format!("INSERT INTO trials (number, study_id, state) VALUES (3, {key}, 'FAIL')"));
+                place.delete(id);
+            }
+            _ => {}
+        }
+        Ok(report)
+    });
+    assert!(search.run(&mut objective).unwrap());
+    let lost: Vec<&Heard> = search.heard.iter().filter(|heard| matches!(heard, Heard::Ended(..))).collect();
+    assert_eq!(lost, [0, 1, 2].map(|number| Heard::Ended(number, Outcome::Lost)).iter().collect::<Vec<_>>());
+    let trials = search.trials();
+    assert_eq!(search.states(), [State::Fail; 3]);
+    assert!(trials.iter().all(|trial| trial.value.is_none() && !trial.attributes.contains_key("reason")));
+    assert_eq!(trials[0].reports.len(), 2);
+}
+
 on_each_storage!(a_trial_that_is_stopped_for_good_has_its_last_report_as_its_value);
 fn a_trial_that_is_stopped_for_good_has_its_last_report_as_its_value(place: &Place) {
     let mut search = Search::new(place, 2);

@@ -148,6 +148,15 @@ impl Place {
         self.rows(query)[0][0].parse().unwrap()
     }
 
+    /// Deletes a trial as an administrator would.
+    pub fn delete(&self, trial: i64) {
+        let children =
+            ["user_attributes", "system_attributes", "params", "values", "intermediate_values", "heartbeats"];
+        let delete = |table: &str| format!("DELETE FROM {table} WHERE trial_id = {trial};");
+        let children: String = children.iter().map(|child| delete(&format!("trial_{child}"))).collect();
+        self.sql(&format!("BEGIN; {children} {} COMMIT", delete("trials")));
+    }
+
     /// The key of a study.
     pub fn key(&self, study: &str) -> i64 {
         self.count(&format!("SELECT study_id FROM studies WHERE study_name = '{study}'"))
