@@ -46,7 +46,12 @@ impl Shared {
     /// Beats and listens until it is to end.
     fn beat(&self, study: &mut Study, interval: Duration) {
         let mut state = self.state();
-        while !state.end {
+        loop {
+            let wait = self.changed.wait_timeout_while(state, interval, |state| !state.end);
+            state = wait.map_or_else(|e| e.into_inner().0, |(state, _)| state);
+            if state.end {
+                return;
+            }
             let trial = state.trial;
             drop(state);
             let answer = beat_and_listen(study, trial);
@@ -54,17 +59,16 @@ impl Shared {
             study.hang_up();
 
             state = self.state();
-            // An error has been waited out as long as that is sensible; the worker will meet it, too.
-            if answer.is_err() || state.answered.elapsed() > self.silence / 2 {
-                state.answers_since = Instant::now();
-            }
-            state.answered = Instant::now();
+            let is_answered = answer.is_ok();
             if let Ok((is_ours, heartbeats)) = answer {
                 state.lost |= !is_ours && state.trial == trial;
                 state.hear(heartbeats);
             }
-            let wait = self.changed.wait_timeout_while(state, interval, |state| !state.end);
-            state = wait.map_or_else(|e| e.into_inner().0, |(state, _)| state);
+            // An error has been waited out as long as that is sensible; the worker will meet it, too.
+            if !is_answered || state.answered.elapsed() > self.silence / 2 {
+                state.answers_since = Instant::now();
+            }
+            state.answered = Instant::now();
         }
     }
 }
@@ -91,10 +95,11 @@ fn beat_and_listen(study: &mut Study, trial: Option<i64>) -> Result<(bool, Vec<H
 }
 
 impl Pulse {
-    /// Starts beating, for no trial yet. Who is silent for `silence` is dead.
+    /// Listens, and starts beating, for no trial yet. Who is silent for `silence` is dead.
     pub fn start(mut study: Study, interval: Duration, silence: Duration) -> Result<Self, Error> {
+        let heartbeats = study.heartbeats()?;
         let now = Instant::now();
-        let heard = BTreeMap::new();
+        let heard = heartbeats.into_iter().map(|heartbeat| (heartbeat.id, (heartbeat, now))).collect();
         let state = State { trial: None, lost: false, end: false, answers_since: now, answered: now, heard };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), silence });
         let theirs = Arc::clone(&shared);
