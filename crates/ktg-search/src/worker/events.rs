@@ -77,6 +77,6 @@ pub enum Outcome {
     Failed(String),
     /// It was given back, because the worker was asked to stop.
     GivenBack,
-    /// Another worker has it now.
+    /// It is not this worker's any more: another one has it, or somebody else ended or deleted it.
     Lost,
 }
