@@ -91,9 +91,10 @@ impl Experiment {
             Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
             None => base,
         };
-        let input = Input::of(&settings, &train);
-        let opened = open_graph(written.clone(), document.as_ref(), &graph_base, input)?;
-        let OpenedGraph { graph, networks, pretrained, changes } = opened;
+        written.check()?;
+        let networks = networks_of(&written, document.as_ref(), settings.side, &train)?;
+        let mut graph = written.clone();
+        let (pretrained, changes) = open_weights(&mut graph, document.as_ref(), &graph_base)?;
         warnings.extend(changes);
         warnings.extend(untrained(&graph));
         Ok(Self {
@@ -119,10 +120,11 @@ impl Experiment {
     /// # Errors
     /// If the graph does not fit its networks, or its weights cannot be read.
     pub fn with_graph(&self, graph: Graph) -> Result<Self, Error> {
-        let input = Input::of(&self.settings, &self.train);
-        let opened = open_graph(graph.clone(), None, &self.graph_base, input)?;
-        let warnings = untrained(&opened.graph).collect();
-        let OpenedGraph { graph: hashed, networks, pretrained, .. } = opened;
+        graph.check()?;
+        let networks = networks_of(&graph, None, self.settings.side, &self.train)?;
+        let mut hashed = graph.clone();
+        let (pretrained, _) = open_weights(&mut hashed, None, &self.graph_base)?;
+        let warnings = untrained(&hashed).collect();
         Ok(Self { graph: hashed, networks, pretrained, warnings, written: graph, ..self.clone() })
     }
 
@@ -133,7 +135,7 @@ impl Experiment {
 
     /// Whether a graph's networks exist and its attention edges join maps of the same size.
     pub fn fits(&self, graph: &Graph) -> bool {
-        networks_of(graph, None, Input::of(&self.settings, &self.train)).is_ok()
+        networks_of(graph, None, self.settings.side, &self.train).is_ok()
     }
 
     /// The graph as it was written: with the paths of pretrained weights that its author gave.
@@ -168,28 +170,6 @@ fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
     Err(Error::Setting(format!("`train.precision` is {}, {reason}", precision.name())))
 }
 
-/// What the networks of a graph take and tell apart.
-#[derive(Clone, Copy)]
-struct Input {
-    side: usize,
-    channels: usize,
-    classes: usize,
-}
-
-impl Input {
-    fn of(settings: &Settings, train: &Dataset) -> Self {
-        Self { side: settings.side, channels: train.channels(), classes: train.classes() }
-    }
-}
-
-struct OpenedGraph {
-    graph: Graph,
-    networks: Vec<Network>,
-    pretrained: Vec<Option<PathBuf>>,
-    /// What is changed in weights of other programs, a sentence a file.
-    changes: Vec<String>,
-}
-
 /// A sentence about every node that answers at random.
 fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
     (0..graph.len())
@@ -197,10 +177,13 @@ fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
         .map(|m| format!("node {} is not trained and has no pretrained weights: its answers are random", m + 1))
 }
 
-/// Makes a graph ready: with the file it was read from, if any, and the directory where its relative paths start.
-fn open_graph(mut graph: Graph, document: Option<&Document>, base: &Path, input: Input) -> Result<OpenedGraph, Error> {
-    graph.check()?;
-    let networks = networks_of(&graph, document, input)?;
+/// Names the weights files in a graph by their content; returns the files, and what is changed in weights of other
+/// programs, a sentence a file. `document` is what the graph was read from, if anything, and its paths start at `base`.
+fn open_weights(
+    graph: &mut Graph,
+    document: Option<&Document>,
+    base: &Path,
+) -> Result<(Vec<Option<PathBuf>>, Vec<String>), Error> {
     let mut pretrained = vec![None; graph.len()];
     let mut changes = Vec::new();
     for (m, pretrained) in pretrained.iter_mut().enumerate() {
@@ -218,7 +201,7 @@ fn open_graph(mut graph: Graph, document: Option<&Document>, base: &Path, input:
         graph.node_mut(m).pretrained = Some(name);
         *pretrained = Some(path);
     }
-    Ok(OpenedGraph { graph, networks, pretrained, changes })
+    Ok((pretrained, changes))
 }
 
 /// An error about node `m` of a graph, which may come from a file.
@@ -230,13 +213,12 @@ fn node_error(document: Option<&Document>, m: usize, message: String) -> Error {
 }
 
 /// The nodes' networks, where the edges fit them.
-fn networks_of(graph: &Graph, document: Option<&Document>, input: Input) -> Result<Vec<Network>, Error> {
-    let Input { side, channels, classes } = input;
+fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &Dataset) -> Result<Vec<Network>, Error> {
     let mut networks = Vec::new();
     for (m, node) in graph.nodes().iter().enumerate() {
         let architecture: Architecture =
             node.architecture.parse().map_err(|e| node_error(document, m, format!("{e}")))?;
-        let network = architecture.network(channels, classes);
+        let network = architecture.network(data.channels(), data.classes());
         network.shapes([side, side]).map_err(|e| node_error(document, m, e.to_string()))?;
         networks.push(network);
     }
