@@ -1,7 +1,7 @@
 //! Accuracy against the number of nodes.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, ticks_width};
 use super::{Role, drawable};
 use crate::svg::{Key, MARGIN, Sheet, Stroke, WIDTH, counted, number};
 
@@ -59,8 +59,7 @@ pub fn by_nodes(figure: &ByNodes) -> String {
     let sides = (MARGIN + ticks_width(&y), WIDTH - MARGIN - 6.0);
     let area = next_area(&mut sheet, &x, sides, 34.0, 280.0);
     if levels().next().is_none() {
-        empty_plot(&mut sheet, area, "No run is finished yet.");
-        return sheet.finish();
+        return empty_plots(sheet, &[area], "No run is finished yet.");
     }
     // Room at both sides, as the points are moved apart a little so that their bars do not hide each other.
     let room = 0.08 * x.span();

@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, ticks_width};
 use crate::palette::{BAD, INK, SERIES, SOFT_INK};
 use crate::stats::ReliabilityBin;
 use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, counted, number};
@@ -42,9 +42,7 @@ pub fn reliability(figure: &Reliability) -> String {
     let below_x = percent("confidence in %");
     let below = next_area(&mut sheet, &below_x, (left, left + SIDE), 34.0, 70.0);
     if total == 0 {
-        empty_plot(&mut sheet, area, "No images yet.");
-        empty_plot(&mut sheet, below, "");
-        return sheet.finish();
+        return empty_plots(sheet, &[area, below], "No images yet.");
     }
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     bins.iter().for_each(|bin| draw_accuracy(&mut plot, bin));
