@@ -241,39 +241,33 @@ fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &D
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {
     let GraphSettings { file, preset, nodes, architecture, teacher } = settings;
-    match (file, preset) {
-        (Some(_), Some(_)) => {
-            Err(Error::Setting("`[graph]` names a `file` and a `preset`; leave one of them out".to_owned()))
+    let wrong = |reason: String| Err(Error::Setting(reason));
+    if let Some(file) = file {
+        if preset.is_some() {
+            return wrong("`[graph]` names a `file` and a `preset`; leave one of them out".into());
         }
-        (Some(file), None) => {
-            if nodes.is_some() || teacher.is_some() {
-                let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
-                return Err(Error::Setting(reason.to_owned()));
-            }
-            let document = Document::read(&base.join(file))?;
-            let mut graph = document.graph.clone();
-            if let Some(architecture) = architecture {
-                graph.set_architecture(architecture);
-            }
-            Ok((graph, Some(document)))
+        if nodes.is_some() || teacher.is_some() {
+            let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
+            return wrong(reason.into());
         }
-        (None, preset) => {
-            let preset = preset.as_deref().unwrap_or("independent");
-            let architecture = architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE);
-            let count = nodes.unwrap_or(2);
-            let mut graph = presets::by_name(preset, count, architecture)?;
-            if let Some(teacher) = teacher {
-                if preset != "kd" {
-                    return Err(Error::Setting("`graph.teacher` belongs to the preset `kd`".to_owned()));
-                }
-                graph.node_mut(0).pretrained = Some(path_text(teacher)?);
-            }
-            Ok((graph, None))
+        let document = Document::read(&base.join(file))?;
+        let mut graph = document.graph.clone();
+        if let Some(architecture) = architecture {
+            graph.set_architecture(architecture);
         }
+        return Ok((graph, Some(document)));
     }
-}
-
-fn path_text(path: &Path) -> Result<String, Error> {
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Error::Setting(format!("the path {} is not UTF-8", path.display())))
+    let preset = preset.as_deref().unwrap_or("independent");
+    let architecture = architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE);
+    let mut graph = presets::by_name(preset, nodes.unwrap_or(2), architecture)?;
+    if let Some(teacher) = teacher {
+        if preset != "kd" {
+            return wrong("`graph.teacher` belongs to the preset `kd`".into());
+        }
+        let Some(path) = teacher.to_str() else {
+            return wrong(format!("the path {} is not UTF-8", teacher.display()));
+        };
+        graph.node_mut(0).pretrained = Some(path.to_owned());
+    }
+    Ok((graph, None))
 }

@@ -34,13 +34,15 @@ impl EventFile {
     /// Adds scalars, by their names, at a step.
     pub fn scalars(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let scalar = |(tag, value): &(String, f64)| {
-            let mut body = bytes_field(1, tag.as_bytes());
-            body.push(2 << 3 | 5);
-            body.extend((*value as f32).to_le_bytes());
-            bytes_field(1, &body)
-        };
-        let summary: Vec<u8> = values.iter().flat_map(scalar).collect();
+        let summary: Vec<u8> = values
+            .iter()
+            .flat_map(|(tag, value)| {
+                let mut body = bytes_field(1, tag.as_bytes());
+                body.push(2 << 3 | 5);
+                body.extend((*value as f32).to_le_bytes());
+                bytes_field(1, &body)
+            })
+            .collect();
         self.write(&event(now, step, &bytes_field(5, &summary)))
     }
 
