@@ -46,9 +46,8 @@ pub struct Level {
 pub fn by_nodes(figure: &ByNodes) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Accuracy against the number of nodes");
     let levels = || figure.methods.iter().flat_map(|method| &method.levels).filter(|level| drawable(level.mean));
-    let keys: Vec<(Key, String)> =
-        figure.methods.iter().map(|method| (Key::Line(stroke(method)), method.name.clone())).collect();
-    sheet.legend("", &keys);
+    let key = |method: &Method| (Key::Line(stroke(method)), method.name.clone());
+    sheet.legend("", &figure.methods.iter().map(key).collect::<Vec<_>>());
     let ends = levels().flat_map(|level| {
         let deviation = deviation(level).unwrap_or(0.0);
         [level.mean - deviation, level.mean + deviation]

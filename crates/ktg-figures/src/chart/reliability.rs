@@ -29,10 +29,9 @@ pub fn reliability(figure: &Reliability) -> String {
     let mut sheet = Sheet::new(400.0, &figure.title, "Reliability of confidence");
     let bins: Vec<Bin> = figure.bins.iter().filter_map(Bin::of).collect();
     let total: usize = bins.iter().map(|bin| bin.images).sum();
-    sheet.legend(
-        "",
-        &[(Key::Square(SERIES[4], BAR), "accuracy".into()), (Key::Square(BAD, GAP), "gap to the confidence".into())],
-    );
+    let accuracy = (Key::Square(SERIES[4], BAR), "accuracy".to_owned());
+    let gap = (Key::Square(BAD, GAP), "gap to the confidence".to_owned());
+    sheet.legend("", &[accuracy, gap]);
     let percent = |title: &str| Axis { grid: true, ..Axis::around([0.0, 100.0], title, 5) };
     let (x, y) = (percent(""), percent("accuracy in %"));
     let counts = bins.iter().map(|bin| 100.0 * bin.images as f64 / total as f64);

@@ -117,10 +117,8 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
             let caption = format!("Attention maps of {}, seed {seed}.", heading(group));
             pictures.push(evaluated.attention(&evaluated.spread(options), &heading(group), caption)?);
         }
-        section.push(match pictures.is_empty() {
-            true => Block::note("No attention maps: see the runs below."),
-            false => Block::Figures(pictures),
-        });
+        let missing = Block::note("No attention maps: see the runs below.");
+        section.push(if pictures.is_empty() { missing } else { Block::Figures(pictures) });
         for (group, record, evaluated) in &chosen {
             let mut blocks = vec![Block::text(format!("Run {}.", record.directory.path().display()))];
             blocks.extend(result_blocks(record));
