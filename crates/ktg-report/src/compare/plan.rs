@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use ktg_base::{read_text, slug, toml_problem};
+use ktg_graph::MAX_NODES;
 use ktg_search::storage::StorageUrl;
 use ktg_train::Settings;
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,9 @@ pub enum Source {
     },
 }
 
+/// More are a mistake.
+const MOST_REPEATS: u64 = 10_000;
+
 impl Plan {
     /// Reads a plan.
     ///
@@ -144,9 +148,10 @@ impl Plan {
     fn check(&self) -> Result<()> {
         ensure!(!self.methods.is_empty(), "there is no method; add a table [[method]]");
         ensure!(
-            !self.nodes.is_empty() && !self.nodes.contains(&0) && all_differ(&self.nodes),
-            "`nodes` lists numbers of network nodes from 1 up, none twice"
+            !self.nodes.is_empty() && self.nodes.iter().all(|m| (1..=MAX_NODES).contains(m)) && all_differ(&self.nodes),
+            "`nodes` lists numbers of network nodes from 1 to {MAX_NODES}, none twice"
         );
+        ensure!(self.repeats <= MOST_REPEATS, "`repeats` is {}, more than {MOST_REPEATS}", self.repeats);
         let seeds = self.seeds();
         ensure!(!seeds.is_empty() && all_differ(&seeds), "there must be at least one seed, and none twice");
         check_names("methods", self.methods.iter().map(|method| &*method.name))?;
@@ -311,6 +316,8 @@ mod tests {
             (&format!("{METHOD}[[method]]\nname = \"a\"\npreset = \"dml\"\n"), "two methods are called \"a\""),
             (&format!("{METHOD}nodes = [4]\n"), "is for 4 nodes"),
             (&METHOD.replace("[2, 3]", "[2, 2]"), "none twice"),
+            (&METHOD.replace("[2, 3]", "[2, 65]"), "from 1 to 64"),
+            (&format!("repeats = 1000000000000\n{METHOD}"), "`repeats` is 1000000000000, more than 10000"),
             (&METHOD.replace("dml", "kd"), "needs a teacher's weights"),
             (&format!("{METHOD}data = [\"dogs\"]\n"), "names a data set \"dogs\" that is not there"),
             (&format!("baseline = \"B\"\n{METHOD}"), "which is no method"),
