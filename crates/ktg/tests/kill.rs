@@ -97,27 +97,18 @@ fn killed_and_interrupted_runs_end_bit_for_bit_like_uninterrupted_ones() {
     let output = start(&through).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    // kill -9 again and again: some time after the process has written a checkpoint of its own, wherever it happens
-    // to be (in a step, in a checkpoint, judging).
-    let killed = temporary.path().join("killed");
-    let mut kills = 0;
-    loop {
-        let command = if killed.join("settings.toml").exists() { resume(&killed) } else { start(&killed) };
-        let before = newest_checkpoint(&killed);
-        let mut child = { command }.spawn().unwrap();
-        let ended = wait_until(&mut child, || newest_checkpoint(&killed) > before);
-        if ended {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(7 * kills % 100));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-        assert!(kills < 200, "the run never ends");
+    // So many kills, over as many runs as it takes.
+    let wanted: u64 = std::env::var("KTG_KILLS").map_or(5, |kills| kills.parse().unwrap());
+    let (mut kills, mut runs) = (0, 0);
+    while kills < wanted {
+        let killed = temporary.path().join("killed");
+        kills += kill_until_it_ends(&killed, kills);
+        assert_same(&killed, &through);
+        fs::remove_dir_all(&killed).unwrap();
+        runs += 1;
+        assert!(runs < wanted, "killed only {kills} times in {runs} runs");
     }
-    assert!(kills >= 5, "killed only {kills} times");
-    assert!(resume(&killed).output().unwrap().status.success());
-    assert_same(&killed, &through);
+    println!("{kills} kills in {runs} runs, which all ended bit for bit like the one that was not killed");
 
     // Ctrl-C and SIGTERM: a checkpoint, exit status 130, a sentence that says how to go on.
     for signal in ["INT", "TERM"] {
@@ -130,6 +121,27 @@ fn killed_and_interrupted_runs_end_bit_for_bit_like_uninterrupted_ones() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_same(&stopped, &through);
     }
+}
+
+/// kill -9 again and again: some time after the process has written a checkpoint of its own, wherever it happens to be (in a
+/// step, in a checkpoint, judging). Returns how often.
+fn kill_until_it_ends(directory: &Path, kills_before: u64) -> u64 {
+    let mut kills = 0;
+    loop {
+        let command = if directory.join("settings.toml").exists() { resume(directory) } else { start(directory) };
+        let before = newest_checkpoint(directory);
+        let mut child = { command }.spawn().unwrap();
+        if wait_until(&mut child, || newest_checkpoint(directory) > before) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(7 * (kills_before + kills) % 100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        assert!(kills < 200, "the run never ends");
+    }
+    assert!(resume(directory).output().unwrap().status.success());
+    kills
 }
 
 fn send(signal: &str, child: &Child) {
