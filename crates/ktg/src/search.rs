@@ -212,6 +212,7 @@ impl Log<'_> {
             Outcome::Pruned => format!("pruned{at}"),
             Outcome::Paused(_) => format!("paused{at}"),
             Outcome::Failed(reason) => format!("failed: {reason}"),
+            Outcome::SameGraph(first) => return format!("trial {number} is the graph of trial {first}"),
             Outcome::GivenBack => format!("given back{at}"),
             Outcome::Lost => "taken by another worker, which thought this one dead".to_owned(),
         };
