@@ -101,6 +101,8 @@ pub(crate) struct Dialect {
     pub seconds_ago: &'static str,
     /// The names of all tables.
     pub tables: &'static str,
+    /// What to say of a database without tables.
+    pub empty: &'static str,
     /// What stands for each placeholder of `schema.sql`.
     pub types: &'static [(&'static str, &'static str)],
 }

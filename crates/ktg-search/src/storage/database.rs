@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::connection::{Answer, Connection, Transaction, Trouble};
+use super::reader::Reader;
 use super::rows::Claimed;
 use super::{StorageUrl, schema, sqlite};
 use crate::Error;
@@ -30,13 +31,23 @@ impl Patience {
 /// How often one who waits says that it still waits.
 const REMINDER: Duration = Duration::from_secs(10);
 
+/// What a connection may do with a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Also make the file or the tables, if there are none: only the first connection.
+    Create,
+    Write,
+    /// Nothing that leaves a trace.
+    Read,
+}
+
 /// A database of studies.
 pub struct Storage {
     url: StorageUrl,
     /// `None` after trouble: a new connection is sure to be in no transaction.
     connection: Option<Box<Connection>>,
-    /// Whether a connection may make a file or tables: only the first.
-    create: bool,
+    /// What a connection may do.
+    access: Access,
     patience: Patience,
 }
 
@@ -46,15 +57,30 @@ impl Storage {
     /// # Errors
     /// If it cannot be reached within the patience, or is not a database of Optuna studies (which is then unchanged).
     pub fn open(url: &StorageUrl, create: bool, patience: Patience) -> Result<Self, Error> {
-        let mut storage = Self { url: url.clone(), connection: None, create, patience };
+        let access = if create { Access::Create } else { Access::Write };
+        let mut storage = Self::open_for(url, access, patience)?;
+        storage.access = Access::Write;
+        Ok(storage)
+    }
+
+    /// Connects to a database of studies that is only read: nothing is written into it nor beside it, so that it may be on
+    /// a medium that cannot be written.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not a database of Optuna studies.
+    pub fn open_to_read(url: &StorageUrl) -> Result<Self, Error> {
+        Self::open_for(url, Access::Read, Patience::none())
+    }
+
+    fn open_for(url: &StorageUrl, access: Access, patience: Patience) -> Result<Self, Error> {
+        let mut storage = Self { url: url.clone(), connection: None, access, patience };
         storage.run(|_| Ok(()))?;
-        storage.create = false;
         Ok(storage)
     }
 
     /// A connection of its own to the same database.
     pub fn another(&self) -> Result<Self, Error> {
-        Self::open(&self.url, false, self.patience.clone())
+        Self::open_for(&self.url, self.access, self.patience.clone())
     }
 
     /// Runs `work` until it succeeds or fails for good. It may run again after it was done, when only the answer was
@@ -153,7 +179,7 @@ impl Storage {
     fn attempt<T>(&mut self, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(connect(&self.url, self.create)?),
+            none => none.insert(connect(&self.url, self.access)?),
         };
         let result = work(&mut **connection);
         if matches!(result, Err(Trouble::Passing(_))) {
@@ -167,9 +193,15 @@ impl Storage {
     }
 }
 
-fn connect(url: &StorageUrl, create: bool) -> Answer<Box<Connection>> {
+fn connect(url: &StorageUrl, access: Access) -> Answer<Box<Connection>> {
     match url {
+        StorageUrl::Sqlite(path) if access == Access::Read => {
+            let mut connection = Reader::open(path)?;
+            schema::check(&mut connection, false)?;
+            Ok(Box::new(connection))
+        }
         StorageUrl::Sqlite(path) => {
+            let create = access == Access::Create;
             let mut connection = sqlite::Sqlite::open(path, create)?;
             // First look, then touch.
             schema::check(&mut connection, create)?;
@@ -179,7 +211,11 @@ fn connect(url: &StorageUrl, create: bool) -> Answer<Box<Connection>> {
         #[cfg(feature = "postgres")]
         StorageUrl::Postgres(url) => {
             let mut connection = super::postgres::Postgres::open(url)?;
-            schema::check(&mut connection, create)?;
+            schema::check(&mut connection, access == Access::Create)?;
+            if access == Access::Read {
+                let connection: &mut Connection = &mut connection;
+                connection.batch("SET default_transaction_read_only = on")?;
+            }
             Ok(Box::new(connection))
         }
         #[cfg(not(feature = "postgres"))]

@@ -51,6 +51,7 @@ mod paused;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;
+mod reader;
 mod retry;
 mod rows;
 mod rungs;

@@ -20,6 +20,7 @@ static DIALECT: Dialect = Dialect {
     beat: "timezone('UTC', clock_timestamp())",
     seconds_ago: "timezone('UTC', clock_timestamp()) - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
     tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
+    empty: "there are no studies in it",
     types: &[
         ("{enums}", ENUMS),
         ("{key}", "SERIAL NOT NULL"),
