@@ -14,8 +14,10 @@ mod overlay;
 mod placed;
 pub mod report;
 mod study;
+mod unranked;
 
 pub use answers::{Answer, answers};
 pub use overlay::overlay;
 pub use placed::LeftOut;
 pub use study::{Rung, StudyRecord, counted, edges};
+pub use unranked::Unranked;
