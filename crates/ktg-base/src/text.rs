@@ -4,9 +4,25 @@
 pub fn toml_problem(text: &str, origin: &str, error: &toml::de::Error) -> String {
     let message = toml_message(error);
     match error.span().and_then(|span| text.get(..span.start)) {
-        Some(before) => format!("{origin}:{}: {message}", before.matches('\n').count() + 1),
+        Some(before) => {
+            let place = before.matches('\n').count();
+            let line = line_of_key(text, place, &message).unwrap_or(place) + 1;
+            format!("{origin}:{line}: {message}")
+        }
         None => format!("{origin}: {message}"),
     }
+}
+
+/// The line, from 0, of the key that a message about a table names first, where `place` is the line of the table's head. Of a
+/// table whose keys depend on one of them, such as `[data]`, the deserializer knows no other place.
+fn line_of_key(text: &str, place: usize, message: &str) -> Option<usize> {
+    let key = message.split('`').nth(1)?;
+    let is_head = |line: &str| line.trim_start().starts_with('[');
+    let is_of_key =
+        |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key);
+    let mut lines = text.lines().enumerate().skip(place);
+    lines.next().filter(|(_, line)| is_head(line))?;
+    lines.take_while(|(_, line)| !is_head(line)).find(|(_, line)| is_of_key(line)).map(|(number, _)| number)
 }
 
 /// What is wrong, in one line without a place, and with words for the types of Rust that the deserializer expects.
@@ -24,7 +40,8 @@ fn in_plain_words(message: &str) -> String {
         "path" => "a path in quotation marks",
         _ => return message.to_owned(),
     };
-    format!("{before}expected {words}{rest}")
+    // Of a path, serde says "path string".
+    format!("{before}expected {words}{}", rest.trim_start_matches(" string"))
 }
 
 /// Where two texts that should be the same differ, for an error's parentheses: the first line that does, in both.

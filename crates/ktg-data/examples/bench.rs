@@ -84,7 +84,7 @@ fn say(answer: &Value) -> std::io::Result<()> {
 
 fn pack(source: &DataSource, file: &Path, short_side: usize) -> Result<()> {
     let splits = source.open(Path::new("."))?;
-    ktg_data::pack(&splits, &source.source, Some(short_side), file, 0, &|_, _| true)?;
+    ktg_data::pack(&splits, source.kind.name(), Some(short_side), file, 0, &|_, _| true)?;
     Ok(())
 }
 

@@ -43,7 +43,7 @@ mod order;
 mod pack_file;
 mod parallel;
 mod random;
-mod sources;
+pub mod sources;
 mod split_file;
 mod splits;
 
@@ -60,6 +60,6 @@ pub use ktg_base::random::ChaCha8Rng;
 pub use loader::{Loader, LoaderConfig};
 pub use order::{epoch_order, stratified_split};
 pub use random::{Purpose, rng};
-pub use sources::{DataSource, PackSummary, SOURCES, Source, pack};
+pub use sources::{DataSource, PackSummary, SourceKind, pack};
 pub use split_file::SplitFile;
 pub use splits::Splits;

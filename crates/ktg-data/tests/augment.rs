@@ -1,5 +1,6 @@
 //! Augmentation settings and steps.
 
+use ktg_data::sources::List;
 use ktg_data::*;
 use serde_json::{from_value, json};
 
@@ -51,7 +52,8 @@ fn settings_are_read_from_toml() {
     let read = |text: &str| toml::from_str::<File>(text).map_err(|error| error.to_string());
     let named = read("augment = \"fine-grained\"\n[data]\nsource = \"list\"\nroot = \"grocery\"").unwrap();
     assert_eq!(named.augment, Augment::preset(Preset::FineGrained));
-    assert_eq!(named.data.root, Some("grocery".into()));
+    let list = List { root: Some("grocery".into()), ..List::default() };
+    assert_eq!(named.data, DataSource { kind: SourceKind::List(list), skip: None });
     let table = read(
         r#"
         [data]
@@ -76,6 +78,9 @@ fn settings_are_read_from_toml() {
     let written = toml::to_string(&named.data).unwrap();
     assert_eq!(written, "source = \"list\"\nroot = \"grocery\"\n");
     assert_eq!(toml::from_str::<DataSource>(&written).unwrap(), named.data);
+    let all = "source = \"list\"\nroot = \"a\"\ntrain = \"b\"\ntest = \"c\"\nval = \"d\"\nlabel_column = 2\nclasses = \"e\"\n\
+               first_label = 1\nchannels = 3\nexif_orientation = true\ncache_mib = 5\nskip = \"f\"\n";
+    assert_eq!(toml::to_string(&toml::from_str::<DataSource>(all).unwrap()).unwrap(), all);
     let error = read("[data]\n[augment]\nflp = false").err().unwrap();
     assert!(error.contains("line 3") && error.contains("`flp`"), "{error}");
 }

@@ -1,5 +1,6 @@
 //! Real photographs: the Grocery Store data set.
 
+use ktg_data::sources::List;
 use ktg_data::*;
 use std::path::PathBuf;
 
@@ -9,14 +10,14 @@ fn the_grocery_lists_open_and_load() {
     let root = std::env::var_os("KTG_GROCERY").map(PathBuf::from);
     let root = root.expect("this test needs the Grocery Store data set: set KTG_GROCERY to its folder");
     let open = |label_column| {
-        let source = DataSource {
-            source: "list".into(),
+        let list = List {
             root: Some(root.clone()),
             val: Some("val.txt".into()),
             classes: Some("classes.csv".into()),
             label_column: Some(label_column),
-            ..Default::default()
+            ..List::default()
         };
+        let source = DataSource { kind: SourceKind::List(list), skip: None };
         source.open(&root).unwrap()
     };
     let Splits { train, val, test, warnings, .. } = open(1);

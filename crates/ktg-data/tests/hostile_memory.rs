@@ -99,13 +99,17 @@ fn idx(magic: u32, sizes: &[u32]) -> Vec<u8> {
     [magic].iter().chain(sizes).flat_map(|word| word.to_be_bytes()).collect()
 }
 
+fn source(name: &str) -> DataSource {
+    serde_json::from_value(serde_json::json!({"source": name, "root": "."})).unwrap()
+}
+
 fn idx_files_unpack_to_what_they_claim() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: Vec<u8>| std::fs::write(folder.path().join(name), content).unwrap();
     write("t10k-images-idx3-ubyte", [idx(0x803, &[1, 1, 1]), vec![0]].concat());
     write("t10k-labels-idx1-ubyte", [idx(0x801, &[1]), vec![0]].concat());
     write("train-labels-idx1-ubyte.gz", gzip(&idx(0x801, &[1]), 1));
-    let source = DataSource { source: "idx".into(), root: Some(".".into()), ..Default::default() };
+    let source = source("idx");
     for (head, zeros, part) in [
         (idx(0x803, &[1, 1, 1]), 400 * MIB, "its head says [1, 1, 1] values, but"),
         (idx(0x803, &[60_000, 200, 200]), 0, "2400000000 values; more than 1024 MiB must be unpacked with `gunzip`"),
@@ -157,7 +161,7 @@ fn mat_of_structs(count: u32, length: u32, names: &[u8]) -> Vec<u8> {
 fn mat_files_unpack_to_little() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("cars_train")).unwrap();
-    let source = DataSource { source: "stanford-cars".into(), root: Some(".".into()), ..Default::default() };
+    let source = source("stanford-cars");
     for (content, part) in [
         (mat_of_structs(3_000_000, 8, b"fname\0\0\0"), "annotation 0 names no file"),
         (mat_of_structs(100_000, 1 << 20, &[b'x'; 1 << 20]), "annotation 0 names no file"),

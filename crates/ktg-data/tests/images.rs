@@ -1,7 +1,8 @@
 //! Decoding: what files become, and what is said about bad ones.
 
 use image::{DynamicImage, Rgb, RgbImage, Rgba, RgbaImage};
-use ktg_data::{DataSource, Dataset, Error, Image};
+use ktg_data::sources::Folder;
+use ktg_data::{DataSource, Dataset, Error, Image, SourceKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -102,12 +103,8 @@ fn folder_with(bad: &[usize]) -> (tempfile::TempDir, Dataset) {
             false => RgbImage::from_pixel(4, 3, Rgb([i as u8, 0, 0])).save(path).unwrap(),
         }
     }
-    let source = DataSource {
-        source: "folder".into(),
-        root: Some(".".into()),
-        test: Some("train".into()),
-        ..Default::default()
-    };
+    let options = Folder { root: Some(".".into()), test: Some("train".into()), ..Folder::default() };
+    let source = DataSource { kind: SourceKind::Folder(options), skip: None };
     let train = source.open(folder.path()).unwrap().train;
     (folder, train)
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use ktg_base::random::below;
-use ktg_data::{DataSource, Image, Purpose, rng};
+use ktg_data::sources::Folder;
+use ktg_data::{DataSource, Image, Purpose, SourceKind, rng};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -108,7 +109,8 @@ fn pictures_that_end_early_are_named() {
         cut += 1;
     }
     assert!(cut >= 2, "{cut}");
-    let source = DataSource { source: "folder".into(), root: Some(".".into()), ..Default::default() };
+    let options = Folder { root: Some(".".into()), ..Folder::default() };
+    let source = DataSource { kind: SourceKind::Folder(options), skip: None };
     let found = source.open(folder.path()).unwrap().inspect(2, &|_, _| {});
     assert!(found.bad.is_empty(), "{:?}", found.bad);
     let names: Vec<&str> = found.damaged.iter().map(|image| &*image.name).collect();

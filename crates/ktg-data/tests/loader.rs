@@ -1,5 +1,6 @@
 //! The loader: same batches for any number of threads, and no hanging.
 
+use ktg_data::sources::List;
 use ktg_data::*;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -102,7 +103,8 @@ fn a_bad_image_ends_the_loader_with_its_name() {
     std::fs::write(root.join("5.png"), "no image").unwrap();
     std::fs::write(root.join("train.txt"), &list).unwrap();
     std::fs::write(root.join("test.txt"), "0.png,0").unwrap();
-    let source = DataSource { source: "list".into(), root: Some(root.into()), ..Default::default() };
+    let list = List { root: Some(root.into()), ..List::default() };
+    let source = DataSource { kind: SourceKind::List(list), skip: None };
     let train = source.open(root).unwrap().train;
     for threads in [0, 1, 3] {
         let config = LoaderConfig { batch_size: 1, ..config(&train, threads) };

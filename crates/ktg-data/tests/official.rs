@@ -1,6 +1,7 @@
 //! Opening the official data sets, by miniatures of them (tests/fixtures/sets, made by make_sets.py).
 
 use ktg_data::*;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use walkdir::WalkDir;
@@ -67,22 +68,25 @@ impl Set {
         self
     }
 
-    fn settings(&self, root: &str) -> DataSource {
-        DataSource { source: self.source.into(), root: Some(root.into()), incomplete: Some(true), ..Default::default() }
-    }
-
     fn open(&self) -> Splits {
-        self.settings(".").open(self.folder.path()).unwrap()
+        self.open_with(json!({})).unwrap()
     }
 
     fn error(&self) -> String {
-        self.error_of(&self.settings("."))
+        self.error_with(json!({}))
+    }
+
+    /// Opens it as a set that may be incomplete, in the temporary folder, unless the options say otherwise.
+    fn open_with(&self, options: Value) -> Result<Splits, String> {
+        let mut settings = json!({"source": self.source, "root": ".", "incomplete": true});
+        settings.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        let source: DataSource = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+        source.open(self.folder.path()).map_err(|error| error.to_string())
     }
 
     /// The error's text, with `SET` for the temporary folder, whose name has random digits.
-    fn error_of(&self, settings: &DataSource) -> String {
-        let error = settings.open(self.folder.path()).unwrap_err().to_string();
-        error.replace(self.folder.path().to_str().unwrap(), "SET")
+    fn error_with(&self, options: Value) -> String {
+        self.open_with(options).unwrap_err().replace(self.folder.path().to_str().unwrap(), "SET")
     }
 
     /// Two records in each of the five files for training.
@@ -173,7 +177,7 @@ fn all_miniatures_open_from_their_folder_and_from_the_folder_above() {
     for (source, miniature, inside, _, [classes, train, test]) in SETS {
         let set = Set::new(source, miniature);
         for root in [".", inside].iter().filter(|root| !root.is_empty()) {
-            let splits = set.settings(root).open(set.folder.path()).unwrap();
+            let splits = set.open_with(json!({"root": root})).unwrap();
             assert_eq!((splits.train.len(), splits.test.len()), (train, test), "{miniature}");
             assert_eq!((splits.train.classes(), splits.test.class_names()), (classes, splits.train.class_names()));
             assert_eq!((splits.train.channels(), splits.val.is_none()), (3, true));
@@ -249,8 +253,10 @@ fn missing_photos_of_a_published_set_are_counted_and_may_be_skipped() {
     for path in &all[1..3] {
         std::fs::remove_file(path).unwrap();
     }
-    let whole = DataSource { incomplete: None, ..set.settings(".") };
-    assert_has(&set.error_of(&whole), &["2 of the 10 image files are not there", "`incomplete = true`"]);
+    assert_has(
+        &set.error_with(json!({"incomplete": null})),
+        &["2 of the 10 image files are not there", "`incomplete = true`"],
+    );
     let splits = set.open();
     assert!(splits.warnings.iter().any(|warning| warning.contains("2 of the 10")), "{:?}", splits.warnings);
     assert_eq!(splits.bad_images(1, &|_, _| {}).len(), 2);
@@ -294,16 +300,15 @@ fn cifar_10_is_read() {
 #[test]
 fn cifar_100_has_fine_and_coarse_labels() {
     let set = Set::new("cifar-100", "cifar-100");
-    let with = |labels: &str| DataSource { labels: Some(labels.into()), ..set.settings(".") };
     let fine: Vec<u32> = cifar_100_train().into_iter().map(u32::from).collect();
-    for settings in [set.settings("."), with("fine")] {
-        let Splits { train, test, .. } = settings.open(set.folder.path()).unwrap();
+    for options in [json!({}), json!({"labels": "fine"})] {
+        let Splits { train, test, .. } = set.open_with(options).unwrap();
         assert_eq!((train.classes(), train.labels(), test.labels()), (100, &fine[..], &[49, 33][..]));
         assert_eq!((&*train.class_names()[1], &*train.class_names()[99]), ("aquarium_fish", "worm"));
         assert_cifar_images(&train, 0);
         assert_cifar_images(&test, 100);
     }
-    let Splits { train, test, .. } = with("coarse").open(set.folder.path()).unwrap();
+    let Splits { train, test, .. } = set.open_with(json!({"labels": "coarse"})).unwrap();
     let coarse: Vec<u32> = fine.iter().map(|&fine| COARSE[fine as usize].into()).collect();
     assert_eq!((train.classes(), train.labels(), test.labels()), (20, &coarse[..], &[10, 10][..]));
     assert_eq!(
@@ -312,10 +317,10 @@ fn cifar_100_has_fine_and_coarse_labels() {
     );
     assert_cifar_images(&train, 0);
 
-    assert_has(&set.error_of(&with("medium")), &["medium", "fine", "coarse"]);
+    assert_has(&set.error_with(json!({"labels": "medium"})), &["medium", "fine", "coarse"]);
     let other = Set::new("cifar-10", "cifar-10");
-    let settings = DataSource { labels: Some("fine".into()), ..other.settings(".") };
-    assert_has(&other.error_of(&settings), &["`labels` means nothing", "cifar-10"]);
+    let error = other.error_with(json!({"labels": "fine"}));
+    assert_has(&error, &["`labels` of the data source \"cifar-10\"", "unknown field"]);
 }
 
 #[test]
@@ -323,7 +328,7 @@ fn an_incomplete_set_is_an_error_unless_allowed() {
     for (source, miniature, _, official, found) in SETS {
         let set = Set::new(source, miniature);
         for incomplete in [None, Some(false)] {
-            let error = set.error_of(&DataSource { incomplete, ..set.settings(".") });
+            let error = set.error_with(json!({"incomplete": incomplete}));
             assert_has(&error, &["incomplete = true", "SET"]);
             let numbers: Vec<usize> = error
                 .replace(',', "")
@@ -336,7 +341,7 @@ fn an_incomplete_set_is_an_error_unless_allowed() {
         }
     }
     let folder = Set { source: "folder", folder: tempfile::tempdir().unwrap() };
-    assert_has(&folder.error(), &["`incomplete` means nothing"]);
+    assert_has(&folder.error(), &["`incomplete` of the data source \"folder\": unknown field"]);
 }
 
 #[test]
@@ -352,12 +357,12 @@ fn who_has_no_data_learns_where_to_get_it_and_how_to_lay_it_out() {
         let empty = set.error();
         assert_has(&empty, layout);
         assert_has(&empty, &["SET", "http"]);
-        let absent = set.error_of(&set.settings("absent"));
+        let absent = set.error_with(json!({"root": "absent"}));
         assert_has(&absent, layout);
         assert_has(&absent, &["SET/absent", "http"]);
         set.write("file", "");
-        assert_has(&set.error_of(&set.settings("file")), &["file", "is a file"]);
-        assert_has(&set.error_of(&DataSource { root: None, ..set.settings(".") }), &["needs `root`"]);
+        assert_has(&set.error_with(json!({"root": "file"})), &["file", "is a file"]);
+        assert_has(&set.error_with(json!({"root": null})), &["needs `root`"]);
     }
 }
 
@@ -447,7 +452,7 @@ fn damaged_mat_files_are_errors() {
         for at in 128..whole.len() {
             let mut content = whole.clone();
             content[at] ^= 0xFF;
-            let _ = set.write(file, content).settings(".").open(set.folder.path());
+            let _ = set.write(file, content).open_with(json!({}));
         }
         assert_has(&set.replace(file, "mat/version-7.3.mat").error(), &[file, "7.3"]);
         for entry in std::fs::read_dir(fixtures().join("mat")).unwrap() {
@@ -546,9 +551,8 @@ fn wrong_cifar_files_are_errors() {
         (record(&[20, 0], 0), "20"),
     ] {
         let set = Set::new("cifar-100", "cifar-100");
-        let coarse = DataSource { labels: Some("coarse".into()), ..set.settings(".") };
-        let settings = if content[0] == 20 { coarse } else { set.settings(".") };
-        let error = set.write("cifar-100-binary/test.bin", &content).error_of(&settings);
+        let labels = if content[0] == 20 { "coarse" } else { "fine" };
+        let error = set.write("cifar-100-binary/test.bin", &content).error_with(json!({"labels": labels}));
         assert_has(&error, &["test.bin", part]);
     }
     let set = Set::new("cifar-10", "cifar-10");
@@ -585,8 +589,7 @@ fn a_whole_set_of_official_size_opens_quickly() {
     set.write("CUB_200_2011/train_test_split.txt", split).write("CUB_200_2011/classes.txt", classes);
 
     let start = Instant::now();
-    let settings = DataSource { incomplete: None, ..set.settings(".") };
-    let Splits { train, test, .. } = settings.open(set.folder.path()).unwrap();
+    let Splits { train, test, .. } = set.open_with(json!({"incomplete": null})).unwrap();
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!((train.len(), test.len(), train.classes()), (5_994, 5_794, 200));
     assert_eq!((&*train.class_names()[199], train.label(5_993)), ("Bird_199", 199));

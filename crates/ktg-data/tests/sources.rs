@@ -3,6 +3,7 @@
 use flate2::{Compression, write::GzEncoder};
 use image::{Rgb, RgbImage};
 use ktg_data::*;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::Path;
@@ -40,7 +41,18 @@ impl Folder {
 }
 
 fn source(name: &str) -> DataSource {
-    DataSource { source: name.into(), root: Some(".".into()), ..Default::default() }
+    source_with(name, json!({}))
+}
+
+/// A source at the top of the folder, unless the options say otherwise.
+fn source_with(name: &str, options: Value) -> DataSource {
+    read(name, options).unwrap()
+}
+
+fn read(name: &str, options: Value) -> Result<DataSource, String> {
+    let mut settings = json!({"source": name, "root": "."});
+    settings.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    serde_json::from_value(settings).map_err(|error| error.to_string())
 }
 
 #[track_caller]
@@ -68,7 +80,7 @@ fn the_built_in_data_is_the_documented_subset() {
         assert_eq!(hex, pixels_hash, "{name}");
     }
     assert_eq!(splits.train.class_names()[9], "Ankle boot");
-    let colour = DataSource { channels: Some(3), ..Default::default() }.open(Path::new(".")).unwrap();
+    let colour = serde_json::from_value::<DataSource>(json!({"channels": 3})).unwrap().open(Path::new(".")).unwrap();
     let (grey, colour) = (splits.test.image(0).unwrap(), colour.test.image(0).unwrap());
     assert_eq!(colour.pixels.len(), 3 * grey.pixels.len());
     assert!(colour.pixels.chunks_exact(3).zip(&grey.pixels).all(|(rgb, &g)| rgb == [g; 3]));
@@ -76,21 +88,48 @@ fn the_built_in_data_is_the_documented_subset() {
 
 #[test]
 fn settings_are_read_and_checked() {
-    let read = |json: &str| serde_json::from_str::<DataSource>(json).map_err(|error| error.to_string());
-    assert_eq!(read("{}").unwrap(), DataSource::default());
-    let list = read(r#"{"source": "list", "root": "x", "label_column": 2}"#).unwrap();
-    assert_eq!(read(&serde_json::to_string(&list).unwrap()).unwrap(), list);
-    assert_has(&read(r#"{"rot": "x"}"#).unwrap_err(), &["`rot`"]);
+    let from_str = |json: &str| serde_json::from_str::<DataSource>(json).map_err(|error| error.to_string());
+    assert_eq!(from_str("{}").unwrap(), DataSource::default());
+    let list = from_str(r#"{"source": "list", "root": "x", "label_column": 2}"#).unwrap();
+    assert_eq!(from_str(&serde_json::to_string(&list).unwrap()).unwrap(), list);
+    // Earlier versions wrote all options.
+    let earlier = r#"{"source": "list", "root": "x", "label_column": 2, "file": null, "labels": null, "skip": null}"#;
+    assert_eq!(from_str(earlier).unwrap(), list);
+    assert_has(&from_str(r#"{"rot": "x"}"#).unwrap_err(), &["`rot`"]);
+
+    for name in [
+        "fashion-mnist",
+        "folder",
+        "list",
+        "idx",
+        "stanford-dogs",
+        "stanford-cars",
+        "cub-200-2011",
+        "cifar-10",
+        "cifar-100",
+        "pack",
+    ] {
+        let mut named = read(name, json!({"root": null})).unwrap();
+        assert_eq!((named.kind.name(), named.without_places()), (name, named.clone()));
+        if let Some((option, place)) = named.kind.place_mut() {
+            *place = Some("x".into());
+            assert_eq!(serde_json::to_value(&named).unwrap()[option], "x");
+        }
+    }
+
+    let error = |name: &str, options: Value| read(name, options).unwrap_err();
+    assert_has(&error("cub", json!({})), &["`source`", "`cub`", "`fashion-mnist`, `folder`, `list`, `idx`"]);
+    assert_has(&error("fashion-mnist", json!({})), &["`root` of the data source \"fashion-mnist\": unknown field"]);
+    assert_has(&error("folder", json!({"label_column": 1})), &["`label_column`", "`root`, `train`, `test`, `val`"]);
+    let wrong_type = error("list", json!({"label_column": "two"}));
+    assert_has(&wrong_type, &["`label_column` of the data source \"list\": invalid type: string \"two\""]);
 
     let folder = Folder::new();
-    assert_has(&folder.error(&source("cub")), &["\"cub\"", "fashion-mnist, folder, list, idx"]);
-    assert_has(&folder.error(&source("fashion-mnist")), &["`root` means nothing"]);
-    assert_has(&folder.error(&DataSource { label_column: Some(1), ..source("folder") }), &["label_column"]);
-    assert_has(&folder.error(&DataSource { root: None, ..source("list") }), &["needs `root`"]);
-    assert_has(&folder.error(&DataSource { root: Some("no".into()), ..source("idx") }), &["/no"]);
-    assert_has(&folder.error(&DataSource { channels: Some(2), ..source("folder") }), &["channels = 2"]);
+    assert_has(&folder.error(&source_with("list", json!({"root": null}))), &["needs `root`"]);
+    assert_has(&folder.error(&source_with("idx", json!({"root": "no"}))), &["/no"]);
+    assert_has(&folder.error(&source_with("folder", json!({"channels": 2}))), &["channels = 2"]);
     folder.write("file", "x");
-    assert_has(&folder.error(&DataSource { root: Some("file".into()), ..source("folder") }), &["is a file"]);
+    assert_has(&folder.error(&source_with("folder", json!({"root": "file"}))), &["is a file"]);
 }
 
 #[test]
@@ -107,7 +146,7 @@ fn folders_are_classes() {
     assert_has(&warnings[0], &["2 of the files", "notes.txt"]);
     assert_has(&warnings[1], &["no test image of class \"cat\""]);
 
-    let named = DataSource { val: Some("test".into()), channels: Some(1), ..source("folder") };
+    let named = source_with("folder", json!({"val": "test", "channels": 1}));
     let val = folder.open(&named).unwrap().val.unwrap();
     assert_eq!((val.len(), val.channels(), val.image(0).unwrap().channels), (1, 1, 1));
 }
@@ -116,7 +155,7 @@ fn folders_are_classes() {
 fn wrong_folders_are_errors() {
     let folder = Folder::new();
     folder.images(&["train/a/1.png", "train/c/1.png", "valid/a/1.png"]);
-    let elsewhere = DataSource { test: Some("tests".into()), ..source("folder") };
+    let elsewhere = source_with("folder", json!({"test": "tests"}));
     assert_has(&folder.error(&elsewhere), &["/tests", "test = \"...\"", "valid"]);
     std::fs::create_dir_all(folder.0.path().join("test")).unwrap();
     assert_has(&folder.error(&source("folder")), &["/test", "no images"]);
@@ -146,7 +185,7 @@ fn lists_are_read() {
     assert_eq!(train.image(2).unwrap().width, 3);
     assert_has(&warnings[1], &["1 of the 1 test images", "training images too", "i/0.png"]);
 
-    let coarse = DataSource { label_column: Some(2), ..source("list") };
+    let coarse = source_with("list", json!({"label_column": 2}));
     assert_eq!(folder.open(&coarse).unwrap().train.labels(), [0, 0, 1]);
 
     // Tabs, and names for labels.
@@ -162,10 +201,8 @@ fn class_files_name_the_classes() {
     let folder = lists();
     folder.write("train.txt", "i/0.png, 0, 0\ni/1.png, 1, 0\ni/2.png, pear, 1");
     folder.write("names.txt", "apple\nfig\npear\n");
-    let with = |classes: &str, label_column| DataSource {
-        classes: Some(classes.into()),
-        label_column: Some(label_column),
-        ..source("list")
+    let with = |classes: &str, label_column: usize| {
+        source_with("list", json!({"classes": classes, "label_column": label_column}))
     };
     let train = folder.open(&with("names.txt", 1)).unwrap().train;
     assert_eq!((train.class_names().join(" "), train.labels()), ("apple fig pear".into(), &[0, 1, 2][..]));
@@ -218,8 +255,8 @@ fn wrong_lists_are_errors_with_file_and_line() {
     assert_has(&folder.error(&source("list")), &["train.txt:2", "UTF-8"]);
     folder.write("train.txt", "i/1.png, 0").write("test.txt", "i/0.png, 0\ni/2.png, 1");
     assert_has(&folder.error(&source("list")), &["test.txt:2", "\"1\"", "training list lacks"]);
-    assert_has(&folder.error(&DataSource { label_column: Some(0), ..source("list") }), &["label_column = 0"]);
-    assert_has(&folder.error(&DataSource { label_column: Some(3), ..source("list") }), &["train.txt:1", "column 3"]);
+    assert_has(&folder.error(&source_with("list", json!({"label_column": 0}))), &["label_column = 0"]);
+    assert_has(&folder.error(&source_with("list", json!({"label_column": 3}))), &["train.txt:1", "column 3"]);
 }
 
 fn idx(magic: u32, sizes: &[u32], values: &[u8]) -> Vec<u8> {
@@ -252,7 +289,7 @@ fn idx_files_are_read_plain_and_packed() {
     let image = train.image(1).unwrap();
     assert_eq!((image.width, image.height, &image.pixels[..]), (3, 2, &[6, 7, 8, 9, 10, 11][..]));
     folder.write("names.txt", "shoe\nbag");
-    let named = DataSource { classes: Some("names.txt".into()), channels: Some(3), ..source("idx") };
+    let named = source_with("idx", json!({"classes": "names.txt", "channels": 3}));
     let train = folder.open(&named).unwrap().train;
     assert_eq!(
         (train.class_names().join(" "), &train.image(0).unwrap().pixels[..4]),
@@ -291,9 +328,9 @@ fn wrong_idx_files_are_errors() {
     std::fs::remove_file(folder.0.path().join(images)).unwrap();
     let splits = folder.open(&source("idx")).unwrap();
     assert!(splits.test.is_empty() && splits.warnings.len() == 1, "{:?}", splits.warnings);
-    let named = DataSource { test: Some(images.into()), ..source("idx") };
+    let named = source_with("idx", json!({"test": images}));
     assert_has(&folder.error(&named), &["there is no such file, plain or .gz", images]);
-    let unnamed = DataSource { train: Some("data.bin".into()), ..source("idx") };
+    let unnamed = source_with("idx", json!({"train": "data.bin"}));
     assert_has(&folder.error(&unnamed), &["data.bin", "must contain `images`"]);
 }
 
@@ -307,19 +344,20 @@ fn idx_files_may_have_other_names_and_count_from_one() {
     }
     let error = folder.error(&source("idx"));
     assert_has(&error, &["train-images-idx3-ubyte", "`train = \"train-images.idx3-ubyte\"`"]);
-    let train = DataSource { train: Some("train-images.idx3-ubyte".into()), ..source("idx") };
-    assert_has(&folder.error(&train), &["`test = \"t10k-images.idx3-ubyte\"`"]);
-    let both = DataSource { test: Some("t10k-images.idx3-ubyte".into()), ..train };
+    let (train, test) = ("train-images.idx3-ubyte", "t10k-images.idx3-ubyte");
+    assert_has(&folder.error(&source_with("idx", json!({"train": train}))), &["`test = \"t10k-images.idx3-ubyte\"`"]);
+    let both = source_with("idx", json!({"train": train, "test": test}));
     assert_has(&folder.error(&both), &["no training image of class \"0\"", "`first_label = 1`"]);
-    let from_one = DataSource { first_label: Some(1), ..both.clone() };
+    let from_one = source_with("idx", json!({"train": train, "test": test, "first_label": 1}));
     let splits = folder.open(&from_one).unwrap();
     assert_eq!((splits.train.labels(), splits.train.class_names().join(" ")), (&[0, 2, 1][..], "1 2 3".into()));
     for names in ["N/A\na\nb\nc", "a\nb\nc"] {
         folder.write("names.txt", names);
-        let named = DataSource { classes: Some("names.txt".into()), ..from_one.clone() };
+        let options = json!({"train": train, "test": test, "first_label": 1, "classes": "names.txt"});
+        let named = source_with("idx", options);
         assert_eq!(folder.open(&named).unwrap().train.class_names(), ["a", "b", "c"]);
     }
-    let from_two = DataSource { first_label: Some(2), ..both };
+    let from_two = source_with("idx", json!({"train": train, "test": test, "first_label": 2}));
     assert_has(&folder.error(&from_two), &["label 0 is 1, below `first_label = 2`"]);
 }
 

@@ -10,6 +10,8 @@ pub const IMAGES: &str = "images";
 pub const PRUNER: &str = "pruner";
 /// User attribute of a study: the trials that it shall have, as the last worker to start was told.
 pub const TARGET: &str = "trials";
+/// User attribute of a study: a text that no other study has ([`StudyMark`](crate::StudyMark)).
+pub const IDENTITY: &str = "identity";
 /// User attribute of a study: the graph that its trials change, if it is an analysis.
 pub const BASE: &str = "base graph";
 

@@ -10,6 +10,7 @@ pub mod analysis;
 pub mod attributes;
 mod error;
 mod history;
+mod mark;
 mod metadata;
 mod objective;
 mod parameter;
@@ -22,6 +23,7 @@ pub mod storage;
 mod worker;
 
 pub use error::Error;
+pub use mark::{Occupant, StudyMark};
 pub use metadata::{Agreement, StudyMetadata, analysed_graph};
 pub use objective::{Objective, Report, Task, Work};
 pub use parameter::{Parameter, ParameterKind};

@@ -30,17 +30,30 @@ impl Agreement {
     /// # Errors
     /// If the study was started with something else.
     pub fn settle(&self, study: &mut Study) -> Result<(), Error> {
-        let theirs = study.attribute_or(self.key, &self.value)?;
-        if theirs == self.value || Some(&theirs) == self.before.as_ref() {
+        let theirs = without_nulls(&study.attribute_or(self.key, &self.value)?);
+        let ours = without_nulls(&self.value);
+        if theirs == ours || Some(&theirs) == self.before.as_ref() {
             return Ok(());
         }
         // Like is compared with like.
-        let ours = self.before.as_ref().filter(|before| before.is_string() && theirs.is_string());
-        let difference = first_difference(&lines(ours.unwrap_or(&self.value)), &lines(&theirs));
+        let same_kind = self.before.as_ref().filter(|before| before.is_string() && theirs.is_string());
+        let difference = first_difference(&lines(same_kind.unwrap_or(&ours)), &lines(&theirs));
         let key = self.key;
         Err(study.error(format!(
             "it was started with another {key} ({difference}); give another --study, or undo the change"
         )))
+    }
+}
+
+/// A value without what is not set: earlier versions wrote `null` for every option that was not given.
+fn without_nulls(json: &Json) -> Json {
+    match json {
+        Json::Object(fields) => {
+            let set = fields.iter().filter(|(_, value)| !value.is_null());
+            set.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        Json::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
     }
 }
 

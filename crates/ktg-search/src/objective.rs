@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use ktg_graph::Graph;
 use serde_json::Value as Json;
 
+use crate::{Occupant, StudyMark};
+
 /// A trial to work on.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -16,6 +18,8 @@ pub struct Task {
     pub seed: Option<u64>,
     /// Where its run is kept. If there is one already, of this or of another worker, the trial goes on with it.
     pub directory: PathBuf,
+    /// What a run that is begun there keeps of the study.
+    pub study: StudyMark,
     /// The last step that was reported, 0 if none was: later ones are reported, even if they were computed before.
     pub reported: i64,
 }
@@ -50,6 +54,11 @@ pub trait Objective {
     /// Whether a graph can be trained and is worth it. Samplers leave out those that are not.
     fn accepts(&self, _graph: &Graph) -> bool {
         true
+    }
+
+    /// Whose run is in a directory. As it stands here, for those who mark no runs.
+    fn occupant(&self, directory: &Path) -> Occupant {
+        if directory.is_dir() { Occupant::Unmarked } else { Occupant::Nobody }
     }
 
     /// Begins a trial, or goes on with it where it was left.

@@ -11,10 +11,10 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use common::stand_in::{quick, space, train, work};
+use common::stand_in::{occupant, quick, space, train, work};
 use common::{Place, patience, unique};
 use ktg_search::storage::{StorageUrl, Study};
-use ktg_search::{Objective, Report, SearchSettings, Task, Work, WorkerSettings, pruner, sampler};
+use ktg_search::{Objective, Occupant, Report, SearchSettings, Task, Work, WorkerSettings, pruner, sampler};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -40,6 +40,10 @@ struct Alone {
 impl Objective for Alone {
     fn steps(&self) -> u32 {
         STEPS
+    }
+
+    fn occupant(&self, directory: &Path) -> Occupant {
+        occupant(directory)
     }
 
     fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {

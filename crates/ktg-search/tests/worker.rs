@@ -56,6 +56,7 @@ impl<'a> Search<'a> {
         let heard = &mut self.heard;
         let mut tell = |event: Event| {
             heard.push(match event {
+                Event::ForeignRun { .. } => unreachable!("no test here has foreign runs"),
                 Event::Started { number, origin, .. } => Heard::Started(number, origin),
                 Event::Ended { number, outcome, .. } => Heard::Ended(number, outcome),
                 Event::Reaped { number, retry } => Heard::Reaped(number, retry),
@@ -429,6 +430,19 @@ fn a_study_of_an_earlier_version_is_joined_and_keeps_its_words(place: &Place) {
     // Workers of that version go on finding what they wrote.
     assert_eq!(study.attribute(SETTINGS).unwrap(), Some(earlier_settings(5)));
     assert_eq!(study.attribute(PRUNER).unwrap(), Some(earlier_pruner(1)));
+}
+
+on_each_storage!(a_study_with_null_for_what_was_not_given_is_joined);
+fn a_study_with_null_for_what_was_not_given_is_joined(place: &Place) {
+    let search = Search::new(place, 1);
+    let mut study = place.study(&search.name);
+    let theirs = json!({"side": 8, "data": {"file": null}, "train": {"epochs": 5, "milestones": [{"share": null}]}});
+    study.put_attribute(SETTINGS, &theirs).unwrap();
+    let ours = json!({"side": 8, "data": {"root": null}, "train": {"epochs": 5, "milestones": [{}]}});
+    assert_eq!(join(&search, vec![Agreement::new(SETTINGS, ours.clone())]), Ok(()));
+    assert_eq!(study.attribute(SETTINGS).unwrap(), Some(theirs));
+    let other = join(&search, vec![Agreement::new(SETTINGS, json!({"side": 9, "data": {}}))]).unwrap_err();
+    assert!(other.contains("(`\"side\": 9,` here, `\"side\": 8,` there)"), "{other}");
 }
 
 on_each_storage!(a_study_of_an_earlier_version_with_other_words_is_refused_with_the_difference);

@@ -5,6 +5,7 @@
 //! | `settings.toml`, `graph.toml` | the effective settings and the graph |
 //! | `skipped.txt`, `split.json` | images that are left out, and the search split, where there are such files |
 //! | `data.json` | class names, and a fingerprint of the training images |
+//! | `owner.json` | whose run it is, if whoever began it said so: the study of a trial |
 //! | `pretrained/` | copies of the nodes' pretrained weights, if any |
 //! | `metrics.jsonl` | losses of nodes and edges per logged step, training and evaluation measures per epoch |
 //! | `timing.jsonl` | seconds and images/s per epoch (apart, because times never repeat and metrics do) |
@@ -12,6 +13,7 @@
 //! | `checkpoints/step-NNN/` | `node1.safetensors` ... with PyTorch's names, `optimiser.safetensors`, `state.json` |
 //! | `initial/`, `batches.safetensors` | with `record_steps`: what another implementation needs to check this one |
 //! | `run.lock` | held by the process that works on the run |
+//! | `diverged.txt` | why the training broke off, if it did |
 //! | `result.json` | the final measures; it exists when the run is finished |
 
 use std::fs::{self, File, OpenOptions};
@@ -23,6 +25,7 @@ use ktg_base::{create_dir_all, read_text, write_atomically};
 use ktg_graph::Document;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::data::DataFile;
 use crate::experiment::PRETRAINED;
@@ -36,8 +39,10 @@ const DATA: &str = "data.json";
 const SKIPPED: &str = "skipped.txt";
 /// The search split, where it came from a file.
 const SPLIT: &str = "split.json";
+const OWNER: &str = "owner.json";
 const LOCK: &str = "run.lock";
 const RESULT: &str = "result.json";
+const DIVERGED: &str = "diverged.txt";
 const TIMING: &str = "timing.jsonl";
 
 /// A directory that holds a run, or will.
@@ -127,12 +132,32 @@ impl RunDirectory {
         self.path.join(SETTINGS)
     }
 
+    /// The place in the settings, as file and line, that says where the data lies.
+    pub(crate) fn place_of_data(&self) -> String {
+        let path = self.settings_path();
+        let text = read_text(&path).unwrap_or_default();
+        let lines = || text.lines().enumerate().skip_while(|(_, line)| line.trim() != "[data]");
+        let is_place = |line: &str| ["root =", "file ="].iter().any(|key| line.starts_with(key));
+        match lines().find(|(_, line)| is_place(line)).or_else(|| lines().next()) {
+            Some((number, line)) => format!("`{line}` in {}:{}", path.display(), number + 1),
+            None => format!("the table [data] of {}", path.display()),
+        }
+    }
+
     /// The graph of its run.
     ///
     /// # Errors
     /// If the file is missing or damaged.
     pub fn graph(&self) -> Result<Document, Error> {
         Ok(Document::read(&self.path.join(GRAPH))?)
+    }
+
+    /// Whose run it is, as [`Experiment::owner`] said when it was begun.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn owner(&self) -> Result<Option<Json>, Error> {
+        if self.path.join(OWNER).exists() { self.read_json(OWNER).map(Some) } else { Ok(None) }
     }
 
     /// What the run remembers of its data.
@@ -177,6 +202,38 @@ impl RunDirectory {
         let result: RunResult = self.read_json(RESULT)?;
         result.measures.check().map_err(|reason| Error::run(&self.path.join(RESULT), reason))?;
         Ok(Some(result))
+    }
+
+    /// Makes the run one that goes on, with these settings.
+    pub(crate) fn reopen(&self, settings: &Settings) -> Result<(), Error> {
+        write_atomically(&self.settings_path(), settings.to_toml()?.as_bytes())?;
+        self.remove(RESULT)
+    }
+
+    /// Why its training broke off, if it did.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn divergence(&self) -> Result<Option<String>, Error> {
+        let path = self.path.join(DIVERGED);
+        if path.exists() { Ok(Some(read_text(&path)?.trim().to_owned())) } else { Ok(None) }
+    }
+
+    pub(crate) fn write_divergence(&self, error: &Error) -> Result<(), Error> {
+        Ok(write_atomically(&self.path.join(DIVERGED), format!("{error}\n").as_bytes())?)
+    }
+
+    /// Forgets that its training broke off: it is tried again.
+    pub(crate) fn forget_divergence(&self) -> Result<(), Error> {
+        self.remove(DIVERGED)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file("remove", &path)(e)),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn write_result(&self, result: &RunResult) -> Result<(), Error> {
@@ -237,7 +294,7 @@ impl RunDirectory {
             let reason = "there is a run in it already; continue it with --resume, or choose another directory";
             return Err(self.error(reason));
         }
-        let own = [GRAPH, DATA, SKIPPED, SPLIT, PRETRAINED, LOCK];
+        let own = [GRAPH, DATA, SKIPPED, SPLIT, OWNER, PRETRAINED, LOCK];
         let is_own = |name: &str| own.contains(&name) || own.iter().any(|own| is_leftover(name, own));
         for entry in fs::read_dir(&self.path).map_err(Error::file("read", &self.path))? {
             let name = entry.map_err(Error::file("read", &self.path))?.file_name();
@@ -254,6 +311,9 @@ impl RunDirectory {
     /// no run yet.
     pub(crate) fn write_description(&self, experiment: &Experiment) -> Result<(), Error> {
         self.write_json(DATA, &experiment.data)?;
+        if let Some(owner) = &experiment.owner {
+            self.write_json(OWNER, owner)?;
+        }
         if !experiment.skipped.is_empty() {
             let lines = experiment.skipped.join("\n") + "\n";
             write_atomically(&self.path.join(SKIPPED), lines.as_bytes())?;

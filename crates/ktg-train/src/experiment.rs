@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_graph::{Document, Graph, presets};
+use ktg_graph::{Document, Gate, Graph, presets};
 use ktg_net::{Architecture, Network, weights};
 
 use crate::checkpoint;
@@ -36,6 +36,8 @@ pub struct Experiment {
     pub warnings: Vec<String>,
     /// Names of the images that are left out.
     pub skipped: Vec<String>,
+    /// Whose run it will be, where somebody keeps many: the study of a trial, for instance. It is kept with the run.
+    pub owner: Option<serde_json::Value>,
     /// The search split, if the settings take it from a file.
     pub(crate) split: Option<SplitFile>,
     /// The graph as it was written.
@@ -77,8 +79,8 @@ impl Experiment {
         let skipped = splits.skipped.clone();
         let Data { train, evaluation, split, mut warnings } = split_data(&settings, base, splits)?;
         let base = std::path::absolute(base).map_err(Error::file("find", base))?;
-        for path in [&mut settings.data.root, &mut settings.data.file].into_iter().flatten() {
-            *path = base.join(&*path);
+        if let Some((_, Some(place))) = settings.data.kind.place_mut() {
+            *place = base.join(&*place);
         }
         let (images, batch) = (train.len(), settings.train.batch_size);
         if images < batch {
@@ -107,6 +109,7 @@ impl Experiment {
             transform,
             warnings,
             skipped,
+            owner: None,
             split,
             written,
             graph_base,
@@ -148,6 +151,18 @@ impl Experiment {
         let mut bad = self.train.bad_images(0, &|done, _| progress(done, all));
         bad.extend(self.evaluation.bad_images(0, &|done, _| progress(self.train.len() + done, all)));
         Ok(ktg_data::Error::of_bad_images(bad, all)?)
+    }
+
+    /// What would have been otherwise all along in a longer training; `None`: nothing, so that it can be extended.
+    pub(crate) fn depends_on_length(&self) -> Option<&'static str> {
+        let graph = &self.graph;
+        let of_labels = (0..graph.len()).map(|node| graph.label_gate(node));
+        let mut gates = of_labels.chain(graph.active_transfers().map(|(_, _, transfer)| transfer.gate));
+        if self.settings.train.schedule.depends_on_length() {
+            Some("the learning rate (`train.schedule`)")
+        } else {
+            gates.any(|gate| gate == Gate::Linear).then_some("a gate (`linear`)")
+        }
     }
 
     /// How long its training is.

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::metrics::EpochReport;
 use crate::schedule::Position;
 use crate::session::{Session, first_trainer};
-use crate::{Error, Experiment};
+use crate::{Error, Experiment, Settings, checkpoint};
 
 /// A run at work, which has its directory to itself. It does nothing by itself: it is pulled.
 ///
@@ -27,6 +27,7 @@ use crate::{Error, Experiment};
 ///
 /// To stop early, [`save`](Run::save) it and drop it.
 pub struct Run {
+    directory: RunDirectory,
     session: Option<Session>,
     result: Option<RunResult>,
     _lock: File,
@@ -45,7 +46,8 @@ impl Run {
         let lock = directory.lock()?;
         directory.check_is_free()?;
         directory.write_description(&experiment)?;
-        Ok(Self { session: Some(Session::open(experiment, trainer, directory)?), result: None, _lock: lock })
+        let session = Session::open(experiment, trainer, directory)?;
+        Ok(Self { directory: directory.clone(), session: Some(session), result: None, _lock: lock })
     }
 
     /// Continues the run of `experiment` in `directory`, or starts it if there is none.
@@ -62,13 +64,61 @@ impl Run {
     }
 
     /// Continues the run in `directory` from its newest usable checkpoint; a finished one has its result at once, and its
-    /// data is not opened.
+    /// data is not opened, unless its settings ask for more epochs by now.
     ///
     /// # Errors
-    /// If there is no run in it, another process works on it, or its data is not what it was.
+    /// If there is no run in it, another process works on it, its data is not what it was, its checkpoints are gone, or a
+    /// longer training would have been another one all along.
     pub fn resume(directory: &RunDirectory) -> Result<Self, Error> {
         directory.check_has_run()?;
-        Self::go_on(directory, directory.lock()?, reopened)
+        let lock = directory.lock()?;
+        let settings = directory.settings()?;
+        check_has_checkpoint(directory)?;
+        match directory.result()? {
+            Some(result) if result.epochs < settings.train.epochs => {
+                Self::extended(directory, lock, settings, result.epochs)
+            }
+            _ => Self::go_on(directory, lock, |directory| reopened(directory, settings)),
+        }
+    }
+
+    /// The same until the run has so many epochs, if that is another number than its settings have.
+    ///
+    /// # Errors
+    /// As [`resume`](Run::resume), and if more epochs are done already.
+    pub fn resume_until(directory: &RunDirectory, epochs: usize) -> Result<Self, Error> {
+        directory.check_has_run()?;
+        let lock = directory.lock()?;
+        let mut settings = directory.settings()?;
+        check_has_checkpoint(directory)?;
+        let before = std::mem::replace(&mut settings.train.epochs, epochs);
+        settings.check()?;
+        match epochs == before && directory.result()?.is_none_or(|result| result.epochs == epochs) {
+            true => Self::go_on(directory, lock, |directory| reopened(directory, settings)),
+            false => Self::extended(directory, lock, settings, before),
+        }
+    }
+
+    /// Goes on with a run that was to have `before` epochs, with settings that differ in that.
+    fn extended(directory: &RunDirectory, lock: File, settings: Settings, before: usize) -> Result<Self, Error> {
+        let epochs = settings.train.epochs;
+        let experiment = reopened(directory, settings)?;
+        if let Some(what) = experiment.depends_on_length() {
+            return Err(directory.error(format!(
+                "it is a training of {before} epochs and cannot become one of {epochs}: {what} depends on their number \
+                 from the start; train anew elsewhere, or leave it at {before}"
+            )));
+        }
+        let trainer = first_trainer(&experiment)?;
+        let session = Session::open(experiment, trainer, directory)?;
+        let done = session.state.position.epoch;
+        if done > epochs {
+            return Err(directory.error(format!("it has {done} epochs already, more than the {epochs} asked for")));
+        }
+        // The file's own settings: those of the experiment have other paths.
+        let written = Settings { train: session.experiment.settings.train.clone(), ..directory.settings()? };
+        directory.reopen(&written)?;
+        Ok(Self { directory: directory.clone(), session: Some(session), result: None, _lock: lock })
     }
 
     /// Goes on with the run in `directory`, whose experiment `open` gives; a finished one does not need it.
@@ -83,8 +133,9 @@ impl Run {
             let experiment = open(directory)?;
             let trainer = first_trainer(&experiment)?;
             session = Some(Session::open(experiment, trainer, directory)?);
+            directory.forget_divergence()?;
         }
-        Ok(Self { session, result, _lock: lock })
+        Ok(Self { directory: directory.clone(), session, result, _lock: lock })
     }
 
     /// Works until something has happened, and says what; `None` after the end, when there is a [`result`](Run::result).
@@ -94,7 +145,11 @@ impl Run {
     /// its newest checkpoint.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot fail and be saved")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
-        self.session.as_mut().map_or(Ok(None), Session::next)
+        let event = self.session.as_mut().map_or(Ok(None), Session::next);
+        if let Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. })) = &event {
+            self.directory.write_divergence(error)?;
+        }
+        event
     }
 
     /// Works until the next epoch is over; `None` after the last.
@@ -139,13 +194,12 @@ impl Run {
 }
 
 /// The experiment of the run in `directory`; an error about its data says where the data's place is written.
-fn reopened(directory: &RunDirectory) -> Result<Experiment, Error> {
-    let opened = Experiment::open(directory.settings()?, directory.path());
+fn reopened(directory: &RunDirectory, settings: Settings) -> Result<Experiment, Error> {
+    let opened = Experiment::open(settings, directory.path());
     let experiment = opened.map_err(|error| match error {
         Error::Data(problem) => {
-            let settings = directory.settings_path();
-            let advice = format!("if the data has moved, change the table [data] of {}", settings.display());
-            Error::Setting(format!("{problem}; {advice}"))
+            let place = directory.place_of_data();
+            Error::Setting(format!("{problem}; if the data has moved, change {place}"))
         }
         other => other,
     })?;
@@ -154,4 +208,20 @@ fn reopened(directory: &RunDirectory) -> Result<Experiment, Error> {
         return Err(directory.error(reason));
     }
     Ok(experiment)
+}
+
+/// Makes sure that a run whose epochs were written down still has a checkpoint: there is one at the end of each. The first
+/// epoch's may be missing because the run was killed just then.
+fn check_has_checkpoint(directory: &RunDirectory) -> Result<(), Error> {
+    if directory.is_finished() || !checkpoint::list(&directory.checkpoints())?.is_empty() {
+        return Ok(());
+    }
+    let epochs = directory.epochs()?.len();
+    if epochs < 2 {
+        return Ok(());
+    }
+    Err(directory.error(format!(
+        "it has trained {epochs} epochs, but there is no checkpoint in {}; put one back, or train anew elsewhere",
+        directory.checkpoints().display()
+    )))
 }

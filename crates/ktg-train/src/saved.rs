@@ -65,9 +65,17 @@ impl SavedRun {
         let settings = directory.settings()?;
         let document = directory.graph()?;
         let data = directory.data()?;
-        let Some(Newest { path: checkpoint, warnings, .. }) = checkpoint::newest(&directory.checkpoints())? else {
-            return Err(directory.error("it has no usable checkpoint yet; train it with `ktg train --resume` first"));
+        let divergence = directory.divergence()?;
+        let Some(Newest { path: checkpoint, mut warnings, .. }) = checkpoint::newest(&directory.checkpoints())? else {
+            return Err(directory.error(match divergence {
+                Some(reason) => format!("it diverged before its first checkpoint: {reason}"),
+                None => "it has no usable checkpoint yet; train it with `ktg train --resume` first".to_owned(),
+            }));
         };
+        if let Some(reason) = divergence {
+            let (path, checkpoint) = (directory.path().display(), checkpoint.display());
+            warnings.push(format!("{path}: it diverged: {reason}. What is judged is what came before, {checkpoint}"));
+        }
         let image = [settings.side, settings.side];
         let mut nodes = Vec::new();
         for (m, of_graph) in document.graph.nodes().iter().enumerate() {

@@ -48,6 +48,15 @@ impl Schedule {
         Ok(())
     }
 
+    /// Whether a longer training would have had other learning rates all along.
+    pub(crate) fn depends_on_length(&self) -> bool {
+        match self {
+            Schedule::Constant {} => false,
+            Schedule::MultiStep { milestones, .. } => milestones.iter().any(|&m| m.fract() != 0.0),
+            Schedule::Cosine {} => true,
+        }
+    }
+
     /// Factor on the base learning rate in `epoch` (from 0) of `epochs`.
     fn factor(&self, epoch: usize, epochs: usize) -> f64 {
         match self {

@@ -315,11 +315,12 @@ fn restore(
     directory: &RunDirectory,
     warnings: &mut Vec<String>,
 ) -> Result<State, Error> {
-    let now = State::new(fingerprint(experiment)?);
+    let now = State::new(fingerprint(experiment, experiment.depends_on_length().is_some())?);
     let Some(newest) = checkpoint::newest(&directory.checkpoints())? else { return Ok(now) };
     let Newest { path, state: mut then, damaged, warnings: about_damaged } = newest;
     warnings.extend(about_damaged);
-    if then.fingerprint != now.fingerprint {
+    // Versions up to 0.1 had the length in it, even where it decides nothing.
+    if then.fingerprint != now.fingerprint && then.fingerprint != fingerprint(experiment, true)? {
         let reason = "it belongs to other settings, another graph or other data; undo the change, or train anew";
         return Err(Error::run(&path, reason));
     }
@@ -339,7 +340,7 @@ fn restore(
             "the run was computed by the `{before}` kernels and goes on with `{after}`, which round otherwise (see --kernels)"
         ));
     }
-    (then.kernels, then.device) = (now.kernels, now.device);
+    (then.kernels, then.device, then.fingerprint) = (now.kernels, now.device, now.fingerprint);
     let length = fs::metadata(directory.metrics_path()).map(|m| m.len()).unwrap_or(0);
     if length < then.metrics_bytes {
         let lost = "metrics.jsonl is shorter than when the checkpoint was written: its lost lines stay lost";
@@ -349,10 +350,14 @@ fn restore(
     Ok(then)
 }
 
-/// A text that is the same for all runs that end bit for bit alike.
-fn fingerprint(experiment: &Experiment) -> Result<String, Error> {
+/// A text that is the same for all runs that are bit for bit alike, as far as they go; with `length`, that end so.
+fn fingerprint(experiment: &Experiment, length: bool) -> Result<String, Error> {
+    let mut settings = settings_of_run(experiment).decisive();
+    if !length {
+        settings.train.epochs = 0;
+    }
     let decisive = [
-        settings_of_run(experiment).decisive().to_toml()?,
+        settings.to_toml()?,
         experiment.graph.to_toml(),
         experiment.data.train_fingerprint.clone(),
         experiment.length().batches.to_string(),

@@ -254,15 +254,12 @@ impl Settings {
         let mut settings = self.clone();
         let standard = TrainSettings::default();
         settings.search = toml::Table::new();
-        settings.data.root = None;
-        settings.data.file = None;
         // What is left out and how the rest is split is in the fingerprints of the images.
-        settings.data.skip = None;
+        settings.data = settings.data.without_places();
         if settings.split.file.take().is_some() {
             let standard = SplitSettings::default();
             (settings.split.search_share, settings.split.seed) = (standard.search_share, standard.seed);
         }
-        settings.data.cache_mib = None;
         settings.train.loader_threads = standard.loader_threads;
         settings.train.checkpoint_minutes = standard.checkpoint_minutes;
         settings.train.keep_checkpoints = standard.keep_checkpoints;
@@ -384,5 +381,26 @@ mod tests {
         assert!(message.ends_with("expected a number"), "{message}");
         let message = Settings::parse("[train]\nmomentum = 1.5\n", "e.toml").unwrap_err().to_string();
         assert_eq!(message, "e.toml: `train.momentum` is from 0 to below 1");
+        // Tables whose keys depend on one of them.
+        let message = |text: &str| Settings::parse(text, "e.toml").unwrap_err().to_string();
+        let text = message("seed = 1\n[data]\nsource = \"folder\"\n\nrot = \"x\"\n");
+        assert!(text.starts_with("e.toml:5: `rot` of the data source \"folder\": unknown field `rot`"), "{text}");
+        let text = message("[data]\nsource = \"list\"\nlabel_column = \"two\"\n");
+        let expected =
+            "`label_column` of the data source \"list\": invalid type: string \"two\", expected a whole number";
+        assert_eq!(text, format!("e.toml:3: {expected} from 0 up"));
+        let text = message("[data]\nroot = \"x\"\nsource = \"cub\"\n");
+        assert!(
+            text.starts_with("e.toml:3: `source`: unknown variant `cub`, expected one of `fashion-mnist`"),
+            "{text}"
+        );
+        let text = message("[data]\nsource = 3\n");
+        assert!(text.starts_with("e.toml:2: "), "{text}");
+        let text = message("[data]\nsource = \"folder\"\nroot = 3\n");
+        assert!(text.starts_with("e.toml:3: ") && text.ends_with("expected a path in quotation marks"), "{text}");
+        let text = message("[data]\nskip = 3\n");
+        assert!(text.starts_with("e.toml:2: ") && text.ends_with("expected a path in quotation marks"), "{text}");
+        let text = message("[train.schedule]\nkind = \"multi-step\"\nmilestones = [1]\nfctor = 0.5\n");
+        assert!(text.starts_with("e.toml:4: unknown field `fctor`"), "{text}");
     }
 }

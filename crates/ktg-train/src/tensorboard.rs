@@ -6,34 +6,40 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::{EdgeReport, EpochReport, Error, StepReport};
+
+const PREFIX: &str = "events.out.tfevents.";
+const ENDING: &str = ".ktg";
 
 /// Writes one event file. Each process that works on a run writes its own; TensorBoard joins them, and an event
 /// that says "started at step k" makes it forget what an earlier process wrote from k on.
 pub(crate) struct EventFile {
     file: File,
     path: PathBuf,
+    /// When it was begun, since 1970. TensorBoard reads files in the order of these times, which are in their names, so that a
+    /// clock that ran back must not be believed.
+    begun: Duration,
+    clock: Instant,
 }
 
 impl EventFile {
     /// Creates `events.out.tfevents.*` in `directory` for a process whose first step is `step`.
     pub fn create(directory: &Path, step: u64) -> Result<Self, Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("events.out.tfevents.{:010}.{:09}.ktg", now.as_secs(), now.subsec_nanos());
-        let path = directory.join(name);
+        let begun = last_begun(directory)?.map_or(now, |last| now.max(last + Duration::from_nanos(1)));
+        let path = directory.join(file_name(begun));
         let file = File::create(&path).map_err(Error::file("create", &path))?;
-        let mut events = Self { file, path };
-        events.write(&event(now.as_secs_f64(), 0, &bytes_field(3, b"brain.Event:2")))?;
+        let mut events = Self { file, path, begun, clock: Instant::now() };
+        events.write(&event(events.now(), 0, &bytes_field(3, b"brain.Event:2")))?;
         // SessionLog { status: START } at the step from which on older events are void.
-        events.write(&event(now.as_secs_f64(), step, &bytes_field(7, &varint_field(1, 1))))?;
+        events.write(&event(events.now(), step, &bytes_field(7, &varint_field(1, 1))))?;
         Ok(events)
     }
 
     /// Adds scalars, by their names, at a step.
     pub fn scalars(&mut self, step: u64, values: &[(String, f64)]) -> Result<(), Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let summary: Vec<u8> = values
             .iter()
             .flat_map(|(tag, value)| {
@@ -43,7 +49,12 @@ impl EventFile {
                 bytes_field(1, &body)
             })
             .collect();
-        self.write(&event(now, step, &bytes_field(5, &summary)))
+        self.write(&event(self.now(), step, &bytes_field(5, &summary)))
+    }
+
+    /// Seconds since 1970, whatever happens to the system's clock meanwhile.
+    fn now(&self) -> f64 {
+        (self.begun + self.clock.elapsed()).as_secs_f64()
     }
 
     fn write(&mut self, event: &[u8]) -> Result<(), Error> {
@@ -54,6 +65,25 @@ impl EventFile {
         record.extend(masked_crc(event).to_le_bytes());
         self.file.write_all(&record).map_err(Error::file("write", &self.path))
     }
+}
+
+fn file_name(begun: Duration) -> String {
+    format!("{PREFIX}{:010}.{:09}{ENDING}", begun.as_secs(), begun.subsec_nanos())
+}
+
+/// When the newest event file in a directory was begun, as its name says.
+fn last_begun(directory: &Path) -> Result<Option<Duration>, Error> {
+    let mut last = None;
+    for entry in std::fs::read_dir(directory).map_err(Error::file("read", directory))? {
+        let name = entry.map_err(Error::file("read", directory))?.file_name();
+        let time = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(ENDING)?.split_once('.'));
+        let begun = time.and_then(|(seconds, nanos)| {
+            let seconds = Duration::from_secs(seconds.parse::<u32>().ok()?.into());
+            Some(seconds + Duration::from_nanos(nanos.parse::<u32>().ok()?.into()))
+        });
+        last = last.max(begun);
+    }
+    Ok(last)
 }
 
 /// The scalars of a logged step.
@@ -118,6 +148,23 @@ fn event(wall_time: f64, step: u64, what: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_in_the_order_of_the_processes_whatever_the_clock_says() {
+        let temporary = tempfile::tempdir().unwrap();
+        // The clock was two centuries ahead, and other programs have left files of their own.
+        let ahead = file_name(Duration::from_secs(4_000_000_000));
+        for name in [&ahead, "events.out.tfevents.1", "events.out.tfevents.99999999999.host.ktg", "notes.txt"] {
+            std::fs::write(temporary.path().join(name), "").unwrap();
+        }
+        let mut names = vec![ahead];
+        for step in [1, 7] {
+            let file = EventFile::create(temporary.path(), step).unwrap();
+            assert!(file.now() >= 4e9);
+            names.push(file.path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+        assert!(names.is_sorted() && names[1] != names[2], "{names:?}");
+    }
 
     #[test]
     fn the_masked_checksum_is_tensorflows() {

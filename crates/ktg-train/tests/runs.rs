@@ -108,6 +108,138 @@ fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
     }
 }
 
+/// Settings of a training that would be the same, as far as it goes, if it were longer.
+fn extensible(epochs: usize) -> Settings {
+    let mut settings = settings();
+    settings.train.epochs = epochs;
+    settings.train.schedule = ktg_train::Schedule::MultiStep { milestones: vec![1.0, 3.0], factor: 0.5 };
+    settings.graph.preset = Some("dml".to_owned());
+    settings
+}
+
+fn change_file(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_run_is_extended_bit_for_bit_to_one_that_was_longer_from_the_start() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [through, extended, edited, stopped] =
+        ["through", "extended", "edited", "stopped"].map(|n| temporary.path().join(n));
+    let expected = train(extensible(4), &through).unwrap();
+    let longer = |directory: &Path, epochs| {
+        let mut run = Run::resume_until(&RunDirectory::new(directory), epochs)?;
+        while run.next_epoch()?.is_some() {}
+        Ok::<_, Error>(run.result().unwrap().clone())
+    };
+    assert_eq!(train(extensible(2), &extended).unwrap().epochs, 2);
+    let result = longer(&extended, 4).unwrap();
+    assert_eq!((result.epochs, &result.measures), (4, &expected.measures));
+    assert_eq!(contents(&extended), contents(&through));
+    assert_eq!(RunRecord::read(&RunDirectory::new(&extended)).unwrap().settings.train.epochs, 4);
+    assert_eq!(longer(&extended, 4).unwrap(), result, "it is finished");
+    let message = longer(&extended, 3).unwrap_err().to_string();
+    assert!(message.contains("it has 4 epochs already, more than the 3 asked for"), "{message}");
+
+    // By an edit of its settings; and one that had not come to its end.
+    train(extensible(2), &edited).unwrap();
+    change_file(&edited.join("settings.toml"), "epochs = 2\n", "epochs = 4\n");
+    assert_eq!(finish(&edited).measures, expected.measures);
+    assert_eq!(contents(&edited), contents(&through));
+    stop_at(extensible(3), &stopped, is_step(5));
+    assert_eq!(longer(&stopped, 4).unwrap().measures, expected.measures);
+    assert_eq!(contents(&stopped), contents(&through));
+}
+
+#[test]
+fn a_run_that_depends_on_its_length_is_not_extended() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut by_schedule = extensible(2);
+    by_schedule.train.schedule = ktg_train::Schedule::Cosine {};
+    let mut by_gate = extensible(2);
+    let mut graph = ktg_graph::presets::dml(2, "abn-resnet-cifar-8");
+    graph.set_label_gate(1, ktg_graph::Gate::Linear);
+    let file = temporary.path().join("linear.toml");
+    fs::write(&file, graph.to_toml()).unwrap();
+    by_gate.graph = GraphSettings { file: Some(file), ..GraphSettings::default() };
+    for (name, settings, what) in [("schedule", by_schedule, "`train.schedule`"), ("gate", by_gate, "`linear`")] {
+        let directory = temporary.path().join(name);
+        let before = train(settings, &directory).unwrap();
+        let message = Run::resume_until(&RunDirectory::new(&directory), 4).err().unwrap().to_string();
+        assert!(message.contains(what) && message.contains("a training of 2 epochs"), "{message}");
+        assert_eq!(finish(&directory), before, "it is as it was");
+        change_file(&directory.join("settings.toml"), "epochs = 2\n", "epochs = 3\n");
+        let message = resume(&directory).err().unwrap().to_string();
+        assert!(message.contains("cannot become one of 3") && message.contains("leave it at 2"), "{message}");
+    }
+}
+
+#[test]
+fn checkpoints_that_are_gone_are_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    let mut run =
+        start(Settings { train: ktg_train::TrainSettings { epochs: 3, ..settings().train }, ..settings() }, &directory)
+            .unwrap();
+    run.next_epoch().unwrap();
+    run.next_epoch().unwrap();
+    drop(run);
+    fs::remove_dir_all(directory.join("checkpoints")).unwrap();
+    let before = fs::read(directory.join("metrics.jsonl")).unwrap();
+    let message = resume(&directory).err().unwrap().to_string();
+    assert!(message.contains("it has trained 2 epochs, but there is no checkpoint in"), "{message}");
+    assert_eq!(fs::read(directory.join("metrics.jsonl")).unwrap(), before);
+}
+
+#[test]
+fn a_diverged_run_says_so_whoever_asks() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (early, late) = (temporary.path().join("early"), temporary.path().join("late"));
+    let mut settings = settings();
+    settings.train.learning_rate = 1e30;
+    let error = train(settings.clone(), &early).unwrap_err().to_string();
+    let message = SavedRun::open(&RunDirectory::new(&early)).err().unwrap().to_string();
+    assert!(message.contains(&format!("it diverged before its first checkpoint: {error}")), "{message}");
+
+    settings.train.learning_rate = 1e-6;
+    settings.train.schedule = ktg_train::Schedule::MultiStep { milestones: vec![1.0], factor: 1e36 };
+    let error = train(settings, &late).unwrap_err().to_string();
+    let saved = SavedRun::open(&RunDirectory::new(&late)).unwrap();
+    assert!(saved.warnings[0].contains(&format!("it diverged: {error}")), "{:?}", saved.warnings);
+    // It does so again.
+    assert_eq!(resume(&late).unwrap().next_epoch().unwrap_err().to_string(), error);
+    assert!(RunDirectory::new(&late).divergence().unwrap().is_some());
+}
+
+#[test]
+fn data_that_has_moved_is_named_with_the_line_that_says_where_it_was() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (directory, photos) = (temporary.path().join("run"), temporary.path().join("photos"));
+    let splits = ktg_data::DataSource::default().open(Path::new(".")).unwrap();
+    for (part, images) in [("train", &splits.train), ("test", &splits.test)] {
+        for i in (0..images.len()).step_by(250) {
+            let folder = photos.join(part).join(images.labels()[i].to_string());
+            fs::create_dir_all(&folder).unwrap();
+            let pixels = images.image(i).unwrap();
+            let (width, height) = (pixels.width as u32, pixels.height as u32);
+            let file = folder.join(format!("{i}.png"));
+            image::GrayImage::from_raw(width, height, pixels.pixels.to_vec()).unwrap().save(file).unwrap();
+        }
+    }
+    let mut settings = settings();
+    settings.data = toml::from_str(&format!("source = \"folder\"\nroot = {photos:?}")).unwrap();
+    (settings.split, settings.train.batch_size) = (Default::default(), 4);
+    stop_at(settings, &directory, is_step(1));
+    fs::rename(&photos, temporary.path().join("moved")).unwrap();
+    let message = resume(&directory).err().unwrap().to_string();
+    let text = fs::read_to_string(directory.join("settings.toml")).unwrap();
+    let line = text.lines().position(|line| line.starts_with("root = ")).unwrap() + 1;
+    let place = format!("in {}:{line}", directory.join("settings.toml").display());
+    assert!(message.contains("if the data has moved, change `root = ") && message.contains(&place), "{message}");
+}
+
 #[test]
 fn loader_threads_and_logging_change_nothing() {
     let temporary = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use ktg_base::write_atomically;
-use ktg_data::{BadImage, DataSource, Dataset, Duplicate, Inspection, SOURCES, SplitFile, Splits};
+use ktg_data::{BadImage, DataSource, Dataset, Duplicate, Inspection, SplitFile, Splits};
 use ktg_train::Settings;
 use serde::Serialize;
 use serde_json::json;
@@ -69,21 +69,27 @@ pub fn run(command: &DataCommand) -> Result<ExitCode> {
                 left_out(&bad, note);
                 splits = splits.without(&names(&bad))?;
             }
-            pack(&settings.data.source, &splits, out, short_side.map(usize::from))
+            pack(settings.data.kind.name(), &splits, out, short_side.map(usize::from))
         }
     }
 }
 
 fn open(args: &DataArgs) -> Result<(Settings, Splits)> {
-    let flags = SettingFlags { set: args.set.clone(), ..SettingFlags::default() };
+    let source = args.source.iter().map(|name| format!("data.source={name}"));
+    let set = args.set.iter().cloned().chain(source).collect();
+    let flags = SettingFlags { set, ..SettingFlags::default() };
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &flags)?;
-    if let Some(source) = &args.source {
-        settings.data.source = source.clone();
-    }
     if let Some(root) = &args.root {
         // A path on the command line starts where the user is, not where the experiment file is.
         let here = std::path::absolute(root).map_err(|e| anyhow!("--root {}: {e}", root.display()))?;
-        settings.data.root = Some(here);
+        let source = settings.data.kind.name();
+        let Some(("root", place)) = settings.data.kind.place_mut() else {
+            bail!(
+                "--root {}: the data source \"{source}\" lies in no folder; name another one with --source",
+                root.display()
+            );
+        };
+        *place = Some(here);
     }
     let splits = settings.data.open(&base)?;
     warn(&splits.warnings);
@@ -235,7 +241,7 @@ fn pack(source: &str, splits: &Splits, out: &Path, short_side: Option<usize>) ->
 /// What `info` and `check` say of some data.
 #[derive(Serialize)]
 struct Summary {
-    source: String,
+    source: &'static str,
     classes: usize,
     channels: usize,
     splits: Vec<Part>,
@@ -245,6 +251,8 @@ struct Summary {
     /// What a pack was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
+    #[serde(skip)]
+    help: &'static str,
     #[serde(skip)]
     class_names: Vec<String>,
 }
@@ -285,7 +293,8 @@ impl Summary {
             Part { name, images: dataset.len(), per_class, bad: None, counts }
         };
         Self {
-            source: source.source.clone(),
+            source: source.kind.name(),
+            help: source.kind.help(),
             classes: class_names.len(),
             channels: splits.train.channels(),
             splits: splits.named().map(part).collect(),
@@ -305,9 +314,8 @@ impl Summary {
     }
 
     fn text(&self) -> String {
-        let help = SOURCES.iter().find(|source| source.name == self.source).map_or("", |source| source.help);
         let colours = if self.channels == 1 { "grey" } else { "colour" };
-        let help = self.origin.as_deref().unwrap_or(help);
+        let help = self.origin.as_deref().unwrap_or(self.help);
         let mut text = format!("{} ({help})\n{} classes, {colours}", self.source, self.classes);
         for Part { name, images, counts, .. } in &self.splits {
             let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));

@@ -1,15 +1,14 @@
 //! Storages in commands.
 
-use ktg_base::shell_word;
 use ktg_search::storage::StorageUrl;
 
 use crate::args::DEFAULT_STORAGE;
 
-/// The `--storage` that a command needs to find this storage (without its password).
+/// The `--storage` that a command needs to find this storage.
 pub fn storage_option(url: &StorageUrl) -> String {
-    match url.to_string() {
-        default if default == DEFAULT_STORAGE => String::new(),
-        other => format!(" --storage {}", shell_word(&other)),
+    match url.to_string() == DEFAULT_STORAGE {
+        true => String::new(),
+        false => format!(" --storage {}", url.shell_word()),
     }
 }
 

@@ -14,8 +14,8 @@ use ktg_report::StudyRecord;
 use ktg_search::attributes::{IMAGES, PRUNER, SETTINGS};
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{
-    Agreement, Event, Objective, Origin, Outcome, SearchSettings, Space, Worker, WorkerPlan, WorkerSettings, pruner,
-    sampler,
+    Agreement, Event, Objective, Occupant, Origin, Outcome, SearchSettings, Space, StudyMark, Worker, WorkerPlan,
+    WorkerSettings, pruner, sampler,
 };
 use ktg_train::{EvaluateOn, Experiment};
 use serde_json::json;
@@ -179,6 +179,11 @@ impl Log<'_> {
                 format!("trial {number} was waiting")
             }
             Event::Started { .. } => return,
+            Event::ForeignRun { number, found, occupant, instead } => {
+                let whose = self.in_words(occupant);
+                let (found, instead) = (found.display(), instead.display());
+                format!("{found} is {whose}; it is left alone, and trial {number} has {instead} (others likewise)")
+            }
             Event::Ended { number, outcome, last } => self.ended(*number, outcome, *last),
             Event::Reaped { number, retry: Some(retry) } => {
                 format!("the worker of trial {number} fell silent; trial {retry} repeats it")
@@ -193,6 +198,19 @@ impl Log<'_> {
             Event::PrunedPaused(count) => format!("the study is complete; {count} paused trials are pruned"),
         };
         say(self.bars, &text);
+    }
+
+    /// Whose run it is.
+    fn in_words(&self, occupant: &Occupant) -> String {
+        match occupant {
+            Occupant::Trial(mark) => {
+                let StudyMark { study, storage, .. } = mark;
+                format!(
+                    "a run of another study, \"{study}\" in {storage}, which was deleted, copied, moved or has the same name"
+                )
+            }
+            Occupant::Nobody | Occupant::Unmarked | Occupant::Unknown => "a run that is not of this study".to_owned(),
+        }
     }
 
     fn ended(&mut self, number: i64, outcome: &Outcome, last: Option<(i64, f64)>) -> String {

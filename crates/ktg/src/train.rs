@@ -17,7 +17,7 @@ use crate::signals;
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut progress = Progress::among(&MultiProgress::new(), "train");
     let (path, stop, mut run) = match (&args.resume, &args.out) {
-        (Some(path), _) => (path, signals::stop_flag()?, Run::resume(&RunDirectory::new(path))?),
+        (Some(path), _) => (path, signals::stop_flag()?, resume(path, &args.settings)?),
         (None, Some(path)) => {
             let (settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
             let experiment = open(settings, &base, args.images, &progress)?;
@@ -42,6 +42,18 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         print(&format!("The run is in {0}; evaluate it again with `ktg eval {0}`.", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Goes on with a run, until it has other epochs than it was to have if the flags say so.
+fn resume(path: &Path, flags: &SettingFlags) -> Result<Run> {
+    if (SettingFlags { epochs: None, ..flags.clone() }) != SettingFlags::default() {
+        bail!("a run goes on with the settings it has: of the settings, --resume takes only --epochs");
+    }
+    let directory = RunDirectory::new(path);
+    Ok(match flags.epochs {
+        Some(epochs) => Run::resume_until(&directory, epochs)?,
+        None => Run::resume(&directory)?,
+    })
 }
 
 /// The settings of an experiment file, if there is one, changed by flags, and where their relative paths start.
@@ -109,7 +121,10 @@ impl SettingFlags {
         if let Some(precision) = &self.precision {
             settings = settings.with("train.precision", precision)?;
         }
-        for pair in &self.set {
+        let mut set = self.set.clone();
+        // First the source, which has the other options of `data`.
+        set.sort_by_key(|pair| !pair.trim_start().starts_with("data.source"));
+        for pair in &set {
             let Some((key, value)) = pair.split_once('=') else {
                 bail!("`--set {pair}` is not of the form KEY=VALUE");
             };

@@ -11,7 +11,7 @@ use indicatif::MultiProgress;
 use ktg_base::FileError;
 use ktg_graph::Graph;
 use ktg_search::attributes::NODE_AVERAGE;
-use ktg_search::{Objective, Report, Task, Work};
+use ktg_search::{Objective, Occupant, Report, Task, Work};
 use ktg_train::{EpochReport, Error, Event, Experiment, Run, RunDirectory, RunResult};
 use serde_json::{Value as Json, json};
 
@@ -41,6 +41,18 @@ impl Objective for Trials {
     /// nothing.
     fn accepts(&self, graph: &Graph) -> bool {
         (0..graph.len()).all(|m| graph.is_useful(m)) && self.template.fits(graph)
+    }
+
+    fn occupant(&self, directory: &Path) -> Occupant {
+        let directory = RunDirectory::new(directory);
+        if !directory.has_run() {
+            return Occupant::Nobody;
+        }
+        match directory.owner() {
+            Ok(Some(owner)) => serde_json::from_value(owner).map_or(Occupant::Unknown, Occupant::Trial),
+            Ok(None) => Occupant::Unmarked,
+            Err(_) => Occupant::Unknown,
+        }
     }
 
     fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {
@@ -159,6 +171,7 @@ impl Training<'_> {
     /// The template with the trial's graph and seed.
     fn experiment(&self) -> Result<Experiment, Error> {
         let mut experiment = self.trials.template.with_graph(self.task.graph.clone())?;
+        experiment.owner = Some(json!(self.task.study));
         experiment.settings.seed = self.task.seed.unwrap_or(experiment.settings.seed);
         Ok(experiment)
     }

@@ -85,6 +85,13 @@ fn mistakes_are_one_sentence_with_file_and_line() {
     assert!(bad(here, &["train", "missing.toml", "--out", "run"]).contains("missing.toml"));
     assert!(bad(here, &["train", "--out", "run", "--set", "train.epochs"]).contains("KEY=VALUE"));
     assert!(bad(here, &["train", "--out", "run", "--set", "data.source=folder"]).contains("root"));
+    // The source may be named after its options.
+    let text = bad(here, &["train", "--out", "run", "--set", "data.root=nowhere", "--set", "data.source=folder"]);
+    assert!(text.contains("nowhere") && text.contains("No such file"), "{text}");
+    let text = bad(here, &["data", "info", "--set", "data.label_column=2", "--source", "folder"]);
+    assert!(text.contains("cannot set `data.label_column` to `2`") && text.contains("\"folder\""), "{text}");
+    let text = bad(here, &["data", "info", "--root", "photos"]);
+    assert!(text.contains("\"fashion-mnist\" lies in no folder"), "{text}");
     assert!(bad(here, &["train", "--resume", "nowhere"]).contains("there is no run in it"));
     assert!(bad(here, &["eval", "nowhere"]).contains("there is no run in it"));
     assert!(bad(here, &["graph", "draw", "dml:3", "-o", "x.jpg"]).contains(".svg, .png or .dot"));

@@ -146,6 +146,43 @@ fn killed_and_interrupted_searches_end_like_uninterrupted_ones() {
     }
 }
 
+/// The directories of a study's runs.
+fn runs(here: &Path, study: &str) -> Vec<String> {
+    export(here, study).iter().map(|trial| trial["attributes"]["run"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn runs_of_a_deleted_study_and_of_one_of_the_same_folder_are_left_alone() {
+    let temporary = experiment();
+    let here = temporary.path();
+    good(search(here, "a b", "2"));
+    let first = runs(here, "a b");
+    let results = |runs: &[String]| -> Vec<String> {
+        runs.iter().map(|run| fs::read_to_string(Path::new(run).join("metrics.jsonl")).unwrap()).collect()
+    };
+    let before = results(&first);
+
+    // Two names, one folder.
+    let said = search(here, "a-b", "2").output().unwrap();
+    assert!(said.status.success(), "{}", text(&said));
+    assert_eq!(text(&said).matches("a run of another study, \"a b\" in sqlite:///").count(), 1, "{}", text(&said));
+    let second = runs(here, "a-b");
+    assert!(second.iter().all(|run| run.contains("a-b.runs") && !first.contains(run)), "{first:?} {second:?}");
+    assert_eq!(results(&second), before, "it trained the same graphs");
+
+    // The same name after the study was deleted, with other settings.
+    fs::remove_file(here.join("ktg.db")).unwrap();
+    let mut shorter = search(here, "a b", "2");
+    shorter.args(["--epochs", "2"]);
+    good(shorter);
+    let third = runs(here, "a b");
+    assert!(third.iter().all(|run| !first.contains(run) && !second.contains(run)), "{first:?} {second:?} {third:?}");
+    assert_eq!(results(&first), before, "the old runs are as they were");
+    for trial in export(here, "a b") {
+        assert!(trial["reports"].as_object().unwrap().len() <= 2, "{trial}");
+    }
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn timeout_ends_a_search_with_its_trial_given_back() {

@@ -1,8 +1,9 @@
 //! The built-in subset of Fashion-MNIST (see `data/fashion-mnist/README.md` for its making and
 //! licence).
 
-use crate::{DataSource, Dataset, Error, Image, Splits};
-use std::path::Path;
+use super::place;
+use crate::{Dataset, Error, Image, Splits};
+use serde::{Deserialize, Serialize};
 
 const CLASS_NAMES: [&str; 10] =
     ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
@@ -12,17 +13,27 @@ const SIDE: usize = 28;
 static TRAIN: &[u8] = include_bytes!("../../data/fashion-mnist/train.png");
 static TEST: &[u8] = include_bytes!("../../data/fashion-mnist/test.png");
 
-pub(crate) fn open(settings: &DataSource, _base: &Path) -> Result<Splits, Error> {
-    let channels = settings.channels.unwrap_or(1);
-    let datasets = [("train", TRAIN), ("test", TEST)].map(|(split, sheet)| {
-        let sheet = Image::decode(sheet, 1, false)
-            .map_err(|problem| Error::image(format!("built-in Fashion-MNIST {split} sheet"), problem))?;
-        let images = tiles(&sheet, channels);
-        let per_class = images.len() / CLASS_NAMES.len();
-        let labels = (0..images.len()).map(|i| (i / per_class) as u32).collect();
-        Dataset::from_images(split, CLASS_NAMES.map(String::from).to_vec(), images, labels)
-    });
-    Splits::from_parts(datasets.into_iter().collect::<Result<_, _>>()?, Vec::new())
+/// Options of the built-in data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuiltIn {
+    /// 1 (grey) or 3 (colour). Default 1.
+    pub channels: Option<usize>,
+}
+
+impl BuiltIn {
+    pub(super) fn open(&self) -> Result<Splits, Error> {
+        let channels = place::channels(self.channels, 1)?;
+        let datasets = [("train", TRAIN), ("test", TEST)].map(|(split, sheet)| {
+            let sheet = Image::decode(sheet, 1, false)
+                .map_err(|problem| Error::image(format!("built-in Fashion-MNIST {split} sheet"), problem))?;
+            let images = tiles(&sheet, channels);
+            let per_class = images.len() / CLASS_NAMES.len();
+            let labels = (0..images.len()).map(|i| (i / per_class) as u32).collect();
+            Dataset::from_images(split, CLASS_NAMES.map(String::from).to_vec(), images, labels)
+        });
+        Splits::from_parts(datasets.into_iter().collect::<Result<_, _>>()?, Vec::new())
+    }
 }
 
 /// Cuts a grey contact sheet into its tiles.

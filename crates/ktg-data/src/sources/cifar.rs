@@ -2,8 +2,10 @@
 
 use super::class_names;
 use super::official::Official;
-use crate::{DataSource, Dataset, Error, Image, Splits};
-use std::path::Path;
+use super::place;
+use crate::{Dataset, Error, Image, Splits};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 pub(crate) const CIFAR_10: Official = Official {
     name: "CIFAR-10",
@@ -28,47 +30,108 @@ const CIFAR_100: Official = Official {
 const SIDE: usize = 32;
 const VALUES: usize = 3 * SIDE * SIDE;
 
-pub(crate) fn open_10(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let batches = (1..=5).map(|i| format!("data_batch_{i}.bin")).collect();
-    open(&CIFAR_10, settings, base, [batches, vec!["test_batch.bin".into()]], "batches.meta.txt", (1, 0))
+/// Options of CIFAR-10.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cifar10 {
+    /// Folder that everything lies in.
+    pub root: Option<PathBuf>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default 3.
+    pub channels: Option<usize>,
+    /// Use a part of the set too. Default: false, another number of images than was published is an error.
+    pub incomplete: Option<bool>,
 }
 
-pub(crate) fn open_100(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let parts = [vec!["train.bin".into()], vec!["test.bin".into()]];
-    // A record has the coarse label, then the fine one.
-    match settings.labels.as_deref().unwrap_or("fine") {
-        "fine" => open(&CIFAR_100, settings, base, parts, "fine_label_names.txt", (2, 1)),
-        "coarse" => {
-            let official = Official { classes: 20, ..CIFAR_100 };
-            open(&official, settings, base, parts, "coarse_label_names.txt", (2, 0))
-        }
-        other => Err(Error::Setting(format!("labels = \"{other}\": CIFAR-100 has \"fine\" and \"coarse\" labels"))),
+/// Options of CIFAR-100.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cifar100 {
+    /// Folder that everything lies in.
+    pub root: Option<PathBuf>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default 3.
+    pub channels: Option<usize>,
+    /// Default: fine.
+    pub labels: Option<Labels>,
+    /// Use a part of the set too. Default: false, another number of images than was published is an error.
+    pub incomplete: Option<bool>,
+}
+
+/// Which labels of CIFAR-100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Labels {
+    /// 100 classes.
+    Fine,
+    /// 20 classes.
+    Coarse,
+}
+
+impl Cifar10 {
+    pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
+        TEN.open(root, self.channels, self.incomplete)
     }
 }
 
-/// A record has `labels.0` label bytes, of which number `labels.1` counts.
-fn open(
-    official: &Official,
-    settings: &DataSource,
-    base: &Path,
-    parts: [Vec<String>; 2],
-    names: &str,
+impl Cifar100 {
+    pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
+        let layout = match self.labels.unwrap_or(Labels::Fine) {
+            Labels::Fine => FINE,
+            Labels::Coarse => COARSE,
+        };
+        layout.open(root, self.channels, self.incomplete)
+    }
+}
+
+/// What lies where in the root folder.
+struct Layout {
+    official: Official,
+    train: &'static [&'static str],
+    test: &'static str,
+    /// The file of class names.
+    names: &'static str,
+    /// How many label bytes a record has, and which of them counts.
     labels: (usize, usize),
-) -> Result<Splits, Error> {
-    let root = official.root(settings, base, &[&parts[0][0]])?;
-    let names_file = root.join(names);
-    let names = class_names::parse(&official.read(&names_file)?, &names_file, 1)?;
-    let part = |split: &str, files: &[String]| {
-        let (mut images, mut classes) = (Vec::new(), Vec::new());
-        for file in files.iter().map(|file| root.join(file)) {
-            let records = parse(&official.read(&file)?, labels, names.len(), settings.channels.unwrap_or(3));
-            let (more_images, more_classes) = records.map_err(|problem| Error::file(&file, problem))?;
-            images.extend(more_images);
-            classes.extend(more_classes);
-        }
-        Dataset::from_images(split, names.clone(), images, classes)
-    };
-    official.splits(settings, &root, [part("train", &parts[0])?, part("test", &parts[1])?])
+}
+
+const TEN: Layout = Layout {
+    official: CIFAR_10,
+    train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+    test: "test_batch.bin",
+    names: "batches.meta.txt",
+    labels: (1, 0),
+};
+
+// A record has the coarse label, then the fine one.
+const FINE: Layout = Layout {
+    official: CIFAR_100,
+    train: &["train.bin"],
+    test: "test.bin",
+    names: "fine_label_names.txt",
+    labels: (2, 1),
+};
+
+const COARSE: Layout =
+    Layout { official: Official { classes: 20, ..CIFAR_100 }, names: "coarse_label_names.txt", labels: (2, 0), ..FINE };
+
+impl Layout {
+    fn open(&self, root: &Path, channels: Option<usize>, incomplete: Option<bool>) -> Result<Splits, Error> {
+        let Self { official, train, test, names, labels } = self;
+        let channels = place::channels(channels, 3)?;
+        let root = official.root(root, &train[..1])?;
+        let names_file = root.join(names);
+        let names = class_names::parse(&official.read(&names_file)?, &names_file, 1)?;
+        let part = |split: &str, files: &[&str]| {
+            let (mut images, mut classes) = (Vec::new(), Vec::new());
+            for file in files.iter().map(|file| root.join(file)) {
+                let records = parse(&official.read(&file)?, *labels, names.len(), channels);
+                let (more_images, more_classes) = records.map_err(|problem| Error::file(&file, problem))?;
+                images.extend(more_images);
+                classes.extend(more_classes);
+            }
+            Dataset::from_images(split, names.clone(), images, classes)
+        };
+        official.splits(incomplete.unwrap_or(false), &root, [part("train", train)?, part("test", &[test])?])
+    }
 }
 
 /// Images and labels of one file.

@@ -1,9 +1,9 @@
 //! CUB-200-2011: text files of lines `number value`, and `images/`.
 
-use super::official::{Labeled, Official, label};
-use super::settings::path_inside;
+use super::official::{Labeled, Official, Published, label};
+use super::place::path_inside;
 use crate::lines::{LineError, text_of};
-use crate::{DataSource, Error, Splits};
+use crate::{Error, Splits};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,8 +17,8 @@ pub(crate) const OFFICIAL: Official = Official {
     test: 5_794,
 };
 
-pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let root = OFFICIAL.root(settings, base, &["images.txt"])?;
+pub(super) fn open(options: &Published, root: &Path) -> Result<Splits, Error> {
+    let root = OFFICIAL.root(root, &["images.txt"])?;
     let [image_list, label_list, split_list, class_list] =
         ["images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"].map(|name| root.join(name));
     let read = |file: &Path| parse(&OFFICIAL.read(file)?).map_err(|(line, problem)| Error::line(file, line, problem));
@@ -51,7 +51,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             .ok_or_else(|| Error::file(&image_list, format!("image {number}: the path {image} leaves the data set")))?;
         parts[part].push((path, label));
     }
-    OFFICIAL.files(settings, (&root, &image_list), names, parts)
+    OFFICIAL.files(options, (&root, &image_list), names, parts)
 }
 
 /// `Laysan_Albatross` for `002.Laysan_Albatross`.

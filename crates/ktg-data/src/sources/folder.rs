@@ -1,6 +1,8 @@
 //! One folder a class: `ROOT/train/CLASS/**`, `ROOT/test/CLASS/**`.
 
-use crate::{DataSource, Dataset, Error, Splits, classes};
+use super::place;
+use crate::{Dataset, Error, Splits, classes};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,40 +13,62 @@ const ENDINGS: [&str; 6] = ["jpg", "jpeg", "png", "bmp", "gif", "webp"];
 /// The image files of each class of one part, sorted by name.
 type Classes = BTreeMap<String, Vec<PathBuf>>;
 
-pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let root = settings.existing_root(base)?;
-    let mut warnings = Vec::new();
-    let mut parts = Vec::new();
-    for (split, place) in settings.parts(&root, "train", "test") {
-        let classes = match settings.goes_without(split, &place) {
-            true => Classes::new(),
-            false => read_part(&root, &place, split, &mut warnings)?,
-        };
-        parts.push((split, classes, place));
-    }
+/// Options of folders of classes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Folder {
+    /// Folder that everything lies in.
+    pub root: Option<PathBuf>,
+    /// Training data: a folder. Default: `train`; and `test`.
+    pub train: Option<PathBuf>,
+    /// Test data, likewise.
+    pub test: Option<PathBuf>,
+    /// Validation data, likewise; there is none unless this is given.
+    pub val: Option<PathBuf>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default 3.
+    pub channels: Option<usize>,
+    /// Turn and mirror photos as their EXIF data says. Default: false, as torchvision.
+    pub exif_orientation: Option<bool>,
+    /// Decoded images kept in memory, in MiB, for all splits together. Default 1024.
+    pub cache_mib: Option<usize>,
+}
 
-    let (_, training, training_place) = &parts[0];
-    check_levels(training, training_place, &root, &mut warnings)?;
-    let class_names: Arc<[String]> = training.keys().cloned().collect();
-    for (split, classes, place) in &parts[1..] {
-        let unknown: Vec<_> = classes.keys().filter(|name| !training.contains_key(*name)).cloned().collect();
-        if !unknown.is_empty() {
-            let what = classes::in_words(&unknown);
-            return Err(Error::file(place, format!("{split} has the {what}, which the training folder lacks")));
+impl Folder {
+    pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
+        place::check_root(root)?;
+        let how = place::files(root, self.channels, self.exif_orientation, self.cache_mib)?;
+        let mut warnings = Vec::new();
+        let mut parts = Vec::new();
+        for (split, place) in place::parts(root, [&self.train, &self.test, &self.val], ["train", "test"]) {
+            let classes = match place::goes_without(split, &self.test, &place) {
+                true => Classes::new(),
+                false => read_part(root, &place, split, &mut warnings)?,
+            };
+            parts.push((split, classes, place));
         }
+
+        let (_, training, training_place) = &parts[0];
+        check_levels(training, training_place, root, &mut warnings)?;
+        let class_names: Arc<[String]> = training.keys().cloned().collect();
+        for (split, classes, place) in &parts[1..] {
+            let unknown: Vec<_> = classes.keys().filter(|name| !training.contains_key(*name)).cloned().collect();
+            if !unknown.is_empty() {
+                let what = classes::in_words(&unknown);
+                return Err(Error::file(place, format!("{split} has the {what}, which the training folder lacks")));
+            }
+        }
+        let dataset = |(split, classes, _): (&str, Classes, PathBuf)| {
+            let mut files = (Vec::new(), Vec::new());
+            for (name, paths) in classes {
+                // Every name is there (checked above), and the names are sorted.
+                let label = class_names.partition_point(|class| *class < name) as u32;
+                files.1.extend(std::iter::repeat_n(label, paths.len()));
+                files.0.extend(paths);
+            }
+            Dataset::from_files(split, class_names.clone(), files, &how)
+        };
+        Splits::from_parts(parts.into_iter().map(dataset).collect(), warnings)
     }
-    let how = settings.files(&root);
-    let dataset = |(split, classes, _): (&str, Classes, PathBuf)| {
-        let mut files = (Vec::new(), Vec::new());
-        for (name, paths) in classes {
-            // Every name is there (checked above), and the names are sorted.
-            let label = class_names.partition_point(|class| *class < name) as u32;
-            files.1.extend(std::iter::repeat_n(label, paths.len()));
-            files.0.extend(paths);
-        }
-        Dataset::from_files(split, class_names.clone(), files, &how)
-    };
-    Splits::from_parts(parts.into_iter().map(dataset).collect(), warnings)
 }
 
 fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>) -> Result<Classes, Error> {

@@ -2,8 +2,10 @@
 //! or gzip.
 
 use super::class_names;
-use crate::{DataSource, Dataset, Error, Image, MAX_PIXELS, Splits, classes};
+use super::place;
+use crate::{Dataset, Error, Image, MAX_PIXELS, Splits, classes};
 use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -13,66 +15,90 @@ const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 /// More than any IDX file in use (EMNIST: 0.6 GB); a gzip file can unpack to anything.
 const MAX_UNPACKED: u64 = 1 << 30;
 
-pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let root = settings.existing_root(base)?;
-    let channels = settings.channels.unwrap_or(1);
-    let given_names = settings.classes.as_ref().map(|file| class_names::read(&root.join(file), 1)).transpose()?;
+/// Options of IDX files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Idx {
+    /// Folder that everything lies in.
+    pub root: Option<PathBuf>,
+    /// Training data: a file of images, with a file of labels beside it. Default: `train-images-idx3-ubyte`; and
+    /// `t10k-images-idx3-ubyte`.
+    pub train: Option<PathBuf>,
+    /// Test data, likewise.
+    pub test: Option<PathBuf>,
+    /// Validation data, likewise; there is none unless this is given.
+    pub val: Option<PathBuf>,
+    /// A file of class names, one a line (or `name, number`).
+    pub classes: Option<PathBuf>,
+    /// The number of the first class. Default 0; 1 for EMNIST letters and other sets that count from 1.
+    pub first_label: Option<u32>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default 1.
+    pub channels: Option<usize>,
+}
 
-    let first_label = settings.first_label.unwrap_or(0);
+impl Idx {
+    pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
+        place::check_root(root)?;
+        let channels = place::channels(self.channels, 1)?;
+        let given_names = self.classes.as_ref().map(|file| class_names::read(&root.join(file), 1)).transpose()?;
 
-    let mut parts = Vec::new();
-    for (split, place) in settings.parts(&root, "train-images-idx3-ubyte", "t10k-images-idx3-ubyte") {
-        let place = plain_or_gz(place);
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        if !place.exists() && name.contains("images") {
-            let meant = near(&place, split);
-            if settings.goes_without(split, &place) && meant.is_empty() {
-                parts.push((split, place, Vec::new(), Vec::new()));
+        let first_label = self.first_label.unwrap_or(0);
+
+        let mut parts = Vec::new();
+        let usual = ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"];
+        for (split, place) in place::parts(root, [&self.train, &self.test, &self.val], usual) {
+            let place = plain_or_gz(place);
+            let name = place.file_name().unwrap_or_default().to_string_lossy();
+            if !place.exists() && name.contains("images") {
+                let meant = near(&place, split);
+                if place::goes_without(split, &self.test, &place) && meant.is_empty() {
+                    parts.push((split, place, Vec::new(), Vec::new()));
+                    continue;
+                }
+                return Err(missing(&place, split, &meant));
+            }
+            let labels_place = plain_or_gz(labels_beside(&place)?);
+            let images = read_images(&place, channels)?;
+            let labels = read_labels(&labels_place, first_label)?;
+            if images.len() != labels.len() {
+                let (images, labels) = (images.len(), labels.len());
+                return Err(Error::file(&labels_place, format!("{labels} labels for the {images} images beside it")));
+            }
+            parts.push((split, labels_place, images, labels));
+        }
+
+        let classes = parts[0].3.iter().max().map_or(0, |&max| max as usize + 1);
+        let number = |class: usize| (class + first_label as usize).to_string();
+        let mut names = given_names.unwrap_or_else(|| (0..classes).map(number).collect());
+        // A file of names may have some for the numbers before the first label, as EMNIST's `N/A`.
+        if names.len() == classes + first_label as usize {
+            names.drain(..first_label as usize);
+        }
+        let mut datasets: Vec<Dataset> = Vec::new();
+        for (split, place, images, labels) in parts {
+            if let Some(i) = labels.iter().position(|&label| label as usize >= names.len()) {
+                let (label, known) = (labels[i], names.len());
+                let whose = if self.classes.is_some() { "the classes file" } else { "the training data" };
+                return Err(Error::file(&place, format!("label {i} is {label}, but {whose} has only {known} classes")));
+            }
+            if let (true, Some(training)) = (images.is_empty(), datasets.first()) {
+                datasets.push(training.subset(&[]));
                 continue;
             }
-            return Err(missing(&place, split, &meant));
+            let dataset = Dataset::from_images(split, names.clone(), images, labels)?;
+            let missing = if datasets.is_empty() { classes::missing(&dataset) } else { Vec::new() };
+            if !missing.is_empty() {
+                let what = classes::in_words(&missing);
+                let advice = match dataset.labels().iter().min() {
+                    Some(1) => "labels must count from 0 on, or from 1 with `first_label = 1`",
+                    _ => "labels must count from 0 on",
+                };
+                return Err(Error::file(&place, format!("no training image of {what}; {advice}")));
+            }
+            datasets.push(dataset);
         }
-        let labels_place = plain_or_gz(labels_beside(&place)?);
-        let images = read_images(&place, channels)?;
-        let labels = read_labels(&labels_place, first_label)?;
-        if images.len() != labels.len() {
-            let (images, labels) = (images.len(), labels.len());
-            return Err(Error::file(&labels_place, format!("{labels} labels for the {images} images beside it")));
-        }
-        parts.push((split, labels_place, images, labels));
+        Splits::from_parts(datasets, Vec::new())
     }
-
-    let classes = parts[0].3.iter().max().map_or(0, |&max| max as usize + 1);
-    let number = |class: usize| (class + first_label as usize).to_string();
-    let mut names = given_names.unwrap_or_else(|| (0..classes).map(number).collect());
-    // A file of names may have some for the numbers before the first label, as EMNIST's `N/A`.
-    if names.len() == classes + first_label as usize {
-        names.drain(..first_label as usize);
-    }
-    let mut datasets: Vec<Dataset> = Vec::new();
-    for (split, place, images, labels) in parts {
-        if let Some(i) = labels.iter().position(|&label| label as usize >= names.len()) {
-            let (label, known) = (labels[i], names.len());
-            let whose = if settings.classes.is_some() { "the classes file" } else { "the training data" };
-            return Err(Error::file(&place, format!("label {i} is {label}, but {whose} has only {known} classes")));
-        }
-        if let (true, Some(training)) = (images.is_empty(), datasets.first()) {
-            datasets.push(training.subset(&[]));
-            continue;
-        }
-        let dataset = Dataset::from_images(split, names.clone(), images, labels)?;
-        let missing = if datasets.is_empty() { classes::missing(&dataset) } else { Vec::new() };
-        if !missing.is_empty() {
-            let what = classes::in_words(&missing);
-            let advice = match dataset.labels().iter().min() {
-                Some(1) => "labels must count from 0 on, or from 1 with `first_label = 1`",
-                _ => "labels must count from 0 on",
-            };
-            return Err(Error::file(&place, format!("no training image of {what}; {advice}")));
-        }
-        datasets.push(dataset);
-    }
-    Splits::from_parts(datasets, Vec::new())
 }
 
 /// The files beside a missing one that may be meant.

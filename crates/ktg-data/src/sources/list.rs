@@ -1,8 +1,9 @@
 //! List files with lines `path, label, ...`.
 
-use super::settings::path_inside;
+use super::place::{self, path_inside};
 use super::{class_names, table};
-use crate::{DataSource, Dataset, Error, Splits, classes};
+use crate::{Dataset, Error, Splits, classes};
+use serde::{Deserialize, Serialize};
 use std::collections::hash_map::{Entry as MapEntry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,58 +15,86 @@ struct Entry {
     label: String,
 }
 
-pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let root = settings.existing_root(base)?;
-    let column = settings.label_column.unwrap_or(1);
-    if column == 0 {
-        return Err(Error::Setting("label_column = 0 is the column of the paths; labels start at column 1".into()));
-    }
-    let mut warnings = Vec::new();
-    let first_label = settings.first_label.unwrap_or(0);
-    let mut parts = Vec::new();
-    for (split, file) in settings.parts(&root, "train.txt", "test.txt") {
-        let entries = match settings.goes_without(split, &file) {
-            true => Vec::new(),
-            false => read_list(&root, &file, column, &mut warnings)?,
-        };
-        parts.push((split, entries, file));
-    }
+/// Options of list files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct List {
+    /// Folder that everything lies in.
+    pub root: Option<PathBuf>,
+    /// Training data: a list file. Default: `train.txt`; and `test.txt`.
+    pub train: Option<PathBuf>,
+    /// Test data, likewise.
+    pub test: Option<PathBuf>,
+    /// Validation data, likewise; there is none unless this is given.
+    pub val: Option<PathBuf>,
+    /// Which column holds the label. Column 0 is the path. Default 1.
+    pub label_column: Option<usize>,
+    /// A file of class names, one a line (or `name, number`).
+    pub classes: Option<PathBuf>,
+    /// The number of the first class. Default 0; 1 for EMNIST letters and other sets that count from 1.
+    pub first_label: Option<u32>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default 3.
+    pub channels: Option<usize>,
+    /// Turn and mirror photos as their EXIF data says. Default: false, as torchvision.
+    pub exif_orientation: Option<bool>,
+    /// Decoded images kept in memory, in MiB, for all splits together. Default 1024.
+    pub cache_mib: Option<usize>,
+}
 
-    let (_, training, training_list) = &parts[0];
-    let names = match &settings.classes {
-        Some(file) => class_names::read(&root.join(file), column)?,
-        None => names_from(training, training_list, first_label)?,
-    };
-    let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
-    let whose = if settings.classes.is_some() { "the classes file" } else { "the training list" };
-    // A name; or, where a file names the classes or they are numbers (such as 007), the number of one.
-    let has_numbers = settings.classes.is_some() || names.iter().all(|name| name.parse::<u32>().is_ok());
-    let resolve = |label: &str| {
-        let number = || label.parse::<u32>().ok()?.checked_sub(first_label).filter(|&n| (n as usize) < names.len());
-        known.get(label).copied().or_else(|| has_numbers.then(number).flatten())
-    };
-
-    let how = settings.files(&root);
-    let mut datasets: Vec<Dataset> = Vec::new();
-    for (split, entries, file) in &parts {
-        let mut files = (Vec::new(), Vec::new());
-        for Entry { line, path, label } in entries {
-            let Some(class) = resolve(label) else {
-                return Err(Error::line(file, *line, format!("class \"{label}\", which {whose} lacks")));
+impl List {
+    pub(super) fn open(&self, root: &Path) -> Result<Splits, Error> {
+        place::check_root(root)?;
+        let how = place::files(root, self.channels, self.exif_orientation, self.cache_mib)?;
+        let column = self.label_column.unwrap_or(1);
+        if column == 0 {
+            return Err(Error::Setting("label_column = 0 is the column of the paths; labels start at column 1".into()));
+        }
+        let mut warnings = Vec::new();
+        let first_label = self.first_label.unwrap_or(0);
+        let mut parts = Vec::new();
+        for (split, file) in place::parts(root, [&self.train, &self.test, &self.val], ["train.txt", "test.txt"]) {
+            let entries = match place::goes_without(split, &self.test, &file) {
+                true => Vec::new(),
+                false => read_list(root, &file, column, &mut warnings)?,
             };
-            files.0.push(path.clone());
-            files.1.push(class);
+            parts.push((split, entries, file));
         }
-        let dataset = Dataset::from_files(split, names.clone().into(), files, &how);
-        if datasets.is_empty() {
-            let missing = classes::missing(&dataset);
-            if !missing.is_empty() {
-                return Err(Error::file(file, format!("no training image of {}", classes::in_words(&missing))));
+
+        let (_, training, training_list) = &parts[0];
+        let names = match &self.classes {
+            Some(file) => class_names::read(&root.join(file), column)?,
+            None => names_from(training, training_list, first_label)?,
+        };
+        let known: BTreeMap<&str, u32> = names.iter().enumerate().map(|(i, name)| (name.as_str(), i as u32)).collect();
+        let whose = if self.classes.is_some() { "the classes file" } else { "the training list" };
+        // A name; or, where a file names the classes or they are numbers (such as 007), the number of one.
+        let has_numbers = self.classes.is_some() || names.iter().all(|name| name.parse::<u32>().is_ok());
+        let resolve = |label: &str| {
+            let number = || label.parse::<u32>().ok()?.checked_sub(first_label).filter(|&n| (n as usize) < names.len());
+            known.get(label).copied().or_else(|| has_numbers.then(number).flatten())
+        };
+
+        let mut datasets: Vec<Dataset> = Vec::new();
+        for (split, entries, file) in &parts {
+            let mut files = (Vec::new(), Vec::new());
+            for Entry { line, path, label } in entries {
+                let Some(class) = resolve(label) else {
+                    return Err(Error::line(file, *line, format!("class \"{label}\", which {whose} lacks")));
+                };
+                files.0.push(path.clone());
+                files.1.push(class);
             }
+            let dataset = Dataset::from_files(split, names.clone().into(), files, &how);
+            if datasets.is_empty() {
+                let missing = classes::missing(&dataset);
+                if !missing.is_empty() {
+                    return Err(Error::file(file, format!("no training image of {}", classes::in_words(&missing))));
+                }
+            }
+            datasets.push(dataset);
         }
-        datasets.push(dataset);
+        Splits::from_parts(datasets, warnings)
     }
-    Splits::from_parts(datasets, warnings)
 }
 
 /// The lines of a list, each with an existing file.

@@ -1,9 +1,27 @@
 //! What the official data sets have in common: where to get them, how they are laid out, how large they are.
 
-use crate::{DataSource, Dataset, Error, Splits, classes};
+use super::place;
+use crate::{Dataset, Error, Splits, classes};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Options of a published data set of image files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Published {
+    /// Folder that everything lies in.
+    pub root: Option<PathBuf>,
+    /// 1 (grey) or 3 (colour), whatever the files hold. Default 3.
+    pub channels: Option<usize>,
+    /// Use a part of the set too. Default: false, another number of images than was published is an error.
+    pub incomplete: Option<bool>,
+    /// Turn and mirror photos as their EXIF data says. Default: false, as torchvision.
+    pub exif_orientation: Option<bool>,
+    /// Decoded images kept in memory, in MiB, for all splits together. Default 1024.
+    pub cache_mib: Option<usize>,
+}
 
 /// A data set that others published.
 pub(crate) struct Official {
@@ -32,17 +50,17 @@ pub(crate) fn label(number: usize, classes: usize) -> Result<u32, String> {
 pub(crate) type Labeled = Vec<(PathBuf, u32)>;
 
 impl Official {
-    /// The folder that holds the layout. One of `marks`, files or folders, must be in it.
-    pub fn root(&self, settings: &DataSource, base: &Path, marks: &[&str]) -> Result<PathBuf, Error> {
-        let root = settings.root_path(base)?;
+    /// The folder that holds the layout: `root` or the one that the archive makes in it. One of `marks`, files or folders,
+    /// must be there.
+    pub fn root(&self, root: &Path, marks: &[&str]) -> Result<PathBuf, Error> {
         if root.is_file() {
-            return Err(Error::file(&root, "is a file; `root` must be the folder that the data lies in"));
+            return Err(Error::file(root, "is a file; `root` must be the folder that the data lies in"));
         }
         let inside = self.folder.map(|folder| root.join(folder));
         let is_there = |place: &PathBuf| marks.iter().any(|mark| place.join(mark).exists());
-        match inside.into_iter().chain([root.clone()]).find(is_there) {
+        match inside.into_iter().chain([root.to_path_buf()]).find(is_there) {
             Some(place) => Ok(place),
-            None => Err(self.missing(&root, &format!("there is no {}", marks.join(" or ")))),
+            None => Err(self.missing(root, &format!("there is no {}", marks.join(" or ")))),
         }
     }
 
@@ -66,11 +84,14 @@ impl Official {
     /// Both splits from image files. They lie in `root`; `list` is the file that names them.
     pub fn files(
         &self,
-        settings: &DataSource,
+        options: &Published,
         (root, list): (&Path, &Path),
         class_names: Vec<String>,
         [train, test]: [Labeled; 2],
     ) -> Result<Splits, Error> {
+        let Published { channels, incomplete, exif_orientation, cache_mib, .. } = *options;
+        let files = place::files(root, channels, exif_orientation, cache_mib)?;
+        let is_part_enough = incomplete.unwrap_or(false);
         let mut seen = HashSet::new();
         let mut missing = Vec::new();
         for (path, _) in train.iter().chain(&test) {
@@ -85,24 +106,23 @@ impl Official {
         if let Some(first) = missing.first() {
             let count = format!("{} of the {} image files are not there, such as this one", missing.len(), seen.len());
             let is_absent = |part: &Labeled| part.iter().all(|(path, _)| !path.is_file());
-            if is_absent(&train) || is_absent(&test) || !settings.incomplete.unwrap_or(false) {
+            if is_absent(&train) || is_absent(&test) || !is_part_enough {
                 let problem = format!("{count} (`incomplete = true` leaves that to `--skip-bad`)");
                 return Err(self.missing(first, &problem));
             }
             warnings.push(format!("{}: {count}", first.display()));
         }
         let class_names: Arc<[String]> = class_names.into();
-        let files = settings.files(root);
         let dataset = |(split, images): (&str, Labeled)| {
             Dataset::from_files(split, class_names.clone(), images.into_iter().unzip(), &files)
         };
-        let mut splits = self.splits(settings, list, [("train", train), ("test", test)].map(dataset))?;
+        let mut splits = self.splits(is_part_enough, list, [("train", train), ("test", test)].map(dataset))?;
         splits.warnings.extend(warnings);
         Ok(splits)
     }
 
-    /// The splits, if they are as large as they were published.
-    pub fn splits(&self, settings: &DataSource, place: &Path, [train, test]: [Dataset; 2]) -> Result<Splits, Error> {
+    /// The splits, if they are as large as they were published, or a part is enough.
+    pub fn splits(&self, is_part_enough: bool, place: &Path, [train, test]: [Dataset; 2]) -> Result<Splits, Error> {
         let problem = match (train.is_empty(), classes::missing(&train)) {
             (true, _) => Some("no training images".to_string()),
             (false, missing) if !missing.is_empty() => {
@@ -116,7 +136,7 @@ impl Official {
         }
         let found = (train.classes(), train.len(), test.len());
         let published = (self.classes, self.train, self.test);
-        if found != published && !settings.incomplete.unwrap_or(false) {
+        if found != published && !is_part_enough {
             let words = |(classes, train, test)| format!("{classes} classes, {train} training and {test} test images");
             let (Self { name, from, .. }, published, found) = (self, words(published), words(found));
             let problem = format!("not the whole of {name}, which has {published}; here are {found}");

@@ -1,11 +1,12 @@
 //! Packs as a data source, and making one of another source.
 
 use crate::pack_file::{ALIGNMENT, Description, Entry, HEAD, Pack, head, is_other_file};
-use crate::{DataSource, Dataset, Error, Image, Splits, parallel};
+use crate::{Dataset, Error, Image, Splits, parallel};
 use ktg_base::{FileError, NewFile};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What [`pack`] wrote.
@@ -104,26 +105,36 @@ fn reduced(dataset: &Dataset, i: usize, short_side: Option<usize>) -> Result<Arc
     }
 }
 
-pub(super) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let Some(file) = &settings.file else {
-        return Err(Error::Setting("the data source \"pack\" needs `file`, which `ktg data pack` wrote".into()));
-    };
-    let path = base.join(file);
-    let pack = Arc::new(Pack::open(path.clone())?);
-    let Description { splits, source, short_side, .. } = &pack.description;
-    let mut datasets = HashMap::new();
-    let mut first = 0;
-    for (split, images) in splits {
-        let labels = pack.entries[first..first + images].iter().map(|entry| entry.label).collect();
-        datasets.insert(split.as_str(), Dataset::from_pack(split, &pack, first, labels));
-        first += images;
-    }
-    match (datasets.remove("train"), datasets.remove("test"), datasets.remove("val")) {
-        (Some(train), Some(test), val) if !train.is_empty() => {
-            let splits = Splits::from_parts([train, test].into_iter().chain(val).collect(), Vec::new())?;
-            let side = short_side.map(|side| format!(", shorter side {side} px at most")).unwrap_or_default();
-            Ok(Splits { origin: Some(format!("packed from {source}{side}")), ..splits })
+/// Options of a pack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PackFile {
+    /// The file that `ktg data pack` wrote.
+    pub file: Option<PathBuf>,
+}
+
+impl PackFile {
+    pub(super) fn open(&self, base: &Path) -> Result<Splits, Error> {
+        let Some(file) = &self.file else {
+            return Err(Error::Setting("the data source \"pack\" needs `file`, which `ktg data pack` wrote".into()));
+        };
+        let path = base.join(file);
+        let pack = Arc::new(Pack::open(path.clone())?);
+        let Description { splits, source, short_side, .. } = &pack.description;
+        let mut datasets = HashMap::new();
+        let mut first = 0;
+        for (split, images) in splits {
+            let labels = pack.entries[first..first + images].iter().map(|entry| entry.label).collect();
+            datasets.insert(split.as_str(), Dataset::from_pack(split, &pack, first, labels));
+            first += images;
         }
-        _ => Err(Error::file(&path, "has no training or no test images; make it anew with `ktg data pack`")),
+        match (datasets.remove("train"), datasets.remove("test"), datasets.remove("val")) {
+            (Some(train), Some(test), val) if !train.is_empty() => {
+                let splits = Splits::from_parts([train, test].into_iter().chain(val).collect(), Vec::new())?;
+                let side = short_side.map(|side| format!(", shorter side {side} px at most")).unwrap_or_default();
+                Ok(Splits { origin: Some(format!("packed from {source}{side}")), ..splits })
+            }
+            _ => Err(Error::file(&path, "has no training or no test images; make it anew with `ktg data pack`")),
+        }
     }
 }

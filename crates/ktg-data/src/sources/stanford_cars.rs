@@ -2,9 +2,9 @@
 //! and `cars_test/`.
 
 use super::mat::{self, Value};
-use super::official::{Labeled, Official, label};
-use super::settings::path_inside;
-use crate::{DataSource, Error, Splits};
+use super::official::{Labeled, Official, Published, label};
+use super::place::path_inside;
+use crate::{Error, Splits};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,8 +27,8 @@ pub(crate) struct Photo {
     is_test: bool,
 }
 
-pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let root = OFFICIAL.root(settings, base, &["cars_annos.mat", "devkit", "cars_train_annos.mat"])?;
+pub(super) fn open(options: &Published, root: &Path) -> Result<Splits, Error> {
+    let root = OFFICIAL.root(root, &["cars_annos.mat", "devkit", "cars_train_annos.mat"])?;
     let read = |list: &Path| parse(&OFFICIAL.read(list)?).map_err(|problem| Error::file(list, problem));
     let place = |list: &Path, folder: &Path, photo: &Photo, classes: usize| {
         let path = path_inside(folder, &photo.file);
@@ -48,7 +48,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
         for photo in &photos {
             parts[usize::from(photo.is_test)].push(place(&whole, &root, photo, names.len())?);
         }
-        return OFFICIAL.files(settings, (&root, &whole), names, parts);
+        return OFFICIAL.files(options, (&root, &whole), names, parts);
     }
     let find = |name: &str| find(name).unwrap_or_else(|| root.join("devkit").join(name));
     let names = read(&find("cars_meta.mat"))?.1;
@@ -59,7 +59,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
     };
     let list = find("cars_train_annos.mat");
     let parts = [part("cars_train_annos.mat", "cars_train")?, part("cars_test_annos_withlabels.mat", "cars_test")?];
-    OFFICIAL.files(settings, (&root, &list), names, parts)
+    OFFICIAL.files(options, (&root, &list), names, parts)
 }
 
 /// The photos and the class names of one file, which may have only one of the two.

@@ -1,9 +1,9 @@
 //! Stanford Dogs: `Images/` and the lists `train_list.mat`, `test_list.mat`, in `lists/` or beside it.
 
 use super::mat::{self, Value};
-use super::official::{Labeled, Official};
-use super::settings::path_inside;
-use crate::{DataSource, Error, Splits};
+use super::official::{Labeled, Official, Published};
+use super::place::path_inside;
+use crate::{Error, Splits};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,8 +17,8 @@ pub(crate) const OFFICIAL: Official = Official {
     test: 8_580,
 };
 
-pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> {
-    let root = OFFICIAL.root(settings, base, &["Images"])?;
+pub(super) fn open(options: &Published, root: &Path) -> Result<Splits, Error> {
+    let root = OFFICIAL.root(root, &["Images"])?;
     let lists = if root.join("lists").is_dir() { root.join("lists") } else { root.clone() };
     let mut names = BTreeMap::new();
     let mut read = |name: &str| {
@@ -49,7 +49,7 @@ pub(crate) fn open(settings: &DataSource, base: &Path) -> Result<Splits, Error> 
             return Err(Error::file(&list, format!("{name} has the labels {} and {}", other + 1, label + 1)));
         }
     }
-    OFFICIAL.files(settings, (&root, &list), names.into_values().collect(), parts)
+    OFFICIAL.files(options, (&root, &list), names.into_values().collect(), parts)
 }
 
 /// `Chihuahua` for `n02085620-Chihuahua/n02085620_7.jpg`: what follows the synset in the folder's name.

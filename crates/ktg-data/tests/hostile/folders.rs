@@ -51,7 +51,7 @@ fn a_folder_one_level_too_high_is_noticed() {
     }
     let parts = ["one class folder", "train/photos", "\"ash\", \"elm\", \"oak\"", "`train = \"train/photos\"`"];
     assert_has(&folder.error(&folders()), &parts);
-    let deeper = DataSource { train: Some("train/photos".into()), test: Some("test/photos".into()), ..folders() };
+    let deeper = source_with("folder", json!({"train": "train/photos", "test": "test/photos"}));
     assert_eq!(folder.open(&deeper).unwrap().train.class_names(), ["ash", "elm", "oak"]);
     // Two collections of classes are two classes, which may be meant.
     folder.image("train/scans/oak/1.png", 4).image("train/scans/elm/1.png", 4);
@@ -76,13 +76,13 @@ fn without_test_images_the_rest_can_be_used() {
     folder.pack("all.pack", None);
     assert!(folder.open(&packed("all.pack")).unwrap().test.is_empty());
     // A folder that somebody named must be there.
-    assert_has(&folder.error(&DataSource { test: Some("test".into()), ..folders() }), &["no such folder", "test"]);
+    assert_has(&folder.error(&source_with("folder", json!({"test": "test"}))), &["no such folder", "test"]);
 }
 
 #[test]
 fn files_in_two_parts_are_said_and_equal_bytes_found() {
     let folder = Folder::with_classes();
-    let same = DataSource { test: Some("train".into()), ..folders() };
+    let same = source_with("folder", json!({"test": "train"}));
     assert_has(&folder.open(&same).unwrap().warnings[0], &["2 of the 2 test images", "train/cat/a.png"]);
     fs::copy(folder.path("train/cat/a.png"), folder.place("test/dog/renamed.png")).unwrap();
     let splits = folder.open(&folders()).unwrap();

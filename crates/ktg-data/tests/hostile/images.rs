@@ -43,7 +43,7 @@ fn photos_are_turned_only_if_asked() {
     ] {
         folder.write("train/cat/a.jpg", jpeg_with_exif(&orientation(value)));
         let open = |exif_orientation| {
-            let splits = folder.open(&DataSource { exif_orientation, ..folders() }).unwrap();
+            let splits = folder.open(&source_with("folder", json!({"exif_orientation": exif_orientation}))).unwrap();
             splits.train.image(0).unwrap()
         };
         for setting in [None, Some(false)] {

@@ -46,7 +46,7 @@ fn an_empty_column_between_tabs_counts() {
     let parts = ["train.txt:1", "no label in column 1", "the line has 3 columns"];
     assert_has(&folder.error(&source("list")), &parts);
     folder.write("test.txt", "i/0.png\t\t1");
-    let second = DataSource { label_column: Some(2), ..source("list") };
+    let second = source_with("list", json!({"label_column": 2}));
     assert_eq!(folder.open(&second).unwrap().train.labels(), [0, 1]);
 }
 
@@ -66,7 +66,7 @@ fn odd_numbers_of_classes() {
         folder.write("train.txt", list);
         assert_has(&folder.error(&source("list")), parts);
     }
-    let named = DataSource { classes: Some("names.txt".into()), ..source("list") };
+    let named = source_with("list", json!({"classes": "names.txt"}));
     folder.write("train.txt", "i/0.png, 0\ni/1.png, 1").write("names.txt", "a, 0\nb, 4294967296");
     assert_has(&folder.error(&named), &["names.txt:2", "\"4294967296\" is not the number"]);
     folder.write("names.txt", "a, 0\nb, 4294967295");
@@ -111,11 +111,11 @@ fn missing_files_are_counted_and_can_be_left_out() {
 fn labels_may_count_from_one() {
     let folder = lists();
     folder.image("i/2.png", 3).write("train.txt", "i/0.png, 1\ni/1.png, 2\ni/2.png, 3").write("test.txt", "i/0.png, 3");
-    let from_one = DataSource { first_label: Some(1), ..source("list") };
+    let from_one = source_with("list", json!({"first_label": 1}));
     let splits = folder.open(&from_one).unwrap();
     assert_eq!((splits.train.labels(), splits.test.labels()), (&[0, 1, 2][..], &[2][..]));
     assert_eq!(splits.train.class_names(), ["1", "2", "3"]);
-    let named = DataSource { classes: Some("names.txt".into()), ..from_one.clone() };
+    let named = source_with("list", json!({"first_label": 1, "classes": "names.txt"}));
     folder.write("names.txt", "ash\nelm\noak");
     assert_eq!(folder.open(&named).unwrap().train.labels(), [0, 1, 2]);
     folder.write("test.txt", "i/0.png, 0");

@@ -7,6 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use ktg_base::NewFile;
 use ktg_data::*;
+use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -100,7 +101,14 @@ fn soon<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
 }
 
 fn source(name: &str) -> DataSource {
-    DataSource { source: name.into(), root: Some(".".into()), ..Default::default() }
+    source_with(name, json!({}))
+}
+
+/// A source at the top of the folder, unless the options say otherwise.
+fn source_with(name: &str, options: Value) -> DataSource {
+    let mut settings = json!({"source": name, "root": "."});
+    settings.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    serde_json::from_value(settings).unwrap()
 }
 
 fn folders() -> DataSource {
@@ -108,7 +116,7 @@ fn folders() -> DataSource {
 }
 
 fn packed(file: &str) -> DataSource {
-    DataSource { source: "pack".into(), file: Some(file.into()), ..Default::default() }
+    source_with("pack", json!({"file": file, "root": null}))
 }
 
 fn fifo(path: &Path) {

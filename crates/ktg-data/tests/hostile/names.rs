@@ -35,7 +35,7 @@ fn names_may_start_like_a_comment_a_blank_or_a_byte_order_mark() {
         folder.image(format!("{class}/good.png"), 5).write(format!("{class}/bad.png"), "");
         folder.image(format!("test/{class}/t.png"), 5);
         let _ = fs::remove_dir_all(folder.path("train"));
-        let settings = DataSource { source: "list".into(), root: Some(".".into()), ..Default::default() };
+        let settings = source("list");
         folder.write("train.txt", format!("\"{class}/good.png\",a\n\"{class}/bad.png\",a\ntest/dog/d.png,b\n"));
         folder.write("test.txt", "test/cat/c.png,a\n");
         leaves_out_the_bad(&settings, &folder, 1);

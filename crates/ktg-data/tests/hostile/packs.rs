@@ -6,7 +6,7 @@ use super::*;
 fn a_pack_is_its_source() {
     let folder = Folder::with_classes();
     folder.image("train/cat/z.png", 200).image("test/cat/y.png", 100).image("val/dog/v.png", 50);
-    let with_val = DataSource { val: Some("val".into()), ..folders() };
+    let with_val = source_with("folder", json!({"val": "val"}));
     let source = folder.open(&with_val).unwrap();
     let summary = pack(&source, "folder", None, &folder.path("all.pack"), 0, &|_, _| true).unwrap();
     assert_eq!((summary.images, summary.bytes), (7, fs::metadata(folder.path("all.pack")).unwrap().len()));

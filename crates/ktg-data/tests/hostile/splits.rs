@@ -23,7 +23,10 @@ fn a_list_of_images_to_leave_out_may_be_wrong() {
     folder.write("skip.txt", b"train/cat/e.png\n\xFF.png");
     assert_has(&folder.error(&skip), &["skip.txt:2", "UTF-8"]);
     folder.image("val/cat/v.png", 1).write("skip.txt", "val/cat/v.png");
-    assert_has(&folder.error(&DataSource { val: Some("val".into()), ..skip }), &["no val image is left"]);
+    assert_has(
+        &folder.error(&DataSource { skip: skip.skip, ..source_with("folder", json!({"val": "val"})) }),
+        &["no val image is left"],
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The thesis' own figures, to stand beside ours where the setting is the same (SPEC 9 and 10).
 
-use ktg_data::{Augment, Preset};
+use ktg_data::{Augment, Preset, SourceKind};
 use ktg_graph::{Graph, presets};
 use ktg_train::Settings;
 
@@ -41,10 +41,10 @@ const fn row(average: f64, average_sd: f64, ensemble: f64, ensemble_sd: f64) -> 
 /// ABN-ResNet-18, 300 epochs of batches of 16, judged on the test images. `found_on` says that the graph was found, and
 /// on what; graphs without it are recognised as independent or DML.
 pub fn row_for(settings: &Settings, graph: &Graph, found_on: Option<FoundOn>) -> Option<Row> {
-    let data = match &*settings.data.source {
-        "stanford-dogs" => FoundOn::Dogs,
-        "cub-200-2011" => FoundOn::Cub,
-        "stanford-cars" => FoundOn::Cars,
+    let data = match &settings.data.kind {
+        SourceKind::StanfordDogs(_) => FoundOn::Dogs,
+        SourceKind::Cub(_) => FoundOn::Cub,
+        SourceKind::StanfordCars(_) => FoundOn::Cars,
         _ => return None,
     };
     let same = papers(settings)

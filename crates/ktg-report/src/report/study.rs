@@ -125,7 +125,7 @@ fn best_table(study: &StudyRecord, best: &[&Trial]) -> Table {
 }
 
 fn commands(study: &StudyRecord) -> String {
-    let (name, storage) = (shell_word(&study.name), shell_word(&study.storage.to_string()));
+    let (name, storage) = (shell_word(&study.name), study.storage.shell_word());
     let trials = study.metadata.target.map_or("N".to_owned(), |target| target.to_string());
     format!(
         "ktg search EXPERIMENT.toml --study {name} --storage {storage} --trials {trials}\n\

@@ -188,6 +188,11 @@ impl Storage {
         result
     }
 
+    /// Where it is: [`StorageUrl::place`].
+    pub(super) fn place(&self) -> String {
+        self.url.place()
+    }
+
     pub(super) fn error(&self, reason: String) -> Error {
         Error::Storage { storage: self.url.to_string(), reason }
     }

@@ -89,6 +89,11 @@ impl Study {
         &self.name
     }
 
+    /// Where it is kept, in a way that is the same for all its workers on a machine.
+    pub(crate) fn place(&self) -> String {
+        self.storage.place()
+    }
+
     pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
         Error::Study { study: self.name.clone(), reason: reason.into() }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use ktg_base::shell_word;
+
 use crate::Error;
 
 /// Where studies are kept.
@@ -26,6 +28,30 @@ impl StorageUrl {
         match self {
             Self::Sqlite(path) => Self::Sqlite(base.join(path)),
             other => other,
+        }
+    }
+
+    /// As a word of a command that can be pasted into a shell. A password is not shown: the variable holds the whole URL then.
+    pub fn shell_word(&self) -> String {
+        match self {
+            Self::Postgres(url) if without_password(url) != *url => "\"$KTG_STORAGE\"".to_owned(),
+            _ => shell_word(&self.to_string()),
+        }
+    }
+
+    /// Where that is: the same for all ways to name it, another for a copy. A file's absolute path; a server's database,
+    /// whatever its workers call the server.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(path) => {
+                let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.clone());
+                Self::Sqlite(path).to_string()
+            }
+            Self::Postgres(url) => {
+                let (location, _options) = url.split_once('?').unwrap_or((url, ""));
+                let (_, database) = location.rsplit_once('/').unwrap_or_default();
+                format!("postgresql database {database}")
+            }
         }
     }
 }
@@ -126,6 +152,15 @@ mod tests {
         assert_eq!(url, StorageUrl::Postgres("postgresql://me:secret@host:5433/db".to_owned()));
         assert_eq!(url.to_string(), "postgresql://me:***@host:5433/db");
         assert_eq!(parse("sqlite:///x").unwrap().from_base(Path::new("/d")), StorageUrl::file("/d/x"));
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        let word = |text: &str| parse(text).unwrap().shell_word();
+        assert_eq!(word("sqlite:///a b.db"), "'sqlite:///a b.db'");
+        assert_eq!(word("postgresql://me@host/db"), "postgresql://me@host/db");
+        assert_eq!(word("postgresql://me:secret@host/db"), "\"$KTG_STORAGE\"");
+        assert_eq!(word("postgresql://host/db?user=me&password=secret"), "\"$KTG_STORAGE\"");
     }
 
     #[test]

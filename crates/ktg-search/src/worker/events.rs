@@ -1,6 +1,10 @@
 //! What a worker tells of its work.
 
+use std::path::Path;
+
 use ktg_graph::Graph;
+
+use crate::Occupant;
 
 /// Why a worker has a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,17 @@ pub enum Event<'a> {
         origin: Origin,
         /// The graph.
         graph: &'a Graph,
+    },
+    /// Runs that this worker found where its trial's run should be are not its study's; they are left alone.
+    ForeignRun {
+        /// The number of the trial.
+        number: i64,
+        /// Where the foreign run is.
+        found: &'a Path,
+        /// Whose it is.
+        occupant: &'a Occupant,
+        /// Where the trial's run is kept instead.
+        instead: &'a Path,
     },
     /// The trial was stopped for now, or is over.
     Ended {

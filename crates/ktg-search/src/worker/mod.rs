@@ -18,6 +18,7 @@ pub use settings::WorkerSettings;
 use crate::Error;
 use crate::attributes::{SPACE, TARGET};
 use crate::history::History;
+use crate::mark::StudyMark;
 use crate::metadata::Agreement;
 use crate::objective::Objective;
 use crate::pruner::Pruner;
@@ -48,8 +49,12 @@ pub struct Worker<'a> {
     stop: &'a AtomicBool,
     tell: &'a mut dyn FnMut(Event),
     history: History,
+    /// What runs that it begins keep of the study.
+    mark: StudyMark,
     /// Whether the study holds every graph of the space.
     exhausted: bool,
+    /// Whether it has told of runs that are not the study's.
+    said_foreign: bool,
     pulse: Pulse,
     /// Names this worker among all.
     name: String,
@@ -84,8 +89,9 @@ impl<'a> Worker<'a> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let name = format!("{}/{}/{since:x}{:04x}", host(), std::process::id(), random & 0xffff);
         let seed = settings.seed.unwrap_or(random);
-        let (history, exhausted, work) = (History::default(), false, 0);
-        Ok(Self { study, plan, objective, stop, tell, history, exhausted, pulse, name, work, seed })
+        let mark = StudyMark::of(&mut study)?;
+        let (history, exhausted, said_foreign, work) = (History::default(), false, false, 0);
+        Ok(Self { study, plan, objective, stop, tell, history, mark, exhausted, said_foreign, pulse, name, work, seed })
     }
 
     /// Works until the study is done (`true`) or it is asked to stop.

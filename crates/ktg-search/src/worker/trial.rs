@@ -1,6 +1,6 @@
 //! The work on one trial: report each step, and go on unless the pruner says otherwise.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ktg_base::random::keyed;
@@ -8,7 +8,6 @@ use ktg_graph::Graph;
 use serde_json::{Value as Json, json};
 
 use super::{Event, Origin, Outcome, Worker};
-use crate::Error;
 use crate::attributes::{GRAPH, REASON, RUN, SAME_GRAPH, SEED};
 use crate::objective::{Objective, Report, Task};
 use crate::pruner::{Pruner, Reported, Verdict};
@@ -16,6 +15,7 @@ use crate::pulse::Pulse;
 use crate::sampler::draw;
 use crate::space::Genes;
 use crate::storage::{Claimed, State, Study, Trial};
+use crate::{Error, Occupant};
 
 /// Trials of more steps are reported at every so-many-th step, and where the pruner decides: dashboards and Optuna read
 /// all reports of all trials.
@@ -139,7 +139,8 @@ impl Worker<'_> {
 
         let seed = trial.attributes.get(SEED).and_then(Json::as_u64);
         let reported = trial.last_report().map_or(0, |(step, _)| step);
-        let task = Task { number: trial.number, graph, seed, directory: directory.clone(), reported };
+        let study = self.mark.clone();
+        let task = Task { number: trial.number, graph, seed, directory: directory.clone(), study, reported };
         let mut running = RunningTrial {
             study: &mut self.study,
             pruner: &*self.plan.pruner,
@@ -224,15 +225,51 @@ impl Worker<'_> {
         accepted.ok_or_else(|| Error::Setting("no graph with these parameters can be trained".to_owned()))
     }
 
-    /// Where a trial's run is kept: where it was, if that can be reached.
-    fn directory(&self, trial: &Trial, graph: &Graph) -> PathBuf {
+    /// Where a trial's run is kept: in this worker's folder if a run of the trial is there, else where it was, else in a
+    /// place of the folder that is free. What is not this study's is never used, and said once.
+    fn directory(&mut self, trial: &Trial, graph: &Graph) -> PathBuf {
+        let name = format!("trial-{:05}-{}", trial.number, graph.hash().short());
+        let usual = self.run_path(&name);
+        // Studies share a folder where they are of one name, now or one after the other.
+        let own = self.run_path(&format!("{name}-{}", self.mark.short()));
         let before = trial.attributes.get(RUN).and_then(Json::as_str).map(PathBuf::from);
-        before.filter(|path| path.is_dir()).unwrap_or_else(|| {
-            // Runs of another study that share the directory are of other graphs.
-            let graph = graph.hash().short();
-            let path = self.plan.settings.runs.join(format!("trial-{:05}-{graph}", trial.number));
-            std::path::absolute(&path).unwrap_or(path)
-        })
+
+        let is_ours = |path: &Path| match self.objective.occupant(path) {
+            Occupant::Trial(mark) => mark.is_of_same(&self.mark),
+            // Begun by a version that marked no runs; the study says that it is the trial's.
+            Occupant::Unmarked => before.as_deref() == Some(path),
+            Occupant::Nobody | Occupant::Unknown => false,
+        };
+        if let Some(found) = [&usual, &own].into_iter().find(|path| is_ours(path)) {
+            return found.clone();
+        }
+        let mut foreign = None;
+        if let Some(path) = before.clone().filter(|path| path.is_dir()) {
+            match self.objective.occupant(&path) {
+                // Whoever copied a study has two that go on; each with runs of its own.
+                Occupant::Trial(mark) if mark != self.mark => foreign = Some((path, Occupant::Trial(mark))),
+                Occupant::Trial(_) | Occupant::Unmarked => return path,
+                Occupant::Unknown => foreign = Some((path, Occupant::Unknown)),
+                Occupant::Nobody => {}
+            }
+        }
+        let chosen = match self.objective.occupant(&usual) {
+            Occupant::Nobody => usual,
+            occupant => {
+                foreign.get_or_insert((usual, occupant));
+                own
+            }
+        };
+        if let Some((found, occupant)) = foreign.filter(|_| !std::mem::replace(&mut self.said_foreign, true)) {
+            let number = trial.number;
+            (self.tell)(Event::ForeignRun { number, found: &found, occupant: &occupant, instead: &chosen });
+        }
+        chosen
+    }
+
+    fn run_path(&self, name: &str) -> PathBuf {
+        let path = self.plan.settings.runs.join(name);
+        std::path::absolute(&path).unwrap_or(path)
     }
 }
 

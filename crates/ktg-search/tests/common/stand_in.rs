@@ -10,7 +10,7 @@ use ktg_search::pruner::Pruner;
 use ktg_search::sampler::Sampler;
 use ktg_search::storage::Study;
 use ktg_search::{
-    Error, Event, Objective, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan, WorkerSettings,
+    Error, Event, Objective, Occupant, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan, WorkerSettings,
 };
 
 /// The value of a graph after a step: rises, and better graphs are not always better at the start.
@@ -33,12 +33,25 @@ pub fn save(directory: &Path, step: i64) {
     fs::rename(temporary, directory.join("step")).unwrap();
 }
 
+/// Whose run is in a directory, as [`train`] marks it.
+pub fn occupant(directory: &Path) -> Occupant {
+    match fs::read_to_string(directory.join("study.json")) {
+        Ok(mark) => serde_json::from_str(&mark).map_or(Occupant::Unknown, Occupant::Trial),
+        Err(_) if directory.join("step").exists() => Occupant::Unmarked,
+        Err(_) => Occupant::Nobody,
+    }
+}
+
 /// Does a step of a task as training does, or finishes it; counts the steps that it computes.
 pub fn train(steps: u32, task: &Task, step: i64, computed: &mut u64, pace: Duration) -> Report {
     if step > i64::from(steps) {
         return Report::Finished(value(&task.graph, steps.into()), vec![]);
     }
     fs::create_dir_all(&task.directory).unwrap();
+    if occupant(&task.directory) == Occupant::Nobody {
+        let mark = serde_json::to_string(&task.study).unwrap();
+        fs::write(task.directory.join("study.json"), mark).unwrap();
+    }
     if step > saved(&task.directory) {
         std::thread::sleep(pace);
         *computed += 1;
@@ -98,6 +111,10 @@ impl Objective for Scripted<'_> {
 
     fn accepts(&self, graph: &Graph) -> bool {
         (self.accepts)(graph)
+    }
+
+    fn occupant(&self, directory: &Path) -> Occupant {
+        occupant(directory)
     }
 
     fn start<'a>(&'a mut self, task: Task) -> Box<dyn Work + 'a> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-#[derive(ClapArgs, Debug, Default)]
+#[derive(ClapArgs, Clone, Debug, Default, PartialEq)]
 #[group(id = "settings", multiple = true)]
 pub struct SettingFlags {
     /// Graph file

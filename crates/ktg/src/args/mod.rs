@@ -138,8 +138,8 @@ pub struct TrainArgs {
     /// Run directory; must be new or empty
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
-    /// Go on with the run in this directory, exactly as if it had not been interrupted
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "settings", "skip_bad"])]
+    /// Go on with the run in this directory, exactly as if it had not been interrupted; with --epochs, until it has so many
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "skip_bad"])]
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingFlags,
