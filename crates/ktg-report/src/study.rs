@@ -1,7 +1,5 @@
 //! A study, read: its trials, its best graphs, its rungs.
 
-use std::fmt::Display;
-
 use anyhow::{Context, Result, anyhow, bail};
 use ktg_base::edge_name;
 use ktg_graph::Graph;
@@ -64,8 +62,8 @@ impl StudyRecord {
         })
     }
 
-    /// The complete trials that are graphs of the search space, the best first; of equal ones, the older. [`Unranked`] tells
-    /// of the others.
+    /// The complete trials that are graphs of the search space, the best first; of equal ones, the older. For the others
+    /// see [`unranked`](Self::unranked).
     pub fn ranked(&self) -> Vec<&Trial> {
         let mut complete: Vec<&Trial> = self.trials.iter().filter(|trial| self.is_ranked(trial)).collect();
         let value = |trial: &Trial| trial.value.unwrap_or(f64::NEG_INFINITY);
@@ -74,8 +72,24 @@ impl StudyRecord {
     }
 
     /// Whether a trial came to a value that others can be compared with, and is a graph of the search space.
-    pub(crate) fn is_ranked(&self, trial: &Trial) -> bool {
+    fn is_ranked(&self, trial: &Trial) -> bool {
         trial.state == State::Complete && trial.value.is_some_and(f64::is_finite) && self.genes(trial).is_ok()
+    }
+
+    /// How many complete trials are not ranked, and why.
+    pub fn unranked(&self) -> Unranked {
+        let mut unranked = Unranked::default();
+        for trial in self.trials.iter().filter(|trial| trial.state == State::Complete && !self.is_ranked(trial)) {
+            let genes = self.metadata.space.as_ref().and_then(|space| space.genes(&trial.parameters).ok());
+            let count = match genes {
+                _ if trial.parameters.is_empty() => &mut unranked.without_parameters,
+                None => &mut unranked.other_parameters,
+                Some(genes) if genes.contains(&None) => &mut unranked.missing_parameters,
+                Some(_) => &mut unranked.not_finite,
+            };
+            *count += 1;
+        }
+        unranked
     }
 
     /// The best of the ranked trials.
@@ -87,7 +101,7 @@ impl StudyRecord {
             return Ok(best);
         }
         let name = &self.name;
-        match Unranked::of(self).sentence() {
+        match self.unranked().sentence() {
             None => bail!("no trial of the study \"{name}\" is complete yet"),
             Some(sentence) => {
                 self.space()?;
@@ -210,12 +224,6 @@ impl StudyRecord {
         };
         self.trials.iter().filter_map(|trial| judged(trial).map(|(step, value)| (trial, step, value))).collect()
     }
-}
-
-/// What there is at all, with its number: "3 complete, 1 failed".
-pub fn counted<W: Display>(counts: impl IntoIterator<Item = (usize, W)>) -> String {
-    let there = counts.into_iter().filter(|(count, _)| *count > 0);
-    there.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A graph's edges in one line.

@@ -1,9 +1,8 @@
 //! The complete trials of a study that are not ranked: other programs may put any trials into it.
 
-use ktg_search::storage::{State, Trial};
 use serde::Serialize;
 
-use crate::{StudyRecord, counted};
+use crate::counted;
 
 /// How many complete trials of a study are not ranked, by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,26 +18,6 @@ pub struct Unranked {
 }
 
 impl Unranked {
-    /// Those of a study.
-    pub fn of(study: &StudyRecord) -> Self {
-        let mut unranked = Self::default();
-        for trial in study.trials.iter().filter(|trial| trial.state == State::Complete && !study.is_ranked(trial)) {
-            *unranked.reason(study, trial) += 1;
-        }
-        unranked
-    }
-
-    /// The number of the trials that are not ranked for the same reason as this one.
-    fn reason(&mut self, study: &StudyRecord, trial: &Trial) -> &mut usize {
-        let genes = study.metadata.space.as_ref().and_then(|space| space.genes(&trial.parameters).ok());
-        match genes {
-            _ if trial.parameters.is_empty() => &mut self.without_parameters,
-            None => &mut self.other_parameters,
-            Some(genes) if genes.contains(&None) => &mut self.missing_parameters,
-            Some(_) => &mut self.not_finite,
-        }
-    }
-
     /// A sentence about them, if there are any.
     pub fn sentence(self) -> Option<String> {
         let Self { without_parameters, other_parameters, missing_parameters, not_finite } = self;

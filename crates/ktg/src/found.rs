@@ -1,7 +1,7 @@
 //! A study in words.
 
 use ktg_base::shell_word;
-use ktg_report::{StudyRecord, Unranked, counted};
+use ktg_report::{StudyRecord, counted};
 use ktg_search::attributes::REASON;
 use ktg_search::storage::{State, Trial};
 use serde_json::Value as Json;
@@ -36,7 +36,7 @@ pub fn in_words(study: &StudyRecord) -> String {
         let command = format!("ktg study best {}{} -o best", shell_word(name), storage_option(url));
         text += &format!("\nbest: trial {} with {value:.2} %; take it with `{command}`", best.number);
     }
-    if let Some(sentence) = Unranked::of(study).sentence() {
+    if let Some(sentence) = study.unranked().sentence() {
         text += &format!("\n{sentence}");
     }
     text

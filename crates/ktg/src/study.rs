@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use ktg_base::{create_dir_all, study_file_name, write_atomically};
 use ktg_figures::draw;
-use ktg_report::{StudyRecord, Unranked, edges};
+use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
 use serde_json::{Map, Value as Json, json};
 
@@ -68,7 +68,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
             "trials": found.trials.len(),
             "states": states,
             "best": best,
-            "not_ranked": Unranked::of(found),
+            "not_ranked": found.unranked(),
             "failed": failed.collect::<Vec<_>>(),
             "failed_before": failed_before,
         }));
@@ -117,7 +117,7 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
 
 /// Says which trials of a study are not ranked, on standard error.
 pub fn say_unranked(study: &StudyRecord) {
-    if let Some(sentence) = Unranked::of(study).sentence() {
+    if let Some(sentence) = study.unranked().sentence() {
         note(&format!("study \"{}\": {sentence}", study.name));
     }
 }

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use common::{bad, good, ktg, text};
 use ktg_graph::{Graph, Node};
-use ktg_search::attributes::{REASON, SPACE};
-use ktg_search::storage::{Inserted, NewTrial, Patience, State, StorageUrl, Study};
+use ktg_search::attributes::{GRAPH, REASON, SPACE};
+use ktg_search::storage::{Enqueued, Inserted, NewTrial, Patience, State, StorageUrl, Study};
 use ktg_search::{SearchSettings, Space};
 use serde_json::{Value as Json, json};
 
@@ -199,6 +199,32 @@ fn failed_trials_are_shown_with_their_reasons_but_not_too_many() {
     assert_eq!((failed.len(), &shown["failed_before"], &shown["states"]["FAIL"]), (10, &json!(3), &json!(13)));
     assert_eq!(failed[0], json!({"trial": 6, "reason": "step 3: the loss is not finite"}));
     assert_eq!(failed[9], json!({"trial": 15, "reason": null}));
+}
+
+#[test]
+fn a_graph_that_is_enqueued_again_is_said_in_one_line_and_shown_with_its_reason() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let nodes = "[graph]\nnodes = 2\narchitecture = \"abn-resnet-cifar-8\"\n";
+    fs::write(here.join("e.toml"), EXPERIMENT.to_owned() + nodes).unwrap();
+    let search = |trials: &str| {
+        let output =
+            ktg(here, &["search", "e.toml", "--no-check", "--study", "s", "--trials", trials]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    search("1");
+    let mut study = open(here);
+    let first = &study.trials().unwrap()[0];
+    let (parameters, graph) = (first.parameters.clone(), first.attributes[GRAPH].as_str().unwrap().to_owned());
+    let attributes = vec![("note".to_owned(), json!("again"))];
+    let again = Enqueued { parameters: parameters.into_iter().collect(), graph, attributes };
+    study.enqueue_missing(&[again], &["note"]).unwrap();
+    let said = search("3");
+    assert_eq!(said.lines().filter(|line| line.contains("trial 1 is the graph of trial 0")).count(), 1, "{said}");
+    let shown = good(ktg(here, &["study", "show", "s"]));
+    assert!(shown.contains("3 trials (2 complete, 1 failed)"), "{shown}");
+    assert!(shown.contains("1  the graph of trial 0"), "{shown}");
 }
 
 #[test]

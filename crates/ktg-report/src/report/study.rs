@@ -13,7 +13,7 @@ use ktg_search::storage::{State, Trial};
 use super::evaluated::Options;
 use crate::analysis::{common, contribution_figure, contribution_tables, contributions, importance, importance_table};
 use crate::cells::number_or_dash;
-use crate::{LeftOut, StudyRecord, Unranked, counted, edges, figures};
+use crate::{LeftOut, StudyRecord, counted, edges, figures};
 
 /// The part of a study's graphs that counts as the best.
 const BEST: f64 = 0.1;
@@ -101,7 +101,7 @@ fn summary(study: &StudyRecord) -> String {
         let value = best.value.unwrap_or(f64::NAN);
         text += &format!(" The best graph is that of trial {} with {value:.2} %.", best.number);
     }
-    if let Some(sentence) = Unranked::of(study).sentence() {
+    if let Some(sentence) = study.unranked().sentence() {
         text += &format!(" {sentence}.");
     }
     text

@@ -64,7 +64,8 @@ impl Storage {
     }
 
     /// Connects to a database of studies that is only read: nothing is written into it nor beside it, so that it may be on
-    /// a medium that cannot be written.
+    /// a medium that cannot be written. Not for a process that writes to the same file meanwhile: whoever closes a file
+    /// gives up all locks that his process has on it.
     ///
     /// # Errors
     /// If it cannot be read, or is not a database of Optuna studies.
