@@ -215,7 +215,7 @@ fn a_reader_cannot_write() {
     let message = study.insert(&new_trial("new"), "w", 100).unwrap_err().to_string();
     assert_sentence(&message);
     assert!(message.contains("cannot be written"), "{message}");
-    assert!(study.another().unwrap().report(1, 7, 0.5).is_err());
+    assert!(study.report(1, 7, 0.5).is_err());
     assert_eq!(study.trials().unwrap().len(), 1);
     drop(study);
     assert_eq!(files(place.directory()), before);
