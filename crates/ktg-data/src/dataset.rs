@@ -176,13 +176,9 @@ impl Dataset {
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
     pub fn short_name(&self, i: usize) -> String {
-        match &self.store.images {
-            Images::Files { paths, root, .. } => {
-                let path = &paths[self.positions[i]];
-                plain_name(path.strip_prefix(root).unwrap_or(path))
-            }
-            _ => self.name_of(i),
-        }
+        let Images::Files { paths, root, .. } = &self.store.images else { return self.name_of(i) };
+        let path = &paths[self.positions[i]];
+        plain_name(path.strip_prefix(root).unwrap_or(path))
     }
 
     /// The file of image `i`, if it is one.
@@ -190,10 +186,8 @@ impl Dataset {
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
     pub fn path(&self, i: usize) -> Option<&Path> {
-        match &self.store.images {
-            Images::Files { paths, .. } => Some(&paths[self.positions[i]]),
-            Images::Memory(_) | Images::Packed { .. } => None,
-        }
+        let Images::Files { paths, .. } = &self.store.images else { return None };
+        Some(&paths[self.positions[i]])
     }
 
     /// Image `i`, from the cache or decoded now.
@@ -238,10 +232,8 @@ impl Dataset {
 
     /// For a pack, a checksum that changes whenever any pixel of it does.
     pub fn pack_checksum(&self) -> Option<u32> {
-        match &self.store.images {
-            Images::Packed { pack, .. } => Some(pack.checksum),
-            _ => None,
-        }
+        let Images::Packed { pack, .. } = &self.store.images else { return None };
+        Some(pack.checksum)
     }
 
     /// The samples `indices` of this data set, in that order, as a data set of their own.
@@ -296,10 +288,8 @@ impl Dataset {
 
     /// Bytes of decoded images in the cache, of all data sets opened together with this one.
     pub fn cached_bytes(&self) -> usize {
-        match &self.store.images {
-            Images::Files { cache, .. } => cache.budget().used(),
-            Images::Memory(_) | Images::Packed { .. } => 0,
-        }
+        let Images::Files { cache, .. } = &self.store.images else { return 0 };
+        cache.budget().used()
     }
 
     /// Decodes every image on `threads` threads (0: one a processor), which also fills the cache; a pack's images are

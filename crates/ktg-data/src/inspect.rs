@@ -58,13 +58,7 @@ impl Splits {
                 look
             };
             for (i, look) in parallel::map(part.len(), threads, look).into_iter().enumerate() {
-                let look = match look {
-                    Ok(look) => look,
-                    Err(error) => {
-                        bad.push(part.bad_image(i, &error));
-                        continue;
-                    }
-                };
+                let Ok(look) = look.inspect_err(|error| bad.push(part.bad_image(i, error))) else { continue };
                 if let Some(damage) = look.damage {
                     damaged.push(part.bad_image(i, &Error::image(part.name_of(i), damage)));
                 }

@@ -95,10 +95,8 @@ impl Loader {
         if let Some(&index) = order.iter().find(|&&index| index >= dataset.len()) {
             return Err(Error::Setting(format!("sample {index} of a data set of {} samples", dataset.len())));
         }
-        let batches = match config.drop_last {
-            true => order.len() / config.batch_size,
-            false => order.len().div_ceil(config.batch_size),
-        };
+        let whole = order.len() / config.batch_size;
+        let batches = if config.drop_last { whole } else { order.len().div_ceil(config.batch_size) };
         let (first, threads) = (config.start_batch.min(batches), config.threads);
         let plan = Arc::new(Plan { dataset: dataset.clone(), order, config, batches });
         let mut loader = Self { plan, next: first, workers: Vec::new(), turn: 0 };

@@ -87,20 +87,16 @@ pub(crate) struct Buffer(Option<Arena>);
 impl Buffer {
     /// At least `len` values, with any content.
     pub fn at_least(&mut self, len: usize) -> &mut [f32] {
-        if self.0.as_ref().is_none_or(|arena| arena.len() < len) {
+        if self.get().len() < len {
             // The old memory is given back before the new is asked for.
             self.0 = None;
             self.0 = Some(Arena::new(len));
         }
-        self.get_mut()
+        self.0.as_deref_mut().unwrap_or_default()
     }
 
     /// All of it.
     pub fn get(&self) -> &[f32] {
         self.0.as_deref().unwrap_or_default()
-    }
-
-    pub fn get_mut(&mut self) -> &mut [f32] {
-        self.0.as_deref_mut().unwrap_or_default()
     }
 }

@@ -121,10 +121,8 @@ pub fn importance(study: &StudyRecord) -> Vec<ParameterImportance> {
         let chosen: Vec<Option<usize>> = relevant.iter().map(|choices| choices[p]).collect();
         let (scores, groups): (Vec<f64>, Vec<usize>) =
             places.iter().zip(&chosen).filter_map(|(place, choice)| Some((*place, (*choice)?))).unzip();
-        let ped_anova = match genes.len() {
-            0..20 => None,
-            _ => stats::ped_anova(&places, &chosen, parameter.choices.len(), 0.25),
-        };
+        let choices = parameter.choices.len();
+        let ped_anova = if genes.len() < 20 { None } else { stats::ped_anova(&places, &chosen, choices, 0.25) };
         all.push(ParameterImportance {
             parameter: parameter.clone(),
             found: if scores.len() < 10 { None } else { stats::importance(&scores, &groups, rounds, 0) },
@@ -214,21 +212,19 @@ pub fn contributions(judged: &[Judged]) -> Vec<Contribution> {
             names.push(&trial.variant);
         }
     }
-    let mut all: Vec<Contribution> = names
-        .iter()
-        .map(|name| {
-            let trials: Vec<&Judged> =
-                judged.iter().filter(|j| j.variant == *name && as_found.contains_key(&j.seed)).collect();
-            let compared = |plus: &[&str], minus: &[&str]| {
-                let measure = |judged: &Judged| Some(sum(judged, plus)? - sum(judged, minus)?);
-                let pairs = trials.iter().map(|trial| Some((measure(as_found[&trial.seed])?, measure(trial)?)));
-                let (found, changed): (Vec<f64>, Vec<f64>) = pairs.collect::<Option<Vec<_>>>()?.into_iter().unzip();
-                stats::paired(&found, &changed, LEVEL)
-            };
-            let measures = MEASURES.iter().map(|(measure, plus, minus)| (*measure, compared(plus, minus))).collect();
-            Contribution { variant: (*name).to_owned(), pairs: trials.len(), measures, adjusted: None }
-        })
-        .collect();
+    let contribution = |name: &str| {
+        let is_pair = |trial: &&Judged| trial.variant == name && as_found.contains_key(&trial.seed);
+        let trials: Vec<&Judged> = judged.iter().filter(is_pair).collect();
+        let compared = |plus: &[&str], minus: &[&str]| {
+            let measure = |judged: &Judged| Some(sum(judged, plus)? - sum(judged, minus)?);
+            let pairs = trials.iter().map(|trial| Some((measure(as_found[&trial.seed])?, measure(trial)?)));
+            let (found, changed): (Vec<f64>, Vec<f64>) = pairs.collect::<Option<_>>()?;
+            stats::paired(&found, &changed, LEVEL)
+        };
+        let measures = MEASURES.iter().map(|(measure, plus, minus)| (*measure, compared(plus, minus))).collect();
+        Contribution { variant: name.to_owned(), pairs: trials.len(), measures, adjusted: None }
+    };
+    let mut all: Vec<Contribution> = names.into_iter().map(contribution).collect();
     let p: Vec<Option<f64>> = all.iter().map(|contribution| contribution.ensemble()?.p).collect();
     for (contribution, adjusted) in all.iter_mut().zip(adjusted_where_known(&p)) {
         contribution.adjusted = adjusted;

@@ -15,10 +15,8 @@ pub(crate) fn number_or_dash(value: Option<f64>, decimals: usize) -> Cell {
 
 /// Mean and deviation of differences, or why there are none.
 pub(crate) fn difference(paired: Option<&Paired>, decimals: usize, missing: &str) -> Cell {
-    match paired {
-        Some(paired) => Cell::mean(paired.mean, Some(paired.deviation), paired.n, decimals),
-        None => Cell::missing(missing),
-    }
+    let mean = |paired: &Paired| Cell::mean(paired.mean, Some(paired.deviation), paired.n, decimals);
+    paired.map_or_else(|| Cell::missing(missing), mean)
 }
 
 /// The confidence interval of differences, such as "-5.35 to +7.35".

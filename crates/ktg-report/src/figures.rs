@@ -126,11 +126,8 @@ pub fn rungs(study: &StudyRecord) -> Option<String> {
         stopped: rung.stopped,
     });
     let rungs: Vec<chart::Rung> = rungs.collect();
-    if rungs.is_empty() {
-        return None;
-    }
     let (title, y_title) = ("Rungs".to_owned(), "ensemble accuracy in %".to_owned());
-    Some(chart::rungs(&Rungs { title, y_title, rungs }))
+    (!rungs.is_empty()).then(|| chart::rungs(&Rungs { title, y_title, rungs }))
 }
 
 /// How much the design and the gate of every edge have to do with a graph's place in the search.

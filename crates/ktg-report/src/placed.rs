@@ -46,17 +46,12 @@ impl LeftOut {
 
     /// A sentence for each kind that there is.
     pub fn sentences(self) -> Vec<String> {
-        let Self { failed, unreadable } = self;
-        let mut sentences = Vec::new();
-        if failed > 0 {
-            sentences.push(format!("{failed} trials failed (diverged, for instance) and are not among all graphs."));
-        }
-        if unreadable > 0 {
-            sentences.push(format!(
-                "{unreadable} trials were judged, but their parameters are no graph of the search space: they are left out."
-            ));
-        }
-        sentences
+        let failed = "trials failed (diverged, for instance) and are not among all graphs.";
+        let unreadable =
+            "trials were judged, but their parameters are no graph of the search space: they are left out.";
+        let counts = [(self.failed, failed), (self.unreadable, unreadable)];
+        let there = counts.into_iter().filter(|(count, _)| *count > 0);
+        there.map(|(count, words)| format!("{count} {words}")).collect()
     }
 }
 

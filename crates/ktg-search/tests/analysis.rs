@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::stand_in::{Scripted, quick, work};
-use common::{Place, on_each_storage, unique};
+use common::{Place, last_heartbeat, on_each_storage, unique};
 use ktg_graph::{Design, Gate, Graph, Transfer, presets};
 use ktg_search::analysis::{self, judged, variants};
 use ktg_search::storage::State;
@@ -99,9 +99,9 @@ fn a_training_that_a_dead_worker_left_counts_once(place: &Place) {
     let trials = analysis::trials(&space, &variants(&graph)[..1], &[1]).unwrap();
     let mut study = place.study(&name);
     analysis::prepare(&mut study, &graph, &trials).unwrap();
-    study.claim_waiting("a worker that dies").unwrap().unwrap();
-    std::thread::sleep(Duration::from_millis(2200));
-    let reaped = study.reap(Duration::from_millis(100), 3).unwrap();
+    let dead = study.claim_waiting("a worker that dies").unwrap().unwrap().id;
+    let last = last_heartbeat(&mut study, dead);
+    let reaped = study.reap(&last, Duration::from_secs(60), 3).unwrap();
     assert_eq!(reaped.len(), 1, "{reaped:?}");
     let all = study.trials().unwrap();
     assert_eq!(all.len(), 2);

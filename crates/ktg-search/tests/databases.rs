@@ -256,7 +256,7 @@ fn poke(bytes: &[u8]) {
             note(study.claim_paused(2, "v").map(drop));
             note(study.insert(&new_trial("new"), "u", 1000).map(drop));
             note(study.report(3, 9, 0.5).map(drop));
-            note(study.reap(Duration::ZERO, 3).map(drop));
+            note(study.heartbeats().and_then(|all| study.reap(&all, Duration::from_secs(60), 3)).map(drop));
             note(study.finish(3, State::Complete, Some(0.5), &[]).map(drop));
         }
         errors.iter().for_each(|error| assert_sentence(&error.to_string()));

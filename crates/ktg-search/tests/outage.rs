@@ -349,10 +349,10 @@ fn what_was_done_although_its_answer_was_lost_is_not_done_again() {
     proxy.assert_lost();
     assert_eq!(study.trial(claimed.id).unwrap().unwrap().value, Some(0.5));
 
-    let silent = insert(&mut study, "g1").id;
-    place.silence(silent);
+    insert(&mut study, "g1");
+    let silent = study.heartbeats().unwrap();
     lose();
-    study.reap(Duration::from_secs(5), 3).unwrap();
+    study.reap(&silent, Duration::from_secs(5), 3).unwrap();
     proxy.assert_lost();
     let states: Vec<State> = study.trials().unwrap().iter().map(|trial| trial.state).collect();
     assert_eq!(states, [State::Complete, State::Fail, State::Waiting]);
@@ -397,21 +397,18 @@ fn living_workers_are_not_taken_for_dead_after_an_outage() {
     let proxy = Proxy::start(&place);
     let (attentive, heard) = attentive();
     let mut study = Study::open(&proxy.url, &unique("outage"), true, attentive).unwrap();
-    let id = insert(&mut study, "g").id;
+    insert(&mut study, "g");
     let silence = Duration::from_secs(2);
-    let mut reap = || {
-        proxy.cut();
-        // Its worker cannot say that it lives either.
-        place.silence(id);
-        std::thread::scope(|scope| {
-            let reaping = scope.spawn(|| study.reap(silence, 3).unwrap());
-            wait_for("a notice", || !heard.lock().unwrap().is_empty());
-            std::thread::sleep(silence / 2);
-            proxy.mend();
-            reaping.join().unwrap()
-        })
-    };
-    assert_eq!(reap(), []);
+    let silent = study.heartbeats().unwrap();
+    // Its worker cannot say that it lives either.
+    proxy.cut();
+    std::thread::scope(|scope| {
+        let reaping = scope.spawn(|| study.reap(&silent, silence, 3).unwrap());
+        wait_for("a notice", || !heard.lock().unwrap().is_empty());
+        std::thread::sleep(silence / 2);
+        proxy.mend();
+        assert_eq!(reaping.join().unwrap(), []);
+    });
     // But who stays silent is dead.
-    wait_for("a death", || !study.reap(silence, 3).unwrap().is_empty());
+    assert_eq!(study.reap(&silent, silence, 3).unwrap().len(), 1);
 }

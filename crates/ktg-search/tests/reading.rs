@@ -43,7 +43,6 @@ fn read(url: &StorageUrl) -> Vec<Trial> {
     assert_eq!(Storage::open_to_read(url).unwrap().studies().unwrap()[0].name, "s");
     let mut study = Study::open_to_read(url, "s").unwrap();
     assert_eq!(study.attribute("search space").unwrap(), None);
-    study.ping().unwrap();
     study.trials().unwrap()
 }
 

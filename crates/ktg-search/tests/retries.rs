@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Place, new_trial, on_each_storage, unique};
+use common::{Place, last_heartbeat, new_trial, on_each_storage, unique};
 use ktg_search::storage::{Claimed, Inserted, PausedTrial, Reaped, State, Study};
 use serde_json::json;
 
@@ -18,9 +18,9 @@ fn insert(study: &mut Study, graph: &str) -> Claimed {
 }
 
 /// Lets the worker of a trial die, and another one notice.
-fn die(place: &Place, study: &mut Study, trial: i64, retries: usize) -> Vec<Reaped> {
-    place.silence(trial);
-    study.reap(SILENCE, retries).unwrap()
+fn die(study: &mut Study, trial: i64, retries: usize) -> Vec<Reaped> {
+    let last = last_heartbeat(study, trial);
+    study.reap(&last, SILENCE, retries).unwrap()
 }
 
 on_each_storage!(a_paused_trial_is_continued_by_exactly_one_worker);
@@ -96,10 +96,14 @@ fn a_silent_workers_trial_fails_and_a_waiting_one_repeats_it(place: &Place) {
     (0..2).for_each(|rung| study.complete_rung(dead.id, rung, 0.25).unwrap());
     study.complete_rung(alive.id, 0, 0.5).unwrap();
     study.set_attribute(dead.id, "run", &json!("/runs/0")).unwrap();
-    assert_eq!(study.reap(SILENCE, 3).unwrap(), []);
-    let reaped = die(place, &mut study, dead.id, 3);
-    assert_eq!(reaped, [Reaped { number: 0, retry: Some(2) }]);
-    assert_eq!(study.reap(SILENCE, 3).unwrap(), []);
+    // It was heard again.
+    let last = last_heartbeat(&mut study, dead.id);
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(study.beat(dead.id).unwrap());
+    assert_eq!(study.reap(&last, SILENCE, 3).unwrap(), []);
+    let last = last_heartbeat(&mut study, dead.id);
+    assert_eq!(study.reap(&last, SILENCE, 3).unwrap(), [Reaped { number: 0, retry: Some(2) }]);
+    assert_eq!(study.reap(&last, SILENCE, 3).unwrap(), []);
 
     let trials = study.trials().unwrap();
     let (old, new) = (&trials[0], &trials[2]);
@@ -138,13 +142,13 @@ fn a_graph_is_repeated_so_often_and_retries_do_not_count_against_the_limit(place
     let mut study = place.study(&name);
     let first = insert(&mut study, "g0");
     insert(&mut study, "g1");
-    assert_eq!(die(place, &mut study, first.id, 2), [Reaped { number: 0, retry: Some(2) }]);
+    assert_eq!(die(&mut study, first.id, 2), [Reaped { number: 0, retry: Some(2) }]);
     let second = study.claim_waiting(&unique("work")).unwrap().unwrap();
-    assert_eq!(die(place, &mut study, second.id, 2), [Reaped { number: 2, retry: Some(3) }]);
+    assert_eq!(die(&mut study, second.id, 2), [Reaped { number: 2, retry: Some(3) }]);
     let trial = study.trials().unwrap().pop().unwrap();
     assert_eq!((&trial.system["failed_trial"], &trial.system["retry_history"]), (&json!(0), &json!([0, 2])));
     let third = study.claim_waiting(&unique("work")).unwrap().unwrap();
-    assert_eq!(die(place, &mut study, third.id, 2), [Reaped { number: 3, retry: None }]);
+    assert_eq!(die(&mut study, third.id, 2), [Reaped { number: 3, retry: None }]);
     assert_eq!(study.claim_waiting("w").unwrap(), None);
     // Four trials, of which two are retries, for those who saw them come and for those who come later.
     for mut study in [study, place.study(&name)] {
@@ -161,11 +165,11 @@ fn a_silent_trial_is_reaped_once_by_many(place: &Place) {
     let name = unique("reapers");
     let mut study = place.study(&name);
     for i in 0..8 {
-        let id = insert(&mut study, &format!("g{i}")).id;
-        place.silence(id);
+        insert(&mut study, &format!("g{i}"));
     }
+    let silent = study.heartbeats().unwrap();
     let mut numbers: Vec<i64> = std::thread::scope(|scope| {
-        let reap = || place.study(&name).reap(SILENCE, 3).unwrap();
+        let reap = || place.study(&name).reap(&silent, SILENCE, 3).unwrap();
         let threads: Vec<_> = (0..5).map(|_| scope.spawn(reap)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).map(|reaped| reaped.number).collect()
     });
@@ -181,8 +185,8 @@ fn a_trial_without_a_heartbeat_is_never_reaped(place: &Place) {
     let name = unique("heartless");
     let mut study = place.study(&name);
     let (paused, back) = (insert(&mut study, "g0").id, insert(&mut study, "g1").id);
-    place.silence(paused);
-    place.silence(back);
+    let before = study.heartbeats().unwrap();
+    assert_eq!(before.len(), 2);
     // Paused, given back, and another program's that sends none.
     study.pause(paused, 0).unwrap();
     study.give_back(back).unwrap();
@@ -191,11 +195,11 @@ fn a_trial_without_a_heartbeat_is_never_reaped(place: &Place) {
          VALUES (2, {}, 'RUNNING', '2020-01-01 00:00:00')",
         place.key(&name)
     ));
-    assert_eq!(study.reap(Duration::ZERO, 3).unwrap(), []);
+    assert_eq!((study.heartbeats().unwrap(), study.reap(&before, SILENCE, 3).unwrap()), (vec![], vec![]));
     // Once it goes on, it beats.
     assert!(study.claim_paused(paused, "w").unwrap().is_some());
-    assert_eq!(study.reap(SILENCE, 3).unwrap(), []);
-    assert_eq!(die(place, &mut study, paused, 3), [Reaped { number: 0, retry: Some(3) }]);
+    assert_eq!(study.reap(&before, SILENCE, 3).unwrap(), []);
+    assert_eq!(die(&mut study, paused, 3), [Reaped { number: 0, retry: Some(3) }]);
 }
 
 on_each_storage!(a_reaped_trial_that_was_paused_before_is_not_paused);
@@ -204,7 +208,7 @@ fn a_reaped_trial_that_was_paused_before_is_not_paused(place: &Place) {
     let id = insert(&mut study, "g0").id;
     study.pause(id, 1).unwrap();
     study.claim_paused(id, "w").unwrap().unwrap();
-    die(place, &mut study, id, 3);
+    die(&mut study, id, 3);
     assert_eq!(study.paused().unwrap(), []);
     let retry = study.claim_waiting("v").unwrap().unwrap();
     assert!(study.trial(retry.id).unwrap().is_some_and(|trial| !trial.is_paused()));

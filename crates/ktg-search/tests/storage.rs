@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::Duration;
 
 use common::{CHOICES, Place, new_trial, on_each_storage, unique};
 use ktg_search::storage::{Claimed, Inserted, NewTrial, State, Study};
@@ -46,6 +45,44 @@ fn numbers_count_from_0_and_a_known_graph_and_a_full_study_are_told(place: &Plac
     assert!(study.knows("g2"));
     // Another study has numbers and graphs of its own.
     assert_eq!(insert(&mut place.study(&unique("insert")), "g0").number, 0);
+}
+
+on_each_storage!(numbers_go_on_where_trials_were_deleted_and_optuna_has_counted_the_rest);
+fn numbers_go_on_where_trials_were_deleted_and_optuna_has_counted_the_rest(place: &Place) {
+    let name = unique("deleted");
+    let (mut study, key) = (place.study(&name), place.key(&name));
+    let ids = ["g0", "g1", "g2", "g3"].map(|graph| insert(&mut study, graph).id);
+    place.delete(ids[0]);
+    place.delete(ids[1]);
+    // It counts the trials before its own.
+    place.sql(&format!("INSERT INTO trials (number, study_id, state) VALUES (2, {key}, 'WAITING')"));
+    assert_eq!(insert(&mut study, "g4").number, 4);
+    // A deleted trial counts, for those who knew it and for those who did not.
+    for mut study in [study, place.study(&name)] {
+        assert_eq!(study.count().unwrap(), 5);
+    }
+}
+
+on_each_storage!(a_trial_that_was_deleted_is_nobodys);
+fn a_trial_that_was_deleted_is_nobodys(place: &Place) {
+    let name = unique("gone");
+    let mut study = place.study(&name);
+    let id = insert(&mut study, "g0").id;
+    insert(&mut study, "g1");
+    let last = study.heartbeats().unwrap();
+    place.delete(id);
+    assert!(!study.beat(id).unwrap() && !study.report(id, 1, 0.5).unwrap());
+    assert_eq!((study.trial(id).unwrap(), study.claim_paused(id, "w").unwrap()), (None, None));
+    study.complete_rung(id, 0, 0.5).unwrap();
+    study.set_attribute(id, "run", &json!("/runs")).unwrap();
+    study.describe(id, &new_trial("g0")).unwrap();
+    assert!(!study.pause(id, 0).unwrap() && !study.prune_paused(id).unwrap());
+    assert!(!study.finish(id, State::Complete, Some(0.5), &[]).unwrap());
+    study.give_back(id).unwrap();
+    assert_eq!(study.reap(&last[..1], std::time::Duration::from_secs(60), 3).unwrap(), []);
+    for table in ["user_attributes", "system_attributes", "params", "values", "intermediate_values", "heartbeats"] {
+        assert_eq!(place.count(&format!("SELECT count(*) FROM trial_{table} WHERE trial_id = {id}")), 0, "{table}");
+    }
 }
 
 on_each_storage!(many_workers_that_insert_at_once_get_every_number_and_every_graph_once);
@@ -224,7 +261,6 @@ fn a_trial_that_is_given_back_goes_on_elsewhere_with_what_it_has(place: &Place) 
     assert!(!study.beat(claimed.id).unwrap());
     assert_eq!(place.count(&beats), 0);
     assert_eq!(other.claim_waiting("other").unwrap(), Some(claimed));
-    assert_eq!(other.reap(Duration::from_secs(60), 3).unwrap(), []);
     assert_eq!((place.count(&beats), other.busy().unwrap()), (1, 1));
     let trial = other.trial(claimed.id).unwrap().unwrap();
     assert_eq!((trial.rung(), trial.last_report()), (1, Some((1, 0.5))));

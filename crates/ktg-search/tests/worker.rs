@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::stand_in::{Scripted, quick, saved, space, train, value, work};
 use common::{Place, new_trial, on_each_storage, unique};
@@ -295,19 +295,54 @@ fn a_worker_leaves_others_alone_or_waits_and_takes_over(place: &Place) {
     let mut search = Search::new(place, 2);
     let other = search.other();
     search.settings.wait = false;
-    // It lives, for as long as this test takes.
-    place.sql(&format!("UPDATE trial_heartbeats SET heartbeat = '2999-01-01 00:00:00' WHERE trial_id = {other}"));
-    assert!(search.run(&mut Scripted::training(1)).unwrap());
+    let done = AtomicBool::new(false);
+    let mut study = place.study(&search.name);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(study.beat(other).unwrap());
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let result = search.run(&mut Scripted::training(1));
+        done.store(true, Ordering::Relaxed);
+        assert!(result.unwrap());
+    });
     assert_eq!(search.states(), [State::Running, State::Complete]);
     // One that waits takes the trial when its worker falls silent. That one's parameters mean nothing here.
     search.settings.wait = true;
     search.heard.clear();
-    place.silence(other);
     assert!(search.run(&mut Scripted::training(1)).unwrap());
     assert_eq!(search.states(), [State::Fail, State::Complete, State::Fail]);
     // It has listened for a while before it believes that.
     assert_eq!(search.heard[..2], [Heard::Waiting(1), Heard::Reaped(0, Some(2))]);
     assert!(matches!(&search.heard[2], Heard::Ended(2, Outcome::Failed(reason)) if reason.contains("no parameter")));
+}
+
+on_each_storage!(who_beats_lives_whatever_the_clock_says);
+fn who_beats_lives_whatever_the_clock_says(place: &Place) {
+    let mut search = Search::new(place, 1);
+    search.settings.silence = Duration::from_secs(1);
+    let other = search.other();
+    // The database's clock jumps by years, back and forth.
+    let beat = |i: usize| {
+        let year = [2020, 2999, 2001][i / 6];
+        place.sql(&format!(
+            "UPDATE trial_heartbeats SET heartbeat = '{year}-01-01 00:00:{i:02}' WHERE trial_id = {other}"
+        ));
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let (last, over) = std::thread::scope(|scope| {
+        let beats = scope.spawn(|| {
+            (0..18).for_each(beat);
+            Instant::now()
+        });
+        assert!(search.run(&mut Scripted::training(1)).unwrap());
+        (beats.join().unwrap(), Instant::now())
+    });
+    let least = search.settings.silence - Duration::from_millis(200);
+    assert!(over.duration_since(last) >= least, "it was thought dead {:?} after it said it lives", over - last);
+    assert_eq!(search.heard[..2], [Heard::Waiting(1), Heard::Reaped(0, Some(1))]);
 }
 
 on_each_storage!(a_worker_waits_for_the_last_trial_of_another);
@@ -340,9 +375,8 @@ fn a_worker_whose_trial_was_taken_stops_and_writes_nothing(place: &Place) {
         let report = train(4, task, step, computed, Duration::ZERO);
         if task.number == 0 && step == 3 {
             let mut other = place.study(&name);
-            let id = other.trials().unwrap()[0].id;
-            place.silence(id);
-            assert_eq!(other.reap(Duration::from_secs(5), 3).unwrap().len(), 1);
+            let silent = other.heartbeats().unwrap();
+            assert_eq!(other.reap(&silent, Duration::from_secs(5), 3).unwrap().len(), 1);
         }
         Ok(report)
     });
@@ -658,6 +692,37 @@ fn only_graphs_that_the_objective_accepts_are_tried(place: &Place) {
     objective.accepts = few;
     search.run(&mut objective).unwrap();
     assert_eq!(objective.tasks.iter().filter(|(_, graph)| few(graph)).count(), 20);
+}
+
+on_each_storage!(a_worker_whose_trial_another_program_fails_or_deletes_takes_the_next);
+fn a_worker_whose_trial_another_program_fails_or_deletes_takes_the_next(place: &Place) {
+    let mut search = Search::new(place, 3);
+    let name = search.name.clone();
+    let mut objective = Scripted::new(4, |task, step, computed| {
+        let report = train(4, task, step, computed, Duration::ZERO);
+        let id = || place.study(&name).trials().unwrap().last().unwrap().id;
+        match (task.number, step) {
+            (0, 3) => place.sql(&format!("UPDATE trials SET state = 'FAIL' WHERE trial_id = {}", id())),
+            // Just before it ends.
+            (1, 5) => place.sql(&format!("UPDATE trials SET state = 'FAIL' WHERE trial_id = {}", id())),
+            (2, 2) => {
+                let id = id();
+                // SQLite would give the key of the newest trial to the next.
+                let key = place.key(&name);
+                place.sql(&format!("INSERT INTO trials (number, study_id, state) VALUES (3, {key}, 'FAIL')"));
+                place.delete(id);
+            }
+            _ => {}
+        }
+        Ok(report)
+    });
+    assert!(search.run(&mut objective).unwrap());
+    let lost: Vec<&Heard> = search.heard.iter().filter(|heard| matches!(heard, Heard::Ended(..))).collect();
+    assert_eq!(lost, [0, 1, 2].map(|number| Heard::Ended(number, Outcome::Lost)).iter().collect::<Vec<_>>());
+    let trials = search.trials();
+    assert_eq!(search.states(), [State::Fail; 3]);
+    assert!(trials.iter().all(|trial| trial.value.is_none() && !trial.attributes.contains_key("reason")));
+    assert_eq!(trials[0].reports.len(), 2);
 }
 
 on_each_storage!(a_trial_that_is_stopped_for_good_has_its_last_report_as_its_value);

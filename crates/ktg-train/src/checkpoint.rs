@@ -168,10 +168,8 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<Newest>, Error> {
             }
         }
     }
-    match warnings.is_empty() {
-        true => Ok(None),
-        false => Err(Error::run(directory, "all checkpoints are damaged; restore one, or train anew elsewhere")),
-    }
+    let reason = "all checkpoints are damaged; restore one, or train anew elsewhere";
+    if all.is_empty() { Ok(None) } else { Err(Error::run(directory, reason)) }
 }
 
 /// Puts a damaged checkpoint out of the way, so that it is not mistaken for the newest again.

@@ -1,7 +1,7 @@
 //! Networks on a data set, in inference mode: their outputs batch by batch, and the measures of them.
 
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
-use ktg_engine::{Images, Node, Outputs, Scratch, Wanted};
+use ktg_engine::{Images, Map, Node, Outputs, Scratch, Wanted};
 
 use crate::measures::{Accumulator, MemberOutputs};
 use crate::{Error, Measures, TrainSettings};
@@ -46,10 +46,7 @@ impl Inference {
                 let image = self.dataset.name_of(batch.indices[position / self.dataset.classes()]);
                 return Err(Error::NotFinite { node: m + 1, image });
             }
-            let maps = attention_map.map(|map| {
-                let pixels = map.pixels();
-                (map.data, pixels)
-            });
+            let maps = attention_map.map(|Map { data, height, width }| (data, height * width));
             members.push(MemberOutputs { logits, maps });
         }
         Ok(Some((batch, members)))

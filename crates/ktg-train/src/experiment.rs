@@ -93,9 +93,10 @@ impl Experiment {
             Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
             None => base,
         };
-        let input = Input::of(&settings, &train);
-        let opened = open_graph(written.clone(), document.as_ref(), &graph_base, input)?;
-        let OpenedGraph { graph, networks, pretrained, changes } = opened;
+        written.check()?;
+        let networks = networks_of(&written, document.as_ref(), settings.side, &train)?;
+        let mut graph = written.clone();
+        let (pretrained, changes) = open_weights(&mut graph, document.as_ref(), &graph_base)?;
         warnings.extend(changes);
         warnings.extend(untrained(&graph));
         Ok(Self {
@@ -122,10 +123,11 @@ impl Experiment {
     /// # Errors
     /// If the graph does not fit its networks, or its weights cannot be read.
     pub fn with_graph(&self, graph: Graph) -> Result<Self, Error> {
-        let input = Input::of(&self.settings, &self.train);
-        let opened = open_graph(graph.clone(), None, &self.graph_base, input)?;
-        let warnings = untrained(&opened.graph).collect();
-        let OpenedGraph { graph: hashed, networks, pretrained, .. } = opened;
+        graph.check()?;
+        let networks = networks_of(&graph, None, self.settings.side, &self.train)?;
+        let mut hashed = graph.clone();
+        let (pretrained, _) = open_weights(&mut hashed, None, &self.graph_base)?;
+        let warnings = untrained(&hashed).collect();
         Ok(Self { graph: hashed, networks, pretrained, warnings, written: graph, ..self.clone() })
     }
 
@@ -136,7 +138,7 @@ impl Experiment {
 
     /// Whether a graph's networks exist and its attention edges join maps of the same size.
     pub fn fits(&self, graph: &Graph) -> bool {
-        networks_of(graph, None, Input::of(&self.settings, &self.train)).is_ok()
+        networks_of(graph, None, self.settings.side, &self.train).is_ok()
     }
 
     /// The graph as it was written: with the paths of pretrained weights that its author gave.
@@ -183,28 +185,6 @@ fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
     Err(Error::Setting(format!("`train.precision` is {}, {reason}", precision.name())))
 }
 
-/// What the networks of a graph take and tell apart.
-#[derive(Clone, Copy)]
-struct Input {
-    side: usize,
-    channels: usize,
-    classes: usize,
-}
-
-impl Input {
-    fn of(settings: &Settings, train: &Dataset) -> Self {
-        Self { side: settings.side, channels: train.channels(), classes: train.classes() }
-    }
-}
-
-struct OpenedGraph {
-    graph: Graph,
-    networks: Vec<Network>,
-    pretrained: Vec<Option<PathBuf>>,
-    /// What is changed in weights of other programs, a sentence a file.
-    changes: Vec<String>,
-}
-
 /// A sentence about every node that answers at random.
 fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
     (0..graph.len())
@@ -212,10 +192,13 @@ fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
         .map(|m| format!("node {} is not trained and has no pretrained weights: its answers are random", m + 1))
 }
 
-/// Makes a graph ready: with the file it was read from, if any, and the directory where its relative paths start.
-fn open_graph(mut graph: Graph, document: Option<&Document>, base: &Path, input: Input) -> Result<OpenedGraph, Error> {
-    graph.check()?;
-    let networks = networks_of(&graph, document, input)?;
+/// Names the weights files in a graph by their content; returns the files, and what is changed in weights of other
+/// programs, a sentence a file. `document` is what the graph was read from, if anything, and its paths start at `base`.
+fn open_weights(
+    graph: &mut Graph,
+    document: Option<&Document>,
+    base: &Path,
+) -> Result<(Vec<Option<PathBuf>>, Vec<String>), Error> {
     let mut pretrained = vec![None; graph.len()];
     let mut changes = Vec::new();
     for (m, pretrained) in pretrained.iter_mut().enumerate() {
@@ -233,7 +216,7 @@ fn open_graph(mut graph: Graph, document: Option<&Document>, base: &Path, input:
         graph.node_mut(m).pretrained = Some(name);
         *pretrained = Some(path);
     }
-    Ok(OpenedGraph { graph, networks, pretrained, changes })
+    Ok((pretrained, changes))
 }
 
 /// An error about node `m` of a graph, which may come from a file.
@@ -245,13 +228,12 @@ fn node_error(document: Option<&Document>, m: usize, message: String) -> Error {
 }
 
 /// The nodes' networks, where the edges fit them.
-fn networks_of(graph: &Graph, document: Option<&Document>, input: Input) -> Result<Vec<Network>, Error> {
-    let Input { side, channels, classes } = input;
+fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &Dataset) -> Result<Vec<Network>, Error> {
     let mut networks = Vec::new();
     for (m, node) in graph.nodes().iter().enumerate() {
         let architecture: Architecture =
             node.architecture.parse().map_err(|e| node_error(document, m, format!("{e}")))?;
-        let network = architecture.network(channels, classes);
+        let network = architecture.network(data.channels(), data.classes());
         network.shapes([side, side]).map_err(|e| node_error(document, m, e.to_string()))?;
         networks.push(network);
     }
@@ -274,39 +256,33 @@ fn networks_of(graph: &Graph, document: Option<&Document>, input: Input) -> Resu
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {
     let GraphSettings { file, preset, nodes, architecture, teacher } = settings;
-    match (file, preset) {
-        (Some(_), Some(_)) => {
-            Err(Error::Setting("`[graph]` names a `file` and a `preset`; leave one of them out".to_owned()))
+    let wrong = |reason: String| Err(Error::Setting(reason));
+    if let Some(file) = file {
+        if preset.is_some() {
+            return wrong("`[graph]` names a `file` and a `preset`; leave one of them out".into());
         }
-        (Some(file), None) => {
-            if nodes.is_some() || teacher.is_some() {
-                let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
-                return Err(Error::Setting(reason.to_owned()));
-            }
-            let document = Document::read(&base.join(file))?;
-            let mut graph = document.graph.clone();
-            if let Some(architecture) = architecture {
-                graph.set_architecture(architecture);
-            }
-            Ok((graph, Some(document)))
+        if nodes.is_some() || teacher.is_some() {
+            let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
+            return wrong(reason.into());
         }
-        (None, preset) => {
-            let preset = preset.as_deref().unwrap_or("independent");
-            let architecture = architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE);
-            let count = nodes.unwrap_or(2);
-            let mut graph = presets::by_name(preset, count, architecture)?;
-            if let Some(teacher) = teacher {
-                if preset != "kd" {
-                    return Err(Error::Setting("`graph.teacher` belongs to the preset `kd`".to_owned()));
-                }
-                graph.node_mut(0).pretrained = Some(path_text(teacher)?);
-            }
-            Ok((graph, None))
+        let document = Document::read(&base.join(file))?;
+        let mut graph = document.graph.clone();
+        if let Some(architecture) = architecture {
+            graph.set_architecture(architecture);
         }
+        return Ok((graph, Some(document)));
     }
-}
-
-fn path_text(path: &Path) -> Result<String, Error> {
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Error::Setting(format!("the path {} is not UTF-8", path.display())))
+    let preset = preset.as_deref().unwrap_or("independent");
+    let architecture = architecture.as_deref().unwrap_or(DEFAULT_ARCHITECTURE);
+    let mut graph = presets::by_name(preset, nodes.unwrap_or(2), architecture)?;
+    if let Some(teacher) = teacher {
+        if preset != "kd" {
+            return wrong("`graph.teacher` belongs to the preset `kd`".into());
+        }
+        let Some(path) = teacher.to_str() else {
+            return wrong(format!("the path {} is not UTF-8", teacher.display()));
+        };
+        graph.node_mut(0).pretrained = Some(path.to_owned());
+    }
+    Ok((graph, None))
 }

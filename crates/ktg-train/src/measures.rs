@@ -1,5 +1,6 @@
 //! Measures of nodes and ensemble (SPEC 6), accumulated batch by batch on the host in `f64`.
 
+pub use ktg_engine::loss::argmax;
 use serde::{Deserialize, Serialize};
 
 /// Bins of the expected calibration error (Guo et al., ICML 2017), of equal width.
@@ -50,11 +51,10 @@ impl Measures {
 
     /// Errs unless all pairs are pairs of the nodes: what a damaged file says may be anything.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let nodes = 1..=self.nodes.len();
-        match self.pairs.iter().find(|pair| !pair.nodes.iter().all(|node| nodes.contains(node))) {
-            Some(PairMeasures { nodes: [a, b], .. }) => {
-                Err(format!("there is no pair of nodes {a} and {b} among {} nodes", self.nodes.len()))
-            }
+        let count = self.nodes.len();
+        let is_pair = |nodes: &[usize; 2]| nodes.iter().all(|node| (1..=count).contains(node));
+        match self.pairs.iter().map(|pair| pair.nodes).find(|nodes| !is_pair(nodes)) {
+            Some([a, b]) => Err(format!("there is no pair of nodes {a} and {b} among {count} nodes")),
             None => Ok(()),
         }
     }
@@ -155,12 +155,8 @@ impl Accumulator {
                 let [a, b] = pair.nodes.map(|node| node - 1);
                 pair.disagreement += f64::from(argmax(&logits[a]) != argmax(&logits[b]));
                 pair.probability_cosine += cosine(&probabilities[a], &probabilities[b]);
-                pair.attention_cosine = match (&maps[a], &maps[b]) {
-                    (Some(map_a), Some(map_b)) if map_a.len() == map_b.len() => {
-                        pair.attention_cosine.map(|sum| sum + cosine(map_a, map_b))
-                    }
-                    _ => None,
-                };
+                let both = maps[a].as_ref().zip(maps[b].as_ref()).filter(|(a, b)| a.len() == b.len());
+                pair.attention_cosine = pair.attention_cosine.zip(both).map(|(sum, (a, b))| sum + cosine(a, b));
             }
         }
     }
@@ -233,17 +229,6 @@ fn calibration_bin(confidence: f64) -> usize {
 pub fn mean_logits(rows: &[Vec<f64>]) -> Vec<f64> {
     let classes = rows.first().map_or(0, Vec::len);
     (0..classes).map(|c| rows.iter().map(|row| row[c]).sum::<f64>() / rows.len() as f64).collect()
-}
-
-/// Index of the first maximum.
-pub fn argmax(values: &[f64]) -> usize {
-    let mut best = 0;
-    for (i, v) in values.iter().enumerate() {
-        if *v > values[best] {
-            best = i;
-        }
-    }
-    best
 }
 
 /// Softmax of logits.

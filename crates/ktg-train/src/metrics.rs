@@ -162,9 +162,8 @@ pub(crate) struct MetricsFile {
 impl MetricsFile {
     /// Opens the file and cuts it to `bytes`, its length when the checkpoint was written.
     pub fn open(path: &Path, bytes: u64) -> Result<Self, Error> {
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.create(true).truncate(false).write(true).open(path).map_err(Error::file("open", path))?;
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let mut file = opened.map_err(Error::file("open", path))?;
         file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0)).map(drop)).map_err(Error::file("write", path))?;
         Ok(Self { file, path: path.to_owned(), bytes })
     }

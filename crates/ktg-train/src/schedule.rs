@@ -38,9 +38,8 @@ impl Schedule {
         let shares = milestones.iter().all(|&m| m < 1.0);
         let epochs = milestones.iter().all(|&m| m.fract() == 0.0);
         if !milestones.iter().all(|m| m.is_finite() && *m >= 0.0) || !(shares || epochs) {
-            return Err(
-                "`train.schedule.milestones` are whole epochs, or all shares of the training below 1".to_owned()
-            );
+            let rule = "`train.schedule.milestones` are whole epochs, or all shares of the training below 1";
+            return Err(rule.to_owned());
         }
         if !(factor.is_finite() && *factor >= 0.0) {
             return Err("`train.schedule.factor` is a number from 0 up".to_owned());

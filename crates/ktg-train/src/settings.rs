@@ -334,10 +334,8 @@ impl Settings {
             ),
         ];
         train.schedule.check().map_err(Error::Setting)?;
-        match rules.iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(Error::Setting((*rule).to_owned())),
-            None => Ok(()),
-        }
+        let broken = rules.into_iter().find(|(holds, _)| !holds);
+        broken.map_or(Ok(()), |(_, rule)| Err(Error::Setting(rule.to_owned())))
     }
 }
 

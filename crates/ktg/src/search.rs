@@ -232,7 +232,9 @@ impl Log<'_> {
             Outcome::Failed(reason) => format!("failed: {reason}"),
             Outcome::SameGraph(first) => return format!("trial {number} is the graph of trial {first}"),
             Outcome::GivenBack => format!("given back{at}"),
-            Outcome::Lost => "taken by another worker, which thought this one dead".to_owned(),
+            Outcome::Lost => {
+                "lost: another worker thought this one dead, or somebody ended or deleted the trial".to_owned()
+            }
         };
         let best = self.best.map_or(String::new(), |(value, trial)| format!(" · best {value:.2} % (trial {trial})"));
         let trials = self.search.enqueued.unwrap_or(self.search.worker.trials);

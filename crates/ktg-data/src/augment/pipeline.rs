@@ -40,10 +40,8 @@ impl Pipeline {
         let is_normalize = |step: &Step| matches!(step, Step::Normalize { .. });
         if let Some(Step::Normalize { mean: m, std: s }) = steps.pop_if(|step| is_normalize(step)) {
             if m.len() != channels || s.len() != channels {
-                let (m, s) = (m.len(), s.len());
-                return Err(wrong(format!(
-                    "{m} means and {s} standard deviations for images of {channels} channel(s)"
-                )));
+                let given = format!("{} means and {} standard deviations", m.len(), s.len());
+                return Err(wrong(format!("{given} for images of {channels} channel(s)")));
             }
             (mean, std) = (m, s);
         }

@@ -40,10 +40,8 @@ pub(crate) struct Official {
 
 /// The class that the files number from 1 on as a label from 0 on, if there is such a class.
 pub(crate) fn label(number: usize, classes: usize) -> Result<u32, String> {
-    match number.checked_sub(1).filter(|&label| label < classes) {
-        Some(label) => Ok(label as u32),
-        None => Err(format!("has class {number}, but the classes go from 1 to {classes}")),
-    }
+    let label = number.checked_sub(1).filter(|&label| label < classes).map(|label| label as u32);
+    label.ok_or_else(|| format!("has class {number}, but the classes go from 1 to {classes}"))
 }
 
 /// Image files with their labels, of one split. The labels have class names.
@@ -58,10 +56,8 @@ impl Official {
         }
         let inside = self.folder.map(|folder| root.join(folder));
         let is_there = |place: &PathBuf| marks.iter().any(|mark| place.join(mark).exists());
-        match inside.into_iter().chain([root.to_path_buf()]).find(is_there) {
-            Some(place) => Ok(place),
-            None => Err(self.missing(root, &format!("there is no {}", marks.join(" or ")))),
-        }
+        let place = inside.into_iter().chain([root.to_path_buf()]).find(is_there);
+        place.ok_or_else(|| self.missing(root, &format!("there is no {}", marks.join(" or "))))
     }
 
     /// The data set is not there, or not whole: where to get it and what it looks like.
@@ -72,13 +68,10 @@ impl Official {
 
     /// The bytes of a file of the data set, which must be there.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(self.missing(path, "there is no such file"))
-            }
-            Err(source) => Err(Error::read(path, source)),
-        }
+        std::fs::read(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => self.missing(path, "there is no such file"),
+            _ => Error::read(path, source),
+        })
     }
 
     /// Both splits from image files. They lie in `root`; `list` is the file that names them.

@@ -89,9 +89,7 @@ pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
 fn live(network: &Network, outputs: &[Value]) -> Vec<bool> {
     let mut is_live = vec![false; network.layers.len()];
     for index in (0..network.layers.len()).rev() {
-        if outputs.contains(&Value::of_layer(index)) {
-            is_live[index] = true;
-        }
+        is_live[index] |= outputs.contains(&Value::of_layer(index));
         if is_live[index] {
             let inputs = network.layers[index].inputs.iter().filter_map(|value| value.layer());
             inputs.for_each(|input| is_live[input] = true);

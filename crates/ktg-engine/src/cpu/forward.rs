@@ -76,14 +76,9 @@ pub(crate) fn features(x: Shape, count: usize) -> Features {
 
 /// Computes all calls of the plan. `moments`, by layer, is where batch norms put the batch's statistics, by which they
 /// normalize then; without, they take the running ones.
-pub(crate) fn forward(
-    context: Context,
-    parameters: &[f32],
-    memory: &mut Memory,
-    mut moments: Option<&mut [Option<Moments>]>,
-) {
+pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory, moments: &mut [Option<Moments>]) {
     for planned in &context.plan.calls {
-        let moments = moments.as_deref_mut().and_then(|all| all[planned.call.layer].as_mut());
+        let moments = moments.get_mut(planned.call.layer).and_then(Option::as_mut);
         compute(context, planned, parameters, memory, moments);
     }
 }

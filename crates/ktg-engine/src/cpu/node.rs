@@ -121,12 +121,12 @@ impl Node for CpuNode {
     }
 
     fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Outputs {
-        let Self { network, layout, values, kernels, job: plan, kept, moments, trained, .. } = self;
+        let Self { network, layout, values, kernels, job: plan, kept, moments, .. } = self;
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
         let context = Context { network, layout, plan, kernels: *kernels };
-        forward(context, values, &mut memory, trained.then_some(moments));
+        forward(context, values, &mut memory, moments);
         outputs(network, plan, &memory)
     }
 
@@ -135,22 +135,18 @@ impl Node for CpuNode {
         let plan = &inference[usize::from(wanted.attention_logits)];
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
-        forward(Context { network, layout, plan, kernels: *kernels }, values, &mut memory, None);
+        forward(Context { network, layout, plan, kernels: *kernels }, values, &mut memory, &mut []);
         let all = outputs(network, plan, &memory);
         Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all }
     }
 
     fn backward(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch) {
-        let Scratch { values, gradients } = scratch;
-        let gradients = gradients.at_least(self.layout.len());
-        self.go_back(images, at_outputs, values, gradients, None);
+        self.go_back(images, at_outputs, scratch, None);
     }
 
     fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Sgd, scratch: &mut Scratch) {
-        let Scratch { values, gradients } = scratch;
-        let gradients = gradients.at_least(self.layout.largest_layer());
         let step = self.sgd_step(rule);
-        self.go_back(images, at_outputs, values, gradients, Some(step));
+        self.go_back(images, at_outputs, scratch, Some(step));
         self.move_statistics(images.count);
     }
 
@@ -188,17 +184,13 @@ impl CpuNode {
         }
     }
 
-    fn go_back(
-        &mut self,
-        images: Images,
-        at_outputs: &OutputGradients,
-        shared: &mut Buffer,
-        gradients: &mut [f32],
-        step: Option<SgdStep>,
-    ) {
+    /// The gradients of all layers, or with a step only of one layer at a time, which moves by it at once.
+    fn go_back(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch, step: Option<SgdStep>) {
         let Self { network, layout, values, momentum, kernels, job: plan, kept, moments, .. } = self;
+        let gradients = if step.is_some() { layout.largest_layer() } else { layout.len() };
+        let gradients = scratch.gradients.at_least(gradients);
         let kept = kept.at_least(plan.kept * images.count);
-        let shared = shared.at_least(plan.shared * images.count);
+        let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
         for Output { value, gradient, .. } in &plan.outputs {
             let Some(place) = gradient else { continue };

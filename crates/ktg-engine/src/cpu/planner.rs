@@ -143,11 +143,8 @@ impl<'a> Planner<'a> {
     /// that a residual block would keep, about half are left.
     fn can_repeat(&self, call: usize, keeps: &[bool]) -> bool {
         let Call { reads, adds, .. } = &self.calls[call];
-        let is_there = |value: Value| match self.makers[value.index()] {
-            Some(maker) => keeps[value.index()] || self.is_plain_norm(maker),
-            None => false,
-        };
-        self.is_plain_norm(call) || matches!(self.op(call), Op::BatchNorm { .. }) && *adds && is_there(reads[1])
+        let is_there = |value: usize| self.makers[value].is_some_and(|maker| keeps[value] || self.is_plain_norm(maker));
+        self.is_plain_norm(call) || matches!(self.op(call), Op::BatchNorm { .. }) && *adds && is_there(reads[1].index())
     }
 
     fn is_plain_norm(&self, call: usize) -> bool {

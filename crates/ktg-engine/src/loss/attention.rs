@@ -2,7 +2,7 @@
 
 use ktg_graph::Direction;
 
-use super::shown::{Shown, first_maximum};
+use super::shown::{Shown, argmax};
 use super::transfer::{Knowledge, Loss};
 use crate::Map;
 
@@ -47,7 +47,7 @@ impl Loss for Attention {
     fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
         let ((source, sizes), (target, target_sizes)) = (source.map(i), target.map(i));
         assert_eq!(sizes.pixels(), target_sizes.pixels(), "an attention edge joins nodes with maps of one size");
-        let peak = first_maximum(source);
+        let peak = argmax(source);
         let crops = self.crop_sizes.len() as f64;
         let mut sum = 0.0;
         for &size in &self.crop_sizes {

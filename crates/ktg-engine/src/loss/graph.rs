@@ -107,7 +107,7 @@ impl GraphLoss {
         let mut edges = Vec::new();
         for (target, (gate, outputs)) in self.label_gates.iter().zip(outputs).enumerate() {
             if let (Some(gate), Some(outputs)) = (gate, outputs) {
-                edges.push(label_edge(target, *gate, outputs, labels, progress, &mut sums[target]));
+                edges.push(label_edge(target, gate.weight(progress, true), outputs, labels, &mut sums[target]));
             }
         }
         for edge in &self.transfers {
@@ -125,15 +125,7 @@ impl GraphLoss {
 }
 
 /// Both branches learn from the label, which is always right: the gate `correct` lets everything through (SPEC 5).
-fn label_edge(
-    target: usize,
-    gate: Gate,
-    outputs: &Outputs,
-    labels: Labels,
-    progress: f64,
-    sums: &mut Sums,
-) -> EdgeLoss {
-    let weight = gate.weight(progress, true);
+fn label_edge(target: usize, weight: f64, outputs: &Outputs, labels: Labels, sums: &mut Sums) -> EdgeLoss {
     let mut probability = vec![cross_entropy(&outputs.logits, labels, weight, &mut sums.logits)];
     if let Some(logits) = &outputs.attention_logits {
         probability.push(cross_entropy(logits, labels, weight, &mut sums.attention_logits));
@@ -146,13 +138,10 @@ impl Edge {
         let weights: Vec<f64> = source.correct.iter().map(|&correct| self.gate.weight(progress, correct)).collect();
         let (mut probability, mut attention) = (Vec::new(), None);
         for loss in &self.losses {
+            let transferred = |gradient: &mut [f64]| transfer(&**loss, source, target, &weights, gradient);
             match loss.knowledge() {
-                Knowledge::Probability => {
-                    probability.push(transfer(&**loss, source, target, &weights, &mut sums.logits));
-                }
-                Knowledge::Attention => {
-                    attention = Some(transfer(&**loss, source, target, &weights, &mut sums.attention_map));
-                }
+                Knowledge::Probability => probability.push(transferred(&mut sums.logits)),
+                Knowledge::Attention => attention = Some(transferred(&mut sums.attention_map)),
             }
         }
         EdgeLoss { source: Some(self.source), target: self.target, probability, attention }

@@ -22,17 +22,12 @@ pub fn cross_entropy(logits: &[f32], labels: Labels, weight: f64, gradient: &mut
         for (gradient, log_p) in gradient.iter_mut().zip(&log_probabilities) {
             *gradient += weight * log_p.exp();
         }
-        let own = labels.own[i] as usize;
-        let (share, partner) = match labels.mixed {
-            Some((partners, share)) => (f64::from(share), Some(partners[i] as usize)),
-            None => (1.0, None),
+        let mut expect = |label: u32, share: f64| {
+            gradient[label as usize] -= weight * share;
+            -log_probabilities[label as usize] * share
         };
-        gradient[own] -= weight * share;
-        let mut loss = -log_probabilities[own] * share;
-        if let Some(partner) = partner {
-            gradient[partner] -= weight * (1.0 - share);
-            loss -= log_probabilities[partner] * (1.0 - share);
-        }
-        loss
+        let share = labels.mixed.map_or(1.0, |(_, share)| f64::from(share));
+        let own = expect(labels.own[i], share);
+        labels.mixed.map_or(own, |(partners, _)| own + expect(partners[i], 1.0 - share))
     })
 }

@@ -21,7 +21,7 @@ use probability::Probability;
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{Labels, cross_entropy};
-pub use shown::Shown;
+pub use shown::{Shown, argmax};
 pub use transfer::{Knowledge, Loss, transfer};
 
 /// Settings that all edges of a graph share.

@@ -26,7 +26,7 @@ impl<'a> Shown<'a> {
         }
         let probabilities = log_probabilities.iter().map(|p| p.exp()).collect();
         let rows = outputs.logits.chunks_exact(classes).zip(labels);
-        let correct = rows.map(|(logits, label)| first_maximum(logits) == *label as usize).collect();
+        let correct = rows.map(|(logits, label)| argmax(logits) == *label as usize).collect();
         Self { outputs, classes, log_probabilities, probabilities, correct }
     }
 
@@ -58,12 +58,6 @@ pub(super) fn log_softmax(logits: &[f32], temperature: f64, to: &mut Vec<f64>) {
 }
 
 /// Index of the first maximum; NaN is none.
-pub(super) fn first_maximum(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = i;
-        }
-    }
-    best
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

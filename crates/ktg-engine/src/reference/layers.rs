@@ -149,8 +149,7 @@ pub(super) struct Back {
 /// Gradients of a layer in training.
 pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Shape; 2], result: &Result) -> Back {
     let ([shape, _], x, g) = (shapes, inputs[0], result.gradient);
-    let without_parameters = |inputs: Vec<Vec<f64>>| Back { inputs, parameters: Vec::new() };
-    match op {
+    let inputs = match op {
         Op::Conv2d { .. } | Op::Linear { .. } => {
             let convolution = convolution(op, shapes);
             let mut parameters = vec![("weight", convolution.backward_weights(x, g))];
@@ -159,29 +158,26 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
                 g.iter().enumerate().for_each(|(i, g)| bias[i % output] += g);
                 parameters.push(("bias", bias));
             }
-            Back { inputs: vec![convolution.backward_data(g, &tensors.get("weight"))], parameters }
+            return Back { inputs: vec![convolution.backward_data(g, &tensors.get("weight"))], parameters };
         }
-        Op::BatchNorm { .. } => batch_norm_backward(tensors, x, shape, result),
-        Op::Relu => without_parameters(vec![each(g, |i, g| if result.y[i] <= 0.0 { 0.0 } else { g })]),
-        Op::Sigmoid => without_parameters(vec![each(g, |i, g| g * result.y[i] * (1.0 - result.y[i]))]),
-        Op::Add => without_parameters(vec![g.to_vec(), g.to_vec()]),
+        Op::BatchNorm { .. } => return batch_norm_backward(tensors, x, shape, result),
+        Op::Relu => vec![each(g, |i, g| if result.y[i] <= 0.0 { 0.0 } else { g })],
+        Op::Sigmoid => vec![each(g, |i, g| g * result.y[i] * (1.0 - result.y[i]))],
+        Op::Add => vec![g.to_vec(), g.to_vec()],
         Op::Attend => {
             let mut of_map = vec![0.0; inputs[1].len()];
             g.iter().enumerate().for_each(|(i, g)| of_map[in_map(i, shape)] += g * x[i]);
-            without_parameters(vec![each(g, |i, g| g * inputs[1][in_map(i, shape)]), of_map])
+            vec![each(g, |i, g| g * inputs[1][in_map(i, shape)]), of_map]
         }
         Op::MaxPool { .. } => {
             let mut dx = vec![0.0; x.len()];
             maxima(op, x, shapes).into_iter().zip(g).for_each(|(at, g)| dx[at] += g);
-            without_parameters(vec![dx])
+            vec![dx]
         }
-        Op::GlobalAveragePool => {
-            without_parameters(vec![each(x, |i, _| g[i / shape.pixels()] / shape.pixels() as f64)])
-        }
-        Op::MeanSquare => {
-            without_parameters(vec![each(x, |i, x| 2.0 * x / shape.channels as f64 * g[in_map(i, shape)])])
-        }
-    }
+        Op::GlobalAveragePool => vec![each(x, |i, _| g[i / shape.pixels()] / shape.pixels() as f64)],
+        Op::MeanSquare => vec![each(x, |i, x| 2.0 * x / shape.channels as f64 * g[in_map(i, shape)])],
+    };
+    Back { inputs, parameters: Vec::new() }
 }
 
 fn batch_norm_backward(tensors: Tensors, x: &[f64], shape: Shape, result: &Result) -> Back {

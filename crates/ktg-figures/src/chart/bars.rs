@@ -1,7 +1,7 @@
 //! Horizontal bars.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, next_area};
+use super::plot::{Plot, empty_plots, next_area};
 use super::{Role, drawable};
 use crate::palette::{AXIS, INK, SOFT_INK};
 use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, widest};
@@ -60,8 +60,7 @@ pub fn bars(figure: &Bars) -> String {
     let right = WIDTH - MARGIN - notes - if notes > 0.0 { 10.0 } else { 14.0 };
     let area = next_area(&mut sheet, &x, (MARGIN + names + 10.0, right), 6.0, y.to);
     if drawn().next().is_none() {
-        empty_plot(&mut sheet, area, "No values yet.");
-        return sheet.finish();
+        return empty_plots(sheet, &[area], "No values yet.");
     }
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     for (i, row) in figure.rows.iter().enumerate() {

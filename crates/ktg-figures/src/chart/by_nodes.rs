@@ -1,7 +1,7 @@
 //! Accuracy against the number of nodes.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, ticks_width};
 use super::{Role, drawable};
 use crate::svg::{Key, MARGIN, Sheet, Stroke, WIDTH, counted, number};
 
@@ -46,9 +46,8 @@ pub struct Level {
 pub fn by_nodes(figure: &ByNodes) -> String {
     let mut sheet = Sheet::new(WIDTH, &figure.title, "Accuracy against the number of nodes");
     let levels = || figure.methods.iter().flat_map(|method| &method.levels).filter(|level| drawable(level.mean));
-    let keys: Vec<(Key, String)> =
-        figure.methods.iter().map(|method| (Key::Line(stroke(method)), method.name.clone())).collect();
-    sheet.legend("", &keys);
+    let key = |method: &Method| (Key::Line(stroke(method)), method.name.clone());
+    sheet.legend("", &figure.methods.iter().map(key).collect::<Vec<_>>());
     let ends = levels().flat_map(|level| {
         let deviation = deviation(level).unwrap_or(0.0);
         [level.mean - deviation, level.mean + deviation]
@@ -59,8 +58,7 @@ pub fn by_nodes(figure: &ByNodes) -> String {
     let sides = (MARGIN + ticks_width(&y), WIDTH - MARGIN - 6.0);
     let area = next_area(&mut sheet, &x, sides, 34.0, 280.0);
     if levels().next().is_none() {
-        empty_plot(&mut sheet, area, "No run is finished yet.");
-        return sheet.finish();
+        return empty_plots(sheet, &[area], "No run is finished yet.");
     }
     // Room at both sides, as the points are moved apart a little so that their bars do not hide each other.
     let room = 0.08 * x.span();

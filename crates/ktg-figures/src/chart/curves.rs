@@ -1,7 +1,7 @@
 //! Training curves.
 
 use super::axis::Axis;
-use super::plot::{Plot, empty_plot, next_area, spread, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, spread, ticks_width};
 use super::{Role, drawable};
 use crate::palette::SOFT_INK;
 use crate::svg::{Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, width};
@@ -52,8 +52,7 @@ pub fn curves(figure: &Curves) -> String {
     let right = sheet.width - MARGIN - if names.is_empty() { 10.0 } else { names_width + 10.0 };
     let area = next_area(&mut sheet, &x, (MARGIN + ticks_width(&y), right), 34.0, HEIGHT);
     if points().next().is_none() {
-        empty_plot(&mut sheet, area, "No epoch is finished yet.");
-        return sheet.finish();
+        return empty_plots(sheet, &[area], "No epoch is finished yet.");
     }
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     // The ensemble comes last, above the nodes.
@@ -92,7 +91,9 @@ fn draw_segment(plot: &mut Plot, line: &Curve, points: &[(f64, f64)]) {
     let (thick, radius) = if line.role == Role::Ensemble { (2.8, 4.0) } else { (1.5, 3.0) };
     match points {
         [point] => plot.key(*point, if line.dashed { Key::Ring(color) } else { Key::Dot(color) }, radius, ""),
-        _ if line.dashed => plot.line(points, Stroke::new(color, thick * 0.8).dashed(true).faint(0.75)),
+        _ if line.dashed => {
+            plot.line(points, Stroke { dashed: true, opacity: 0.75, ..Stroke::new(color, thick * 0.8) })
+        }
         _ => plot.line(points, Stroke::new(color, thick)),
     }
 }

@@ -4,7 +4,7 @@ use kurbo::Rect;
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area};
+use super::plot::{Plot, empty_plots, next_area};
 use crate::palette::{AXIS, BAD, GOOD, GRID, INK, SOFT_INK, UNCLEAR};
 use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, widest, width};
 
@@ -55,8 +55,7 @@ pub fn forest(figure: &Forest) -> String {
     let y = Axis::bare(0.0, figure.rows.len().max(3) as f64);
     let area = next_area(&mut sheet, &x, (left, right), if headed { 22.0 } else { 6.0 }, PITCH * y.to);
     if drawn().next().is_none() {
-        empty_plot(&mut sheet, area, "No estimates yet.");
-        return sheet.finish();
+        return empty_plots(sheet, &[area], "No estimates yet.");
     }
     side_texts(&mut sheet, figure, area, area.x0 + x.share(0.0) * area.width(), texts);
     let mut plot = Plot::new(&mut sheet, area, &x, &y);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, ticks_width};
 use crate::palette::{COMPLETE, ENSEMBLE, FAILED, INK, PRUNED, RUNNING, SOFT_INK};
 use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number, width};
 
@@ -84,8 +84,7 @@ pub fn history(figure: &History) -> String {
     let sides = (MARGIN + ticks_width(&y), WIDTH - MARGIN - 14.0);
     let area = next_area(&mut sheet, &x, sides, 34.0, 280.0);
     if placed.is_empty() {
-        empty_plot(&mut sheet, area, "No trial has a value yet.");
-        return sheet.finish();
+        return empty_plots(sheet, &[area], "No trial has a value yet.");
     }
     if figure.trials.iter().any(|trial| trial.epochs > 1) {
         let style = Type::new(SMALL, SOFT_INK).anchored(Anchor::End);

@@ -130,11 +130,14 @@ pub(super) fn next_area(sheet: &mut Sheet, x: &Axis, (left, right): (f64, f64), 
     Rect::new(left, top, right, top + height)
 }
 
-/// A plot for which there is no value yet.
-pub(super) fn empty_plot(sheet: &mut Sheet, area: Rect, words: &str) {
-    sheet.frame(area, Stroke::new(GRID, 1.0));
-    let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle).within(area.width() - 2.0 * MARGIN);
-    sheet.text(area.center().x, area.center().y, style, words);
+/// The finished sheet with plots for which there is no value yet, and words about that in the first of them.
+pub(super) fn empty_plots(mut sheet: Sheet, areas: &[Rect], words: &str) -> String {
+    for (i, area) in areas.iter().enumerate() {
+        sheet.frame(*area, Stroke::new(GRID, 1.0));
+        let style = Type::new(TEXT, SOFT_INK).anchored(Anchor::Middle).within(area.width() - 2.0 * MARGIN);
+        sheet.text(area.center().x, area.center().y, style, if i == 0 { words } else { "" });
+    }
+    sheet.finish()
 }
 
 /// Where texts go so that they stand at their values, in ascending order, as nearly as a gap between them allows.

@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, ticks_width};
 use crate::palette::{BAD, INK, SERIES, SOFT_INK};
 use crate::stats::ReliabilityBin;
 use crate::svg::{Anchor, Key, MARGIN, Sheet, Stroke, TEXT, Type, counted, number};
@@ -29,10 +29,9 @@ pub fn reliability(figure: &Reliability) -> String {
     let mut sheet = Sheet::new(400.0, &figure.title, "Reliability of confidence");
     let bins: Vec<Bin> = figure.bins.iter().filter_map(Bin::of).collect();
     let total: usize = bins.iter().map(|bin| bin.images).sum();
-    sheet.legend(
-        "",
-        &[(Key::Square(SERIES[4], BAR), "accuracy".into()), (Key::Square(BAD, GAP), "gap to the confidence".into())],
-    );
+    let accuracy = (Key::Square(SERIES[4], BAR), "accuracy".to_owned());
+    let gap = (Key::Square(BAD, GAP), "gap to the confidence".to_owned());
+    sheet.legend("", &[accuracy, gap]);
     let percent = |title: &str| Axis { grid: true, ..Axis::around([0.0, 100.0], title, 5) };
     let (x, y) = (percent(""), percent("accuracy in %"));
     let counts = bins.iter().map(|bin| 100.0 * bin.images as f64 / total as f64);
@@ -42,9 +41,7 @@ pub fn reliability(figure: &Reliability) -> String {
     let below_x = percent("confidence in %");
     let below = next_area(&mut sheet, &below_x, (left, left + SIDE), 34.0, 70.0);
     if total == 0 {
-        empty_plot(&mut sheet, area, "No images yet.");
-        empty_plot(&mut sheet, below, "");
-        return sheet.finish();
+        return empty_plots(sheet, &[area, below], "No images yet.");
     }
     let mut plot = Plot::new(&mut sheet, area, &x, &y);
     bins.iter().for_each(|bin| draw_accuracy(&mut plot, bin));

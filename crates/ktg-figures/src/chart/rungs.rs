@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::drawable;
-use super::plot::{Plot, empty_plot, next_area, ticks_width};
+use super::plot::{Plot, empty_plots, next_area, ticks_width};
 use crate::palette::{COMPLETE, INK, PRUNED, SOFT_INK};
 use crate::svg::{Anchor, Key, MARGIN, SMALL, Sheet, Stroke, Type, WIDTH, counted, number};
 
@@ -55,9 +55,7 @@ pub fn rungs(figure: &Rungs) -> String {
     let area = next_area(&mut sheet, &x, sides, 34.0, 230.0);
     let below = next_area(&mut sheet, &below_x, sides, 48.0, 80.0);
     if figure.rungs.iter().all(|rung| rung.kept.is_empty() && rung.stopped.is_empty()) {
-        empty_plot(&mut sheet, area, "No trial has reached a rung yet.");
-        empty_plot(&mut sheet, below, "");
-        return sheet.finish();
+        return empty_plots(sheet, &[area, below], "No trial has reached a rung yet.");
     }
     if rungs.iter().any(|rung| rung.kept.len().max(rung.stopped.len()) > MOST_DOTS) {
         let text = format!("of many, {MOST_DOTS} evenly chosen dots");

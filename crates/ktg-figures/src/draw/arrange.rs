@@ -60,19 +60,15 @@ pub(super) fn on_circle(graph: &Graph, radius: f64) -> Layout {
     let nodes: Vec<NodeShape> = (0..m).map(|i| node_shape(graph, i, place(i))).collect();
     let mean = |node: &NodeShape| between(&bent(node.area.center(), Point::ORIGIN, 0.0), &node.area, &ensemble, 2.0);
     let means = nodes.iter().map(mean).collect();
-    let labels = (0..m)
-        .filter(|node| !graph.label_gate(*node).is_cut())
-        .map(|node| label_edge(node, graph.label_gate(node), &nodes[node].area))
-        .collect();
+    let labeled = (0..m).filter(|node| !graph.label_gate(*node).is_cut());
+    let labels = labeled.map(|node| label_edge(node, graph.label_gate(node), &nodes[node].area)).collect();
     let trouble = Trouble::default();
     let mut layout = Layout { radius, ensemble, nodes, labels, transfers: Vec::new(), means, trouble };
-    layout.transfers = graph
-        .active_transfers()
-        .map(|(source, target, transfer)| {
-            let back = graph.transfer(target, source).is_some_and(|back| !back.gate.is_cut());
-            transfer_edge(&layout, source, target, transfer, back)
-        })
-        .collect();
+    let edge = |(source, target, transfer)| {
+        let back = graph.transfer(target, source).is_some_and(|back| !back.gate.is_cut());
+        transfer_edge(&layout, source, target, transfer, back)
+    };
+    layout.transfers = graph.active_transfers().map(edge).collect();
     ports::spread(&mut layout);
     place_texts(&mut layout);
     layout

@@ -71,14 +71,7 @@ impl Strip {
 
     /// The length of a line from point to point that is inside.
     pub fn covered(&self, line: &[Point]) -> f64 {
-        let mut sum = 0.0;
-        let mut points = line.iter().map(|point| self.seen(*point));
-        let Some(mut from) = points.next() else { return 0.0 };
-        for to in points {
-            sum += self.clipped(from, to);
-            from = to;
-        }
-        sum
+        line.windows(2).map(|ends| self.clipped(self.seen(ends[0]), self.seen(ends[1]))).sum()
     }
 
     /// The length inside of the line between two points that are given as seen from the box.

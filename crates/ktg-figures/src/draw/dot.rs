@@ -20,7 +20,8 @@ pub fn dot(graph: &Graph) -> String {
         format!("edge [{FONT}, fontsize=11];"),
         format!("ensemble [label=\"Ensemble\", fillcolor=\"{ENSEMBLE_NODE}\"];"),
     ];
-    if (0..graph.len()).any(|node| !graph.label_gate(node).is_cut()) {
+    let labeled: Vec<usize> = (0..graph.len()).filter(|node| !graph.label_gate(*node).is_cut()).collect();
+    if !labeled.is_empty() {
         lines.push(format!("label [label=\"Label\", shape=box, fillcolor=\"{PANEL}\"];"));
     }
     for (i, node) in graph.nodes().iter().enumerate() {
@@ -31,12 +32,7 @@ pub fn dot(graph: &Graph) -> String {
         let style = if node.frozen { "filled,dashed" } else { "filled" };
         lines.push(format!("{} [label={}, style=\"{style}\", fillcolor=\"{NODE}\"];", i + 1, quoted(&text)));
     }
-    for target in 0..graph.len() {
-        let gate = graph.label_gate(target);
-        if !gate.is_cut() {
-            lines.push(edge("label", target + 1, gate, None));
-        }
-    }
+    lines.extend(labeled.into_iter().map(|target| edge("label", target + 1, graph.label_gate(target), None)));
     for (source, target, transfer) in graph.active_transfers() {
         lines.push(edge(&(source + 1).to_string(), target + 1, transfer.gate, Some(transfer.design)));
     }

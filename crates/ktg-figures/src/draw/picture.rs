@@ -200,10 +200,8 @@ fn ellipse(sheet: &mut Sheet, area: &Rect, fill: &str, stroke: Stroke) {
     let Point { x, y } = area.center();
     let [x, y, half_x, half_y] = [x, y, area.width() / 2.0, area.height() / 2.0].map(short);
     let stroke = stroke.attributes();
-    sheet.element(
-        &format!("ellipse cx=\"{x}\" cy=\"{y}\" rx=\"{half_x}\" ry=\"{half_y}\" fill=\"{fill}\" {stroke}"),
-        "",
-    );
+    let ellipse = format!("ellipse cx=\"{x}\" cy=\"{y}\" rx=\"{half_x}\" ry=\"{half_y}\" fill=\"{fill}\" {stroke}");
+    sheet.element(&ellipse, "");
 }
 
 fn node(sheet: &mut Sheet, index: usize, shape: &NodeShape) {

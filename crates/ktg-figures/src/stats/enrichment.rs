@@ -53,9 +53,9 @@ pub fn enrichment(
     if !fits || !finite(scores) || count == 0 || k == 0 || k > n {
         return None;
     }
-    let top = Top::of(scores, k);
     let mut best: Vec<usize> = (0..n).collect();
     best.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]));
+    let top = Top::of(scores, scores[best[k - 1]], k);
 
     let column_means: Vec<f64> =
         (0..count).map(|f| features.iter().map(|row| row[f]).sum::<f64>() / n as f64).collect();
@@ -95,11 +95,8 @@ struct Top {
 }
 
 impl Top {
-    /// `k` is in 1..=n.
-    fn of(scores: &[f64], k: usize) -> Self {
-        let mut descending = scores.to_vec();
-        descending.sort_by(|a, b| b.total_cmp(a));
-        let last = descending[k - 1];
+    /// `k` is in 1..=n, and `last` is the k-th best of the scores.
+    fn of(scores: &[f64], last: f64, k: usize) -> Self {
         let sure = scores.iter().filter(|&&score| score > last).count();
         let tied = scores.iter().filter(|&&score| score == last).count();
         if sure + tied == k {

@@ -30,10 +30,6 @@ impl Stroke {
         Self { dashed, ..self }
     }
 
-    pub fn faint(self, opacity: f64) -> Self {
-        Self { opacity, ..self }
-    }
-
     /// How long an arrow head at its end is.
     pub fn head(&self) -> f64 {
         6.0 + 2.7 * self.width

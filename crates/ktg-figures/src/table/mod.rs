@@ -133,13 +133,10 @@ impl Table {
 
     /// The columns in runs of the same group: the group, where the run begins and how long it is.
     fn spans(&self) -> Vec<(Option<&str>, usize, usize)> {
-        let mut spans: Vec<(Option<&str>, usize, usize)> = Vec::new();
-        for (i, column) in self.columns.iter().enumerate() {
-            let group = column.group.as_deref();
-            match spans.last_mut() {
-                Some((last, _, length)) if *last == group => *length += 1,
-                _ => spans.push((group, i, 1)),
-            }
+        let (mut spans, mut first) = (Vec::new(), 0);
+        for columns in self.columns.chunk_by(|a, b| a.group == b.group) {
+            spans.push((columns[0].group.as_deref(), first, columns.len()));
+            first += columns.len();
         }
         spans
     }

@@ -273,16 +273,14 @@ fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(
 
 /// Dotted keys and values in TOML.
 fn flat(table: &toml::Table) -> Vec<(String, String)> {
-    table
-        .iter()
-        .flat_map(|(key, value)| match value {
-            // An inline table may be a value, as that of `train.schedule`.
-            toml::Value::Table(inner) if !inner.contains_key("kind") && !inner.contains_key("preset") => {
-                flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)).collect()
-            }
-            value => vec![(key.clone(), value.to_string())],
-        })
-        .collect()
+    let entries = |(key, value): (&String, &toml::Value)| match value {
+        // An inline table may be a value, as that of `train.schedule`.
+        toml::Value::Table(inner) if !inner.contains_key("kind") && !inner.contains_key("preset") => {
+            flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value)).collect()
+        }
+        value => vec![(key.clone(), value.to_string())],
+    };
+    table.iter().flat_map(entries).collect()
 }
 
 #[cfg(test)]

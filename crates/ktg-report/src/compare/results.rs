@@ -187,22 +187,17 @@ impl Comparison {
         let mut shared: BTreeMap<String, Settings> = BTreeMap::new();
         let mut groups = Vec::new();
         for indexed in &index.groups {
-            let document = Document::read(&directory.join(&indexed.graph))?;
-            let found_on = index.methods.iter().find(|method| method.name == indexed.method).and_then(|m| m.thesis);
-            if indexed.runs.len() != index.seeds.len() {
-                bail!(
-                    "{}: {} with {} nodes on {} has {} runs for {} seeds; prepare the comparison again",
-                    directory.join(INDEX).display(),
-                    indexed.method,
-                    indexed.nodes,
-                    indexed.data,
-                    indexed.runs.len(),
-                    index.seeds.len()
-                );
+            let IndexedGroup { method, data, nodes, origin, graph, runs: run_paths } = indexed.clone();
+            let document = Document::read(&directory.join(graph))?;
+            let found_on = index.methods.iter().find(|indexed| indexed.name == method).and_then(|m| m.thesis);
+            let (found, wanted) = (run_paths.len(), index.seeds.len());
+            if found != wanted {
+                let problem = format!("{method} with {nodes} nodes on {data} has {found} runs for {wanted} seeds");
+                bail!("{}: {problem}; prepare the comparison again", directory.join(INDEX).display());
             }
             let graph_hash = document.graph.hash().to_string();
             let (mut settings, mut runs) = (None, Vec::new());
-            for (seed, run) in index.seeds.iter().zip(&indexed.runs) {
+            for (seed, run) in index.seeds.iter().zip(run_paths) {
                 let run = RunDirectory::new(directory.join(run));
                 let (mut state, begun) = state(&run)?;
                 if let Some(RunRecord { settings: own, graph, .. }) = begun {
@@ -213,9 +208,9 @@ impl Comparison {
                     if is_foreign {
                         state = RunState::Failed("the run has another graph or seed than the comparison".to_owned());
                     } else {
-                        let first = shared.entry(indexed.data.clone()).or_insert_with(|| own.without_graph_and_seed());
+                        let first = shared.entry(data.clone()).or_insert_with(|| own.without_graph_and_seed());
                         if *first != own.without_graph_and_seed() {
-                            let reason = format!("its settings are not those of the other runs on {}", indexed.data);
+                            let reason = format!("its settings are not those of the other runs on {data}");
                             state = RunState::Failed(reason);
                         }
                         settings = settings.or(Some(own));
@@ -224,16 +219,7 @@ impl Comparison {
                 runs.push(GroupRun { seed: *seed, directory: run, state });
             }
             let thesis = settings.as_ref().and_then(|s| thesis::row_for(s, &document.graph, found_on));
-            groups.push(Group {
-                method: indexed.method.clone(),
-                data: indexed.data.clone(),
-                nodes: indexed.nodes,
-                origin: indexed.origin.clone(),
-                graph: document.graph,
-                settings,
-                runs,
-                thesis,
-            });
+            groups.push(Group { method, data, nodes, origin, graph: document.graph, settings, runs, thesis });
         }
         Ok(Self { directory: directory.to_owned(), index, groups })
     }

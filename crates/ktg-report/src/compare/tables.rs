@@ -170,9 +170,8 @@ pub fn differences(comparison: &Comparison) -> Table {
         let Some(base) = comparison.group(baseline, &group.data, group.nodes) else { continue };
         for (name, value) in measures {
             let (ours, theirs) = (group.finished(), base.finished());
-            let pairs = ours
-                .iter()
-                .filter_map(|(seed, run)| Some((value(run), value(theirs.iter().find(|(other, _)| other == seed)?.1))));
+            let partner = |seed: &u64| theirs.iter().find(|(other, _)| other == seed);
+            let pairs = ours.iter().filter_map(|(seed, run)| Some((value(run), value(partner(seed)?.1))));
             let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
             rows.push((group, name, a.len(), paired(&a, &b, LEVEL)));
         }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use ktg_base::shell_word;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_graph::Graph;
-use ktg_train::RunRecord;
+use ktg_train::{RunRecord, Settings, TrainSettings};
 
 use super::evaluated::{Evaluated, Options};
 use super::run::{evaluated_blocks, result_blocks};
@@ -17,11 +17,8 @@ pub(super) fn section(page: &mut Page, comparison: &Comparison, options: &Option
     let name = comparison.directory.file_name().map(|name| name.to_string_lossy().into_owned());
     let section = page.section(format!("Comparison {}", name.unwrap_or_default()));
     let seeds = index.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    section.push(Block::text(format!(
-        "{} methods, each trained with the seeds {seeds}. {}",
-        index.methods.len(),
-        about(comparison)
-    )));
+    let (methods, about) = (index.methods.len(), about(comparison));
+    section.push(Block::text(format!("{methods} methods, each trained with the seeds {seeds}. {about}")));
     let missing: Vec<String> =
         comparison.groups.iter().filter_map(|g| Some(format!("{}: {}", heading(g), g.missing()?))).collect();
     if !missing.is_empty() {
@@ -60,11 +57,8 @@ fn about(comparison: &Comparison) -> String {
         let Some(settings) = groups.find_map(|group| group.settings.as_ref()) else {
             return format!("On {data}, no run has been begun.");
         };
-        let train = &settings.train;
-        format!(
-            "On {data}: {} px, {} epochs of batches of {}, learning rate {}.",
-            settings.side, train.epochs, train.batch_size, train.learning_rate
-        )
+        let Settings { side, train: TrainSettings { epochs, batch_size, learning_rate, .. }, .. } = settings;
+        format!("On {data}: {side} px, {epochs} epochs of batches of {batch_size}, learning rate {learning_rate}.")
     };
     comparison.index.data_sets.iter().map(sentence).collect::<Vec<_>>().join(" ")
 }
@@ -123,10 +117,8 @@ fn looks(page: &mut Page, comparison: &Comparison, options: &Options) -> Result<
             let caption = format!("Attention maps of {}, seed {seed}.", heading(group));
             pictures.push(evaluated.attention(&evaluated.spread(options), &heading(group), caption)?);
         }
-        section.push(match pictures.is_empty() {
-            true => Block::note("No attention maps: see the runs below."),
-            false => Block::Figures(pictures),
-        });
+        let missing = Block::note("No attention maps: see the runs below.");
+        section.push(if pictures.is_empty() { missing } else { Block::Figures(pictures) });
         for (group, record, evaluated) in &chosen {
             let mut blocks = vec![Block::text(format!("Run {}.", record.directory.path().display()))];
             blocks.extend(result_blocks(record));

@@ -1,13 +1,17 @@
 //! The section about one run, and its parts that others use.
 
+use std::iter;
+
 use anyhow::Result;
 use ktg_base::shell_word;
 use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
+use ktg_train::measures::{Accuracy, EnsembleMeasures, Measures};
 use ktg_train::{RunDirectory, RunRecord};
 
 use super::evaluated::{Evaluated, Options};
 use crate::attention::most_disagreed;
+use crate::compare::network;
 use crate::{edges, figures};
 
 /// Adds the section about a run.
@@ -18,83 +22,57 @@ pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Optio
     let place = shell_word(&directory.display().to_string());
     let section = page
         .section(format!("Run {}", directory.file_name().map_or(place.clone(), |n| n.to_string_lossy().into_owned())));
-    section.push(Block::text(format!(
-        "{name}: {}, seed {}, {} training images. {}",
-        crate::compare::network(&run.graph),
-        run.settings.seed,
-        run.train_images,
-        state(&run)
-    )));
+    let (network, seed, images) = (network(&run.graph), run.settings.seed, run.train_images);
+    section.push(Block::text(format!("{name}: {network}, seed {seed}, {images} training images. {}", state(&run))));
     section.push(Figure::new(draw::svg(&run.graph), format!("The graph: {}.", edges(&run.graph))));
     section.blocks.extend(result_blocks(&run));
     let evaluated = Evaluated::open(&run.directory, options);
     section.blocks.extend(evaluated_blocks(evaluated.as_ref(), true, options)?);
-    let settings = run.settings.to_toml()?;
-    section.push(Block::details(
-        "Settings and commands",
-        [
-            Block::code("Settings", settings),
-            Block::code("Graph", run.graph.to_toml()),
-            Block::code(
-                "To train and to evaluate it again",
-                format!("ktg train {place}/settings.toml --out again\nktg eval {place}\ntensorboard --logdir {place}"),
-            ),
-        ],
-    ));
+    let commands =
+        format!("ktg train {place}/settings.toml --out again\nktg eval {place}\ntensorboard --logdir {place}");
+    let details = [
+        Block::code("Settings", run.settings.to_toml()?),
+        Block::code("Graph", run.graph.to_toml()),
+        Block::code("To train and to evaluate it again", commands),
+    ];
+    section.push(Block::details("Settings and commands", details));
     Ok(())
 }
 
 /// How far a run is and how well it does.
 fn state(run: &RunRecord) -> String {
-    match &run.result {
-        Some(result) => {
-            let measures = &result.measures;
-            format!(
-                "After {} epochs, on {} images: node average {:.2} %, ensemble {:.2} % (top-5 {:.2} %), NLL {:.3}, ECE {:.3}.",
-                result.epochs,
-                measures.images,
-                measures.node_average.top1,
-                measures.ensemble.accuracy.top1,
-                measures.ensemble.accuracy.top5,
-                measures.ensemble.nll,
-                measures.ensemble.ece
-            )
-        }
-        None => {
-            let done = run.epochs.last().map_or(0, |epoch| epoch.train.epoch);
-            format!("Not finished: {done} of {} epochs are done.", run.settings.train.epochs)
-        }
-    }
+    let Some(result) = &run.result else {
+        let done = run.epochs.last().map_or(0, |epoch| epoch.train.epoch);
+        return format!("Not finished: {done} of {} epochs are done.", run.settings.train.epochs);
+    };
+    let Measures { images, node_average, ensemble, .. } = &result.measures;
+    let EnsembleMeasures { accuracy: Accuracy { top1, top5 }, nll, ece } = ensemble;
+    format!(
+        "After {} epochs, on {images} images: node average {:.2} %, ensemble {top1:.2} % (top-5 {top5:.2} %), NLL {nll:.3}, \
+         ECE {ece:.3}.",
+        result.epochs, node_average.top1
+    )
 }
 
 /// Training curves and diversity.
 pub(super) fn result_blocks(run: &RunRecord) -> Vec<Block> {
-    let mut blocks = vec![Figure::new(
-        figures::training_curves(run),
-        "Top-1 accuracy of every node and of the ensemble on the images that the run is judged on, and of the nodes on \
-         the augmented training images.",
-    )
-    .into()];
+    let caption = "Top-1 accuracy of every node and of the ensemble on the images that the run is judged on, and of the \
+                   nodes on the augmented training images.";
+    let mut blocks = vec![Figure::new(figures::training_curves(run), caption).into()];
     let measures = run.result.as_ref().map(|result| &result.measures);
     let last = run.epochs.iter().rev().find_map(|epoch| epoch.evaluation.as_ref());
     if let Some(measures) = measures.or(last) {
-        let caption = |i: usize| {
-            if i == 0 { "How much the nodes differ, pair by pair; 0 for the same answers." } else { "1 for the same." }
-        };
-        let matrices = figures::diversity(measures).into_iter().enumerate();
-        let matrices: Vec<Figure> = matrices.map(|(i, svg)| Figure::new(svg, caption(i))).collect();
+        let first = "How much the nodes differ, pair by pair; 0 for the same answers.";
+        let captions = iter::once(first).chain(iter::repeat("1 for the same."));
+        let matrices = figures::diversity(measures).into_iter().zip(captions);
+        let matrices: Vec<Figure> = matrices.map(|(svg, caption)| Figure::new(svg, caption)).collect();
         if !matrices.is_empty() {
             blocks.push(Block::Figures(matrices));
         }
     }
-    blocks.push(Block::details(
-        "Losses of the edges",
-        [Figure::new(
-            figures::edge_losses(run),
-            "Mean loss of every edge in every epoch, after its gate. Colours are the targets'.",
-        )
-        .into()],
-    ));
+    let caption = "Mean loss of every edge in every epoch, after its gate. Colours are the targets'.";
+    let losses = Figure::new(figures::edge_losses(run), caption);
+    blocks.push(Block::details("Losses of the edges", [losses.into()]));
     blocks
 }
 
@@ -108,14 +86,11 @@ pub(super) fn evaluated_blocks(
         Ok(evaluated) => evaluated,
         Err(block) => return Ok(vec![block.clone()]),
     };
-    let mut blocks = vec![Figure::new(
-        figures::reliability(&evaluated.answers),
-        format!(
-            "How sure the ensemble is of its answer, against how often it is right, in bins of equal width; {} images.",
-            evaluated.answers.len()
-        ),
-    )
-    .into()];
+    let caption = format!(
+        "How sure the ensemble is of its answer, against how often it is right, in bins of equal width; {} images.",
+        evaluated.answers.len()
+    );
+    let mut blocks = vec![Figure::new(figures::reliability(&evaluated.answers), caption).into()];
     if options.images > 0 {
         if with_spread {
             let caption = "What each node looks at: attention maps over the first image of some classes, blue low and red high, \

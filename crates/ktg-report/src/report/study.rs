@@ -25,15 +25,12 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     }
     let section = page.section(format!("Study {}", study.name));
     section.push(Block::text(summary(study)));
-    section.push(Figure::new(
-        figures::history(study),
-        "Every trial's last value, against the epochs of training that it and all before it took, and the best so far.",
-    ));
+    let caption =
+        "Every trial's last value, against the epochs of training that it and all before it took, and the best so far.";
+    section.push(Figure::new(figures::history(study), caption));
     if let Some(rungs) = figures::rungs(study) {
-        section.push(Figure::new(
-            rungs,
-            "Where trials are compared, and which of them went on. How many got there is below.",
-        ));
+        let caption = "Where trials are compared, and which of them went on. How many got there is below.";
+        section.push(Figure::new(rungs, caption));
     }
     if let Some(sheet) = figures::best_graphs(study, options.top) {
         section.push(Figure::new(sheet, "The best graphs, judged on the held-out part of the training images.").wide());
@@ -63,10 +60,9 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
     };
     let parameters = importance(study);
     if parameters.iter().any(|parameter| parameter.found.is_some()) {
-        section.push(Figure::new(
-            figures::importance(&parameters),
-            "How much of a graph's place the choice for each edge explains, one choice at a time. * adjusted p below 0.05, ** below 0.01.",
-        ));
+        let caption = "How much of a graph's place the choice for each edge explains, one choice at a time. * adjusted p \
+                       below 0.05, ** below 0.01.";
+        section.push(Figure::new(figures::importance(&parameters), caption));
         section.push(Block::details("All parameters", [importance_table(&parameters).into()]));
     }
     let mut blocks = vec![Block::code("To see it, and to go on", commands(study))];
@@ -82,19 +78,13 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
 
 fn summary(study: &StudyRecord) -> String {
     let states = [State::Complete, State::Pruned, State::Fail, State::Running, State::Waiting];
-    let mut text = format!(
-        "{} trials in {} ({}), {} epochs of training.",
-        study.trials.len(),
-        study.storage,
-        counted(states.map(|state| (study.count(state), state.to_string().to_lowercase()))),
-        study.epochs()
-    );
+    let counts = counted(states.map(|state| (study.count(state), state.to_string().to_lowercase())));
+    let (trials, storage, epochs) = (study.trials.len(), &study.storage, study.epochs());
+    let mut text = format!("{trials} trials in {storage} ({counts}), {epochs} epochs of training.");
     if let Some(space) = &study.metadata.space {
+        let (nodes, parameters, combinations) = (space.nodes(), space.parameters().len(), space.combinations());
         text += &format!(
-            " The search space has {} nodes, {} parameters and {:.1e} combinations.",
-            space.nodes(),
-            space.parameters().len(),
-            space.combinations()
+            " The search space has {nodes} nodes, {parameters} parameters and {combinations:.1e} combinations."
         );
     }
     if let Some(best) = study.ranked().first() {
@@ -151,10 +141,8 @@ fn analysis(page: &mut Page, study: &StudyRecord, graph: &Graph) -> Result<()> {
     }
     section.push(Figure::new(draw::svg(graph), format!("The graph as it was found: {}.", edges(graph))));
     let contributions = contributions(&judged);
-    section.push(Figure::new(
-        contribution_figure(&contributions),
-        "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.",
-    ));
+    let caption = "The ensemble's accuracy as found minus that after the change, with 95 % confidence intervals.";
+    section.push(Figure::new(contribution_figure(&contributions), caption));
     section.blocks.extend(contribution_tables(&contributions).map(Block::Table));
     let failed = study.count(State::Fail);
     if failed > 0 {

@@ -74,8 +74,10 @@ fn unexpected(column: usize, wanted: &str, got: Option<&Value>) -> Trouble {
 /// Why a statement failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It may work later: the server is away, the disk is full, another worker holds a lock.
+    /// It may work later: the server is away, the disk is full.
     Passing(String),
+    /// It will work as soon as others give up a connection or a lock, which they do in a moment.
+    Crowded(String),
     /// It will not.
     Lasting(String),
 }
@@ -93,12 +95,9 @@ pub(crate) struct Dialect {
     pub row_locks: bool,
     /// Ends a query of rows that others must leave as they are until what follows from them is written.
     pub hold: &'static str,
-    /// Now, in UTC, with microseconds, as `trials.datetime_start` wants it.
+    /// Now, in UTC, with fractions of seconds, as Optuna's tables want it: not the transaction's time, which may have
+    /// waited for the study.
     pub now: &'static str,
-    /// Now, as `trial_heartbeats.heartbeat` wants it.
-    pub beat: &'static str,
-    /// A time as many seconds ago as parameter `$2` says, to be compared with heartbeats.
-    pub seconds_ago: &'static str,
     /// The names of all tables.
     pub tables: &'static str,
     /// What to say of a database without tables.

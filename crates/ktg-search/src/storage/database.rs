@@ -1,7 +1,11 @@
 //! A connection to a database of studies, which waits out a database that goes away.
+//!
+//! A worker and its heartbeat share one connection, a transaction at a time: nobody holds it who waits for the database.
+//! One to a server is given up wherever there is nothing to ask for a while, and made again when there is: a worker that
+//! trains has none, so that fewer connections than workers are enough.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Answer, Connection, Transaction, Trouble};
@@ -22,12 +26,16 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Does not wait: for commands that a person runs.
+    /// Waits for no more than its turn: for commands that a person runs.
     pub fn none() -> Self {
         Self { limit: Duration::ZERO, stop: Arc::new(AtomicBool::new(false)), notice: Arc::new(|_| {}) }
     }
 }
 
+/// Trouble that is over so soon, such as a deadlock, is nobody's concern.
+const MOMENT: Duration = Duration::from_millis(500);
+/// The same where it is another worker's turn, for which even who has no patience waits.
+const TURN: Duration = Duration::from_secs(5);
 /// How often one who waits says that it still waits.
 const REMINDER: Duration = Duration::from_secs(10);
 
@@ -44,8 +52,7 @@ enum Access {
 /// A database of studies.
 pub struct Storage {
     url: StorageUrl,
-    /// `None` after trouble: a new connection is sure to be in no transaction.
-    connection: Option<Box<Connection>>,
+    connection: Arc<Mutex<Option<Box<Connection>>>>,
     /// What a connection may do.
     access: Access,
     patience: Patience,
@@ -74,14 +81,24 @@ impl Storage {
     }
 
     fn open_for(url: &StorageUrl, access: Access, patience: Patience) -> Result<Self, Error> {
-        let mut storage = Self { url: url.clone(), connection: None, access, patience };
+        let mut storage = Self { url: url.clone(), connection: Arc::default(), access, patience };
         storage.run(|_| Ok(()))?;
         Ok(storage)
     }
 
-    /// A connection of its own to the same database.
-    pub fn another(&self) -> Result<Self, Error> {
-        Self::open_for(&self.url, self.access, self.patience.clone())
+    /// The same database for another thread, over the same connection.
+    pub(crate) fn shared(&self) -> Self {
+        let connection = Arc::clone(&self.connection);
+        Self { url: self.url.clone(), connection, access: self.access, patience: self.patience.clone() }
+    }
+
+    /// Gives up the connection, if others may be in need of it and nobody here uses it now.
+    pub(crate) fn hang_up(&self) {
+        if let StorageUrl::Postgres(_) = &self.url
+            && let Ok(mut connection) = self.connection.try_lock()
+        {
+            *connection = None;
+        }
     }
 
     /// Runs `work` until it succeeds or fails for good. It may run again after it was done, when only the answer was
@@ -91,7 +108,7 @@ impl Storage {
         let mut pause = Duration::from_millis(20);
         let mut said: Option<Instant> = None;
         loop {
-            let reason = match self.attempt(&mut work) {
+            let (reason, moment, limit) = match self.attempt(&mut work) {
                 Ok(value) => {
                     if said.is_some() {
                         let seconds = started.elapsed().as_secs();
@@ -100,21 +117,21 @@ impl Storage {
                     return Ok(value);
                 }
                 Err(Trouble::Lasting(reason)) => return Err(self.error(reason)),
-                Err(Trouble::Passing(reason)) => reason,
+                Err(Trouble::Passing(reason)) => (reason, MOMENT, self.patience.limit),
+                Err(Trouble::Crowded(reason)) => (reason, TURN, self.patience.limit.max(TURN)),
             };
             if self.patience.stop.load(Ordering::Relaxed) && said.is_some() {
                 return Err(Error::Stopped);
             }
             let elapsed = started.elapsed();
-            if elapsed >= self.patience.limit {
+            if elapsed >= limit {
                 return Err(match elapsed.as_secs() {
                     0 => self.error(reason),
                     seconds => self.error(format!("{reason}; gave up after {seconds} s")),
                 });
             }
-            // A moment's trouble, such as a deadlock, is nobody's concern.
-            if elapsed > Duration::from_millis(500) && said.is_none_or(|at| at.elapsed() >= REMINDER) {
-                let limit = self.patience.limit.as_secs();
+            if elapsed > moment && said.is_none_or(|at| at.elapsed() >= REMINDER) {
+                let limit = limit.as_secs();
                 let storage = &self.url;
                 (self.patience.notice)(&format!(
                     "{storage}: {reason}; waiting for it (up to {limit} s; finished trials are safe)"
@@ -178,13 +195,15 @@ impl Storage {
     }
 
     fn attempt<T>(&mut self, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
-        let connection = match &mut self.connection {
+        let mut shared = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // After trouble or a panic it is gone: a new one is sure to be in no transaction.
+        let mut connection = match shared.take() {
             Some(connection) => connection,
-            none => none.insert(connect(&self.url, self.access)?),
+            None => connect(&self.url, self.access)?,
         };
-        let result = work(&mut **connection);
-        if matches!(result, Err(Trouble::Passing(_))) {
-            self.connection = None;
+        let result = work(&mut *connection);
+        if matches!(result, Ok(_) | Err(Trouble::Lasting(_))) {
+            *shared = Some(connection);
         }
         result
     }

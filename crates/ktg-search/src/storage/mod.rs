@@ -1,7 +1,7 @@
 //! Studies in Optuna's relational schema, so that `optuna`, `optuna-dashboard` and `ktg` share them.
 //!
-//! [`Storage`] is a connection that waits out a database that goes away; [`Study`] has the operations of a search. One
-//! SQL text serves both databases; a `Dialect` (`connection.rs`) holds what differs.
+//! [`Storage`] is a connection, made when it is needed, that waits out a database that goes away; [`Study`] has the
+//! operations of a search. One SQL text serves both databases; a `Dialect` (`connection.rs`) holds what differs.
 //!
 //! # The life of a trial
 //!
@@ -29,11 +29,12 @@
 //! * **Whose is it?** A running trial with a heartbeat is the piece of work that its attribute `worker` names: a worker
 //!   gives each trial that it asks for a name of its own. While it works, it calls `report`, `complete_rung`,
 //!   `set_attribute`, `describe` and, in a thread of its own, `beat`.
-//! * **Who is dead?** Whose last heartbeat is older than `silence`, and was not because the storage was away. `reap`
-//!   then ends the trial, and a new one takes over its parameters, attributes, reports and values at rungs. A running trial
-//!   without a heartbeat, paused or of another program, is never thought dead.
+//! * **Who is dead?** Whose heartbeat another worker has seen unchanged for `silence` by its own clock, while the storage
+//!   was not away: the time that a heartbeat bears does not matter. `reap` then ends the trial, and a new one takes over its
+//!   parameters, attributes, reports and values at rungs. A running trial without a heartbeat, paused or of another
+//!   program, is never thought dead.
 //! * **What is over never changes.** Every statement about a running trial says `state = 'RUNNING'`, and a method
-//!   answers `false` where it found none: another worker has taken the trial.
+//!   answers `false` where it found none: another worker has taken the trial, or somebody ended or deleted it.
 //! * **Every operation may run twice**: the database may have done it and only the answer may be lost. `insert`,
 //!   `claim_waiting` and `claim_paused` (`Storage::claim`) then find the trial by the name of the piece of work; `pause` and
 //!   `give_back` (`Storage::leave`) do nothing if the trial bears another name by then; a second `finish` finds the state
@@ -68,7 +69,7 @@ pub use encoding::State;
 pub use enqueue::Enqueued;
 pub use paused::PausedTrial;
 pub use read::{StudySummary, Trial};
-pub use retry::Reaped;
+pub use retry::{Heartbeat, Reaped};
 pub use rows::Claimed;
 pub use rungs::RungValue;
 pub use study::Study;

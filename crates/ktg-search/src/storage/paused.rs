@@ -47,6 +47,8 @@ impl Study {
     /// Takes a paused trial, unless another worker was faster.
     pub fn claim_paused(&mut self, trial: i64, worker: &str) -> Result<Option<Claimed>, Error> {
         self.storage.claim(self.id, worker, |connection| {
+            // Another program may be about to delete it.
+            connection.lock_trial(trial)?;
             let is_paused = unpause(connection, trial)?;
             let select = "SELECT trial_id, number FROM trials WHERE trial_id = $1 AND state = 'RUNNING'";
             Ok(connection.first(select, &[trial.into()], Claimed::read)?.filter(|_| is_paused))

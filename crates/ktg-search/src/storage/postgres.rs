@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::error::Error as _;
 use std::time::Duration;
 
+use postgres::error::SqlState;
 use postgres::types::{IsNull, Kind, ToSql, Type, private::BytesMut, to_sql_checked};
 use postgres::{Client, Column, Config, NoTls, Statement};
 
@@ -16,9 +17,6 @@ static DIALECT: Dialect = Dialect {
     row_locks: true,
     hold: "FOR SHARE",
     now: "timezone('UTC', clock_timestamp())",
-    // Not the transaction's time, which may have waited for the study.
-    beat: "timezone('UTC', clock_timestamp())",
-    seconds_ago: "timezone('UTC', clock_timestamp()) - CAST($2 AS DOUBLE PRECISION) * interval '1 second'",
     tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
     empty: "there are no studies in it",
     types: &[
@@ -62,9 +60,10 @@ impl Postgres {
             .tcp_user_timeout(Duration::from_secs(60));
         let mut client = config.connect(NoTls)?;
         // Sessions in UTC, or Optuna's heartbeats look stale. Only commits that must outlive the server's crash wait for
-        // its disk. A worker that is stopped in the middle of a transaction must not hold the study for the others.
+        // its disk. A worker that is stopped in the middle of a transaction must not hold the study for the others. Who
+        // waits for a lock lets its own heartbeat through in time.
         let settings = "SET TIME ZONE 'UTC'; SET synchronous_commit = off; \
-                        SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '60s'";
+                        SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '2s'";
         client.batch_execute(settings)?;
         Ok(Self { client, statements: HashMap::new() })
     }
@@ -145,11 +144,18 @@ impl From<postgres::Error> for Trouble {
             };
         };
         let text = answer.message().to_owned();
-        match answer.code().code().get(..2).unwrap_or_default() {
-            // Connection, rollback (deadlock), resources (disk full, too many connections), operator (shutdown), system;
-            // locks, and the state of the transaction: a standby that is about to take over cannot write yet.
-            "08" | "40" | "53" | "57" | "58" | "55" | "25" => Trouble::Passing(text),
-            _ => Trouble::Lasting(text),
+        match answer.code() {
+            &SqlState::TOO_MANY_CONNECTIONS => Trouble::Crowded(format!(
+                "the server has no free connection ({text}); raise its `max_connections`, or the limit that this names, \
+                 or start fewer workers"
+            )),
+            &SqlState::LOCK_NOT_AVAILABLE => Trouble::Crowded(format!("another session holds a lock ({text})")),
+            code => match code.code().get(..2).unwrap_or_default() {
+                // Connection, rollback (deadlock), resources (disk full), operator (shutdown), system; locks, and the
+                // state of the transaction: a standby that is about to take over cannot write yet.
+                "08" | "40" | "53" | "57" | "58" | "55" | "25" => Trouble::Passing(text),
+                _ => Trouble::Lasting(text),
+            },
         }
     }
 }

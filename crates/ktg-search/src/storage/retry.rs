@@ -7,9 +7,20 @@ use serde_json::Value as Json;
 use super::Study;
 use super::connection::{Answer, Connection, Transaction};
 use super::encoding::State;
-use super::rows::{Claimed, quoted};
+use super::rows::quoted;
 use crate::Error;
 use crate::attributes::{COMPLETED_RUNG, FAILED_TRIAL, PAUSED, REASON, RETRY_HISTORY, WORKER};
+
+/// The last sign of life of a running trial's worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The trial's key in the database.
+    pub id: i64,
+    /// Its number.
+    pub number: i64,
+    /// When that was by the database's clock, which may be wrong and may jump: all it says is whether there was another.
+    pub time: String,
+}
 
 /// A trial whose worker fell silent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,49 +32,56 @@ pub struct Reaped {
 }
 
 impl Study {
-    /// Ends the running trials without a heartbeat for `silence` (that the storage could have been told of one is the
-    /// caller's concern), and adds a waiting trial for each, which has the parameters, attributes and reports of the dead
-    /// one, up to `retries` times for one graph.
+    /// The heartbeats of all running trials that have one, in the order of the trials.
+    pub fn heartbeats(&mut self) -> Result<Vec<Heartbeat>, Error> {
+        let select = "SELECT t.trial_id, t.number, CAST(h.heartbeat AS TEXT) \
+                      FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
+                      WHERE t.study_id = $1 AND t.state = 'RUNNING' ORDER BY t.trial_id";
+        self.storage.run(|connection| {
+            connection.all(select, &[self.id.into()], |row| {
+                Ok(Heartbeat { id: row.int(0)?, number: row.int(1)?, time: row.text(2)? })
+            })
+        })
+    }
+
+    /// Ends the running trials of which nothing was heard since these heartbeats, for `silence` (which the caller has
+    /// seen to), and adds a waiting trial for each, which has the parameters, attributes and reports of the dead one, up to
+    /// `retries` times for one graph.
     ///
     /// The values at rungs move to the new trial: it continues where the dead one was, and each graph counts once in each
     /// rung. The dead trial is final from now on, so its worker, should it only have slept, can write nothing more.
-    pub fn reap(&mut self, silence: Duration, retries: usize) -> Result<Vec<Reaped>, Error> {
-        let seconds = silence.as_secs_f64().ceil() as i64;
+    pub fn reap(&mut self, silent: &[Heartbeat], silence: Duration, retries: usize) -> Result<Vec<Reaped>, Error> {
         let asked = Instant::now();
-        let silent = self.storage.run(|connection| {
-            let ago = connection.dialect().seconds_ago;
-            let select = format!(
-                "SELECT t.trial_id, t.number FROM trials t JOIN trial_heartbeats h ON h.trial_id = t.trial_id \
-                 WHERE t.study_id = $1 AND t.state = 'RUNNING' AND h.heartbeat < {ago} \
-                 ORDER BY t.trial_id"
-            );
-            connection.all(&select, &[self.id.into(), seconds.into()], Claimed::read)
-        })?;
-        if asked.elapsed() > silence / 2 {
-            // The storage was away: the living could not be heard either.
-            return Ok(Vec::new());
-        }
         let mut reaped = Vec::new();
-        for trial in silent {
+        for last in silent {
             reaped.extend(self.storage.transaction(Transaction::OfStudy(self.id), |connection| {
-                // While this waited for the study, the worker may have spoken up.
-                let ago = connection.dialect().seconds_ago;
-                let still = format!("SELECT 1 FROM trial_heartbeats h WHERE h.trial_id = $1 AND h.heartbeat < {ago}");
-                if !connection.any(&still, &[trial.id.into(), seconds.into()])?
-                    || !connection.end(trial.id, State::Fail, None)?
-                {
+                // Where the storage was away, the living could not be heard either.
+                if asked.elapsed() > silence / 2 || !connection.is_still(last)? {
                     return Ok(None);
                 }
-                let retry = repeat(connection, self.id, trial, retries)?;
-                Ok(Some(Reaped { number: trial.number, retry }))
+                if !connection.end(last.id, State::Fail, None)? {
+                    return Ok(None);
+                }
+                let retry = repeat(connection, self.id, last, retries)?;
+                Ok(Some(Reaped { number: last.number, retry }))
             })?);
         }
         Ok(reaped)
     }
 }
 
+impl Connection {
+    /// Whether a trial's worker was not heard again: it may speak up at the last moment.
+    fn is_still(&mut self, last: &Heartbeat) -> Answer<bool> {
+        self.lock_trial(last.id)?;
+        let select = "SELECT CAST(heartbeat AS TEXT) FROM trial_heartbeats WHERE trial_id = $1";
+        let time = self.first(select, &[last.id.into()], |row| row.text(0))?;
+        Ok(time.as_ref() == Some(&last.time))
+    }
+}
+
 /// Adds the trial that repeats one, unless it was repeated often enough; the study must be locked. Returns its number.
-fn repeat(connection: &mut Connection, study: i64, dead: Claimed, retries: usize) -> Answer<Option<i64>> {
+fn repeat(connection: &mut Connection, study: i64, dead: &Heartbeat, retries: usize) -> Answer<Option<i64>> {
     let select = "SELECT value_json FROM trial_system_attributes WHERE trial_id = $1 AND \"key\" = $2";
     let history = connection.first(select, &[dead.id.into(), RETRY_HISTORY.into()], |row| row.text(0))?;
     let mut history: Vec<i64> = history.and_then(|h| serde_json::from_str(&h).ok()).unwrap_or_default();

@@ -25,7 +25,9 @@ impl Claimed {
 impl Connection {
     /// Numbers are 0, 1, 2, ... in the order of the keys; the study must be locked.
     pub(super) fn next_number(&mut self, study: i64) -> Answer<i64> {
-        let last = "SELECT number FROM trials WHERE study_id = $1 ORDER BY trial_id DESC LIMIT 1";
+        // Optuna counts the trials before its own: where some were deleted, its numbers are old ones.
+        let last = "SELECT number FROM (SELECT number, trial_id FROM trials WHERE study_id = $1 \
+                    ORDER BY trial_id DESC LIMIT 100) AS newest ORDER BY number DESC LIMIT 1";
         let Some(last) = self.first(last, &[study.into()], |row| row.int(0))? else { return Ok(0) };
         // More is no INTEGER of PostgreSQL, and none of ours.
         match u32::try_from(last) {
@@ -77,7 +79,7 @@ impl Connection {
     /// Notes that a trial's worker lives; `false` if it is not running. A paused trial gets no heartbeat, should its
     /// worker's last one come late: it would look dead later.
     pub(super) fn beat(&mut self, trial: i64) -> Answer<bool> {
-        let now = self.dialect().beat;
+        let now = self.dialect().now;
         let upsert = format!(
             "INSERT INTO trial_heartbeats (trial_id, heartbeat) \
              SELECT trial_id, {now} FROM trials WHERE trial_id = $1 AND state = 'RUNNING' AND NOT EXISTS \

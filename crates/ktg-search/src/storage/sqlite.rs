@@ -16,8 +16,6 @@ static DIALECT: Dialect = Dialect {
     row_locks: false,
     hold: "",
     now: "strftime('%Y-%m-%d %H:%M:%f000', 'now')",
-    beat: "CURRENT_TIMESTAMP",
-    seconds_ago: "strftime('%Y-%m-%d %H:%M:%S', 'now', '-' || $2 || ' seconds')",
     tables: "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
     empty: "there are no studies in it (a copy of a database in use needs the file beside it whose name ends in -wal, too)",
     types: &[

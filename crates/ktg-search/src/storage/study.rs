@@ -10,7 +10,7 @@ use super::{Patience, Storage, StorageUrl};
 use crate::Error;
 use crate::attributes::completed_rung;
 
-/// A study, and this worker's connection to it. Larger values are better.
+/// A study, and what this worker knows of it. Larger values are better.
 pub struct Study {
     pub(super) storage: Storage,
     pub(super) id: i64,
@@ -70,18 +70,18 @@ impl Study {
         Ok(Self::through(storage, id, name))
     }
 
-    /// The same study through a connection of its own.
-    pub fn another(&self) -> Result<Self, Error> {
-        Ok(Self::through(self.storage.another()?, self.id, &self.name))
+    /// The same study for another thread, over the same connection.
+    pub(crate) fn shared(&self) -> Self {
+        Self::through(self.storage.shared(), self.id, &self.name)
+    }
+
+    /// There is nothing to ask for a while: others may have the connection.
+    pub(crate) fn hang_up(&self) {
+        self.storage.hang_up();
     }
 
     fn through(storage: Storage, id: i64, name: &str) -> Self {
         Self { storage, id, name: name.to_owned(), seen: Seen::default(), rungs: RungCache::default() }
-    }
-
-    /// Asks the storage for an answer.
-    pub fn ping(&mut self) -> Result<(), Error> {
-        self.storage.run(|connection| connection.batch("SELECT 1"))
     }
 
     /// Its name.

@@ -79,6 +79,6 @@ pub enum Outcome {
     SameGraph(i64),
     /// It was given back, because the worker was asked to stop.
     GivenBack,
-    /// Another worker has it now.
+    /// It is not this worker's any more: another one has it, or somebody else ended or deleted it.
     Lost,
 }

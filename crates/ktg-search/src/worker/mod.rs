@@ -84,7 +84,7 @@ impl<'a> Worker<'a> {
         if settings.trials > 0 {
             study.put_attribute(TARGET, &settings.trials.into())?;
         }
-        let pulse = Pulse::start(&study, settings.heartbeat, settings.silence)?;
+        let pulse = Pulse::start(study.shared(), settings.heartbeat, settings.silence)?;
         let random = RandomState::new().hash_one(std::process::id());
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let name = format!("{}/{}/{since:x}{:04x}", host(), std::process::id(), random & 0xffff);
@@ -99,10 +99,9 @@ impl<'a> Worker<'a> {
         let mut waited = false;
         while !self.stop.load(Ordering::Relaxed) {
             let could_hear = self.pulse.could_hear();
-            if could_hear {
-                for reaped in self.study.reap(self.plan.settings.silence, self.plan.settings.retries)? {
-                    (self.tell)(Event::Reaped { number: reaped.number, retry: reaped.retry });
-                }
+            let WorkerSettings { silence, retries, .. } = self.plan.settings;
+            for reaped in self.study.reap(&self.pulse.silent(), silence, retries)? {
+                (self.tell)(Event::Reaped { number: reaped.number, retry: reaped.retry });
             }
             // Who works is asked before what there is to do: who finishes in between is then seen in both.
             let busy = self.study.busy()?;
@@ -130,6 +129,7 @@ impl<'a> Worker<'a> {
 
     /// A moment, shorter than anything that may happen meanwhile, that ends when the worker is asked to stop.
     fn pause(&self) {
+        self.study.hang_up();
         let mut left = (self.plan.settings.heartbeat / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
         while !left.is_zero() && !self.stop.load(Ordering::Relaxed) {
             let step = left.min(Duration::from_millis(100));

@@ -49,6 +49,7 @@ impl RunningTrial<'_> {
         }
         let mut work = objective.start(task);
         loop {
+            self.study.hang_up();
             let ending = match work.next() {
                 Ok(Report::Step(step, value)) => self.report(step, value)?,
                 Ok(Report::Finished(value, _)) if value.is_nan() => {

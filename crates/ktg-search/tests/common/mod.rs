@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use ktg_search::storage::{NewTrial, Patience, Storage, StorageUrl, Study};
+use ktg_search::storage::{Heartbeat, NewTrial, Patience, Storage, StorageUrl, Study};
 use tempfile::TempDir;
 
 /// Makes two tests of a function that takes a [`Place`]: on SQLite, and on a PostgreSQL that the environment names. Those
@@ -69,6 +69,20 @@ impl Place {
         all.sql(&format!("CREATE SCHEMA {schema}"));
         let text = format!("{}?options=-csearch_path%3D{schema}", all.text);
         Self { url: text.parse().unwrap(), text, ..all }
+    }
+
+    /// The same place, with its tables, for a role that the server allows so many connections.
+    pub fn limited(&self, connections: usize) -> Self {
+        let role = unique("role").replace([' ', '-'], "_");
+        let schema = &self.rows("SELECT current_schema()")[0][0];
+        self.sql(&format!(
+            "CREATE ROLE {role} LOGIN PASSWORD '{role}' CONNECTION LIMIT {connections}; \
+             GRANT ALL ON SCHEMA {schema} TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}; \
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
+        ));
+        let (_, server) = self.text.rsplit_once('@').unwrap();
+        let text = format!("postgresql://{role}:{role}@{server}");
+        Self { url: text.parse().unwrap(), text, directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn is_sqlite(&self) -> bool {
@@ -134,9 +148,13 @@ impl Place {
         self.rows(query)[0][0].parse().unwrap()
     }
 
-    /// Makes the worker of a trial look dead for years.
-    pub fn silence(&self, trial: i64) {
-        self.sql(&format!("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00' WHERE trial_id = {trial}"));
+    /// Deletes a trial as an administrator would.
+    pub fn delete(&self, trial: i64) {
+        let children =
+            ["user_attributes", "system_attributes", "params", "values", "intermediate_values", "heartbeats"];
+        let delete = |table: &str| format!("DELETE FROM {table} WHERE trial_id = {trial};");
+        let children: String = children.iter().map(|child| delete(&format!("trial_{child}"))).collect();
+        self.sql(&format!("BEGIN; {children} {} COMMIT", delete("trials")));
     }
 
     /// The key of a study.
@@ -161,6 +179,11 @@ pub fn postgres(url: &str) -> ::postgres::Client {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// How SQLAlchemy, and so Optuna, wants the URL of a place.
+pub fn url_for_optuna(place: &Place) -> String {
+    place.text.replace("postgresql://", "postgresql+psycopg2://")
 }
 
 /// The value of a variable that an ignored test needs; the test fails where it is not set.
@@ -196,6 +219,11 @@ pub fn attentive() -> (Patience, Arc<Mutex<Vec<String>>>) {
     let ear = Arc::clone(&heard);
     let notice = Arc::new(move |text: &str| ear.lock().unwrap().push(text.to_owned()));
     (Patience { limit: Duration::from_secs(120), stop: Arc::new(AtomicBool::new(false)), notice }, heard)
+}
+
+/// What one has heard last of a trial's worker.
+pub fn last_heartbeat(study: &mut Study, trial: i64) -> Vec<Heartbeat> {
+    study.heartbeats().unwrap().into_iter().filter(|heartbeat| heartbeat.id == trial).collect()
 }
 
 pub static CHOICES: LazyLock<Vec<String>> = LazyLock::new(|| ["x", "y", "z"].map(str::to_owned).to_vec());
