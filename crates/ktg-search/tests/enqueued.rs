@@ -188,9 +188,7 @@ fn a_graph_that_is_there_in_any_state_but_failed_is_not_trained_again(place: &Pl
     assert!(study.finish(ids[2], State::Pruned, None, &[]).unwrap());
     assert!(study.pause(ids[3], 0).unwrap());
     assert!(study.finish(ids[5], State::Fail, None, &[(REASON.to_owned(), json!("diverged"))]).unwrap());
-    // Trial 4 is at work, in a worker that lives for as long as this test takes.
-    let lives = format!("UPDATE trial_heartbeats SET heartbeat = '2999-01-01 00:00:00' WHERE trial_id = {}", ids[4]);
-    place.sql(&lives);
+    // Trial 4 is at work, in a worker that is not silent for long enough to seem dead.
     for choices in &graphs {
         search.enqueue(&renumbered(choices), &[]);
     }
@@ -273,9 +271,9 @@ fn the_retry_of_a_dead_workers_trial_is_trained_on(place: &Place) {
     let parameters = parameters.map(|(p, gene)| (p.name.as_str(), &p.choices[..], *gene)).collect();
     study.describe(claimed.id, &NewTrial { parameters, graph: search.hash(&graph) }).unwrap();
     assert!(study.report(claimed.id, 1, 0.5).unwrap());
-    place.silence(claimed.id);
+    let last = common::last_heartbeat(&mut study, claimed.id);
     search.enqueue(&graph, &[]);
-    assert_eq!(study.reap(Duration::from_secs(5), 3).unwrap()[0].retry, Some(2));
+    assert_eq!(study.reap(&last, Duration::from_secs(5), 3).unwrap()[0].retry, Some(2));
     let mut objective = Scripted::training(3);
     search.run(&mut objective);
     // The copy is taken first, and gives way to the retry.
