@@ -92,9 +92,11 @@ pub fn reliability(answers: &[Answer]) -> String {
     chart::reliability(&Reliability { title, bins: found.map_or_else(Vec::new, |found| found.bins), ece })
 }
 
-/// Every trial's last value against the epochs spent, and the best so far.
+/// Every trial's last value against the epochs spent, and the best so far. Values of trials that are no graphs of the
+/// study's search space would say nothing beside the others.
 pub fn history(study: &StudyRecord) -> String {
-    let mut trials: Vec<&storage::Trial> = study.trials.iter().collect();
+    let is_shown = |trial: &&storage::Trial| study.metadata.space.is_none() || study.genes(trial).is_ok();
+    let mut trials: Vec<&storage::Trial> = study.trials.iter().filter(is_shown).collect();
     // Those that are not over come last; texts of times sort as times.
     trials.sort_by_key(|trial| (trial.completed.is_none(), trial.completed.clone(), trial.number));
     let trial = |trial: &&storage::Trial| {
@@ -156,8 +158,7 @@ pub fn importance(parameters: &[ParameterImportance]) -> String {
     chart::bars(&Bars { title, x_title, kinds, rows })
 }
 
-/// The best graphs of a study side by side, each with its place. Trials whose parameters are no graph of the search space
-/// leave a gap in the places; `None` if all do.
+/// The best graphs of a study side by side, each with its place; `None` if there are none.
 pub fn best_graphs(study: &StudyRecord, top: usize) -> Option<String> {
     let mut graphs = Vec::new();
     for (place, trial) in study.ranked().into_iter().take(top).enumerate() {

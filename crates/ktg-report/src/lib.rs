@@ -9,13 +9,17 @@ mod answers;
 pub mod attention;
 mod cells;
 pub mod compare;
+mod counted;
 pub mod figures;
 mod overlay;
 mod placed;
 pub mod report;
 mod study;
+mod unranked;
 
 pub use answers::{Answer, answers};
+pub use counted::counted;
 pub use overlay::overlay;
 pub use placed::LeftOut;
-pub use study::{Rung, StudyRecord, counted, edges};
+pub use study::{Rung, StudyRecord, edges};
+pub use unranked::Unranked;

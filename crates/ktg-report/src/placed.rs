@@ -29,7 +29,7 @@ impl PlacedGraphs {
 /// How many trials of a study are not among the graphs that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Those that failed.
+    /// Those that failed, but for those that were not trained because another trial has their graph.
     pub failed: usize,
     /// Those that were judged to an end, but whose parameters are no graph of the search space.
     pub unreadable: usize,
@@ -39,7 +39,7 @@ impl LeftOut {
     /// Those of a study.
     pub fn of(study: &StudyRecord) -> Self {
         // Those of workers that died were repeated.
-        let failed = study.count(State::Fail).saturating_sub(study.repeated());
+        let failed = study.count(State::Fail).saturating_sub(study.repeated() + study.same_graphs());
         let unreadable = judged_to_an_end(study).filter(|(trial, ..)| study.genes(trial).is_err()).count();
         Self { failed, unreadable }
     }

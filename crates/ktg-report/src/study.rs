@@ -1,15 +1,15 @@
 //! A study, read: its trials, its best graphs, its rungs.
 
-use std::fmt::Display;
-
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use ktg_base::edge_name;
 use ktg_graph::Graph;
-use ktg_search::attributes::completed_rung;
-use ktg_search::storage::{Patience, State, StorageUrl, Study, Trial};
+use ktg_search::attributes::{SAME_GRAPH, completed_rung};
+use ktg_search::storage::{State, StorageUrl, Study, Trial};
 use ktg_search::{Genes, Space, StudyMetadata};
 use ktg_train::Settings;
 use serde_json::Value as Json;
+
+use crate::Unranked;
 
 /// A study with all that is in it.
 pub struct StudyRecord {
@@ -39,7 +39,7 @@ pub struct Rung {
 impl StudyRecord {
     /// Reads a study.
     pub fn read(url: &StorageUrl, name: &str) -> Result<Self> {
-        let mut study = Study::open(url, name, false, Patience::none())?;
+        let mut study = Study::open_to_read(url, name)?;
         let metadata = StudyMetadata::read(&mut study)?;
         let (name, storage) = (study.name().to_owned(), url.clone());
         Ok(Self { name, storage, metadata, trials: study.trials()? })
@@ -62,16 +62,52 @@ impl StudyRecord {
         })
     }
 
-    /// The trials with a final value, the best first; of equal ones, the older.
+    /// The complete trials that are graphs of the search space, the best first; of equal ones, the older. For the others
+    /// see [`unranked`](Self::unranked).
     pub fn ranked(&self) -> Vec<&Trial> {
-        let mut complete: Vec<&Trial> = self
-            .trials
-            .iter()
-            .filter(|trial| trial.state == State::Complete && trial.value.is_some_and(|value| !value.is_nan()))
-            .collect();
+        let mut complete: Vec<&Trial> = self.trials.iter().filter(|trial| self.is_ranked(trial)).collect();
         let value = |trial: &Trial| trial.value.unwrap_or(f64::NEG_INFINITY);
         complete.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.number.cmp(&b.number)));
         complete
+    }
+
+    /// Whether a trial came to a value that others can be compared with, and is a graph of the search space.
+    fn is_ranked(&self, trial: &Trial) -> bool {
+        trial.state == State::Complete && trial.value.is_some_and(f64::is_finite) && self.genes(trial).is_ok()
+    }
+
+    /// How many complete trials are not ranked, and why.
+    pub fn unranked(&self) -> Unranked {
+        let mut unranked = Unranked::default();
+        for trial in self.trials.iter().filter(|trial| trial.state == State::Complete && !self.is_ranked(trial)) {
+            let genes = self.metadata.space.as_ref().and_then(|space| space.genes(&trial.parameters).ok());
+            let count = match genes {
+                _ if trial.parameters.is_empty() => &mut unranked.without_parameters,
+                None => &mut unranked.other_parameters,
+                Some(genes) if genes.contains(&None) => &mut unranked.missing_parameters,
+                Some(_) => &mut unranked.not_finite,
+            };
+            *count += 1;
+        }
+        unranked
+    }
+
+    /// The best of the ranked trials.
+    ///
+    /// # Errors
+    /// If there is none, with the reason.
+    pub fn best(&self) -> Result<&Trial> {
+        if let Some(best) = self.ranked().first() {
+            return Ok(best);
+        }
+        let name = &self.name;
+        match self.unranked().sentence() {
+            None => bail!("no trial of the study \"{name}\" is complete yet"),
+            Some(sentence) => {
+                self.space()?;
+                bail!("no graph of the study \"{name}\" is complete yet: {sentence}")
+            }
+        }
     }
 
     /// The search space.
@@ -86,7 +122,7 @@ impl StudyRecord {
     /// If its parameters are no graph of the search space.
     pub(crate) fn genes(&self, trial: &Trial) -> Result<Genes> {
         let genes = self.space()?.genes(&trial.parameters)?.into_iter().collect::<Option<Genes>>();
-        genes.with_context(|| format!("trial {} has no complete graph", trial.number))
+        genes.context("it lacks parameters of the search space")
     }
 
     /// The graph of a trial, in canonical form, named after it.
@@ -94,7 +130,8 @@ impl StudyRecord {
     /// # Errors
     /// If its parameters are no graph of the search space.
     pub fn graph(&self, trial: &Trial) -> Result<Graph> {
-        let mut graph = self.space()?.graph(&self.genes(trial)?).canonical();
+        let genes = self.genes(trial).map_err(|e| anyhow!("trial {} is no graph of the study: {e}", trial.number))?;
+        let mut graph = self.space()?.graph(&genes).canonical();
         graph.name = Some(format!("{}, trial {}", self.name, trial.number));
         Ok(graph)
     }
@@ -107,17 +144,15 @@ impl StudyRecord {
     /// The graph of one trial, or of the best.
     ///
     /// # Errors
-    /// If there is no such trial, or none is complete.
+    /// If there is no such trial, or none is complete, or it is no graph of the search space.
     pub fn graph_of(&self, number: Option<i64>) -> Result<(&Trial, Graph)> {
         let trial = match number {
-            Some(number) => self.trials.iter().find(|trial| trial.number == number),
-            None => self.ranked().first().copied(),
+            Some(number) => {
+                let trial = self.trials.iter().find(|trial| trial.number == number);
+                trial.with_context(|| format!("the study \"{}\" has no trial {number}", self.name))?
+            }
+            None => self.best()?,
         };
-        let name = &self.name;
-        let trial = trial.with_context(|| match number {
-            Some(number) => format!("the study \"{name}\" has no trial {number}"),
-            None => format!("no trial of the study \"{name}\" is complete yet"),
-        })?;
         Ok((trial, self.graph(trial)?))
     }
 
@@ -134,6 +169,12 @@ impl StudyRecord {
     /// The number of trials that wait for their promotion.
     pub fn paused(&self) -> usize {
         self.trials.iter().filter(|trial| trial.is_paused()).count()
+    }
+
+    /// The number of trials that were not trained because another trial has their graph.
+    pub fn same_graphs(&self) -> usize {
+        let is_same = |trial: &&Trial| trial.state == State::Fail && trial.attributes.contains_key(SAME_GRAPH);
+        self.trials.iter().filter(is_same).count()
     }
 
     /// The number of trials that repeat those of workers that died.
@@ -183,12 +224,6 @@ impl StudyRecord {
         };
         self.trials.iter().filter_map(|trial| judged(trial).map(|(step, value)| (trial, step, value))).collect()
     }
-}
-
-/// What there is at all, with its number: "3 complete, 1 failed".
-pub fn counted<W: Display>(counts: impl IntoIterator<Item = (usize, W)>) -> String {
-    let there = counts.into_iter().filter(|(count, _)| *count > 0);
-    there.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A graph's edges in one line.

@@ -27,6 +27,8 @@ pub const RUN: &str = "run";
 pub const SEED: &str = "seed";
 /// User attribute of a trial: why it failed.
 pub const REASON: &str = "reason";
+/// User attribute of a trial that was not trained: the number of the trial that has its graph.
+pub const SAME_GRAPH: &str = "same graph as trial";
 /// User attribute of a trial: what an analysis changed in the graph ([`Variant::name`](crate::analysis::Variant::name)).
 pub const VARIANT: &str = "variant";
 /// User attribute of a complete trial: mean accuracy of its nodes in percent.

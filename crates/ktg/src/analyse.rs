@@ -7,7 +7,7 @@ use indicatif::MultiProgress;
 use ktg_base::{first_difference, shell_word};
 use ktg_report::{LeftOut, StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
-use ktg_search::storage::{Patience, StorageUrl, Study};
+use ktg_search::storage::{StorageUrl, Study};
 use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
 use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::{Map, Value as Json, json};
@@ -18,6 +18,7 @@ use crate::output::{print, print_json};
 use crate::progress::{Progress, say};
 use crate::search::{Search, default_runs, worker_settings};
 use crate::signals;
+use crate::study::say_unranked;
 use crate::train::{self, read_settings};
 
 pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {
@@ -79,7 +80,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
     }
     print(&analysis::importance_table(&parameters).to_text())?;
     let mut report = shell_word(&args.study);
-    if Study::open(url, name, false, Patience::none()).is_ok() {
+    if Study::open_to_read(url, name).is_ok() {
         report += &format!(" {}", shell_word(name));
         edge_tables(&StudyRecord::read(url, name)?)?;
     }
@@ -102,13 +103,18 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<Exi
     given_twice(&args.settings)?;
     let source = StudyRecord::read(url, &args.study)?;
     // An analysis that was begun goes on, even if the search has a better graph by now.
-    let begun = match Study::open(url, name, false, Patience::none()) {
+    let begun = match Study::open_to_read(url, name) {
         Ok(mut study) if args.trial.is_none() => analysed_graph(&mut study)?,
         _ => None,
     };
     let graph = match begun {
         Some(graph) => graph,
-        None => source.graph_of(args.trial)?.1,
+        None => {
+            if args.trial.is_none() {
+                say_unranked(&source);
+            }
+            source.graph_of(args.trial)?.1
+        }
     };
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
     if settings.split.evaluate_on == EvaluateOn::Test {

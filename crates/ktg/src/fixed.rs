@@ -12,6 +12,7 @@ use ktg_train::{DEFAULT_ARCHITECTURE, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::export::with_ending;
+use crate::study::say_unranked;
 
 /// A graph that a plan asks for.
 pub struct Wanted<'a> {
@@ -100,6 +101,9 @@ impl Wanted<'_> {
             Source::File(path) => (Document::read(path)?.graph, format!("the file {}", path.display())),
             Source::Study { storage, name, trial } => {
                 let study = StudyRecord::read(storage, name)?;
+                if trial.is_none() {
+                    say_unranked(&study);
+                }
                 let (trial, graph) = study.graph_of(*trial)?;
                 let value = trial.value.map_or(String::new(), |value| format!(", {value:.2} % there"));
                 let (number, all) = (trial.number, study.trials.len());

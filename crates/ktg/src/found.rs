@@ -2,7 +2,9 @@
 
 use ktg_base::shell_word;
 use ktg_report::{StudyRecord, counted};
+use ktg_search::attributes::REASON;
 use ktg_search::storage::{State, Trial};
+use serde_json::Value as Json;
 
 use crate::names::storage_option;
 use crate::output::{aligned, number, table};
@@ -34,7 +36,39 @@ pub fn in_words(study: &StudyRecord) -> String {
         let command = format!("ktg study best {}{} -o best", shell_word(name), storage_option(url));
         text += &format!("\nbest: trial {} with {value:.2} %; take it with `{command}`", best.number);
     }
+    if let Some(sentence) = study.unranked().sentence() {
+        text += &format!("\n{sentence}");
+    }
     text
+}
+
+/// So many failed trials are shown, the last ones.
+const MOST_FAILED: usize = 10;
+
+/// The last failed trials, each with its reason in one line, if it has one; and how many failed before.
+pub fn failed(study: &StudyRecord) -> (Vec<(i64, Option<String>)>, usize) {
+    let one_line = |reason: &Json| match reason.as_str() {
+        Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        None => reason.to_string(),
+    };
+    let failed = study.trials.iter().filter(|trial| trial.state == State::Fail);
+    let mut failed: Vec<_> = failed.map(|trial| (trial.number, trial.attributes.get(REASON).map(one_line))).collect();
+    let before = failed.len().saturating_sub(MOST_FAILED);
+    (failed.split_off(before), before)
+}
+
+/// The same as a table; `None` if no trial failed.
+pub fn failed_table(study: &StudyRecord) -> Option<String> {
+    let (failed, before) = failed(study);
+    if failed.is_empty() {
+        return None;
+    }
+    let row = |(number, reason): (i64, Option<String>)| [number.to_string(), reason.unwrap_or_else(|| "-".to_owned())];
+    let mut text = aligned(&[1], ["failed", "reason"], failed.into_iter().map(row));
+    if before > 0 {
+        text += &format!("\n{before} trials failed before; `ktg study export` has the reasons of all");
+    }
+    Some(text)
 }
 
 /// The best trials as a table.

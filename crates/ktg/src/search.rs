@@ -230,6 +230,7 @@ impl Log<'_> {
             Outcome::Pruned => format!("pruned{at}"),
             Outcome::Paused(_) => format!("paused{at}"),
             Outcome::Failed(reason) => format!("failed: {reason}"),
+            Outcome::SameGraph(first) => return format!("trial {number} is the graph of trial {first}"),
             Outcome::GivenBack => format!("given back{at}"),
             Outcome::Lost => {
                 "lost: another worker thought this one dead, or somebody ended or deleted the trial".to_owned()

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::args::{StorageArg, StudyCommand};
 use crate::export::ending;
 use crate::found;
-use crate::output::{number, print, print_json, table};
+use crate::output::{note, number, print, print_json, table};
 
 pub fn run(command: &StudyCommand) -> Result<()> {
     match command {
@@ -37,7 +37,7 @@ impl StorageArg {
 }
 
 fn list(url: &StorageUrl, json: bool) -> Result<()> {
-    let studies = Storage::open(url, false, Patience::none())?.studies()?;
+    let studies = Storage::open_to_read(url)?.studies()?;
     if json {
         return print_json(&studies);
     }
@@ -61,11 +61,16 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
         let states = State::ALL.map(|state| (state.to_string(), json!(found.count(state))));
         let states: Map<String, Json> = states.into_iter().collect();
         let best: Vec<Json> = found.ranked().iter().take(top).map(graph).collect();
+        let (failed, failed_before) = found::failed(found);
+        let failed = failed.into_iter().map(|(trial, reason)| json!({"trial": trial, "reason": reason}));
         return print_json(&json!({
             "study": &found.name,
             "trials": found.trials.len(),
             "states": states,
             "best": best,
+            "not_ranked": found.unranked(),
+            "failed": failed.collect::<Vec<_>>(),
+            "failed_before": failed_before,
         }));
     }
     print(&found::in_words(found))?;
@@ -79,20 +84,21 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
     if let Some(rungs) = found::rung_table(found) {
         print(&format!("\n{rungs}"))?;
     }
-    print(&format!("\n{}", found::best_table(found, top)))
+    print(&format!("\n{}", found::best_table(found, top)))?;
+    match found::failed_table(found) {
+        Some(failed) => print(&format!("\n{failed}")),
+        None => Ok(()),
+    }
 }
 
 fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
-    let ranked = found.ranked();
-    if ranked.is_empty() {
-        let name = &found.name;
-        bail!("no trial of the study \"{name}\" is complete yet");
-    }
+    let (_, graph) = found.graph_of(None)?;
+    say_unranked(&found);
     let Some(directory) = out else {
-        return print(found.graph(ranked[0])?.to_toml().trim_end());
+        return print(graph.to_toml().trim_end());
     };
     create_dir_all(directory)?;
-    for (place, trial) in ranked.into_iter().take(top).enumerate() {
+    for (place, trial) in found.ranked().into_iter().take(top).enumerate() {
         let graph = found.graph(trial)?;
         let stem = format!("{}-{}", study_file_name(&found.name), place + 1);
         let path = directory.join(format!("{stem}.toml"));
@@ -107,6 +113,13 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says which trials of a study are not ranked, on standard error.
+pub fn say_unranked(study: &StudyRecord) {
+    if let Some(sentence) = study.unranked().sentence() {
+        note(&format!("study \"{}\": {sentence}", study.name));
+    }
 }
 
 fn export(found: StudyRecord, out: Option<&Path>) -> Result<()> {

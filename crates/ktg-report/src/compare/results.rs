@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::FoundOn;
 use super::thesis;
-use crate::study::counted;
+use crate::counted;
 
 /// Name of the file that says what belongs to a comparison.
 const INDEX: &str = "comparison.json";

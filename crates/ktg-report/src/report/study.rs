@@ -36,7 +36,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         section.push(Figure::new(sheet, "The best graphs, judged on the held-out part of the training images.").wide());
     }
     let best: Vec<&Trial> = study.ranked().into_iter().take(options.top).collect();
-    if study.metadata.space.is_some() && !best.is_empty() {
+    if !best.is_empty() {
         section.push(best_table(study, &best));
     }
     let section = page.section(format!("What makes graphs good, in {}", study.name));
@@ -91,6 +91,9 @@ fn summary(study: &StudyRecord) -> String {
         let value = best.value.unwrap_or(f64::NAN);
         text += &format!(" The best graph is that of trial {} with {value:.2} %.", best.number);
     }
+    if let Some(sentence) = study.unranked().sentence() {
+        text += &format!(" {sentence}.");
+    }
     text
 }
 
@@ -99,14 +102,12 @@ fn best_table(study: &StudyRecord, best: &[&Trial]) -> Table {
     let columns = numbers.into_iter().chain([Column::left("edges")]);
     let mut table = Table::new("The best graphs", columns);
     for trial in best {
-        // The figure of the best graphs lacks it.
-        let no_graph = |_| Cell::missing("no graph of the search space");
         let average = trial.attributes.get(NODE_AVERAGE).and_then(serde_json::Value::as_f64);
         table.row([
             Cell::text(trial.number.to_string()),
             number_or_dash(trial.value, 2),
             number_or_dash(average, 2),
-            study.graph(trial).map_or_else(no_graph, |graph| Cell::text(edges(&graph))),
+            Cell::text(study.edges(trial)),
         ]);
     }
     table.note("The best of many is better on the images it was chosen by than on others: only other images tell how good it is.");

@@ -264,7 +264,9 @@ fn a_graph_that_is_not_there_is_said() {
     place.add_ended(&[], State::Complete, Some(0.25));
     let mut study = place.read();
     assert_says(&refused(study.graph_of(Some(7))), &["the study \"s\" has no trial 7"]);
-    assert_says(&refused(study.graph_of(None)), &["trial 0 has no complete graph"]);
+    // What is no graph is not ranked.
+    assert_eq!(study.graph_of(None).unwrap().0.number, 1);
+    assert_says(&refused(study.graph_of(Some(0))), &["trial 0 is no graph of the study", "lacks parameters"]);
     study.trials[1].parameters.insert("2->1 gate".to_owned(), json!("ajar"));
     assert_says(&refused(study.graph_of(Some(1))), &["`2->1 gate` cannot be \"ajar\""]);
 
@@ -346,8 +348,10 @@ fn a_report_says_once_which_trials_it_leaves_out() {
         let html = place.page();
         assert_eq!(html.matches(left_out).count(), 1, "{graphs} graphs");
         assert_eq!(html.contains(too_few), !is_compared, "{graphs} graphs");
-        // The first two places of the best.
-        assert_eq!(html.matches("missing: no graph of the search space").count(), 2, "{graphs} graphs");
+        let unranked =
+            "2 complete trials are no graphs that can be ranked: 2 without all parameters of the search space.";
+        assert_eq!(html.matches(unranked).count(), 1, "{graphs} graphs");
+        assert!(!html.contains("99.00"), "what is no graph is not among the best, nor in a figure");
         assert_eq!(html.contains("The best graphs, judged on"), is_drawn, "{graphs} graphs");
     }
 }

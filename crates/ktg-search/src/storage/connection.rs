@@ -100,6 +100,8 @@ pub(crate) struct Dialect {
     pub now: &'static str,
     /// The names of all tables.
     pub tables: &'static str,
+    /// What to say of a database without tables.
+    pub empty: &'static str,
     /// What stands for each placeholder of `schema.sql`.
     pub types: &'static [(&'static str, &'static str)],
 }

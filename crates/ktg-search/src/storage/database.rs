@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Answer, Connection, Transaction, Trouble};
+use super::reader::Reader;
 use super::rows::Claimed;
 use super::{StorageUrl, schema, sqlite};
 use crate::Error;
@@ -38,12 +39,22 @@ const TURN: Duration = Duration::from_secs(5);
 /// How often one who waits says that it still waits.
 const REMINDER: Duration = Duration::from_secs(10);
 
+/// What a connection may do with a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Also make the file or the tables, if there are none: only the first connection.
+    Create,
+    Write,
+    /// Nothing that leaves a trace.
+    Read,
+}
+
 /// A database of studies.
 pub struct Storage {
     url: StorageUrl,
     connection: Arc<Mutex<Option<Box<Connection>>>>,
-    /// Whether a connection may make a file or tables: only the first.
-    create: bool,
+    /// What a connection may do.
+    access: Access,
     patience: Patience,
 }
 
@@ -53,16 +64,32 @@ impl Storage {
     /// # Errors
     /// If it cannot be reached within the patience, or is not a database of Optuna studies (which is then unchanged).
     pub fn open(url: &StorageUrl, create: bool, patience: Patience) -> Result<Self, Error> {
-        let mut storage = Self { url: url.clone(), connection: Arc::default(), create, patience };
+        let access = if create { Access::Create } else { Access::Write };
+        let mut storage = Self::open_for(url, access, patience)?;
+        storage.access = Access::Write;
+        Ok(storage)
+    }
+
+    /// Connects to a database of studies that is only read: nothing is written into it nor beside it, so that it may be on
+    /// a medium that cannot be written. Not for a process that writes to the same file meanwhile: whoever closes a file
+    /// gives up all locks that his process has on it.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not a database of Optuna studies.
+    pub fn open_to_read(url: &StorageUrl) -> Result<Self, Error> {
+        Self::open_for(url, Access::Read, Patience::none())
+    }
+
+    fn open_for(url: &StorageUrl, access: Access, patience: Patience) -> Result<Self, Error> {
+        let mut storage = Self { url: url.clone(), connection: Arc::default(), access, patience };
         storage.run(|_| Ok(()))?;
-        storage.create = false;
         Ok(storage)
     }
 
     /// The same database for another thread, over the same connection.
     pub(crate) fn shared(&self) -> Self {
         let connection = Arc::clone(&self.connection);
-        Self { url: self.url.clone(), connection, create: false, patience: self.patience.clone() }
+        Self { url: self.url.clone(), connection, access: self.access, patience: self.patience.clone() }
     }
 
     /// Gives up the connection, if others may be in need of it and nobody here uses it now.
@@ -172,7 +199,7 @@ impl Storage {
         // After trouble or a panic it is gone: a new one is sure to be in no transaction.
         let mut connection = match shared.take() {
             Some(connection) => connection,
-            None => connect(&self.url, self.create)?,
+            None => connect(&self.url, self.access)?,
         };
         let result = work(&mut *connection);
         if matches!(result, Ok(_) | Err(Trouble::Lasting(_))) {
@@ -191,9 +218,15 @@ impl Storage {
     }
 }
 
-fn connect(url: &StorageUrl, create: bool) -> Answer<Box<Connection>> {
+fn connect(url: &StorageUrl, access: Access) -> Answer<Box<Connection>> {
     match url {
+        StorageUrl::Sqlite(path) if access == Access::Read => {
+            let mut connection = Reader::open(path)?;
+            schema::check(&mut connection, false)?;
+            Ok(Box::new(connection))
+        }
         StorageUrl::Sqlite(path) => {
+            let create = access == Access::Create;
             let mut connection = sqlite::Sqlite::open(path, create)?;
             // First look, then touch.
             schema::check(&mut connection, create)?;
@@ -203,7 +236,11 @@ fn connect(url: &StorageUrl, create: bool) -> Answer<Box<Connection>> {
         #[cfg(feature = "postgres")]
         StorageUrl::Postgres(url) => {
             let mut connection = super::postgres::Postgres::open(url)?;
-            schema::check(&mut connection, create)?;
+            schema::check(&mut connection, access == Access::Create)?;
+            if access == Access::Read {
+                let connection: &mut Connection = &mut connection;
+                connection.batch("SET default_transaction_read_only = on")?;
+            }
             Ok(Box::new(connection))
         }
         #[cfg(not(feature = "postgres"))]

@@ -39,6 +39,9 @@
 //!   `claim_waiting` and `claim_paused` (`Storage::claim`) then find the trial by the name of the piece of work; `pause` and
 //!   `give_back` (`Storage::leave`) do nothing if the trial bears another name by then; a second `finish` finds the state
 //!   that it wanted. All others write the same values again.
+//! * **A graph is trained once.** A trial that waited is described when it is taken, with the study locked: if another one
+//!   that has not failed has its graph, it fails at once (`Study::describe`).
+//! * **Who only reads leaves no trace** in an SQLite file or beside it (`reader.rs`).
 //! * **Three kinds of transaction** (`Transaction`): where trials are added or claimed, the study is locked, so that numbers
 //!   have no gaps and no graph is there twice; what must outlive a power cut is durable; the others only belong together.
 
@@ -50,6 +53,7 @@ mod paused;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod read;
+mod reader;
 mod retry;
 mod rows;
 mod rungs;

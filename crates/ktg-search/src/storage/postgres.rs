@@ -18,6 +18,7 @@ static DIALECT: Dialect = Dialect {
     hold: "FOR SHARE",
     now: "timezone('UTC', clock_timestamp())",
     tables: "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()",
+    empty: "there are no studies in it",
     types: &[
         ("{enums}", ENUMS),
         ("{key}", "SERIAL NOT NULL"),

@@ -29,7 +29,7 @@ pub(crate) fn check(connection: &mut Connection, create: bool) -> Answer<()> {
     if found.is_empty() && create {
         return initialise(connection);
     }
-    check_tables(&found)?;
+    check_tables(&found, connection.dialect())?;
     check_version(connection)
 }
 
@@ -47,17 +47,17 @@ fn initialise(connection: &mut Connection) -> Answer<()> {
         match tables(connection)? {
             found if found.is_empty() => connection.batch(&schema(dialect)),
             // Another worker was faster.
-            found => check_tables(&found),
+            found => check_tables(&found, dialect),
         }
     })
 }
 
-fn check_tables(found: &[String]) -> Answer<()> {
+fn check_tables(found: &[String], dialect: &Dialect) -> Answer<()> {
     let all = table_names();
     let is_there = |table: &str| found.iter().any(|name| name == table);
     let reason = match all.iter().find(|table| !is_there(table)) {
         None => return Ok(()),
-        Some(_) if found.is_empty() => "there are no studies in it".to_owned(),
+        Some(_) if found.is_empty() => dialect.empty.to_owned(),
         Some(missing) if all.iter().any(|table| is_there(table)) => {
             format!("the database lacks Optuna's table `{missing}`; choose another one")
         }

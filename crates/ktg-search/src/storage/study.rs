@@ -25,11 +25,20 @@ impl Study {
     /// # Errors
     /// If the name is not one, there is no such study, or it does not maximise one value.
     pub fn open(url: &StorageUrl, name: &str, create: bool, patience: Patience) -> Result<Self, Error> {
-        let study_error = |reason: &str| Error::Study { study: name.to_owned(), reason: reason.to_owned() };
-        if name.is_empty() || name.chars().count() > 512 || name.contains('\0') {
-            return Err(study_error("a study's name has 1 to 512 characters, and NUL is none of them"));
-        }
-        let mut storage = Storage::open(url, create, patience)?;
+        check_name(name)?;
+        Self::find(Storage::open(url, create, patience)?, url, name, create)
+    }
+
+    /// Opens a study that is only read, see [`Storage::open_to_read`]; whatever would write fails.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_to_read(url: &StorageUrl, name: &str) -> Result<Self, Error> {
+        check_name(name)?;
+        Self::find(Storage::open_to_read(url)?, url, name, false)
+    }
+
+    fn find(mut storage: Storage, url: &StorageUrl, name: &str, create: bool) -> Result<Self, Error> {
         let find = "SELECT study_id FROM studies WHERE study_name = $1";
         let id = storage.run(|connection| {
             let found = connection.first(find, &[name.into()], |row| row.int(0))?;
@@ -48,7 +57,7 @@ impl Study {
             })
         })?;
         let Some(id) = id else {
-            return Err(study_error(&format!("there is no such study in {url}; see `ktg study list`")));
+            return Err(study_error(name, &format!("there is no such study in {url}; see `ktg study list`")));
         };
         let directions = storage.run(|connection| {
             let select = "SELECT CAST(direction AS TEXT) FROM study_directions WHERE study_id = $1";
@@ -56,7 +65,7 @@ impl Study {
         })?;
         if directions != ["MAXIMIZE"] {
             let reason = format!("its directions are {directions:?}; accuracies need one, MAXIMIZE");
-            return Err(study_error(&reason));
+            return Err(study_error(name, &reason));
         }
         Ok(Self::through(storage, id, name))
     }
@@ -171,4 +180,15 @@ impl Study {
             Ok((values, count as usize))
         })
     }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    match name.is_empty() || name.chars().count() > 512 || name.contains('\0') {
+        true => Err(study_error(name, "a study's name has 1 to 512 characters, and NUL is none of them")),
+        false => Ok(()),
+    }
+}
+
+fn study_error(name: &str, reason: &str) -> Error {
+    Error::Study { study: name.to_owned(), reason: reason.to_owned() }
 }

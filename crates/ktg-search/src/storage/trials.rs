@@ -7,7 +7,7 @@ use super::connection::{Answer, Connection, Transaction, Value};
 use super::encoding::{State, categorical, encode};
 use super::rows::{Claimed, quoted};
 use crate::Error;
-use crate::attributes::GRAPH;
+use crate::attributes::{GRAPH, SEED, VARIANT};
 
 /// A trial to add.
 pub struct NewTrial<'a> {
@@ -68,14 +68,16 @@ impl Study {
         })
     }
 
-    /// Adds what a waiting trial lacks: parameters that whoever enqueued it left open, and its graph.
-    pub fn describe(&mut self, trial: i64, new: &NewTrial) -> Result<(), Error> {
+    /// Adds what a trial that waited lacks: parameters that whoever enqueued it left open, and its graph. Nothing is added
+    /// if another trial has the same graph, seed and change of an analysis, and has not failed: its number is returned.
+    pub fn describe(&mut self, trial: i64, new: &NewTrial) -> Result<Option<i64>, Error> {
         self.storage.transaction(Transaction::OfStudy(self.id), |connection| {
-            // Not of one that was taken from its worker meanwhile: what is over never changes.
-            match connection.beat(trial)? {
-                true => insert_description(connection, trial, new),
-                false => Ok(()),
+            let twin = twin(connection, self.id, trial, &new.graph)?;
+            // Not to one that was taken from its worker meanwhile: what is over never changes.
+            if twin.is_none() && connection.beat(trial)? {
+                insert_description(connection, trial, new)?;
             }
+            Ok(twin)
         })
     }
 
@@ -146,6 +148,33 @@ impl Study {
         });
         left.map(drop)
     }
+}
+
+/// The number of the first trial that has the graph which this one is to have; the study must be locked. Only a trial
+/// with parameters has one for sure. Of two that have parameters and graph already, because they were given back or
+/// another program added them so, the first one is that which had its graph first.
+fn twin(connection: &mut Connection, study: i64, trial: i64, graph: &str) -> Answer<Option<i64>> {
+    let has_parameters = |trial: &str| format!("EXISTS (SELECT 1 FROM trial_params p WHERE p.trial_id = {trial})");
+    let attribute = |trial: &str, key: &str| {
+        let select =
+            format!("SELECT value_json FROM trial_user_attributes WHERE trial_id = {trial} AND \"key\" = '{key}'");
+        format!("COALESCE(({select}), '')")
+    };
+    let is_equal = |key: &str| format!("{} = {}", attribute("t.trial_id", key), attribute("$2", key));
+    let select = format!(
+        "SELECT t.number FROM trials t \
+         JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.\"key\" = '{GRAPH}' \
+         WHERE t.study_id = $1 AND t.trial_id <> $2 AND a.value_json = $3 AND t.state <> 'FAIL' \
+         AND {is_described} AND {same_seed} AND {same_variant} \
+         AND NOT EXISTS (SELECT 1 FROM trial_user_attributes own WHERE own.trial_id = $2 AND own.\"key\" = '{GRAPH}' \
+         AND own.trial_user_attribute_id < a.trial_user_attribute_id AND {was_described}) \
+         ORDER BY t.number LIMIT 1",
+        is_described = has_parameters("t.trial_id"),
+        same_seed = is_equal(SEED),
+        same_variant = is_equal(VARIANT),
+        was_described = has_parameters("$2"),
+    );
+    connection.first(&select, &[study.into(), trial.into(), quoted(graph).as_str().into()], |row| row.int(0))
 }
 
 /// Adds a trial's parameters, in one statement; those that are there stay. Notes its graph.

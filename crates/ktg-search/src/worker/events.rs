@@ -75,6 +75,8 @@ pub enum Outcome {
     Paused(u32),
     /// It cannot be judged, for this reason.
     Failed(String),
+    /// It was not trained: its graph is that of the trial of this number.
+    SameGraph(i64),
     /// It was given back, because the worker was asked to stop.
     GivenBack,
     /// It is not this worker's any more: another one has it, or somebody else ended or deleted it.

@@ -1,5 +1,6 @@
 //! A worker: takes trials, has them judged, and lets the pruner decide, until the study has all it shall have.
 
+mod described;
 mod events;
 mod paused;
 mod settings;

@@ -7,8 +7,8 @@ use ktg_base::random::keyed;
 use ktg_graph::Graph;
 use serde_json::{Value as Json, json};
 
-use super::{Event, Origin, Outcome, Worker, new_trial};
-use crate::attributes::{FIXED_PARAMS, GRAPH, REASON, RUN, SEED};
+use super::{Event, Origin, Outcome, Worker};
+use crate::attributes::{GRAPH, REASON, RUN, SAME_GRAPH, SEED};
 use crate::objective::{Objective, Report, Task};
 use crate::pruner::{Pruner, Reported, Verdict};
 use crate::pulse::Pulse;
@@ -123,14 +123,17 @@ impl Worker<'_> {
 
     fn run_beating(&mut self, id: i64, origin: Origin) -> Result<(Outcome, Option<(i64, f64)>), Error> {
         let Some(trial) = self.study.trial(id)? else { return Ok((Outcome::Lost, None)) };
-        let genes = match self.genes(&trial) {
+        let genes = match origin {
+            Origin::Waiting => self.describe(&trial)?,
+            Origin::New | Origin::Promoted => {
+                self.genes(&trial, 0).map_err(|reason| Outcome::Failed(reason.to_string()))
+            }
+        };
+        let genes = match genes {
             Ok(genes) => genes,
-            Err(reason) => return Ok((self.end(id, Outcome::Failed(reason.to_string()), &[], None)?, None)),
+            Err(outcome) => return Ok((self.end(id, outcome, &[], None)?, None)),
         };
         let graph = self.plan.space.graph(&genes);
-        if !self.is_described(&trial) {
-            self.study.describe(id, &new_trial(&self.plan.space, &genes, graph.hash().to_string()))?;
-        }
         let directory = self.directory(&trial, &graph);
         self.study.set_attribute(id, RUN, &json!(directory.to_string_lossy()))?;
         (self.tell)(Event::Started { number: trial.number, origin, graph: &graph });
@@ -160,7 +163,7 @@ impl Worker<'_> {
         match outcome {
             Outcome::Complete(_) | Outcome::Pruned | Outcome::Failed(_) => self.objective.over(&directory),
             Outcome::Paused(_) => self.limit_paused()?,
-            Outcome::GivenBack | Outcome::Lost => {}
+            Outcome::SameGraph(_) | Outcome::GivenBack | Outcome::Lost => {}
         }
         Ok((outcome, last))
     }
@@ -179,6 +182,7 @@ impl Worker<'_> {
             Outcome::Failed(reason) => {
                 self.study.finish(id, State::Fail, None, &[(REASON.to_owned(), json!(reason))])?
             }
+            Outcome::SameGraph(number) => self.study.finish(id, State::Fail, None, &same_graph(*number))?,
             Outcome::Paused(rung) => self.study.pause(id, *rung)?,
             Outcome::GivenBack => {
                 self.study.give_back(id)?;
@@ -195,25 +199,30 @@ impl Worker<'_> {
     }
 
     /// All genes of a trial: those it has, those it was enqueued with, and for the rest, if it is not described yet,
-    /// some by chance.
+    /// some by chance, of a graph that the study does not have if there is one; other ones in each `attempt`.
     ///
     /// # Errors
     /// What is wrong with it.
-    fn genes(&self, trial: &Trial) -> Result<Genes, Error> {
+    pub(super) fn genes(&self, trial: &Trial, attempt: u64) -> Result<Genes, Error> {
         let space = &self.plan.space;
-        let fixed = trial.system.get(FIXED_PARAMS).and_then(Json::as_object);
-        let own = space.genes(&trial.parameters)?;
-        let fixed = space.genes(fixed.into_iter().flatten())?;
-        let given: Vec<Option<usize>> = own.into_iter().zip(fixed).map(|(own, fixed)| own.or(fixed)).collect();
+        let given = self.given(trial)?;
         if self.is_described(trial) {
             return Ok(given.into_iter().flatten().collect());
         }
-        let mut rng = keyed([self.seed, trial.number as u64, u64::MAX, 0]);
+        let mut rng = keyed([self.seed, trial.number as u64, u64::MAX, attempt]);
         let mut draw = || -> Genes {
             let random = draw(space, &mut rng);
             given.iter().zip(random).map(|(given, random)| given.unwrap_or(random)).collect()
         };
-        let accepted = (0..1000).map(|_| draw()).find(|genes| self.objective.accepts(&space.graph(genes)));
+        let mut accepted = None;
+        for genes in (0..1000).map(|_| draw()) {
+            let graph = space.graph(&genes);
+            let is_accepted = self.objective.accepts(&graph);
+            if is_accepted && !self.study.knows(&graph.hash().to_string()) {
+                return Ok(genes);
+            }
+            accepted = accepted.or(is_accepted.then_some(genes));
+        }
         accepted.ok_or_else(|| Error::Setting("no graph with these parameters can be trained".to_owned()))
     }
 
@@ -263,6 +272,12 @@ impl Worker<'_> {
         let path = self.plan.settings.runs.join(name);
         std::path::absolute(&path).unwrap_or(path)
     }
+}
+
+/// The attributes of a trial whose graph is that of another.
+fn same_graph(number: i64) -> [(String, Json); 2] {
+    let reason = format!("the graph of trial {number}");
+    [(REASON.to_owned(), json!(reason)), (SAME_GRAPH.to_owned(), json!(number))]
 }
 
 /// The rung at which a dead worker may have left the verdict on its last report open; it is then judged again.
