@@ -73,12 +73,15 @@ impl Run {
         directory.check_has_run()?;
         let lock = directory.lock()?;
         let settings = directory.settings()?;
-        check_has_checkpoint(directory)?;
         match directory.result()? {
             Some(result) if result.epochs < settings.train.epochs => {
                 Self::extended(directory, lock, settings, result.epochs)
             }
-            _ => Self::go_on(directory, lock, |directory| reopened(directory, settings)),
+            Some(_) => Self::go_on(directory, lock, |directory| reopened(directory, settings)),
+            None => {
+                check_has_checkpoint(directory)?;
+                Self::go_on(directory, lock, |directory| reopened(directory, settings))
+            }
         }
     }
 
@@ -90,17 +93,18 @@ impl Run {
         directory.check_has_run()?;
         let lock = directory.lock()?;
         let mut settings = directory.settings()?;
-        check_has_checkpoint(directory)?;
         let before = std::mem::replace(&mut settings.train.epochs, epochs);
         settings.check()?;
-        match epochs == before && directory.result()?.is_none_or(|result| result.epochs == epochs) {
-            true => Self::go_on(directory, lock, |directory| reopened(directory, settings)),
-            false => Self::extended(directory, lock, settings, before),
+        if epochs == before {
+            drop(lock);
+            return Self::resume(directory);
         }
+        Self::extended(directory, lock, settings, before)
     }
 
     /// Goes on with a run that was to have `before` epochs, with settings that differ in that.
     fn extended(directory: &RunDirectory, lock: File, settings: Settings, before: usize) -> Result<Self, Error> {
+        check_has_checkpoint(directory)?;
         let epochs = settings.train.epochs;
         let experiment = reopened(directory, settings)?;
         if let Some(what) = experiment.depends_on_length() {
@@ -210,18 +214,16 @@ fn reopened(directory: &RunDirectory, settings: Settings) -> Result<Experiment, 
     Ok(experiment)
 }
 
-/// Makes sure that a run whose epochs were written down still has a checkpoint: there is one at the end of each. The first
-/// epoch's may be missing because the run was killed just then.
+/// Makes sure that a run whose epochs were written down still has a checkpoint to go on from: there is one at the end of
+/// each. The first epoch's may be missing because the run was killed just then.
 fn check_has_checkpoint(directory: &RunDirectory) -> Result<(), Error> {
-    if directory.is_finished() || !checkpoint::list(&directory.checkpoints())?.is_empty() {
-        return Ok(());
-    }
     let epochs = directory.epochs()?.len();
-    if epochs < 2 {
+    let is_early = epochs < 2 && !directory.is_finished();
+    if is_early || !checkpoint::list(&directory.checkpoints())?.is_empty() {
         return Ok(());
     }
     Err(directory.error(format!(
-        "it has trained {epochs} epochs, but there is no checkpoint in {}; put one back, or train anew elsewhere",
+        "it has trained to epoch {epochs}, but there is no checkpoint in {}; put one back, or train anew elsewhere",
         directory.checkpoints().display()
     )))
 }

@@ -189,8 +189,17 @@ fn checkpoints_that_are_gone_are_named() {
     fs::remove_dir_all(directory.join("checkpoints")).unwrap();
     let before = fs::read(directory.join("metrics.jsonl")).unwrap();
     let message = resume(&directory).err().unwrap().to_string();
-    assert!(message.contains("it has trained 2 epochs, but there is no checkpoint in"), "{message}");
+    assert!(message.contains("it has trained to epoch 2, but there is no checkpoint in"), "{message}");
     assert_eq!(fs::read(directory.join("metrics.jsonl")).unwrap(), before);
+
+    // A finished run does not need one, until it is to go on.
+    let finished = temporary.path().join("finished");
+    let result = train(extensible(1), &finished).unwrap();
+    fs::remove_dir_all(finished.join("checkpoints")).unwrap();
+    assert_eq!(finish(&finished), result);
+    let message = Run::resume_until(&RunDirectory::new(&finished), 2).err().unwrap().to_string();
+    assert!(message.contains("it has trained to epoch 1, but there is no checkpoint in"), "{message}");
+    assert_eq!(finish(&finished), result);
 }
 
 #[test]
