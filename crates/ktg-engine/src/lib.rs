@@ -30,5 +30,5 @@ pub use device::{Device, DeviceError};
 pub use job::{Job, Wanted};
 pub use node::{Node, Scratch};
 pub use optimizer::{MOMENTUM, OptimizerState, Sgd};
-pub use outputs::{Images, Map, OutputGradients, Outputs, ensemble_logits};
+pub use outputs::{Images, Map, OutputGradients, Outputs};
 pub use reference::ReferenceNode;

@@ -65,17 +65,3 @@ impl OutputGradients {
         }
     }
 }
-
-/// Logits of the ensemble node: the mean over the logits of all network nodes (thesis, eq. 5).
-///
-/// # Panics
-///
-/// Panics if there are no members.
-pub fn ensemble_logits(members: &[&[f32]]) -> Vec<f32> {
-    let mut sum = members[0].to_vec();
-    for member in &members[1..] {
-        sum.iter_mut().zip(*member).for_each(|(sum, logit)| *sum += logit);
-    }
-    sum.iter_mut().for_each(|sum| *sum /= members.len() as f32);
-    sum
-}

@@ -3,7 +3,7 @@
 use ktg_engine::loss::{
     GraphLoss, GraphLosses, Knowledge, Labels, LossSettings, Shown, cross_entropy, of_design, transfer,
 };
-use ktg_engine::{Map, Outputs, ensemble_logits};
+use ktg_engine::{Map, Outputs};
 use ktg_graph::{Design, Gate, Graph, Node, Transfer};
 use ktg_net::StateDict;
 use serde_json::Value;
@@ -253,11 +253,6 @@ fn of_equal_peaks_the_first_in_row_major_order_is_cropped() {
     // The crop around (0, 5) has 1 and eight times 0.1 in the source.
     let expected = 1.0 / (1.0_f32 + 8.0 * 0.01).sqrt();
     assert!((edge(Design::AttentionApart, &case, &[1.0]).mean - expected).abs() < 1e-6);
-}
-
-#[test]
-fn the_ensemble_is_the_mean_of_logits() {
-    assert_eq!(ensemble_logits(&[&[1.0, 2.0], &[3.0, -2.0]]), [2.0, 0.0]);
 }
 
 const BATCH: usize = 40;

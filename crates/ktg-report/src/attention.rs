@@ -43,7 +43,7 @@ pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], tit
     columns.extend((1..=run.graph.len()).map(|m| format!("node {m}")));
     let mut rows = Vec::new();
     for &index in images {
-        let prediction = run.predict_image(&*dataset.image(index)?)?;
+        let prediction = run.predict_image(&*dataset.image(index)?, &dataset.name_of(index))?;
         let label = dataset.label(index) as usize;
         let said = |probabilities: &[f64]| {
             let answer = ktg_train::measures::argmax(probabilities);

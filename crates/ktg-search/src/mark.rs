@@ -1,6 +1,7 @@
 //! Which study a run belongs to.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -50,9 +51,15 @@ impl StudyMark {
         }
     }
 
-    /// Whether it is the same study, or a copy of it.
+    /// Whether it is the same study or one is a copy of the other.
     pub(crate) fn is_of_same(&self, other: &Self) -> bool {
         self.identity == other.identity
+    }
+
+    /// Whether a run with this mark is a run of that very study, which may have moved.
+    pub(crate) fn is_of(&self, study: &Self) -> bool {
+        let has_moved = || self.storage.strip_prefix("sqlite:///").is_some_and(|path| !Path::new(path).exists());
+        self.is_of_same(study) && (self.storage == study.storage || has_moved())
     }
 
     /// A part of the identity that a file's name can hold.

@@ -31,7 +31,8 @@ pub enum Report {
     Step(i64, f64),
     /// All is done: the final value, and what else is worth knowing, which becomes user attributes.
     Finished(f64, Vec<(String, Json)>),
-    /// It stopped because the whole search was asked to, after it was saved so that it can go on.
+    /// It stopped, saved so that it can go on, and is to be given back: the whole search was asked to stop, or its directory
+    /// has become another study's.
     Stopped,
     /// This graph cannot be trained, for this reason.
     Failed(String),

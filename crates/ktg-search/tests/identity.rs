@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::stand_in::{Scripted, occupant, quick, space, train, work};
 use common::{Place, on_each_storage, unique};
 use ktg_search::attributes::{IDENTITY, RUN};
-use ktg_search::storage::{Study, Trial};
+use ktg_search::storage::{State, Study, Trial};
 use ktg_search::{Event, Objective, Occupant, SearchSettings, pruner, sampler};
 use serde_json::json;
 
@@ -133,13 +133,63 @@ fn a_copied_study_leaves_the_original_runs_alone() {
     fs::copy(place.file(), whole.file()).unwrap();
     let mut copied = Runs::new(&whole, "runs");
     copy_folder(&runs.folder, &copied.folder);
-    assert_eq!(copied.finish(whole.study(&name), 2), 2, "its own copy of the run goes on");
+    let stop = AtomicBool::new(false);
+    let mut first = Scripted::new(STEPS, |task, step, computed| {
+        stop.store(true, Ordering::Relaxed);
+        Ok(train(STEPS, task, step, computed, Duration::ZERO))
+    });
+    copied.search(whole.study(&name), 2, &mut first, &stop);
+    assert_eq!(first.computed, 1, "its own copy of the run goes on");
+    assert_eq!(copied.finish(whole.study(&name), 2), 1, "and is its own from then on");
     assert_eq!(copied.said, []);
     assert_eq!(fs::read_to_string(run.join("step")).unwrap(), "1", "the original's run went on");
 
     assert_eq!(runs.finish(place.study(&name), 2), 2, "the original goes on where it was");
     assert_eq!(values(&place, &name), values(&copy, &name));
     assert_eq!(values(&place, &name), values(&whole, &name));
+}
+
+#[test]
+fn a_copy_beside_its_original_leaves_the_runs_in_their_folder_alone() {
+    let place = Place::sqlite();
+    let name = unique("beside");
+    let mut runs = Runs::new(&place, "runs");
+    let run = with_a_trial_that_waits(&place, &name, &mut runs);
+    let copy = Place::sqlite();
+    fs::copy(place.file(), copy.file()).unwrap();
+    let mut same = Runs { folder: runs.folder.clone(), said: vec![] };
+    same.finish(copy.study(&name), 2);
+    assert_eq!(same.said.len(), 1);
+    let own = run_of(&copy.study(&name).trials().unwrap()[1]);
+    assert!(own != run && own.starts_with(&runs.folder), "{}", own.display());
+    assert_eq!(fs::read_to_string(run.join("step")).unwrap(), "1", "the original's run went on");
+
+    // A study that has moved is no copy.
+    let moved = Place::sqlite();
+    fs::rename(place.file(), moved.file()).unwrap();
+    assert_eq!(runs.finish(moved.study(&name), 2), 2, "it goes on where it was");
+    assert_eq!(runs.said, []);
+    assert_eq!(run_of(&moved.study(&name).trials().unwrap()[1]), run);
+}
+
+#[test]
+fn a_copy_that_prunes_its_paused_trials_keeps_the_checkpoints_of_the_originals() {
+    let place = Place::sqlite();
+    let name = unique("pruned");
+    let mut runs = Runs::new(&place, "runs");
+    let run = with_a_trial_that_waits(&place, &name, &mut runs);
+    // The trial that waits is paused, in both.
+    place.sql("UPDATE trials SET state = 'RUNNING' WHERE number = 1");
+    place.sql("INSERT INTO trial_user_attributes (trial_id, \"key\", value_json) SELECT trial_id, 'paused', '0' FROM trials WHERE number = 1");
+    place.sql("DELETE FROM trial_heartbeats");
+    let copy = Place::sqlite();
+    fs::copy(place.file(), copy.file()).unwrap();
+    for (place, cleaned) in [(&copy, vec![]), (&place, vec![run])] {
+        let mut objective = Scripted::training(STEPS);
+        runs.search(place.study(&name), 2, &mut objective, &AtomicBool::new(false));
+        assert_eq!(place.study(&name).trials().unwrap()[1].state, State::Pruned);
+        assert_eq!(objective.over, cleaned);
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) {

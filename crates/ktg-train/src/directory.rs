@@ -247,6 +247,7 @@ impl RunDirectory {
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             text => text.map_err(Error::file("read", &path))?,
         };
+        // Whoever was killed in the middle of a line left a part of it, which the next process went on with.
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
@@ -311,9 +312,7 @@ impl RunDirectory {
     /// no run yet.
     pub(crate) fn write_description(&self, experiment: &Experiment) -> Result<(), Error> {
         self.write_json(DATA, &experiment.data)?;
-        if let Some(owner) = &experiment.owner {
-            self.write_json(OWNER, owner)?;
-        }
+        self.write_owner(experiment)?;
         if !experiment.skipped.is_empty() {
             let lines = experiment.skipped.join("\n") + "\n";
             write_atomically(&self.path.join(SKIPPED), lines.as_bytes())?;
@@ -332,6 +331,14 @@ impl RunDirectory {
         write_atomically(&self.path.join(GRAPH), experiment.graph.to_toml().as_bytes())?;
         let settings = settings_of_run(experiment).to_toml()?;
         Ok(write_atomically(&self.settings_path(), settings.as_bytes())?)
+    }
+
+    /// Writes down whose run it is by now.
+    pub(crate) fn write_owner(&self, experiment: &Experiment) -> Result<(), Error> {
+        match &experiment.owner {
+            Some(owner) => self.write_json(OWNER, owner),
+            None => self.remove(OWNER),
+        }
     }
 
     /// Makes sure that the run in it is that of `experiment`.

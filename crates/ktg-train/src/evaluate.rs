@@ -41,15 +41,22 @@ impl Inference {
         let images = Images { data: &batch.images, count: batch.labels.len() };
         let mut members = Vec::with_capacity(nodes.len());
         for (m, node) in nodes.iter().enumerate() {
-            let Outputs { logits, attention_map, .. } = node.infer(images, Wanted::MAP, scratch);
-            if let Some(position) = logits.iter().position(|v| !v.is_finite()) {
-                let image = self.dataset.name_of(batch.indices[position / self.dataset.classes()]);
-                return Err(Error::NotFinite { node: m + 1, image });
-            }
+            let outputs = node.infer(images, Wanted::MAP, scratch);
+            let classes = self.dataset.classes();
+            check_finite(m, &outputs, |position| self.dataset.name_of(batch.indices[position / classes]))?;
+            let Outputs { logits, attention_map, .. } = outputs;
             let maps = attention_map.map(|Map { data, height, width }| (data, height * width));
             members.push(MemberOutputs { logits, maps });
         }
         Ok(Some((batch, members)))
+    }
+}
+
+/// Makes sure that network `m` (from 0) answers with numbers; `name_of` is the image of the logit at a place.
+pub(crate) fn check_finite(m: usize, outputs: &Outputs, name_of: impl Fn(usize) -> String) -> Result<(), Error> {
+    match outputs.logits.iter().position(|logit| !logit.is_finite()) {
+        Some(position) => Err(Error::NotFinite { node: m + 1, image: name_of(position) }),
+        None => Ok(()),
     }
 }
 

@@ -255,6 +255,11 @@ mod tests {
     }
 
     #[test]
+    fn the_ensemble_is_the_mean_of_logits() {
+        assert_eq!(mean_logits(&[vec![1.0, 2.0], vec![3.0, -2.0]]), [2.0, 0.0]);
+    }
+
+    #[test]
     fn ties_count_for_the_first_class() {
         let mut all = Accumulator::new(1, 3);
         all.add(&[member(&[1.0, 1.0, 0.0, 1.0, 1.0, 0.0], None)], &[0, 1]);

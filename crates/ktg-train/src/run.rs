@@ -46,7 +46,8 @@ impl Run {
         let lock = directory.lock()?;
         directory.check_is_free()?;
         directory.write_description(&experiment)?;
-        let session = Session::open(experiment, trainer, directory)?;
+        let epochs = experiment.settings.train.epochs;
+        let session = Session::open(experiment, trainer, directory, epochs)?;
         Ok(Self { directory: directory.clone(), session: Some(session), result: None, _lock: lock })
     }
 
@@ -60,86 +61,73 @@ impl Run {
         }
         let lock = directory.lock()?;
         directory.check_is_of(&experiment)?;
-        Self::go_on(directory, lock, |_| Ok(experiment))
+        // A copied run belongs to whoever goes on with it.
+        directory.write_owner(&experiment)?;
+        match directory.result()? {
+            Some(result) => Ok(Self::finished(directory, lock, result)),
+            None => {
+                let epochs = experiment.settings.train.epochs;
+                Self::go_on(directory, lock, experiment, epochs)
+            }
+        }
     }
 
     /// Continues the run in `directory` from its newest usable checkpoint; a finished one has its result at once, and its
     /// data is not opened, unless its settings ask for more epochs by now.
     ///
     /// # Errors
-    /// If there is no run in it, another process works on it, its data is not what it was, its checkpoints are gone, or a
-    /// longer training would have been another one all along.
+    /// If there is no run in it, another process works on it, its data is not what it was, its checkpoints are gone, its
+    /// settings ask for fewer epochs than are done, or a longer training would have been another one all along.
     pub fn resume(directory: &RunDirectory) -> Result<Self, Error> {
         directory.check_has_run()?;
         let lock = directory.lock()?;
-        let settings = directory.settings()?;
-        match directory.result()? {
-            Some(result) if result.epochs < settings.train.epochs => {
-                Self::extended(directory, lock, settings, result.epochs)
-            }
-            Some(_) => Self::go_on(directory, lock, |directory| reopened(directory, settings)),
-            None => {
-                check_has_checkpoint(directory)?;
-                Self::go_on(directory, lock, |directory| reopened(directory, settings))
-            }
-        }
+        Self::resume_with(directory, lock, directory.settings()?)
     }
 
-    /// The same until the run has so many epochs, if that is another number than its settings have.
+    /// The same until the run has so many epochs, whatever its settings have.
     ///
     /// # Errors
-    /// As [`resume`](Run::resume), and if more epochs are done already.
+    /// As [`resume`](Run::resume).
     pub fn resume_until(directory: &RunDirectory, epochs: usize) -> Result<Self, Error> {
         directory.check_has_run()?;
         let lock = directory.lock()?;
         let mut settings = directory.settings()?;
-        let before = std::mem::replace(&mut settings.train.epochs, epochs);
+        settings.train.epochs = epochs;
         settings.check()?;
-        if epochs == before {
-            drop(lock);
-            return Self::resume(directory);
-        }
-        Self::extended(directory, lock, settings, before)
+        Self::resume_with(directory, lock, settings)
     }
 
-    /// Goes on with a run that was to have `before` epochs, with settings that differ in that.
-    fn extended(directory: &RunDirectory, lock: File, settings: Settings, before: usize) -> Result<Self, Error> {
+    /// Goes on with the run's settings, of which the number of epochs may have changed.
+    fn resume_with(directory: &RunDirectory, lock: File, settings: Settings) -> Result<Self, Error> {
+        let (epochs, written) = (settings.train.epochs, directory.settings()?.train.epochs);
+        let result = directory.result()?;
+        let before = result.as_ref().map_or(written, |result| result.epochs);
+        if let Some(result) = result.filter(|result| result.epochs == epochs && written == epochs) {
+            return Ok(Self::finished(directory, lock, result));
+        }
         check_has_checkpoint(directory)?;
-        let epochs = settings.train.epochs;
-        let experiment = reopened(directory, settings)?;
-        if let Some(what) = experiment.depends_on_length() {
+        let experiment = reopened(directory, settings.clone())?;
+        if let Some(what) = experiment.depends_on_length().filter(|_| epochs != before) {
             return Err(directory.error(format!(
                 "it is a training of {before} epochs and cannot become one of {epochs}: {what} depends on their number \
                  from the start; train anew elsewhere, or leave it at {before}"
             )));
         }
-        let trainer = first_trainer(&experiment)?;
-        let session = Session::open(experiment, trainer, directory)?;
-        let done = session.state.position.epoch;
-        if done > epochs {
-            return Err(directory.error(format!("it has {done} epochs already, more than the {epochs} asked for")));
-        }
-        // The file's own settings: those of the experiment have other paths.
-        let written = Settings { train: session.experiment.settings.train.clone(), ..directory.settings()? };
-        directory.reopen(&written)?;
-        Ok(Self { directory: directory.clone(), session: Some(session), result: None, _lock: lock })
+        let run = Self::go_on(directory, lock, experiment, before)?;
+        directory.reopen(&settings)?;
+        Ok(run)
     }
 
-    /// Goes on with the run in `directory`, whose experiment `open` gives; a finished one does not need it.
-    fn go_on(
-        directory: &RunDirectory,
-        lock: File,
-        open: impl FnOnce(&RunDirectory) -> Result<Experiment, Error>,
-    ) -> Result<Self, Error> {
-        let result = directory.result()?;
-        let mut session = None;
-        if result.is_none() {
-            let experiment = open(directory)?;
-            let trainer = first_trainer(&experiment)?;
-            session = Some(Session::open(experiment, trainer, directory)?);
-            directory.forget_divergence()?;
-        }
-        Ok(Self { directory: directory.clone(), session, result, _lock: lock })
+    fn finished(directory: &RunDirectory, lock: File, result: RunResult) -> Self {
+        Self { directory: directory.clone(), session: None, result: Some(result), _lock: lock }
+    }
+
+    /// Goes on with a run that was to have `before` epochs.
+    fn go_on(directory: &RunDirectory, lock: File, experiment: Experiment, before: usize) -> Result<Self, Error> {
+        let trainer = first_trainer(&experiment)?;
+        let session = Session::open(experiment, trainer, directory, before)?;
+        directory.forget_divergence()?;
+        Ok(Self { directory: directory.clone(), session: Some(session), result: None, _lock: lock })
     }
 
     /// Works until something has happened, and says what; `None` after the end, when there is a [`result`](Run::result).

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Batch, Dataset, Image, Purpose, Transform};
-use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, ensemble_logits, node};
+use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, node};
 use ktg_graph::Graph;
 use ktg_net::{Architecture, weights};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::data::open_data;
-use crate::evaluate::{Evaluation, Inference};
-use crate::measures::{MemberOutputs, softmax};
+use crate::evaluate::{Evaluation, Inference, check_finite};
+use crate::measures::{MemberOutputs, mean_logits, softmax};
 use crate::{Error, Measures, RunDirectory, Settings};
 
 /// The networks of a run, as its newest checkpoint has them.
@@ -68,7 +68,7 @@ impl SavedRun {
         let divergence = directory.divergence()?;
         let Some(Newest { path: checkpoint, mut warnings, .. }) = checkpoint::newest(&directory.checkpoints())? else {
             return Err(directory.error(match divergence {
-                Some(reason) => format!("it diverged before its first checkpoint: {reason}"),
+                Some(reason) => format!("it diverged, and there is no checkpoint of before: {reason}"),
                 None => "it has no usable checkpoint yet; train it with `ktg train --resume` first".to_owned(),
             }));
         };
@@ -142,24 +142,31 @@ impl SavedRun {
 
     /// What the networks see in an image file.
     pub fn predict(&self, path: &Path) -> Result<Prediction, Error> {
-        self.predict_image(&Image::read(path, self.channels, self.upright)?)
+        self.predict_image(&Image::read(path, self.channels, self.upright)?, &path.display().to_string())
     }
 
-    /// What the networks see in an image, which must have the run's number of channels.
-    pub fn predict_image(&self, image: &Image) -> Result<Prediction, Error> {
+    /// What the networks see in an image, which must have the run's number of channels; `name` is for errors.
+    ///
+    /// # Errors
+    /// If a network answers NaN or infinity ([`Error::NotFinite`]).
+    pub fn predict_image(&self, image: &Image, name: &str) -> Result<Prediction, Error> {
         let pipeline = &self.transform.eval;
         let mut input = vec![0.0; pipeline.values()];
         pipeline.apply(image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
         let (images, mut scratch) = (Images { data: &input, count: 1 }, Scratch::default());
         let nodes = self.nodes.iter();
         let outputs: Vec<Outputs> = nodes.map(|node| node.infer(images, Wanted::MAP, &mut scratch)).collect();
-        let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
-        let ensemble = probabilities(&ensemble_logits(&logits));
-        let predict = |outputs: &Outputs| NodePrediction {
-            probabilities: probabilities(&outputs.logits),
-            map: outputs.attention_map.as_ref().map(|map| (map.data.clone(), map.width)),
+        let mut logits = Vec::with_capacity(outputs.len());
+        for (m, outputs) in outputs.iter().enumerate() {
+            check_finite(m, outputs, |_| name.to_owned())?;
+            logits.push(outputs.logits.iter().map(|logit| f64::from(*logit)).collect());
+        }
+        let predict = |(outputs, logits): (Outputs, &Vec<f64>)| NodePrediction {
+            probabilities: softmax(logits),
+            map: outputs.attention_map.map(|map| (map.data, map.width)),
         };
-        Ok(Prediction { input, nodes: outputs.iter().map(predict).collect(), ensemble })
+        let nodes = outputs.into_iter().zip(&logits).map(predict).collect();
+        Ok(Prediction { input, nodes, ensemble: softmax(&mean_logits(&logits)) })
     }
 }
 
@@ -179,9 +186,4 @@ impl RunOutputs<'_> {
     pub fn next(&mut self) -> Result<Option<(Batch, Vec<MemberOutputs>)>, Error> {
         self.inference.next(self.nodes, &mut self.scratch)
     }
-}
-
-fn probabilities(logits: &[f32]) -> Vec<f64> {
-    let logits: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
-    softmax(&logits)
 }

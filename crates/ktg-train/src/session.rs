@@ -71,13 +71,19 @@ pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
 }
 
 impl Session {
-    /// Goes on from the newest checkpoint in `directory`, or begins with the networks of `trainer`.
+    /// Goes on from the newest checkpoint in `directory`, or begins with the networks of `trainer`. The run was to have
+    /// `before` epochs.
     ///
     /// # Errors
     /// If the checkpoints cannot be used, or a file cannot be opened.
-    pub fn open(experiment: Experiment, mut trainer: Trainer, directory: &RunDirectory) -> Result<Self, Error> {
+    pub fn open(
+        experiment: Experiment,
+        mut trainer: Trainer,
+        directory: &RunDirectory,
+        before: usize,
+    ) -> Result<Self, Error> {
         let mut warnings = experiment.warnings.clone();
-        let state = restore(&experiment, &mut trainer, directory, &mut warnings)?;
+        let state = restore(&experiment, &mut trainer, directory, before, &mut warnings)?;
         let path = directory.metrics_path();
         let metrics = MetricsFile::open(&path, state.metrics_bytes)?;
         sync_parent(&path)?;
@@ -313,16 +319,34 @@ fn restore(
     experiment: &Experiment,
     trainer: &mut Trainer,
     directory: &RunDirectory,
+    before: usize,
     warnings: &mut Vec<String>,
 ) -> Result<State, Error> {
-    let now = State::new(fingerprint(experiment, experiment.depends_on_length().is_some())?);
-    let Some(newest) = checkpoint::newest(&directory.checkpoints())? else { return Ok(now) };
+    let epochs = experiment.settings.train.epochs;
+    let length = if experiment.depends_on_length().is_some() { epochs } else { 0 };
+    let now = State::new(fingerprint(experiment, length)?);
+    let Some(newest) = checkpoint::newest(&directory.checkpoints())? else {
+        let metrics = directory.metrics_path();
+        if fs::metadata(&metrics).is_ok_and(|metrics| metrics.len() > 0) {
+            let (metrics, folder) = (metrics.display(), directory.checkpoints());
+            warnings.push(format!(
+                "{metrics} tells of steps, but there is no checkpoint in {}: all begins again",
+                folder.display()
+            ));
+        }
+        return Ok(now);
+    };
     let Newest { path, state: mut then, damaged, warnings: about_damaged } = newest;
     warnings.extend(about_damaged);
     // Versions up to 0.1 had the length in it, even where it decides nothing.
-    if then.fingerprint != now.fingerprint && then.fingerprint != fingerprint(experiment, true)? {
+    if then.fingerprint != now.fingerprint && then.fingerprint != fingerprint(experiment, before)? {
         let reason = "it belongs to other settings, another graph or other data; undo the change, or train anew";
         return Err(Error::run(&path, reason));
+    }
+    let Position { epoch, batch, .. } = then.position;
+    if (epoch, batch) > (epochs, 0) {
+        let done = if batch > 0 { format!("{epoch} epochs and a part of the next") } else { format!("{epoch} epochs") };
+        return Err(directory.error(format!("it has {done} already, more than the {epochs} asked for")));
     }
     checkpoint::restore(&path, trainer)?;
     for path in &damaged {
@@ -350,12 +374,11 @@ fn restore(
     Ok(then)
 }
 
-/// A text that is the same for all runs that are bit for bit alike, as far as they go; with `length`, that end so.
-fn fingerprint(experiment: &Experiment, length: bool) -> Result<String, Error> {
+/// A text that is the same for all runs that are bit for bit alike, as far as they go; `epochs` is their length, or 0
+/// where it decides nothing.
+fn fingerprint(experiment: &Experiment, epochs: usize) -> Result<String, Error> {
     let mut settings = settings_of_run(experiment).decisive();
-    if !length {
-        settings.train.epochs = 0;
-    }
+    settings.train.epochs = epochs;
     let decisive = [
         settings.to_toml()?,
         experiment.graph.to_toml(),

@@ -7,6 +7,7 @@ use std::path::Path;
 use ktg_train::{
     Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, RunResult, SavedRun, Settings,
 };
+use sha2::{Digest, Sha256};
 
 /// A few dozen steps of the built-in data: small enough for the dev profile.
 fn settings() -> Settings {
@@ -140,8 +141,15 @@ fn a_run_is_extended_bit_for_bit_to_one_that_was_longer_from_the_start() {
     assert_eq!(contents(&extended), contents(&through));
     assert_eq!(RunRecord::read(&RunDirectory::new(&extended)).unwrap().settings.train.epochs, 4);
     assert_eq!(longer(&extended, 4).unwrap(), result, "it is finished");
+    // Fewer epochs than are done are refused, and nothing is changed.
+    let before = contents(&extended);
     let message = longer(&extended, 3).unwrap_err().to_string();
     assert!(message.contains("it has 4 epochs already, more than the 3 asked for"), "{message}");
+    change_file(&extended.join("settings.toml"), "epochs = 4\n", "epochs = 3\n");
+    let message = resume(&extended).err().unwrap().to_string();
+    assert!(message.contains("it has 4 epochs already, more than the 3 asked for"), "{message}");
+    assert_eq!(longer(&extended, 4).unwrap().measures, result.measures, "the edit is undone");
+    assert_eq!(contents(&extended), before);
 
     // By an edit of its settings; and one that had not come to its end.
     train(extensible(2), &edited).unwrap();
@@ -151,6 +159,40 @@ fn a_run_is_extended_bit_for_bit_to_one_that_was_longer_from_the_start() {
     stop_at(extensible(3), &stopped, is_step(5));
     assert_eq!(longer(&stopped, 4).unwrap().measures, expected.measures);
     assert_eq!(contents(&stopped), contents(&through));
+
+    // Within an epoch, the one before is over, too.
+    let within = temporary.path().join("within");
+    let steps = Experiment::open(extensible(3), Path::new(".")).unwrap().length().steps() / 3;
+    stop_at(extensible(3), &within, is_step(steps + 2));
+    let message = longer(&within, 1).unwrap_err().to_string();
+    assert!(message.contains("it has 1 epochs and a part of the next already, more than the 1 asked for"), "{message}");
+    change_file(&within.join("settings.toml"), "epochs = 3\n", "epochs = 1\n");
+    assert!(resume(&within).err().unwrap().to_string().contains("more than the 1 asked for"));
+    assert_eq!(longer(&within, 4).unwrap().measures, expected.measures);
+}
+
+#[test]
+fn a_run_of_a_version_that_knew_no_extension_is_extended() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [through, old] = ["through", "old"].map(|name| temporary.path().join(name));
+    let expected = train(extensible(3), &through).unwrap();
+    train(extensible(2), &old).unwrap();
+    // As version 0.1 wrote it: with the length.
+    let newest = old.join("checkpoints").join(checkpoints(&old).pop().unwrap()).join("state.json");
+    let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&newest).unwrap()).unwrap();
+    let data: serde_json::Value = serde_json::from_str(&fs::read_to_string(old.join("data.json")).unwrap()).unwrap();
+    let parts = [
+        RunDirectory::new(&old).settings().unwrap().decisive().to_toml().unwrap(),
+        fs::read_to_string(old.join("graph.toml")).unwrap(),
+        data["train_fingerprint"].as_str().unwrap().to_owned(),
+        Experiment::open(extensible(2), Path::new(".")).unwrap().length().batches.to_string(),
+    ];
+    let with_length: String = Sha256::digest(parts.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect();
+    change_file(&newest, state["fingerprint"].as_str().unwrap(), &with_length);
+    let mut run = Run::resume_until(&RunDirectory::new(&old), 3).unwrap();
+    while run.next_epoch().unwrap().is_some() {}
+    assert_eq!(run.result().unwrap().measures, expected.measures);
+    assert_eq!(contents(&old), contents(&through));
 }
 
 #[test]
@@ -210,7 +252,7 @@ fn a_diverged_run_says_so_whoever_asks() {
     settings.train.learning_rate = 1e30;
     let error = train(settings.clone(), &early).unwrap_err().to_string();
     let message = SavedRun::open(&RunDirectory::new(&early)).err().unwrap().to_string();
-    assert!(message.contains(&format!("it diverged before its first checkpoint: {error}")), "{message}");
+    assert!(message.contains(&format!("it diverged, and there is no checkpoint of before: {error}")), "{message}");
 
     settings.train.learning_rate = 1e-6;
     settings.train.schedule = ktg_train::Schedule::MultiStep { milestones: vec![1.0], factor: 1e36 };

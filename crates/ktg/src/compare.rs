@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
-use ktg_base::{create_dir_all, read_text, shell_word, slug, write_atomically};
+use ktg_base::{create_dir_all, read_text, shell_word, slug};
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
 use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
@@ -210,8 +210,7 @@ fn open(
 
 /// Trains one run. `false`: another process is at it.
 fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &MultiProgress) -> Result<bool> {
-    let failure = Comparison::failure_file(&job.directory);
-    if failure.exists() || job.directory.is_finished() {
+    if job.directory.is_finished() || Comparison::failure(&job.directory)?.is_some() {
         return Ok(true);
     }
     if job.directory.is_busy() {
@@ -228,7 +227,6 @@ fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &M
         Err(Error::Busy(_)) => Ok(false),
         // Other runs are not to blame, and shall not wait.
         Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. })) => {
-            write_atomically(&failure, format!("{error}\n").as_bytes())?;
             say(bars, &format!("{}: failed: {error}", job.name));
             Ok(true)
         }

@@ -254,7 +254,7 @@ fn draw_overlays(out: &Path, comparison: &Comparison) -> Result<()> {
         for class in 0..OVERLAY_IMAGES.min(test.classes()) {
             let Some(i) = test.labels().iter().position(|&l| l as usize == class) else { continue };
             let image: &Image = &*test.image(i)?;
-            let prediction = run.predict_image(image)?;
+            let prediction = run.predict_image(image, "a test image")?;
             let stem = format!("{}-{}", slug(&group.method), slug(&run.classes[class]));
             write_overlays(&prediction, run.settings.side, &directory, &stem)?;
         }

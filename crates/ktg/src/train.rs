@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
+use ktg_base::shell_word;
 use ktg_data::BadImage;
 use ktg_report::compare::read_experiment;
 use ktg_train::{Experiment, Run, RunDirectory, RunResult, Settings};
@@ -31,7 +32,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let Some(result) = run.result() else {
         let step = run.position().map_or(0, |position| position.step);
         let steps = run.experiment().map_or(0, |experiment| experiment.length().steps());
-        let path = path.display();
+        let path = shell_word(&path.display().to_string());
         let advice = format!("stopped after step {step} of {steps}; go on with `ktg train --resume {path}`");
         return Ok(signals::interrupted(&advice));
     };
@@ -39,7 +40,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         print_json(result)?;
     } else {
         print(&summary(result))?;
-        print(&format!("The run is in {0}; evaluate it again with `ktg eval {0}`.", path.display()))?;
+        let (path, word) = (path.display(), shell_word(&path.display().to_string()));
+        print(&format!("The run is in {path}; evaluate it again with `ktg eval {word}`."))?;
     }
     Ok(ExitCode::SUCCESS)
 }

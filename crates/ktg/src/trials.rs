@@ -137,8 +137,14 @@ impl Training<'_> {
         loop {
             let epoch = match &mut self.stage {
                 Stage::New => {
-                    let epochs = self.directory.epochs_of(&self.experiment()?)?;
-                    self.stage = Stage::Known(epochs.into());
+                    if self.is_anothers() {
+                        return Ok(Report::Stopped);
+                    }
+                    match self.directory.epochs_of(&self.experiment()?) {
+                        Ok(epochs) => self.stage = Stage::Known(epochs.into()),
+                        // Its run is spoiled, and not the search.
+                        Err(error) => return Ok(Report::Failed(error.to_string())),
+                    }
                     continue;
                 }
                 Stage::Known(epochs) => match epochs.pop_front() {
@@ -165,6 +171,14 @@ impl Training<'_> {
             if let Some(measures) = &epoch.evaluation {
                 return Ok(self.report(epoch.train.epoch as i64, measures.ensemble.accuracy.top1));
             }
+        }
+    }
+
+    /// Whether another study began a run in the directory meanwhile.
+    fn is_anothers(&self) -> bool {
+        match self.trials.occupant(self.directory.path()) {
+            Occupant::Trial(mark) => mark.identity != self.task.study.identity,
+            Occupant::Nobody | Occupant::Unmarked | Occupant::Unknown => false,
         }
     }
 
@@ -195,6 +209,9 @@ impl Training<'_> {
     /// # Errors
     /// What would stop every trial.
     fn wait_out(&mut self, error: &Error) -> Result<Option<Report>, String> {
+        if self.is_anothers() {
+            return Ok(Some(Report::Stopped));
+        }
         let is_new = self.trouble_since.is_none();
         let is_over = self.trouble_since.get_or_insert_with(Instant::now).elapsed() > self.trials.patience;
         let is_passing = match error {
@@ -203,6 +220,7 @@ impl Training<'_> {
             | Error::NotFinite { .. }
             | Error::Graph(_)
             | Error::Weights(_)
+            | Error::OtherRun(_)
             | Error::Run { .. } => return Ok(Some(Report::Failed(error.to_string()))),
             Error::File(FileError { source, .. }) => {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)

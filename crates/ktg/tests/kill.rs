@@ -207,6 +207,32 @@ fn who_ignores_the_end_of_the_terminal_goes_on() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_later_signal_ends_the_process_at_once() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    // A step of this takes many seconds, and only then it could stop.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ktg"));
+    command.args(["--threads", "1", "--kernels", "reference", "train", "--preset", "dml", "--nodes", "2"]);
+    command
+        .args(["--architecture", "abn-resnet-cifar-20", "--side", "32", "--batch-size", "64", "--out"])
+        .arg(&directory);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(!wait_until(&mut child, || directory.join("metrics.jsonl").exists()), "it ended");
+    send("TERM", &child);
+    std::thread::sleep(Duration::from_millis(1500));
+    send("TERM", &child);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none(), "signals of one request ended it");
+    send("TERM", &child);
+    let sent = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(sent.elapsed() < Duration::from_secs(1), "it took {:?}", sent.elapsed());
+    assert_eq!(output.status.code(), Some(130));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("stopped after step"));
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn timeout_stops_a_run_after_a_checkpoint() {
     // So many times; it goes wrong by chance.

@@ -195,7 +195,16 @@ fn timeout_ends_a_search_with_its_trial_given_back() {
         let study = format!("timeout-{i}");
         let mut long = search(here, &study, "8");
         // Nothing but the signal makes it write a checkpoint.
-        long.args(["--set", "train.epochs=1", "--set", "split.train_share=1", "--set", "train.checkpoint_minutes=100"]);
+        long.args([
+            "--log-every",
+            "1",
+            "--set",
+            "train.epochs=1",
+            "--set",
+            "split.train_share=1",
+            "--set",
+            "train.checkpoint_minutes=100",
+        ]);
         let limit = format!("{:.2}", 1.0 + 0.13 * f64::from(i % 10));
         let mut command = Command::new("timeout");
         command.current_dir(here).args(["--preserve-status", &limit]).arg(long.get_program()).args(long.get_args());
@@ -205,7 +214,11 @@ fn timeout_ends_a_search_with_its_trial_given_back() {
         for trial in export(here, &study) {
             assert_eq!(trial["state"], "WAITING", "{trial}");
             let run = Path::new(trial["attributes"]["run"].as_str().unwrap());
-            stopped_trials += fs::read_dir(run.join("checkpoints")).map_or(0, |checkpoints| checkpoints.count());
+            // Whoever had logged a step has a checkpoint.
+            let steps = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default().lines().count();
+            let checkpoints = fs::read_dir(run.join("checkpoints")).map_or(0, |checkpoints| checkpoints.count());
+            assert!(steps == 0 || checkpoints > 0, "{trial} has {steps} steps and no checkpoint");
+            stopped_trials += checkpoints;
             fs::remove_dir_all(run).unwrap();
         }
     }

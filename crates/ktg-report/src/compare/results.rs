@@ -1,7 +1,6 @@
 //! A comparison as its directory tells it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -16,7 +15,7 @@ use crate::counted;
 
 /// Name of the file that says what belongs to a comparison.
 const INDEX: &str = "comparison.json";
-/// What the file beside a run that says why it failed is called, behind the name of the run.
+/// What the file beside a run was called, behind the name of the run, in which versions up to 0.1 said why it failed.
 const FAILURE: &str = ".failure.txt";
 
 /// `comparison.json`: what a comparison consists of. Paths start at its directory.
@@ -238,18 +237,21 @@ impl Comparison {
         })
     }
 
-    /// Where the reason of a failed run is kept.
-    pub fn failure_file(run: &RunDirectory) -> PathBuf {
+    /// Why a run failed, if it did: its training diverged.
+    ///
+    /// # Errors
+    /// If what says so cannot be read.
+    pub fn failure(run: &RunDirectory) -> Result<Option<String>> {
         let mut path = run.path().as_os_str().to_owned();
         path.push(FAILURE);
-        path.into()
+        let path = PathBuf::from(path);
+        if path.exists() { Ok(Some(read_text(&path)?.trim().to_owned())) } else { Ok(run.divergence()?) }
     }
 }
 
 /// How far the run in a directory is, and what it says of itself if it was begun.
 fn state(run: &RunDirectory) -> Result<(RunState, Option<RunRecord>)> {
-    let failure = Comparison::failure_file(run);
-    let failed = fs::read_to_string(&failure).ok().map(|reason| RunState::Failed(reason.trim().to_owned()));
+    let failed = Comparison::failure(run)?.map(RunState::Failed);
     if !run.has_run() {
         return Ok((failed.unwrap_or(RunState::Missing), None));
     }
@@ -267,6 +269,8 @@ fn state(run: &RunDirectory) -> Result<(RunState, Option<RunRecord>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -42,8 +42,8 @@
 //! * **A graph is trained once.** A trial that waited is described when it is taken, with the study locked: if another one
 //!   that has not failed has its graph, it fails at once (`Study::describe`).
 //! * **Who only reads leaves no trace** in an SQLite file or beside it (`reader.rs`).
-//! * **Three kinds of transaction** (`Transaction`): where trials are added or claimed, the study is locked, so that numbers
-//!   have no gaps and no graph is there twice; what must outlive a power cut is durable; the others only belong together.
+//! * **Three kinds of transaction** (`Transaction`): where trials are added or claimed, the study is locked, so that adding
+//!   leaves no gap in the numbers and no graph is there twice; what must outlive a power cut is durable; the others only belong together.
 
 mod connection;
 mod database;

@@ -47,7 +47,10 @@ impl Sqlite {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
         let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| {
-            match (error.sqlite_error_code(), path.parent().is_some_and(Path::is_dir)) {
+            match (
+                error.sqlite_error_code(),
+                path.parent().is_some_and(|folder| folder == Path::new("") || folder.is_dir()),
+            ) {
                 (Some(ErrorCode::CannotOpen), true) => Trouble::Lasting(format!(
                     "the file cannot be opened ({error}); {} must be writable",
                     directory(path)

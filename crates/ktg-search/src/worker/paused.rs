@@ -54,9 +54,11 @@ impl Worker<'_> {
         let trial = self.study.trial(id)?;
         let pruned = self.study.prune_paused(id)?;
         // Where no run is noted, there is none to clean up.
-        let run = trial.as_ref().and_then(|trial| trial.attributes.get(RUN)?.as_str());
-        if let Some(run) = run.filter(|_| pruned) {
-            self.objective.over(Path::new(run));
+        let run = trial.as_ref().and_then(|trial| trial.attributes.get(RUN)?.as_str().map(Path::new));
+        // In a copied study, it may be the original's, which still needs it.
+        let is_own = |run: &&Path| self.is_own(&self.objective.occupant(run), run, Some(run));
+        if let Some(run) = run.filter(is_own).filter(|_| pruned) {
+            self.objective.over(run);
         }
         Ok(pruned)
     }

@@ -214,8 +214,10 @@ impl Worker<'_> {
             let random = draw(space, &mut rng);
             given.iter().zip(random).map(|(given, random)| given.unwrap_or(random)).collect()
         };
+        // What is given whole is drawn the same every time.
+        let draws = if given.contains(&None) { 1000 } else { 1 };
         let mut accepted = None;
-        for genes in (0..1000).map(|_| draw()) {
+        for genes in (0..draws).map(|_| draw()) {
             let graph = space.graph(&genes);
             let is_accepted = self.objective.accepts(&graph);
             if is_accepted && !self.study.knows(&graph.hash().to_string()) {
@@ -229,43 +231,44 @@ impl Worker<'_> {
     /// Where a trial's run is kept: in this worker's folder if a run of the trial is there, else where it was, else in a
     /// place of the folder that is free. What is not this study's is never used, and said once.
     fn directory(&mut self, trial: &Trial, graph: &Graph) -> PathBuf {
-        let name = format!("trial-{:05}-{}", trial.number, graph.hash().short());
-        let usual = self.run_path(&name);
-        // Studies share a folder where they are of one name, now or one after the other.
-        let own = self.run_path(&format!("{name}-{}", self.mark.short()));
+        let usual = self.run_path(&format!("trial-{:05}-{}", trial.number, graph.hash().short()));
         let before = trial.attributes.get(RUN).and_then(Json::as_str).map(PathBuf::from);
-
-        let is_ours = |path: &Path| match self.objective.occupant(path) {
-            Occupant::Trial(mark) => mark.is_of_same(&self.mark),
-            // Begun by a version that marked no runs; the study says that it is the trial's.
-            Occupant::Unmarked => before.as_deref() == Some(path),
-            Occupant::Nobody | Occupant::Unknown => false,
-        };
-        if let Some(found) = [&usual, &own].into_iter().find(|path| is_ours(path)) {
-            return found.clone();
-        }
+        let elsewhere = before.clone().filter(|before| *before != usual);
         let mut foreign = None;
-        if let Some(path) = before.clone().filter(|path| path.is_dir()) {
-            match self.objective.occupant(&path) {
-                // Whoever copied a study has two that go on; each with runs of its own.
-                Occupant::Trial(mark) if mark != self.mark => foreign = Some((path, Occupant::Trial(mark))),
-                Occupant::Trial(_) | Occupant::Unmarked => return path,
-                Occupant::Unknown => foreign = Some((path, Occupant::Unknown)),
-                Occupant::Nobody => {}
+        for place in std::iter::once(usual.clone()).chain(elsewhere) {
+            let occupant = self.objective.occupant(&place);
+            if self.is_own(&occupant, &place, before.as_deref()) {
+                return place;
+            }
+            if occupant != Occupant::Nobody {
+                foreign.get_or_insert((place, occupant));
             }
         }
-        let chosen = match self.objective.occupant(&usual) {
-            Occupant::Nobody => usual,
-            occupant => {
-                foreign.get_or_insert((usual, occupant));
-                own
-            }
-        };
+        let is_free = |place: &PathBuf| self.objective.occupant(place) == Occupant::Nobody;
+        let chosen = std::iter::once(usual.clone()).chain(self.own_names(&usual)).find(is_free).unwrap_or(usual);
         if let Some((found, occupant)) = foreign.filter(|_| !std::mem::replace(&mut self.said_foreign, true)) {
             let number = trial.number;
             (self.tell)(Event::ForeignRun { number, found: &found, occupant: &occupant, instead: &chosen });
         }
         chosen
+    }
+
+    /// Whether the run in a place is the trial's, which was `before` in some place.
+    pub(super) fn is_own(&self, occupant: &Occupant, place: &Path, before: Option<&Path>) -> bool {
+        match occupant {
+            // A copied study has copied runs; where they are not, it leaves those of the original alone.
+            Occupant::Trial(mark) => mark.is_of(&self.mark) || (mark.is_of_same(&self.mark) && before != Some(place)),
+            // Begun by a version that marked no runs; the study says that it is the trial's.
+            Occupant::Unmarked => before == Some(place),
+            Occupant::Nobody | Occupant::Unknown => false,
+        }
+    }
+
+    /// Names for where studies share a folder, because they are of one name, now or one after the other.
+    fn own_names(&self, usual: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+        let (usual, name) = (usual.to_owned(), usual.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let short = self.mark.short();
+        (1..1000).map(move |i| usual.with_file_name(format!("{name}-{short}-{i}")))
     }
 
     fn run_path(&self, name: &str) -> PathBuf {

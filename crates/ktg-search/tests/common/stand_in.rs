@@ -48,7 +48,7 @@ pub fn train(steps: u32, task: &Task, step: i64, computed: &mut u64, pace: Durat
         return Report::Finished(value(&task.graph, steps.into()), vec![]);
     }
     fs::create_dir_all(&task.directory).unwrap();
-    if occupant(&task.directory) == Occupant::Nobody {
+    if !matches!(occupant(&task.directory), Occupant::Unmarked | Occupant::Unknown) {
         let mark = serde_json::to_string(&task.study).unwrap();
         fs::write(task.directory.join("study.json"), mark).unwrap();
     }
