@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use ktg_data::Batch;
 use ktg_engine::loss::LossSettings;
-use ktg_engine::{Choice, Images, Outputs, Sgd, Wanted, choose, chosen, ensemble_logits};
+use ktg_engine::{Choice, Images, Outputs, Sgd, Wanted, choose, chosen};
 use ktg_graph::{Document, Graph};
 use ktg_net::Role;
 use ktg_train::Trainer;
@@ -145,4 +145,10 @@ impl Case {
         let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
         json!({ "ms": ms, "loss": mean, "images": self.batch.labels.len() as u64 * count })
     }
+}
+
+/// Logits of the ensemble node: the mean over the logits of all network nodes (thesis, eq. 5).
+fn ensemble_logits(members: &[&[f32]]) -> Vec<f32> {
+    let mean = |i: usize| members.iter().map(|member| member[i]).sum::<f32>() / members.len() as f32;
+    (0..members[0].len()).map(mean).collect()
 }
