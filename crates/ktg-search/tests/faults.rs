@@ -188,8 +188,13 @@ impl Faults<'_> {
         Process { child: command.spawn().unwrap(), log }
     }
 
-    /// Breaks things for a while, and says how many of which.
-    fn break_things(&mut self, time: Duration, rng: &mut ChaCha8Rng) -> (usize, usize, usize) {
+    /// Breaks things for a while, and until another program, if there is one, has done enough; says how many of which.
+    fn break_things(
+        &mut self,
+        time: Duration,
+        meddler: Option<&Meddler>,
+        rng: &mut ChaCha8Rng,
+    ) -> (usize, usize, usize) {
         let endless = i64::MAX / 2;
         let mut workers: Vec<Process> = (0..WORKERS).map(|_| self.start(endless)).collect();
         let mut suspended: Option<(Process, Instant, bool)> = None;
@@ -198,7 +203,8 @@ impl Faults<'_> {
         let restart = (!self.place.is_sqlite()).then(common::restart_command);
         let begin = Instant::now();
         let mut next_restart = begin + time / 3;
-        while begin.elapsed() < time {
+        let has_meddled = || meddler.is_none_or(Meddler::has_done_enough) || begin.elapsed() > 8 * time;
+        while begin.elapsed() < time || !has_meddled() {
             std::thread::sleep(Duration::from_millis(rng.random_range(50..300)));
             assert!(!workers.iter_mut().any(Process::ended), "a worker is done with an endless study");
             // Workers outlive every other restart; in between, they also die while they wait for the server.
@@ -266,6 +272,12 @@ impl Meddler {
         command.stdin(Stdio::piped()).stdout(fs::File::create(&log).unwrap());
         command.stderr(fs::File::create(faults.runs.join("meddler.log")).unwrap());
         Self { child: command.spawn().unwrap(), log }
+    }
+
+    /// Whether it has done everything several times: on a busy machine, it is slow.
+    fn has_done_enough(&self) -> bool {
+        let log = fs::read_to_string(&self.log).unwrap();
+        ["\"failed\"", "\"delete\"", "\"enqueue\""].iter().all(|deed| log.matches(deed).count() >= 4)
     }
 
     fn deeds(mut self) -> Deeds {
@@ -342,7 +354,8 @@ fn survives(place: &Place, pruner: &'static str, hardship: Hardship) -> String {
     let time = Duration::from_secs(number("KTG_FAULT_SECONDS").unwrap_or(8));
     let begin = Instant::now();
     let meddler = hardship.meddled.then(|| Meddler::start(&faults, seed));
-    let (kills, suspensions, restarts) = faults.break_things(time, &mut ChaCha8Rng::seed_from_u64(seed));
+    let (kills, suspensions, restarts) =
+        faults.break_things(time, meddler.as_ref(), &mut ChaCha8Rng::seed_from_u64(seed));
     let deeds = meddler.map(Meddler::deeds);
     println!("{kills} kills, {suspensions} suspensions, {restarts} restarts in {:.1?}", begin.elapsed());
     assert_eq!(doubles(&faults.runs), Vec::<String>::new());
