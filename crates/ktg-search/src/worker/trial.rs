@@ -3,17 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ktg_base::random::keyed;
 use ktg_graph::Graph;
 use serde_json::{Value as Json, json};
 
 use super::{Event, Origin, Outcome, Worker};
-use crate::attributes::{GRAPH, REASON, RUN, SAME_GRAPH, SEED};
+use crate::attributes::{REASON, RUN, SAME_GRAPH, SEED};
 use crate::objective::{Objective, Report, Task};
 use crate::pruner::{Pruner, Reported, Verdict};
 use crate::pulse::Pulse;
-use crate::sampler::draw;
-use crate::space::Genes;
 use crate::storage::{Claimed, State, Study, Trial};
 use crate::{Error, Occupant};
 
@@ -191,41 +188,6 @@ impl Worker<'_> {
             Outcome::Lost => false,
         };
         Ok(if is_told { outcome } else { Outcome::Lost })
-    }
-
-    /// Whether a trial has all parameters, and its graph is noted.
-    fn is_described(&self, trial: &Trial) -> bool {
-        trial.attributes.contains_key(GRAPH) && trial.parameters.len() == self.plan.space.parameters().len()
-    }
-
-    /// All genes of a trial: those it has, those it was enqueued with, and for the rest, if it is not described yet,
-    /// some by chance, of a graph that the study does not have if there is one; other ones in each `attempt`.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(super) fn genes(&self, trial: &Trial, attempt: u64) -> Result<Genes, Error> {
-        let space = &self.plan.space;
-        let given = self.given(trial)?;
-        if self.is_described(trial) {
-            return Ok(given.into_iter().flatten().collect());
-        }
-        let mut rng = keyed([self.seed, trial.number as u64, u64::MAX, attempt]);
-        let mut draw = || -> Genes {
-            let random = draw(space, &mut rng);
-            given.iter().zip(random).map(|(given, random)| given.unwrap_or(random)).collect()
-        };
-        // What is given whole is drawn the same every time.
-        let draws = if given.contains(&None) { 1000 } else { 1 };
-        let mut accepted = None;
-        for genes in (0..draws).map(|_| draw()) {
-            let graph = space.graph(&genes);
-            let is_accepted = self.objective.accepts(&graph);
-            if is_accepted && !self.study.knows(&graph.hash().to_string()) {
-                return Ok(genes);
-            }
-            accepted = accepted.or(is_accepted.then_some(genes));
-        }
-        accepted.ok_or_else(|| Error::Setting("no graph with these parameters can be trained".to_owned()))
     }
 
     /// Where a trial's run is kept: in this worker's folder if a run of the trial is there, else where it was, else in a
