@@ -8,4 +8,4 @@ pub mod text;
 
 pub use files::{FileError, NewFile, create_dir_all, read_text, sync_parent, write_atomically, write_synced};
 pub use names::{edge_name, shell_word, slug, study_file_name};
-pub use text::{first_difference, toml_message, toml_problem};
+pub use text::{first_difference, line_of_key, toml_message, toml_problem};

@@ -6,17 +6,17 @@ pub fn toml_problem(text: &str, origin: &str, error: &toml::de::Error) -> String
     match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => {
             let place = before.matches('\n').count();
-            let line = line_of_key(text, place, &message).unwrap_or(place) + 1;
+            // Of a table whose keys depend on one of them, such as `[data]`, the deserializer knows no other place than its head.
+            let key = message.split('`').nth(1);
+            let line = key.and_then(|key| line_of_key(text, place, key)).unwrap_or(place) + 1;
             format!("{origin}:{line}: {message}")
         }
         None => format!("{origin}: {message}"),
     }
 }
 
-/// The line, from 0, of the key that a message about a table names first, where `place` is the line of the table's head. Of a
-/// table whose keys depend on one of them, such as `[data]`, the deserializer knows no other place.
-fn line_of_key(text: &str, place: usize, message: &str) -> Option<usize> {
-    let key = message.split('`').nth(1)?;
+/// The line, from 0, of a key of the table whose head is the line `place`.
+pub fn line_of_key(text: &str, place: usize, key: &str) -> Option<usize> {
     let is_head = |line: &str| line.trim_start().starts_with('[');
     let is_of_key =
         |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key);

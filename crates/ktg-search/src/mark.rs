@@ -35,14 +35,18 @@ pub enum Occupant {
     Trial(StudyMark),
 }
 
+/// A number that differs from call to call and from process to process.
+pub(crate) fn unforeseen() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
 impl StudyMark {
     /// The mark of a study, which gets its identity with the first worker that asks.
     ///
     /// # Errors
     /// If the storage fails, or the attribute is damaged.
     pub(crate) fn of(study: &mut Study) -> Result<Self, Error> {
-        let random = || RandomState::new().hash_one(std::process::id());
-        let proposed = format!("{:016x}{:016x}", random(), random());
+        let proposed = format!("{:016x}{:016x}", unforeseen(), unforeseen());
         match study.attribute_or(IDENTITY, &json!(proposed))? {
             Json::String(identity) if !identity.is_empty() => {
                 Ok(Self { identity, study: study.name().to_owned(), storage: study.place() })
@@ -52,7 +56,7 @@ impl StudyMark {
     }
 
     /// Whether it is the same study or one is a copy of the other.
-    pub(crate) fn is_of_same(&self, other: &Self) -> bool {
+    pub fn is_of_same(&self, other: &Self) -> bool {
         self.identity == other.identity
     }
 

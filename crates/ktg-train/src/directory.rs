@@ -21,7 +21,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use ktg_base::files::is_leftover;
-use ktg_base::{create_dir_all, read_text, write_atomically};
+use ktg_base::{create_dir_all, line_of_key, read_text, write_atomically};
 use ktg_graph::Document;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -136,9 +136,9 @@ impl RunDirectory {
     pub(crate) fn place_of_data(&self) -> String {
         let path = self.settings_path();
         let text = read_text(&path).unwrap_or_default();
-        let lines = || text.lines().enumerate().skip_while(|(_, line)| line.trim() != "[data]");
-        let is_place = |line: &str| ["root =", "file ="].iter().any(|key| line.starts_with(key));
-        match lines().find(|(_, line)| is_place(line)).or_else(|| lines().next()) {
+        let table = text.lines().position(|line| line.trim() == "[data]");
+        let place = |table| ["root", "file"].iter().find_map(|key| line_of_key(&text, table, key)).unwrap_or(table);
+        match table.map(place).and_then(|number| Some((number, text.lines().nth(number)?))) {
             Some((number, line)) => format!("`{line}` in {}:{}", path.display(), number + 1),
             None => format!("the table [data] of {}", path.display()),
         }

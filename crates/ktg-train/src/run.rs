@@ -79,9 +79,7 @@ impl Run {
     /// If there is no run in it, another process works on it, its data is not what it was, its checkpoints are gone, its
     /// settings ask for fewer epochs than are done, or a longer training would have been another one all along.
     pub fn resume(directory: &RunDirectory) -> Result<Self, Error> {
-        directory.check_has_run()?;
-        let lock = directory.lock()?;
-        Self::resume_with(directory, lock, directory.settings()?)
+        Self::resume_with(directory, None)
     }
 
     /// The same until the run has so many epochs, whatever its settings have.
@@ -89,17 +87,18 @@ impl Run {
     /// # Errors
     /// As [`resume`](Run::resume).
     pub fn resume_until(directory: &RunDirectory, epochs: usize) -> Result<Self, Error> {
+        Self::resume_with(directory, Some(epochs))
+    }
+
+    /// The same until the run has the epochs that are asked for, or else those of its settings.
+    fn resume_with(directory: &RunDirectory, asked: Option<usize>) -> Result<Self, Error> {
         directory.check_has_run()?;
         let lock = directory.lock()?;
         let mut settings = directory.settings()?;
+        let written = settings.train.epochs;
+        let epochs = asked.unwrap_or(written);
         settings.train.epochs = epochs;
         settings.check()?;
-        Self::resume_with(directory, lock, settings)
-    }
-
-    /// Goes on with the run's settings, of which the number of epochs may have changed.
-    fn resume_with(directory: &RunDirectory, lock: File, settings: Settings) -> Result<Self, Error> {
-        let (epochs, written) = (settings.train.epochs, directory.settings()?.train.epochs);
         let result = directory.result()?;
         let before = result.as_ref().map_or(written, |result| result.epochs);
         if let Some(result) = result.filter(|result| result.epochs == epochs && written == epochs) {
@@ -114,7 +113,9 @@ impl Run {
             )));
         }
         let run = Self::go_on(directory, lock, experiment, before)?;
-        directory.reopen(&settings)?;
+        if epochs != before || epochs != written {
+            directory.reopen(&settings)?;
+        }
         Ok(run)
     }
 
@@ -205,9 +206,11 @@ fn reopened(directory: &RunDirectory, settings: Settings) -> Result<Experiment, 
 /// Makes sure that a run whose epochs were written down still has a checkpoint to go on from: there is one at the end of
 /// each. The first epoch's may be missing because the run was killed just then.
 fn check_has_checkpoint(directory: &RunDirectory) -> Result<(), Error> {
+    if !checkpoint::list(&directory.checkpoints())?.is_empty() {
+        return Ok(());
+    }
     let epochs = directory.epochs()?.len();
-    let is_early = epochs < 2 && !directory.is_finished();
-    if is_early || !checkpoint::list(&directory.checkpoints())?.is_empty() {
+    if epochs < 2 && !directory.is_finished() {
         return Ok(());
     }
     Err(directory.error(format!(

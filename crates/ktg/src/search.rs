@@ -180,7 +180,7 @@ impl Log<'_> {
             }
             Event::Started { .. } => return,
             Event::ForeignRun { number, found, occupant, instead } => {
-                let whose = self.in_words(occupant);
+                let whose = whose(occupant);
                 let (found, instead) = (found.display(), instead.display());
                 format!("{found} is {whose}; it is left alone, and trial {number} has {instead} (others likewise)")
             }
@@ -198,19 +198,6 @@ impl Log<'_> {
             Event::PrunedPaused(count) => format!("the study is complete; {count} paused trials are pruned"),
         };
         say(self.bars, &text);
-    }
-
-    /// Whose run it is.
-    fn in_words(&self, occupant: &Occupant) -> String {
-        match occupant {
-            Occupant::Trial(mark) => {
-                let StudyMark { study, storage, .. } = mark;
-                format!(
-                    "a run of another study, \"{study}\" in {storage}, which was deleted, copied, moved or has the same name"
-                )
-            }
-            Occupant::Nobody | Occupant::Unmarked | Occupant::Unknown => "a run that is not of this study".to_owned(),
-        }
     }
 
     fn ended(&mut self, number: i64, outcome: &Outcome, last: Option<(i64, f64)>) -> String {
@@ -240,5 +227,15 @@ impl Log<'_> {
         let trials = self.search.enqueued.unwrap_or(self.search.worker.trials);
         let elapsed = seconds(self.started.elapsed());
         format!("trial {number} of {trials}: {what}{best} · {elapsed}")
+    }
+}
+
+/// Whose run a foreign one is.
+fn whose(occupant: &Occupant) -> String {
+    match occupant {
+        Occupant::Trial(StudyMark { study, storage, .. }) => format!(
+            "a run of another study, \"{study}\" in {storage}, which was deleted, copied, moved or has the same name"
+        ),
+        Occupant::Nobody | Occupant::Unmarked | Occupant::Unknown => "a run that is not of this study".to_owned(),
     }
 }

@@ -177,7 +177,7 @@ impl Training<'_> {
     /// Whether another study began a run in the directory meanwhile.
     fn is_anothers(&self) -> bool {
         match self.trials.occupant(self.directory.path()) {
-            Occupant::Trial(mark) => mark.identity != self.task.study.identity,
+            Occupant::Trial(mark) => !mark.is_of_same(&self.task.study),
             Occupant::Nobody | Occupant::Unmarked | Occupant::Unknown => false,
         }
     }

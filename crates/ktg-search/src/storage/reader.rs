@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 use super::connection::{Answer, Dialect, Driver, Row, Trouble, Value};
-use super::sqlite::Sqlite;
+use super::sqlite::{Sqlite, beside};
 
 /// So often a file that changes while it is read is read again.
 const ATTEMPTS: usize = 5;
@@ -132,11 +132,4 @@ fn content(path: &Path) -> Content {
         let file = fs::metadata(path).ok()?;
         Some((file.len(), file.modified().ok()))
     })
-}
-
-/// The file beside a database whose name ends so.
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }

@@ -47,21 +47,16 @@ impl Sqlite {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
         let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(|error| {
-            match (
-                error.sqlite_error_code(),
-                path.parent().is_some_and(|folder| folder == Path::new("") || folder.is_dir()),
-            ) {
-                (Some(ErrorCode::CannotOpen), true) => Trouble::Lasting(format!(
-                    "the file cannot be opened ({error}); {} must be writable",
-                    directory(path)
+            match (error.sqlite_error_code(), directory(path)) {
+                (Some(ErrorCode::CannotOpen), folder) if folder.is_dir() => Trouble::Lasting(format!(
+                    "the file cannot be opened ({error}); the directory {} must be writable",
+                    folder.display()
                 )),
                 _ => error.into(),
             }
         })?;
         // What a program that died has left in the log beside its file stays there, should the file not be ours.
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        let log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
         Self::with(connection, path, log)
     }
 
@@ -109,8 +104,8 @@ impl Sqlite {
     fn trouble(&self, error: rusqlite::Error) -> Trouble {
         match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => Trouble::Lasting(format!(
-                "it cannot be written ({error}); {} and the file must be writable, as SQLite keeps files beside it",
-                directory(&self.path)
+                "it cannot be written ({error}); the directory {} and the file must be writable, as SQLite keeps files beside it",
+                directory(&self.path).display()
             )),
             _ => error.into(),
         }
@@ -151,10 +146,16 @@ fn uri(path: &Path) -> io::Result<String> {
     Ok(uri)
 }
 
-/// The directory of a file, in words.
-fn directory(path: &Path) -> String {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    format!("the directory {}", parent.unwrap_or(Path::new(".")).display())
+/// The directory of a file.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The file beside a database whose name ends so.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 impl From<rusqlite::Error> for Trouble {

@@ -6,7 +6,6 @@ mod paused;
 mod settings;
 mod trial;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +17,7 @@ pub use settings::WorkerSettings;
 use crate::Error;
 use crate::attributes::{SPACE, TARGET};
 use crate::history::History;
-use crate::mark::StudyMark;
+use crate::mark::{StudyMark, unforeseen};
 use crate::metadata::Agreement;
 use crate::objective::Objective;
 use crate::pruner::Pruner;
@@ -85,7 +84,7 @@ impl<'a> Worker<'a> {
             study.put_attribute(TARGET, &settings.trials.into())?;
         }
         let pulse = Pulse::start(study.shared(), settings.heartbeat, settings.silence)?;
-        let random = RandomState::new().hash_one(std::process::id());
+        let random = unforeseen();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let name = format!("{}/{}/{since:x}{:04x}", host(), std::process::id(), random & 0xffff);
         let seed = settings.seed.unwrap_or(random);
