@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use ktg_data::Batch;
-use ktg_engine::loss::LossSettings;
-use ktg_engine::{Choice, Images, Outputs, Sgd, Wanted, choose, chosen};
+use ktg_engine::loss::{GraphLoss, LossSettings};
+use ktg_engine::{Choice, Images, Outputs, Rule, Wanted, choose, chosen};
 use ktg_graph::{Document, Graph};
 use ktg_net::Role;
 use ktg_train::Trainer;
@@ -41,7 +41,7 @@ struct Args {
 }
 
 /// With a small learning rate: random labels cannot be learned, and the losses shall stay finite.
-const RULE: Sgd = Sgd { learning_rate: 0.01, momentum: 0.9, weight_decay: 1e-4 };
+const RULE: Rule = Rule::sgd(0.01, 0.9, 1e-4);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
@@ -91,7 +91,8 @@ impl Case {
         let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
         let networks = vec![architecture.network(3, classes); graph.len()];
-        let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, &LossSettings::default())?;
+        let loss = GraphLoss::new(&graph, &LossSettings::default(), &[]);
+        let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, loss)?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {
             indices: (0..batch).collect(),
@@ -121,7 +122,7 @@ impl Case {
             let at = Position { step: self.step as u64, ..Position::default() };
             self.step += 1;
             let length = Length { epochs: 2, batches: self.step };
-            let report = self.trainer.step(&self.batch, at, length, RULE)?;
+            let report = self.trainer.step(std::slice::from_ref(&self.batch), at, length, RULE)?;
             last = report.nodes.iter().filter_map(|node| node.loss).sum();
         }
         let ms = start.elapsed().as_secs_f64() * 1e3;

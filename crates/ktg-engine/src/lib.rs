@@ -29,6 +29,6 @@ pub use cpu::CpuNode;
 pub use device::{Device, DeviceError};
 pub use job::{Job, Wanted};
 pub use node::{Node, Scratch};
-pub use optimizer::{MOMENTUM, OptimizerState, Sgd};
+pub use optimizer::{AVERAGE, Factors, MOMENTS, MOMENTUM, Optimizer, OptimizerState, Rule};
 pub use outputs::{Images, Map, OutputGradients, Outputs};
 pub use reference::ReferenceNode;

@@ -3,7 +3,7 @@
 use ktg_kernels::Arena;
 use ktg_net::{Network, StateDict, WeightsError, weights};
 
-use crate::{Images, OptimizerState, OutputGradients, Outputs, Sgd, Wanted};
+use crate::{Images, OptimizerState, OutputGradients, Outputs, Rule, Wanted};
 
 /// A network at work. Images have the size for which the node was made.
 pub trait Node: Send + Sync {
@@ -33,7 +33,7 @@ pub trait Node: Send + Sync {
         Ok(())
     }
 
-    /// What the optimizer remembers.
+    /// What the optimizer remembers, and the moving averages.
     fn optimizer_state(&self) -> OptimizerState;
 
     /// Puts back what [`optimizer_state`](Self::optimizer_state) gave; `origin` names it in messages.
@@ -48,7 +48,8 @@ pub trait Node: Send + Sync {
     /// as they are.
     fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Outputs;
 
-    /// The outputs in inference mode, with the running statistics.
+    /// The outputs in inference mode, with the running statistics; by the moving average of all weights where the last
+    /// [`update`](Self::update) kept one.
     fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Outputs;
 
     /// Computes the gradients of the parameters, from those at the outputs of the last [`forward`](Self::forward) of the
@@ -60,14 +61,18 @@ pub trait Node: Send + Sync {
 
     /// [`backward`](Self::backward) and [`update`](Self::update) in one, to the same bits; an engine may change a layer's
     /// weights as soon as nobody needs them any more, and forget their gradients.
-    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Sgd, scratch: &mut Scratch) {
+    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Rule, scratch: &mut Scratch) {
         self.backward(images, at_outputs, scratch);
         self.update(images.count, rule, scratch);
     }
 
     /// After [`forward`](Self::forward) of so many images and, where something learns, [`backward`](Self::backward): moves
-    /// the running statistics, and the parameters that have a gradient.
-    fn update(&mut self, images: usize, rule: Sgd, scratch: &Scratch);
+    /// the running statistics, and the parameters that have a gradient; then their moving averages, if the rule has them.
+    fn update(&mut self, images: usize, rule: Rule, scratch: &Scratch);
+
+    /// Takes a batch into a larger one: in place of an [`update`](Self::update), moves the running statistics and adds the
+    /// gradients to a sum. The next update moves the parameters by the mean of all gradients since the last one.
+    fn accumulate(&mut self, images: usize, scratch: &Scratch);
 }
 
 /// Memory that the nodes of a graph share, because only one of them uses it at a time: gradients, and what is needed

@@ -49,16 +49,16 @@ impl Layout {
         std::array::from_fn(|i| self.range(self.first[layer] + i))
     }
 
-    /// Where the tensors of a layer lie that are learned: weight, and bias if it has one.
-    pub fn learned_of_layer(&self, layer: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    /// The tensors of a layer that are learned, with where they lie: weight, and bias if it has one.
+    pub fn learned_of_layer(&self, layer: usize) -> impl Iterator<Item = (usize, Range<usize>)> + Clone {
         let is_meant = move |i: &usize| self.parameters[*i].layer == layer && self.parameters[*i].role == Role::Learned;
-        (self.first[layer]..self.parameters.len()).take_while(is_meant).map(|i| self.range(i))
+        (self.first[layer]..self.parameters.len()).take_while(is_meant).map(|i| (i, self.range(i)))
     }
 
     /// The most numbers, gaps included, that the learned tensors of a layer have.
     pub fn largest_layer(&self) -> usize {
         let span = |layer| {
-            let mut ranges = self.learned_of_layer(layer);
+            let mut ranges = self.learned_of_layer(layer).map(|(_, range)| range);
             let first = ranges.next()?;
             Some(ranges.last().map_or(first.end, |last| last.end) - first.start)
         };

@@ -3,7 +3,8 @@
 //! `src/cpu/tests.rs`; gates and losses in `losses.rs`.
 
 use ktg_engine::{
-    CpuNode, Images, Job, Node, OptimizerState, OutputGradients, Outputs, ReferenceNode, Scratch, Sgd, Wanted,
+    AVERAGE, CpuNode, Factors, Images, Job, Node, Optimizer, OptimizerState, OutputGradients, Outputs, ReferenceNode,
+    Rule, Scratch, Wanted,
 };
 use ktg_kernels::{Kernels, Level};
 use ktg_net::{Architecture, Network, StateDict};
@@ -13,7 +14,7 @@ use rand_chacha::rand_core::SeedableRng;
 #[path = "../../../fixtures/support.rs"]
 mod support;
 
-const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
+const RULE: Rule = Rule::sgd(0.1, 0.9, 0.01);
 const SIDE: usize = 12;
 
 fn network() -> Network {
@@ -238,9 +239,9 @@ fn what_the_optimizer_remembers_is_named_and_of_others_refused_by_name() {
         let message = node.load_optimizer_state(&wrong, "run/optimiser.safetensors").unwrap_err().to_string();
         let expected = "run/optimiser.safetensors does not fit the network: its optimizer has a `momentum` of shape [4] for `fc.bias`";
         assert_eq!(message, expected, "{name}");
-        let other = OptimizerState::from([("exp_avg".to_owned(), state["momentum"].clone())]);
+        let other = OptimizerState::from([("hessian".to_owned(), state["momentum"].clone())]);
         let message = node.load_optimizer_state(&other, "x").unwrap_err().to_string();
-        assert!(message.contains("a `exp_avg`"), "{name}: {message}");
+        assert!(message.contains("a `hessian`"), "{name}: {message}");
         assert!(node.optimizer_state() == before, "{name}: unchanged");
         let mut broken = weights();
         broken.remove("bn1.bias");
@@ -259,5 +260,195 @@ fn numbers_that_are_none_go_through_as_such() {
     for (name, maker) in engines() {
         let outputs = node(&maker, Job::TRAINING).forward(images, &mut Scratch::default());
         assert!(outputs.logits.iter().all(|logit| logit.is_nan()), "{name}: the batch's statistics are NaN");
+    }
+}
+
+/// Rules of every kind, the two optimizers among them.
+fn rules() -> Vec<Rule<'static>> {
+    let adamw = Optimizer::AdamW { betas: [0.9, 0.99], epsilon: 1e-3 };
+    let nesterov = Optimizer::Sgd { momentum: 0.9, nesterov: true };
+    vec![
+        RULE,
+        Rule { optimizer: nesterov, average: Some(0.9), ..RULE },
+        Rule { optimizer: adamw, clip_norm: Some(0.1), ..RULE },
+        Rule { optimizer: adamw, average: Some(0.9), ..RULE },
+    ]
+}
+
+/// Steps `first..last` of a node.
+fn train(node: &mut dyn Node, images: Images, rule: Rule, numbers: std::ops::Range<u64>) {
+    let mut scratch = Scratch::default();
+    for number in numbers {
+        let outputs = node.forward(images, &mut scratch);
+        node.learn(images, &gradients(&outputs, Job::TRAINING), Rule { number, ..rule }, &mut scratch);
+    }
+}
+
+#[test]
+fn every_optimizer_goes_on_from_its_state() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    for (name, maker) in engines() {
+        for rule in rules() {
+            let mut node = node(&maker, Job::TRAINING);
+            train(&mut *node, images, rule, 1..3);
+            let mut resumed = maker(Job::TRAINING);
+            resumed.load_weights(&node.weights(), "test").unwrap();
+            resumed.load_optimizer_state(&node.optimizer_state(), "test").unwrap();
+            train(&mut *node, images, rule, 3..5);
+            train(&mut *resumed, images, rule, 3..5);
+            assert!(node.weights() == resumed.weights(), "{name}, {rule:?}");
+            assert!(node.optimizer_state() == resumed.optimizer_state(), "{name}, {rule:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_frozen_runs_in_inference_mode_and_stays() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    let mut network = network();
+    let is_frozen = |name: &str| !name.starts_with("layer3") && !name.starts_with("fc");
+    network.layers.iter_mut().for_each(|layer| layer.frozen = is_frozen(&layer.name));
+    let kernels = Level::available().into_iter().map(|level| Kernels::at(level).unwrap());
+    let mut nodes: Vec<Box<dyn Node>> =
+        vec![Box::new(ReferenceNode::new(network.clone(), [SIDE; 2], Job::TRAINING).unwrap())];
+    for kernels in kernels {
+        nodes.push(Box::new(CpuNode::new(network.clone(), [SIDE; 2], Job::TRAINING, kernels).unwrap()));
+    }
+    for node in &mut nodes {
+        node.load_weights(&weights(), "test").unwrap();
+        let mut scratch = Scratch::default();
+        let (trained, inferred) = (node.forward(images, &mut scratch), node.infer(images, Wanted::ALL, &mut scratch));
+        // The branch is frozen: its map is that of inference; the last stage is not.
+        assert!(trained.attention_map == inferred.attention_map && trained.logits != inferred.logits);
+        node.backward(images, &gradients(&trained, Job::TRAINING), &mut scratch);
+        assert!(node.gradients(&scratch).keys().all(|name| !is_frozen(name)));
+        node.update(4, RULE, &scratch);
+        for (name, array) in node.weights() {
+            assert_eq!(array == weights()[&name], is_frozen(&name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn accumulated_batches_count_as_one() {
+    let pixels = pixels(6);
+    let batch = |i: usize| Images { data: &pixels[i * 2 * 3 * SIDE * SIDE..][..2 * 3 * SIDE * SIDE], count: 2 };
+    let rule = Rule { learning_rate: 1.0, weight_decay: 0.0, ..RULE };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, Job::TRAINING);
+        let mut scratch = Scratch::default();
+        let mut parts = Vec::new();
+        for i in 0..3 {
+            let outputs = node.forward(batch(i), &mut scratch);
+            let at_outputs = gradients(&outputs, Job::TRAINING);
+            node.backward(batch(i), &at_outputs, &mut scratch);
+            parts.push(node.gradients(&scratch));
+            assert!(i == 0 || node.weights()["conv1.weight"] == weights()["conv1.weight"], "{name}");
+            // What the way back has overwritten is computed again.
+            node.forward(batch(i), &mut scratch);
+            match i {
+                2 => node.learn(batch(i), &at_outputs, rule, &mut scratch),
+                _ => node.accumulate(2, &scratch),
+            }
+        }
+        let (before, after) = (weights(), node.weights());
+        for (parameter, gradient) in &parts[0] {
+            for i in 0..gradient.data.len() {
+                let sum: f32 = parts.iter().map(|part| part[parameter].data[i]).sum();
+                let expected = before[parameter].data[i] - sum / 3.0;
+                let ours = after[parameter].data[i];
+                assert!(
+                    (ours - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                    "{name}: {parameter}: {ours} {expected}"
+                );
+            }
+        }
+        // The next step begins anew.
+        let mut fresh = maker(Job::TRAINING);
+        fresh.load_weights(&after, "test").unwrap();
+        fresh.load_optimizer_state(&node.optimizer_state(), "test").unwrap();
+        let [a, b] = [&mut node, &mut fresh].map(|node| step(&mut **node, Job::TRAINING, batch(0)));
+        assert!(a == b, "{name}");
+    }
+}
+
+#[test]
+fn gradients_are_clipped_together() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    let clipped = Rule { clip_norm: Some(0.01), ..Rule::sgd(1.0, 0.0, 0.0) };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, Job::TRAINING);
+        train(&mut *node, images, clipped, 1..2);
+        let learned = |name: &&String| !name.contains("running");
+        let after = node.weights();
+        let before = weights();
+        let moved = after.keys().filter(learned).flat_map(|name| {
+            let pairs = before[name].data.iter().zip(&after[name].data);
+            pairs.map(|(a, b)| f64::from(a - b).powi(2))
+        });
+        let norm = moved.sum::<f64>().sqrt();
+        assert!((norm - 0.01).abs() < 1e-5, "{name}: moved by {norm}");
+        // A large limit changes nothing.
+        let mut free = maker(Job::TRAINING);
+        let mut loose = maker(Job::TRAINING);
+        free.load_weights(&weights(), "test").unwrap();
+        loose.load_weights(&weights(), "test").unwrap();
+        train(&mut *free, images, RULE, 1..2);
+        train(&mut *loose, images, Rule { clip_norm: Some(1e6), ..RULE }, 1..2);
+        assert!(free.weights() == loose.weights(), "{name}");
+    }
+}
+
+#[test]
+fn a_node_answers_by_its_average() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    let rule = Rule { average: Some(0.9), ..RULE };
+    for (name, maker) in engines() {
+        let mut node = node(&maker, Job::TRAINING);
+        train(&mut *node, images, rule, 1..2);
+        assert!(node.optimizer_state()[AVERAGE] == node.weights(), "{name}: the first one is the weights");
+        let before = node.weights();
+        train(&mut *node, images, rule, 2..3);
+        let (average, after) = (&node.optimizer_state()[AVERAGE], node.weights());
+        for (parameter, array) in average {
+            for (i, value) in array.data.iter().enumerate() {
+                let (old, new) = (before[parameter].data[i], after[parameter].data[i]);
+                let expected = old + (1.0 - 2.0 / 11.0) * (new - old);
+                assert!((value - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{name}: {parameter}");
+            }
+        }
+        let mut other = maker(Job::INFERENCE);
+        other.load_weights(average, "test").unwrap();
+        let mut scratch = Scratch::default();
+        let [a, b] = [&node, &other].map(|node| node.infer(images, Wanted::ALL, &mut scratch));
+        assert!(a == b, "{name}");
+    }
+}
+
+#[test]
+fn tensors_have_factors_of_their_own() {
+    let pixels = pixels(4);
+    let images = Images { data: &pixels, count: 4 };
+    let parameters = network().parameters();
+    let factors = |name: &str| match name {
+        "conv1.weight" => Factors { learning_rate: 0.0, weight_decay: 1.0 },
+        "fc.weight" => Factors { learning_rate: 0.5, weight_decay: 0.0 },
+        _ => Factors::ONE,
+    };
+    let factors: Vec<Factors> = parameters.iter().map(|parameter| factors(&parameter.name)).collect();
+    for (name, maker) in engines() {
+        let run = |rule: Rule| {
+            let mut node = node(&maker, Job::TRAINING);
+            train(&mut *node, images, rule, 1..2);
+            node.weights()
+        };
+        let (plain, special) = (run(RULE), run(Rule { factors: &factors, ..RULE }));
+        let half = run(Rule { learning_rate: 0.05, weight_decay: 0.0, ..RULE });
+        assert!(special["conv1.weight"] == weights()["conv1.weight"], "{name}");
+        assert!(special["fc.weight"] == half["fc.weight"] && special["fc.bias"] == plain["fc.bias"], "{name}");
     }
 }

@@ -1,7 +1,7 @@
 //! Losses, their gradients and gates against PyTorch, and what degenerate input gives.
 
 use ktg_engine::loss::{
-    GraphLoss, GraphLosses, Knowledge, Labels, LossSettings, Shown, cross_entropy, of_design, transfer,
+    CrossEntropy, GraphLoss, GraphLosses, Knowledge, Labels, LossSettings, Shown, of_design, transfer,
 };
 use ktg_engine::{Map, Outputs};
 use ktg_graph::{Design, Gate, Graph, Node, Transfer};
@@ -38,6 +38,7 @@ fn case(case: &Value, data: &StateDict) -> Case {
         settings: LossSettings {
             temperature: case["temperature"].as_f64().unwrap(),
             crop_sizes: serde_json::from_value(case["crop_sizes"].clone()).unwrap(),
+            ..LossSettings::default()
         },
         name,
     }
@@ -136,7 +137,12 @@ fn label_losses_are_pytorchs() {
             let of_sample = |i: usize| {
                 let labels = Labels { own: &labels[i..=i], mixed: None };
                 let row = |logits: &Vec<f32>| {
-                    cross_entropy(&logits[i * classes..][..classes], labels, 1.0, &mut vec![0.0; classes])
+                    CrossEntropy::default().mean(
+                        &logits[i * classes..][..classes],
+                        labels,
+                        1.0,
+                        &mut vec![0.0; classes],
+                    )
                 };
                 branches.iter().map(|(_, logits)| row(logits)).sum()
             };
@@ -145,7 +151,9 @@ fn label_losses_are_pytorchs() {
             let labels = Labels { own: &labels, mixed: None };
             let mean = |gate: Gate, progress: f64| -> f32 {
                 let weight = gate.weight(progress, true);
-                let of = |logits: &Vec<f32>| cross_entropy(logits, labels, weight, &mut vec![0.0; logits.len()]);
+                let of = |logits: &Vec<f32>| {
+                    CrossEntropy::default().mean(logits, labels, weight, &mut vec![0.0; logits.len()])
+                };
                 branches.iter().map(|(_, logits)| of(logits)).sum()
             };
             let gates = &entry["gates"][key];
@@ -162,7 +170,7 @@ fn label_losses_are_pytorchs() {
             }
             for (what, logits) in &branches {
                 let mut gradient = vec![0.0; logits.len()];
-                cross_entropy(logits, labels, 1.0, &mut gradient);
+                CrossEntropy::default().mean(logits, labels, 1.0, &mut gradient);
                 let ours: Vec<f32> = gradient.iter().map(|g| *g as f32).collect();
                 assert_close(&name, &ours, &data[&format!("{name}.{what}")].data, 1e-4, LIMIT);
             }
@@ -296,9 +304,9 @@ fn labels() -> Vec<u32> {
 }
 
 fn graph_losses(graph: &Graph) -> GraphLosses {
-    let settings = LossSettings { temperature: 1.5, crop_sizes: vec![3, 9] };
+    let settings = LossSettings { temperature: 1.5, crop_sizes: vec![3, 9], ..LossSettings::default() };
     let labels = labels();
-    GraphLoss::new(graph, &settings).step(&random_outputs(), Labels { own: &labels, mixed: None }, 0.3)
+    GraphLoss::new(graph, &settings, &[]).step(&random_outputs(), Labels { own: &labels, mixed: None }, 0.3)
 }
 
 /// The graph with all edges into other nodes than `target` cut, but the one from `source`.

@@ -1,7 +1,7 @@
 //! Networks against PyTorch: outputs, running statistics and gradients (fixtures/README.md).
 
-use ktg_engine::loss::{Labels, cross_entropy};
-use ktg_engine::{Images, Job, Node, OutputGradients, Outputs, Scratch, Sgd, Wanted, node};
+use ktg_engine::loss::{CrossEntropy, Labels};
+use ktg_engine::{Images, Job, Node, OutputGradients, Outputs, Rule, Scratch, Wanted, node};
 use ktg_net::{Architecture, Network, StateDict};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -38,7 +38,7 @@ fn check_outputs(outputs: &Outputs, fixture: &StateDict, mode: &str) {
 fn loss(outputs: &Outputs, labels: &[u32]) -> (f64, OutputGradients) {
     let label = |logits: &[f32]| {
         let mut gradient = vec![0.0; logits.len()];
-        let loss = cross_entropy(logits, Labels { own: labels, mixed: None }, 1.0, &mut gradient);
+        let loss = CrossEntropy::default().mean(logits, Labels { own: labels, mixed: None }, 1.0, &mut gradient);
         (f64::from(loss), gradient.into_iter().map(|g| g as f32).collect::<Vec<f32>>())
     };
     let (of_logits, logits) = label(&outputs.logits);
@@ -104,7 +104,7 @@ fn check_network(name: &str) {
     node.backward(images, &at_outputs, &mut scratch);
     let total = fixture["grad_norm_total"].as_f64().unwrap();
     check_gradients(&node.gradients(&scratch), &start, &data, &fixture["grad_norms"], total);
-    node.update(images.count, Sgd { learning_rate: 0.0, momentum: 0.0, weight_decay: 0.0 }, &scratch);
+    node.update(images.count, Rule::sgd(0.0, 0.0, 0.0), &scratch);
     let mut seen = 0;
     for (name, array) in node.weights() {
         let before = &start[&name].data;
@@ -151,7 +151,7 @@ fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
         let (value, at_outputs) = loss(&outputs, &[2]);
         node.backward(images, &at_outputs, &mut scratch);
         let gradients = node.gradients(&scratch);
-        node.update(1, Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 }, &scratch);
+        node.update(1, Rule::sgd(0.1, 0.9, 1e-4), &scratch);
         let is_finite = |dict: &StateDict| dict.values().all(|array| array.data.iter().all(|v| v.is_finite()));
         assert!(value.is_finite() && is_finite(&gradients) && is_finite(&node.weights()), "{name}");
         assert_eq!(gradients.len(), initial.keys().filter(|name| !name.contains("running_")).count());

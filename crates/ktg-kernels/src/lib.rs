@@ -27,6 +27,7 @@
 //!
 //! Scratch memory is kept by each thread and used again; it is bounded by a few times that of the largest operation.
 
+mod adamw;
 mod attend;
 mod bytes;
 mod direct;
@@ -48,6 +49,7 @@ mod simd;
 mod winograd;
 mod workspace;
 
+pub use adamw::AdamWStep;
 pub use bytes::ChannelScale;
 pub use each::Each;
 pub use kernels::Kernels;

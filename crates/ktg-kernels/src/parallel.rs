@@ -58,6 +58,20 @@ pub(crate) fn for_each_pair(
     parallel(pieces, |i| unsafe { body(i, values.piece(i, len), others.piece(i, other_len)) });
 }
 
+/// The pieces of the same numbers of three slices of the same length.
+pub(crate) fn for_each_trio(
+    values: &mut [f32],
+    second: &mut [f32],
+    third: &mut [f32],
+    len: usize,
+    body: impl Fn(usize, &mut [f32], &mut [f32], &mut [f32]) + Sync,
+) {
+    let pieces = values.len().div_ceil(len);
+    let [values, second, third] = [values, second, third].map(Shared::new);
+    // SAFETY: pieces with different numbers are apart, and each is used by one thread.
+    parallel(pieces, |i| unsafe { body(i, values.piece(i, len), second.piece(i, len), third.piece(i, len)) });
+}
+
 /// Part `i` of `n` nearly equal parts of `0..len`.
 pub(crate) fn part(len: usize, i: usize, n: usize) -> Range<usize> {
     len * i / n..len * (i + 1) / n

@@ -5,22 +5,26 @@ use crate::parallel::for_each_pair;
 use crate::shape::{Result, check_length};
 use crate::simd::plain;
 
-/// One step of `torch.optim.SGD` (dampening 0, no Nesterov): `d = gradient + weight_decay * w`;
-/// `v = momentum * v + d` (at the first step `v = d`); `w -= learning_rate * v`.
+/// One step of `torch.optim.SGD` (dampening 0): `d = scale * gradient + weight_decay * w`; `v = momentum * v + d` (at the
+/// first step `v = d`); `w -= learning_rate * v`, or with Nesterov's momentum `w -= learning_rate * (d + momentum * v)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
     /// Step size.
     pub learning_rate: f32,
     /// Share of the last update that goes on. With 0 there is no velocity.
     pub momentum: f32,
+    /// Nesterov's momentum: the step looks one update ahead.
+    pub nesterov: bool,
     /// L2 penalty.
     pub weight_decay: f32,
+    /// Factor on the gradient.
+    pub scale: f32,
     /// The velocity is not read.
     pub first: bool,
 }
 
 /// Parameters a task updates.
-const SOME: usize = 1 << 16;
+pub(crate) const SOME: usize = 1 << 16;
 
 impl Kernels {
     /// One optimizer step, in place. `velocity` may be empty where the momentum is 0.
@@ -42,15 +46,15 @@ impl Kernels {
 
 plain! {
     fn update(step: SgdStep, w: &'a mut [f32], g: &'a [f32], v: &'a mut [f32]) {
-        let SgdStep { learning_rate, momentum, weight_decay, first } = step;
+        let SgdStep { learning_rate, momentum, nesterov, weight_decay, scale, first } = step;
         let parameters = w.iter_mut().zip(g);
         if momentum == 0.0 {
-            parameters.for_each(|(w, g)| *w -= learning_rate * (g + weight_decay * *w));
+            parameters.for_each(|(w, g)| *w -= learning_rate * (scale * g + weight_decay * *w));
         } else {
             for ((w, g), v) in parameters.zip(v) {
-                let d = g + weight_decay * *w;
+                let d = scale * g + weight_decay * *w;
                 *v = if first { d } else { momentum * *v + d };
-                *w -= learning_rate * *v;
+                *w -= learning_rate * if nesterov { d + momentum * *v } else { *v };
             }
         }
     }

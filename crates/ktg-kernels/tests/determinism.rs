@@ -117,7 +117,14 @@ fn sgd(len: usize) -> Job {
     let [parameters, gradient, velocity] = [1, 2, 3].map(|seed| values(seed, len));
     Job::new(format!("SGD of {len}"), move |k| {
         let (mut w, mut v) = (parameters.clone(), velocity.clone());
-        let step = SgdStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-3, first: false };
+        let step = SgdStep {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 1e-3,
+            scale: 1.0,
+            first: false,
+        };
         k.sgd(step, &mut w, &gradient, &mut v).unwrap();
         [w, v].concat()
     })

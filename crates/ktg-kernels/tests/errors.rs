@@ -97,7 +97,8 @@ fn pooling() {
 /// It works in place, so a call that fails must not have begun.
 #[test]
 fn sgd() {
-    let step = SgdStep { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4, first: false };
+    let step =
+        SgdStep { learning_rate: 0.1, momentum: 0.9, nesterov: false, weight_decay: 1e-4, scale: 1.0, first: false };
     for momentum in [0.0, 0.9] {
         let arguments = if momentum == 0.0 { &[("gradient", 13)][..] } else { &[("gradient", 13), ("velocity", 13)] };
         check("sgd", arguments, |k, v| {

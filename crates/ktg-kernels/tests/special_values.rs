@@ -488,7 +488,8 @@ fn global_average_pool_spoils_the_mean_of_a_special_value() {
 #[test]
 fn sgd_touches_nothing_but_the_parameter_of_a_special_gradient() {
     for (kernels, momentum) in all_levels().into_iter().flat_map(|k| [(k, 0.0), (k, 0.9)]) {
-        let step = SgdStep { learning_rate: 0.1, momentum, weight_decay: 0.01, first: false };
+        let step =
+            SgdStep { learning_rate: 0.1, momentum, nesterov: false, weight_decay: 0.01, scale: 1.0, first: false };
         let run = |gradient: &[f32]| {
             let (mut w, mut v) = (values(1, 37), values(2, 37));
             kernels.sgd(step, &mut w, gradient, &mut v).unwrap();

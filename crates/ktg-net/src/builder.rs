@@ -26,7 +26,7 @@ impl Builder {
     }
 
     fn layer(&mut self, name: &str, op: Op, inputs: &[Value], channels: usize) -> Value {
-        self.layers.push(Layer { name: name.to_owned(), op, inputs: inputs.to_vec() });
+        self.layers.push(Layer { name: name.to_owned(), op, inputs: inputs.to_vec(), frozen: false });
         self.channels.push(channels);
         Value::of_layer(self.layers.len() - 1)
     }

@@ -82,6 +82,11 @@ impl Op {
     pub const NORM_EPSILON: f64 = 1e-5;
     /// Share of the newest batch in the running statistics of batch normalization.
     pub const NORM_MOMENTUM: f64 = 0.1;
+
+    /// Whether it has parameters that are learned.
+    pub fn has_parameters(&self) -> bool {
+        matches!(self, Op::Conv2d { .. } | Op::BatchNorm { .. } | Op::Linear { .. })
+    }
 }
 
 /// A step of a network.
@@ -93,6 +98,9 @@ pub struct Layer {
     pub op: Op,
     /// From which values: one, or two for [`Op::Add`] and [`Op::Attend`] (the map that weights comes second).
     pub inputs: Vec<Value>,
+    /// It stays as it is in training: its parameters and running statistics do not move, and batch norm normalizes by the
+    /// running statistics.
+    pub frozen: bool,
 }
 
 /// An image classifier as a list of layers. Made by [`Architecture::network`](crate::Architecture::network), or with a

@@ -9,15 +9,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ktg_base::{create_dir_all, sync_parent, write_synced};
-use ktg_engine::{MOMENTUM, OptimizerState};
+use ktg_engine::{AVERAGE, MOMENTUM, OptimizerState};
 use ktg_net::{StateDict, weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
-use crate::metrics::EpochSums;
+use crate::measures::Measures;
+use crate::metrics::ReportSums;
 use crate::schedule::Position;
 use crate::trainer::Trainer;
+use crate::{Error, Keep};
 
 /// Version of the layout; another one is not read.
 const VERSION: u32 = 1;
@@ -40,7 +41,10 @@ pub(crate) struct State {
     /// Length of `metrics.jsonl`.
     pub metrics_bytes: u64,
     /// Losses of the unfinished epoch.
-    pub sums: EpochSums,
+    pub sums: ReportSums,
+    /// The best epoch so far, where that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// SHA-256 of the other files.
     files: BTreeMap<String, String>,
 }
@@ -58,6 +62,30 @@ impl State {
     }
 }
 
+/// The best epoch of a training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Best {
+    /// Which one, counted from 1.
+    pub epoch: usize,
+    /// Steps done at its end, by which its checkpoint is called.
+    pub step: u64,
+    /// What its networks do.
+    pub measures: Measures,
+}
+
+impl Best {
+    /// Whether others are better: a higher top-1 accuracy of the ensemble, and if it is the same, a lower NLL.
+    pub fn is_beaten_by(&self, measures: &Measures) -> bool {
+        let (best, new) = (&self.measures.ensemble, &measures.ensemble);
+        let (best_accuracy, new_accuracy) = (best.accuracy.top1, new.accuracy.top1);
+        new_accuracy > best_accuracy || new_accuracy == best_accuracy && new.nll < best.nll
+    }
+}
+
+/// The kind under which the weights that learn are kept among the optimizer's arrays, where the node's own file has their
+/// moving average.
+const WEIGHTS: &str = "weights";
+
 const OPTIMISER: &str = "optimiser.safetensors";
 const STATE: &str = "state.json";
 
@@ -66,16 +94,31 @@ pub(crate) fn weights_name(m: usize) -> String {
     format!("node{}.safetensors", m + 1)
 }
 
-/// Writes a checkpoint into `directory` and removes all but the newest `keep`. Returns a sentence for the user if an old
+/// The checkpoint of a step.
+fn path_of(directory: &Path, step: u64) -> PathBuf {
+    directory.join(format!("step-{step:09}"))
+}
+
+/// Which checkpoints stay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// So many, the newest,
+    pub newest: usize,
+    /// and that of the best epoch.
+    pub best: bool,
+}
+
+/// Writes a checkpoint into `directory` and removes those that are not `kept`. Returns a sentence for the user if an old
 /// one cannot be removed, which is no reason to stop training.
 pub(crate) fn write(
     directory: &Path,
     mut state: State,
     trainer: &Trainer,
-    keep: usize,
+    kept: Kept,
 ) -> Result<Option<String>, Error> {
     create_dir_all(directory)?;
-    let path = directory.join(format!("step-{:09}", state.position.step));
+    let path = path_of(directory, state.position.step);
+    let best = state.best.as_ref().filter(|_| kept.best).map(|best| best.step);
     // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.
     if path.exists() && verify(&path)?.is_ok() {
         return Ok(None);
@@ -92,7 +135,11 @@ pub(crate) fn write(
         Ok(write_synced(&temporary.join(name), &bytes)?)
     };
     for m in 0..trainer.node_count() {
-        let (weights, state) = trainer.state(m);
+        let (mut weights, mut state) = trainer.state(m);
+        // What others read is what the run is judged by.
+        if let Some(average) = state.remove(AVERAGE) {
+            state.insert(WEIGHTS.to_owned(), std::mem::replace(&mut weights, average));
+        }
         save(weights_name(m), &weights)?;
         for (kind, dict) in state {
             let prefix = optimizer_prefix(m, &kind);
@@ -105,7 +152,7 @@ pub(crate) fn write(
     sync_parent(&temporary.join(STATE))?;
     fs::rename(&temporary, &path).map_err(Error::file("write", &path))?;
     sync_parent(&path)?;
-    Ok(delete_older(directory, keep).err().map(|e| e.to_string()))
+    Ok(delete_older(directory, kept.newest, best).err().map(|e| e.to_string()))
 }
 
 fn remove_if_there(directory: &Path) -> Result<(), Error> {
@@ -115,10 +162,12 @@ fn remove_if_there(directory: &Path) -> Result<(), Error> {
     fs::remove_dir_all(directory).map_err(Error::file("remove", directory))
 }
 
-/// Removes all checkpoints in `directory` but for the newest `keep`.
-pub(crate) fn delete_older(directory: &Path, keep: usize) -> Result<(), Error> {
+/// Removes all checkpoints in `directory` but for the newest `keep` and that of the step `best`.
+pub(crate) fn delete_older(directory: &Path, keep: usize, best: Option<u64>) -> Result<(), Error> {
     let mut all = list(directory)?;
     all.truncate(all.len().saturating_sub(keep));
+    let best = best.map(|step| path_of(directory, step));
+    all.retain(|path| Some(path) != best.as_ref());
     all.iter().try_for_each(|old| fs::remove_dir_all(old).map_err(Error::file("remove the old checkpoint", old)))
 }
 
@@ -172,6 +221,26 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<Newest>, Error> {
     if all.is_empty() { Ok(None) } else { Err(Error::run(directory, reason)) }
 }
 
+/// The checkpoint whose networks are a run's result: the newest, or that of the best epoch, as the newest one says.
+///
+/// # Errors
+///
+/// If the best one is missing or damaged, or as [`newest`].
+pub(crate) fn result(directory: &Path, keep: Keep) -> Result<Option<Newest>, Error> {
+    let Some(newest) = newest(directory)? else { return Ok(None) };
+    if keep == Keep::Last {
+        return Ok(Some(newest));
+    }
+    let Some(best) = newest.state.best.as_ref().filter(|best| best.step != newest.state.position.step) else {
+        return Ok(Some(newest));
+    };
+    let path = path_of(directory, best.step);
+    match verify(&path)? {
+        Ok(_) => Ok(Some(Newest { path, ..newest })),
+        Err(reason) => Err(Error::run(&path, format!("the best epoch's checkpoint cannot be used: {reason}"))),
+    }
+}
+
 /// Puts a damaged checkpoint out of the way, so that it is not mistaken for the newest again.
 pub(crate) fn set_aside(path: &Path) -> Result<(), Error> {
     let name = format!("damaged-{}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -220,7 +289,11 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer) -> Result<(), Error> {
                 state.entry(kind.to_owned()).or_default().insert(name.to_owned(), array.clone());
             }
         }
-        trainer.restore(m, &weights::read(&file)?.arrays, &state, &file.display().to_string())?;
+        let mut weights = weights::read(&file)?.arrays;
+        if let Some(learning) = state.remove(WEIGHTS) {
+            state.insert(AVERAGE.to_owned(), std::mem::replace(&mut weights, learning));
+        }
+        trainer.restore(m, &weights, &state, &file.display().to_string())?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ use serde_json::Value as Json;
 use crate::data::DataFile;
 use crate::experiment::PRETRAINED;
 use crate::metrics::{self, EpochReport};
-use crate::{Error, Experiment, GraphSettings, Measures, Settings, checkpoint};
+use crate::{Error, Experiment, GraphSettings, Keep, Measures, Settings, checkpoint};
 
 const SETTINGS: &str = "settings.toml";
 const GRAPH: &str = "graph.toml";
@@ -62,12 +62,18 @@ pub struct RunResult {
     pub seed: u64,
     /// Epochs trained.
     pub epochs: usize,
+    /// The best one, whose networks are the result, with `train.keep = "best"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_epoch: Option<usize>,
+    /// Whether it ended before its time, with `train.patience`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Training images.
     pub train_images: usize,
     /// Seconds of training and evaluation: the sum of `timing.jsonl`, which lacks what a killed process was about and has
     /// twice what had to be done again.
     pub seconds: f64,
-    /// The networks after the last epoch.
+    /// The networks after the last epoch, or the best one.
     pub measures: Measures,
 }
 
@@ -82,6 +88,20 @@ pub(crate) struct Timing {
     /// Of training, evaluation and saving.
     pub seconds: f64,
     pub images_per_second: f64,
+}
+
+impl RunResult {
+    /// How long it was trained, and which epoch it is: `20 epochs (stopped early; epoch 13 is the best)`.
+    pub fn length(&self) -> String {
+        let early = self.stopped_early.then(|| "stopped early".to_owned());
+        let best = self.best_epoch.map(|best| format!("epoch {best} is the best"));
+        let more: Vec<String> = early.into_iter().chain(best).collect();
+        let epochs = if self.epochs == 1 { "epoch" } else { "epochs" };
+        match more.is_empty() {
+            true => format!("{} {epochs}", self.epochs),
+            false => format!("{} {epochs} ({})", self.epochs, more.join("; ")),
+        }
+    }
 }
 
 impl RunDirectory {
@@ -269,7 +289,11 @@ impl RunDirectory {
     /// If another process works on the run, or a file cannot be deleted.
     pub fn delete_checkpoints(&self, keep: usize) -> Result<(), Error> {
         let _lock = self.lock()?;
-        checkpoint::delete_older(&self.checkpoints(), keep)
+        let directory = self.checkpoints();
+        let has_best = keep > 0 && self.settings()?.train.keep == Keep::Best;
+        let newest = if has_best { checkpoint::newest(&directory)? } else { None };
+        let best = newest.and_then(|newest| newest.state.best).map(|best| best.step);
+        checkpoint::delete_older(&directory, keep, best)
     }
 
     /// Takes the directory for this process, which holds it as long as the file; the system lets go of it however the

@@ -82,10 +82,11 @@ impl Experiment {
         if let Some((_, Some(place))) = settings.data.kind.place_mut() {
             *place = base.join(&*place);
         }
-        let (images, batch) = (train.len(), settings.train.batch_size);
-        if images < batch {
-            let problem = format!("there are {images} training images, fewer than one batch of {batch}");
-            return Err(Error::Setting(format!("{problem}; lower `train.batch_size`")));
+        let (images, step) = (train.len(), settings.train.images_per_step());
+        if images < step {
+            let problem = format!("there are {images} training images, fewer than one batch of {step}");
+            let advice = if settings.train.accumulate > 1 { " or `train.accumulate`" } else { "" };
+            return Err(Error::Setting(format!("{problem}; lower `train.batch_size`{advice}")));
         }
         let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
         let (written, document) = read_graph(&settings.graph, &base)?;
@@ -169,7 +170,8 @@ impl Experiment {
 
     /// How long its training is.
     pub fn length(&self) -> Length {
-        Length { epochs: self.settings.train.epochs, batches: self.train.len() / self.settings.train.batch_size }
+        let train = &self.settings.train;
+        Length { epochs: train.epochs, batches: self.train.len() / train.images_per_step() }
     }
 }
 

@@ -183,16 +183,17 @@ impl MetricsFile {
     }
 }
 
-/// Sums reports into an epoch's means. Part of the checkpoint, in full precision.
+/// Sums reports into means, of the batches of a step or the steps of an epoch. Part of the checkpoint, in full precision.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct EpochSums {
-    steps: u64,
+pub(crate) struct ReportSums {
+    #[serde(rename = "steps")]
+    count: u64,
     sum: Option<StepReport>,
 }
 
-impl EpochSums {
+impl ReportSums {
     pub fn add(&mut self, report: &StepReport) {
-        self.steps += 1;
+        self.count += 1;
         let Some(sum) = &mut self.sum else {
             self.sum = Some(report.clone());
             return;
@@ -205,7 +206,7 @@ impl EpochSums {
     pub fn mean(&self) -> Option<StepReport> {
         let sum = self.sum.as_ref()?;
         let mut mean = sum.clone();
-        mean.combine(sum, |sum, _| sum / self.steps as f64);
+        mean.combine(sum, |sum, _| sum / self.count as f64);
         Some(mean)
     }
 }
@@ -238,7 +239,7 @@ mod tests {
             nodes: vec![NodeReport { loss: Some(loss), accuracy: None }],
             edges: vec![],
         };
-        let mut sums = EpochSums::default();
+        let mut sums = ReportSums::default();
         assert!(sums.mean().is_none());
         sums.add(&node(1.0));
         sums.add(&node(2.0));

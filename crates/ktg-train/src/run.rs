@@ -101,7 +101,8 @@ impl Run {
         settings.check()?;
         let result = directory.result()?;
         let before = result.as_ref().map_or(written, |result| result.epochs);
-        if let Some(result) = result.filter(|result| result.epochs == epochs && written == epochs) {
+        let is_done = |result: &RunResult| (result.epochs == epochs || result.stopped_early) && written == epochs;
+        if let Some(result) = result.filter(is_done) {
             return Ok(Self::finished(directory, lock, result));
         }
         check_has_checkpoint(directory)?;

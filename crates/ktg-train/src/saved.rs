@@ -13,7 +13,7 @@ use crate::evaluate::{Evaluation, Inference, check_finite};
 use crate::measures::{MemberOutputs, mean_logits, softmax};
 use crate::{Error, Measures, RunDirectory, Settings};
 
-/// The networks of a run, as its newest checkpoint has them.
+/// The networks of a run, as its newest checkpoint has them, or with `train.keep = "best"` that of the best epoch so far.
 pub struct SavedRun {
     /// The run directory.
     pub directory: RunDirectory,
@@ -66,7 +66,9 @@ impl SavedRun {
         let document = directory.graph()?;
         let data = directory.data()?;
         let divergence = directory.divergence()?;
-        let Some(Newest { path: checkpoint, mut warnings, .. }) = checkpoint::newest(&directory.checkpoints())? else {
+        let Some(Newest { path: checkpoint, mut warnings, .. }) =
+            checkpoint::result(&directory.checkpoints(), settings.train.keep)?
+        else {
             return Err(directory.error(match divergence {
                 Some(reason) => format!("it diverged, and there is no checkpoint of before: {reason}"),
                 None => "it has no usable checkpoint yet; train it with `ktg train --resume` first".to_owned(),

@@ -5,9 +5,10 @@ use std::fs;
 use std::time::Instant;
 
 use ktg_base::sync_parent;
-use ktg_data::{Loader, LoaderConfig, epoch_order};
+use ktg_data::{Batch, Loader, LoaderConfig, epoch_order};
+use ktg_engine::loss::GraphLoss;
 
-use crate::checkpoint::{self, Newest, State};
+use crate::checkpoint::{self, Best, Kept, Newest, State};
 use crate::directory::{RunDirectory, RunResult, Timing, settings_of_run};
 use crate::evaluate::Evaluation;
 use crate::event::Event;
@@ -16,7 +17,7 @@ use crate::recorder::Recorder;
 use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::Trainer;
-use crate::{Error, Experiment, Measures};
+use crate::{Error, Experiment, Keep, Measures};
 
 /// A training at work.
 pub(crate) struct Session {
@@ -66,8 +67,15 @@ struct Part {
 pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let settings = &experiment.settings;
     let image = [settings.side, settings.side];
-    let Experiment { graph, networks, pretrained, .. } = experiment;
-    Trainer::new(graph, networks.clone(), image, pretrained, settings.seed, &settings.loss)
+    let Experiment { graph, networks, pretrained, train, .. } = experiment;
+    let mut images = vec![0; train.classes()];
+    train.labels().iter().for_each(|label| images[*label as usize] += 1);
+    let loss = GraphLoss::new(graph, &settings.loss, &images);
+    let mut trainer = Trainer::new(graph, networks.clone(), image, pretrained, settings.seed, loss)?;
+    if !settings.train.decay_norms_and_biases {
+        trainer.spare_norms_and_biases();
+    }
+    Ok(trainer)
 }
 
 impl Session {
@@ -161,25 +169,25 @@ impl Session {
         if part.steps > 0 && self.checkpoint_is_due() {
             self.checkpoint()?;
         }
-        let asked = Instant::now();
-        let batch = batches.next();
-        part.waited += asked.elapsed().as_secs_f64();
-        let Some(batch) = batch else {
+        let (position, length) = (self.state.position, self.experiment.length());
+        if position.batch == length.batches {
             part.trained = Some(part.started.elapsed().as_secs_f64());
             if self.evaluation_is_due() {
                 self.phase = Phase::Evaluating(Some(part), Box::new(self.evaluation()?));
                 return Ok(());
             }
             return self.end_epoch(&part, None);
-        };
-        let batch = batch?;
-        let (position, length) = (self.state.position, self.experiment.length());
-        if let Some(recorder) = &mut self.recorder {
-            recorder.batch(position.step + 1, &batch)?;
         }
         let settings = &self.experiment.settings.train;
+        let asked = Instant::now();
+        let of_step = batches.by_ref().take(settings.accumulate).collect::<Result<Vec<Batch>, _>>()?;
+        part.waited += asked.elapsed().as_secs_f64();
+        if let (Some(recorder), Some(batch)) = (&mut self.recorder, of_step.first()) {
+            recorder.batch(position.step + 1, batch)?;
+        }
         let factor = schedule::factor(&settings.schedule, settings.warmup_epochs, position, length);
-        let report = self.trainer.step(&batch, position, length, settings.sgd(factor))?;
+        let rule = settings.rule(position.step + 1, factor);
+        let report = self.trainer.step(&of_step, position, length, rule)?;
         self.log(&report)?;
         self.state.position.step += 1;
         self.state.position.batch += 1;
@@ -240,6 +248,7 @@ impl Session {
         (position.epoch, position.batch) = (position.epoch + 1, 0);
         let train = std::mem::take(&mut self.state.sums).mean().unwrap_or_default();
         let report = EpochReport { train, evaluation };
+        self.note_best(report.evaluation.as_ref());
         self.write_timing(part)?;
         self.curves.scalars(report.train.step, &epoch_scalars(&report))?;
         self.metrics.write(&Line::Epoch(&report))?;
@@ -251,20 +260,41 @@ impl Session {
         Ok(())
     }
 
-    fn is_over(&self) -> bool {
-        self.state.position.epoch == self.experiment.settings.train.epochs
+    /// Remembers the epoch that ends here if it is the best one so far and the settings ask for that.
+    fn note_best(&mut self, evaluation: Option<&Measures>) {
+        let Some(measures) = evaluation.filter(|_| self.experiment.settings.train.chooses()) else { return };
+        if self.state.best.as_ref().is_none_or(|best| best.is_beaten_by(measures)) {
+            let Position { epoch, step, .. } = self.state.position;
+            self.state.best = Some(Best { epoch, step, measures: measures.clone() });
+        }
     }
 
-    fn finish(&mut self, measures: Measures) -> Result<(), Error> {
+    fn is_over(&self) -> bool {
+        self.state.position.epoch == self.experiment.settings.train.epochs || self.has_lost_patience()
+    }
+
+    /// Whether too many epochs in a row were not better than the best.
+    fn has_lost_patience(&self) -> bool {
+        let train = &self.experiment.settings.train;
+        let best = self.state.best.as_ref().map_or(0, |best| best.epoch);
+        let is_judged = self.state.position.epoch.is_multiple_of(train.evaluate_every.max(1));
+        train.patience.is_some_and(|patience| self.state.position.epoch >= best + patience) && is_judged
+    }
+
+    fn finish(&mut self, last: Measures) -> Result<(), Error> {
         let Experiment { settings, graph, train, .. } = &self.experiment;
+        let best = self.state.best.clone().filter(|_| settings.train.keep == Keep::Best);
+        let epochs = self.state.position.epoch;
         let result = RunResult {
             graph: graph.name.clone(),
             graph_hash: graph.hash().to_string(),
             seed: settings.seed,
-            epochs: settings.train.epochs,
+            epochs,
+            best_epoch: best.as_ref().map(|best| best.epoch),
+            stopped_early: epochs < settings.train.epochs,
             train_images: train.len(),
             seconds: self.directory.timing()?.iter().map(|line| line.seconds).sum(),
-            measures,
+            measures: best.map_or(last, |best| best.measures),
         };
         self.directory.write_result(&result)?;
         self.result = Some(result);
@@ -281,7 +311,7 @@ impl Session {
             seed: settings.seed,
             epoch: epoch as u64,
             mixup: transform.mixup,
-            start_batch: batch,
+            start_batch: batch * settings.train.accumulate,
             ..LoaderConfig::new(transform.train.clone())
         };
         let order = epoch_order(data.len(), settings.seed, epoch as u64, settings.train.shuffle);
@@ -290,8 +320,9 @@ impl Session {
 
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.state.metrics_bytes = self.metrics.sync()?;
-        let keep = self.experiment.settings.train.keep_checkpoints;
-        let warning = checkpoint::write(&self.directory.checkpoints(), self.state.clone(), &self.trainer, keep)?;
+        let settings = &self.experiment.settings.train;
+        let kept = Kept { newest: settings.keep_checkpoints, best: settings.keep == Keep::Best };
+        let warning = checkpoint::write(&self.directory.checkpoints(), self.state.clone(), &self.trainer, kept)?;
         self.events.extend(warning.map(Event::Warning));
         self.events.push_back(Event::Checkpoint);
         self.checkpoint_written = Instant::now();
@@ -303,7 +334,7 @@ impl Session {
         let settings = &self.experiment.settings.train;
         let seconds = part.started.elapsed().as_secs_f64();
         let training_seconds = part.trained.unwrap_or(seconds);
-        let images = part.steps * settings.batch_size;
+        let images = part.steps * settings.images_per_step();
         self.directory.append_timing(&Timing {
             step: self.state.position.step,
             training_seconds,

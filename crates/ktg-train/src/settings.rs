@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::{read_text, toml_message, toml_problem};
 use ktg_data::{Augment, DataSource};
-use ktg_engine::Sgd;
 use ktg_engine::loss::LossSettings;
+use ktg_engine::{Optimizer, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Schedule};
@@ -137,14 +137,40 @@ impl Default for SplitSettings {
 pub struct TrainSettings {
     /// Passes over the training images. Default: 300.
     pub epochs: usize,
-    /// Images a step; an incomplete last batch is dropped. Default: 16.
+    /// Images a batch; an incomplete last batch is dropped. Default: 16.
     pub batch_size: usize,
+    /// Batches a step, one after the other: the step is that of one larger batch, but for batch norm, which sees its parts.
+    /// Default: 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub accumulate: usize,
+    /// What moves the weights. Default: sgd.
+    #[serde(skip_serializing_if = "is_standard")]
+    pub optimizer: OptimizerName,
     /// Learning rate before the schedule's factor. Default: 0.1.
     pub learning_rate: f64,
-    /// Momentum. Default: 0.9.
+    /// Momentum of `sgd`. Default: 0.9.
     pub momentum: f64,
-    /// L2 penalty. Default: 1e-4.
+    /// Nesterov's momentum, with `sgd`. Default: false.
+    #[serde(skip_serializing_if = "is_standard")]
+    pub nesterov: bool,
+    /// Of `adamw`, shares of the past in the means of the gradients and of their squares. Default: 0.9, 0.999.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub betas: [f64; 2],
+    /// Of `adamw`, what is added to the root of the mean square. Default: 1e-8.
+    #[serde(skip_serializing_if = "is_usual_epsilon")]
+    pub epsilon: f64,
+    /// L2 penalty of `sgd`, decoupled decay of `adamw`. Default: 1e-4.
     pub weight_decay: f64,
+    /// Whether norms and biases decay, too. Default: true.
+    #[serde(skip_serializing_if = "is_true")]
+    pub decay_norms_and_biases: bool,
+    /// Largest norm of a network's gradients; longer ones are scaled down to it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Share of the past in a moving average of the weights and statistics, which is then judged and exported in their
+    /// place. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<f64>,
     /// Epochs in which the learning rate rises linearly. Default: 0.
     pub warmup_epochs: usize,
     /// Whether the order of the images changes every epoch. Default: true.
@@ -164,6 +190,12 @@ pub struct TrainSettings {
     pub checkpoint_minutes: f64,
     /// How many checkpoints are kept, the newest; at least 2, so that one bad file loses little. Default: 2.
     pub keep_checkpoints: usize,
+    /// Which epoch's networks are the run's result. Default: last.
+    #[serde(skip_serializing_if = "is_standard")]
+    pub keep: Keep,
+    /// Ends the training when no epoch of so many was better than the best before. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Writes the initial weights and the batches of the first so many steps, to be checked against another
     /// implementation (`fixtures/verify_run.py`). Default: 0.
     pub record_steps: u64,
@@ -176,9 +208,17 @@ impl Default for TrainSettings {
         Self {
             epochs: 300,
             batch_size: 16,
+            accumulate: 1,
+            optimizer: OptimizerName::Sgd,
             learning_rate: 0.1,
             momentum: 0.9,
+            nesterov: false,
+            betas: BETAS,
+            epsilon: EPSILON,
             weight_decay: 1e-4,
+            decay_norms_and_biases: true,
+            clip_norm: None,
+            average: None,
             warmup_epochs: 0,
             shuffle: true,
             loader_threads: 2,
@@ -188,11 +228,42 @@ impl Default for TrainSettings {
             evaluate_batch_size: 100,
             checkpoint_minutes: 10.0,
             keep_checkpoints: 2,
+            keep: Keep::Last,
+            patience: None,
             record_steps: 0,
             schedule: Schedule::default(),
         }
     }
 }
+
+/// What moves the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Stochastic gradient descent with momentum.
+    #[default]
+    Sgd,
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+    AdamW,
+}
+
+/// Which epoch's networks are the result of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The last one's.
+    #[default]
+    Last,
+    /// Those of the epoch whose ensemble had the highest top-1 accuracy on the images that the run is judged on, and of equal
+    /// ones the lowest NLL. Never by test images.
+    Best,
+}
+
+/// The usual ones of AdamW.
+const BETAS: [f64; 2] = [0.9, 0.999];
+
+/// What AdamW adds to the root of the mean square.
+const EPSILON: f64 = 1e-8;
 
 /// In which type of number networks compute. Weights, statistics, losses and the optimizer are `f32` always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,16 +289,51 @@ impl Precision {
     }
 }
 
-/// Settings written before there was a choice stay as they are.
+/// Settings written before there was a choice stay as they are; so for the next ones.
 fn is_single(precision: &Precision) -> bool {
     *precision == Precision::F32
 }
 
+fn is_standard<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_usual(betas: &[f64; 2]) -> bool {
+    *betas == BETAS
+}
+
+fn is_usual_epsilon(epsilon: &f64) -> bool {
+    *epsilon == EPSILON
+}
+
 impl TrainSettings {
-    /// The rule of a step, at which the schedule gives `factor` of the learning rate.
-    pub fn sgd(&self, factor: f64) -> Sgd {
-        let Self { learning_rate, momentum, weight_decay, .. } = *self;
-        Sgd { learning_rate: learning_rate * factor, momentum, weight_decay }
+    /// The rule of a step, counted from 1, at which the schedule gives `factor` of the learning rate.
+    pub fn rule(&self, number: u64, factor: f64) -> Rule<'static> {
+        let Self { momentum, nesterov, betas, epsilon, weight_decay, clip_norm, average, .. } = *self;
+        let optimizer = match self.optimizer {
+            OptimizerName::Sgd => Optimizer::Sgd { momentum, nesterov },
+            OptimizerName::AdamW => Optimizer::AdamW { betas, epsilon },
+        };
+        let learning_rate = self.learning_rate * factor;
+        Rule { optimizer, learning_rate, weight_decay, number, clip_norm, average, factors: &[] }
+    }
+
+    /// Images a step.
+    pub fn images_per_step(&self) -> usize {
+        self.batch_size.saturating_mul(self.accumulate)
+    }
+
+    /// Whether it depends on the epochs' accuracies which of them counts, or how many there are.
+    pub(crate) fn chooses(&self) -> bool {
+        self.keep == Keep::Best || self.patience.is_some()
     }
 }
 
@@ -303,12 +409,40 @@ impl Settings {
         let (train, split, loss) = (&self.train, &self.split, &self.loss);
         let finite = |v: f64| v.is_finite() && v >= 0.0;
         let share = |v: f64| v > 0.0 && v <= 1.0;
-        let rules: [(bool, &str); 19] = [
+        let is_share = |v: f64| (0.0..1.0).contains(&v);
+        let is_sgd = train.optimizer == OptimizerName::Sgd;
+        let rules: [(bool, &str); 34] = [
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
             ((1..=MAX_EPOCHS).contains(&train.epochs), "`train.epochs` is between 1 and 1000000"),
             (train.batch_size >= 1, "`train.batch_size` is at least 1"),
+            (train.accumulate >= 1, "`train.accumulate` is at least 1"),
+            (train.images_per_step() < usize::MAX, "`train.batch_size` times `train.accumulate` is too large"),
+            (train.betas.iter().all(|&beta| is_share(beta)), "`train.betas` are two numbers from 0 to below 1"),
+            (is_sgd || !train.nesterov, "`train.nesterov` belongs to the optimizer `sgd`"),
+            (!train.nesterov || train.momentum > 0.0, "`train.nesterov` needs a `train.momentum` above 0"),
+            (!is_sgd || train.betas == BETAS, "`train.betas` belong to the optimizer `adamw`"),
+            (!is_sgd || train.epsilon == EPSILON, "`train.epsilon` belongs to the optimizer `adamw`"),
+            (train.epsilon > 0.0 && train.epsilon.is_finite(), "`train.epsilon` is above 0"),
+            (train.clip_norm.is_none_or(|norm| norm > 0.0 && norm.is_finite()), "`train.clip_norm` is above 0"),
+            (train.average.is_none_or(is_share), "`train.average` is from 0 to below 1, such as 0.999"),
+            (train.patience != Some(0), "`train.patience` is at least 1"),
+            (
+                !train.chooses() || train.evaluate_every >= 1,
+                "`train.keep = \"best\"` and `train.patience` need a `train.evaluate_every` of at least 1",
+            ),
+            (
+                !train.chooses() || split.evaluate_on != EvaluateOn::Test,
+                "`train.keep = \"best\"` and `train.patience` choose by the images that the run is judged on, which must not \
+                 be the test images: set `split.evaluate_on` to `val` or `search-split`, and judge the run with \
+                 `ktg eval --on test`",
+            ),
+            (is_share(loss.label_smoothing), "`loss.label_smoothing` is from 0 to below 1"),
+            (
+                train.record_steps == 0 || train.accumulate == 1,
+                "`train.record_steps` knows no `train.accumulate`; leave one of them out",
+            ),
             (train.evaluate_batch_size >= 1, "`train.evaluate_batch_size` is at least 1"),
             (finite(train.learning_rate), "`train.learning_rate` is a number from 0 up"),
             (finite(train.weight_decay), "`train.weight_decay` is a number from 0 up"),

@@ -1,21 +1,24 @@
 //! The networks of a graph and one training step of all of them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ktg_data::{Batch, Purpose};
-use ktg_engine::loss::{GraphLoss, GraphLosses, Labels, LossSettings};
-use ktg_engine::{Images, Job, Node, OptimizerState, Outputs, Scratch, Sgd, node};
+use ktg_engine::loss::{GraphLoss, GraphLosses, Labels};
+use ktg_engine::{Factors, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, node};
 use ktg_graph::Graph;
 use ktg_net::{Network, StateDict, weights};
 
 use crate::Error;
-use crate::metrics::{EdgeReport, LabelName, NodeReport, Source, StepReport};
+use crate::metrics::{EdgeReport, LabelName, NodeReport, ReportSums, Source, StepReport};
 use crate::schedule::{Length, Position};
 
 /// Trains all networks of one graph together.
 pub struct Trainer {
     nodes: Vec<Box<dyn Node>>,
     jobs: Vec<Job>,
+    /// By node and tensor, what is special about it; empty where nothing is.
+    factors: Vec<Vec<Factors>>,
     loss: GraphLoss,
     scratch: Scratch,
 }
@@ -35,7 +38,7 @@ impl Trainer {
         image: [usize; 2],
         pretrained: &[Option<PathBuf>],
         seed: u64,
-        loss: &LossSettings,
+        loss: GraphLoss,
     ) -> Result<Self, Error> {
         let jobs = Job::of_graph(graph);
         let mut nodes = Vec::new();
@@ -49,7 +52,38 @@ impl Trainer {
             }
             nodes.push(node);
         }
-        Ok(Self { nodes, jobs, loss: GraphLoss::new(graph, loss), scratch: Scratch::default() })
+        let factors = vec![Vec::new(); nodes.len()];
+        Ok(Self { nodes, jobs, factors, loss, scratch: Scratch::default() })
+    }
+
+    /// Leaves norms and biases, which are all tensors of one dimension, without weight decay.
+    pub fn spare_norms_and_biases(&mut self) {
+        for m in 0..self.nodes.len() {
+            let parameters = self.nodes[m].network().parameters();
+            for (parameter, factors) in parameters.iter().zip(self.factors_of(m)) {
+                if parameter.shape.len() <= 1 {
+                    factors.weight_decay = 0.0;
+                }
+            }
+        }
+    }
+
+    /// Multiplies the learning rate of some of node `m`'s tensors (from 0), by their names.
+    pub fn slow_down<'a>(&mut self, m: usize, names: impl IntoIterator<Item = &'a str>, factor: f64) {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        let parameters = self.nodes[m].network().parameters();
+        for (parameter, factors) in parameters.iter().zip(self.factors_of(m)) {
+            if names.contains(parameter.name.as_str()) {
+                factors.learning_rate *= factor;
+            }
+        }
+    }
+
+    /// What is special about the tensors of node `m`, one each.
+    fn factors_of(&mut self, m: usize) -> &mut [Factors] {
+        let count = self.nodes[m].network().parameters().len();
+        self.factors[m].resize(count, Factors::ONE);
+        &mut self.factors[m]
     }
 
     /// How many networks there are.
@@ -83,14 +117,28 @@ impl Trainer {
         Ok(self.nodes[m].load_optimizer_state(optimizer, origin)?)
     }
 
-    /// Does one step: all needed networks see the batch, all edges that are not cut are computed, then every trained node
-    /// goes backward and learns by `rule`, whose learning rate is that after the schedule.
+    /// Does one step: all needed networks see a batch, all edges that are not cut are computed, then every trained node
+    /// goes backward; and so for every further batch of the step. Then the nodes learn by `rule`, whose learning rate is
+    /// that after the schedule, from the mean of all batches.
     ///
     /// # Errors
     ///
-    /// [`Error::Diverged`] if a loss is not finite; everything is then as it was before the step.
-    pub fn step(&mut self, batch: &Batch, at: Position, length: Length, rule: Sgd) -> Result<StepReport, Error> {
-        let images = Images { data: &batch.images, count: batch.labels.len() };
+    /// [`Error::Diverged`] if a loss is not finite. Everything is then as it was before the step, but for the running
+    /// statistics, which the batches before have moved.
+    pub fn step(&mut self, batches: &[Batch], at: Position, length: Length, rule: Rule) -> Result<StepReport, Error> {
+        let mut sums = ReportSums::default();
+        for (i, batch) in batches.iter().enumerate() {
+            let images = Images { data: &batch.images, count: batch.labels.len() };
+            let losses = self.losses(images, batch, at, length);
+            sums.add(&report(&losses, images.count, at, rule.learning_rate)?);
+            let is_last = i + 1 == batches.len();
+            self.learn(images, &losses.gradients, is_last.then_some(rule));
+        }
+        Ok(sums.mean().unwrap_or_default())
+    }
+
+    /// The losses of a batch.
+    fn losses(&mut self, images: Images, batch: &Batch, at: Position, length: Length) -> GraphLosses {
         let mut outputs: Vec<Option<Outputs>> = Vec::with_capacity(self.nodes.len());
         for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
             outputs.push(job.needed.then(|| node.forward(images, &mut self.scratch)));
@@ -98,14 +146,24 @@ impl Trainer {
         let mixed = batch.mixed.as_ref().map(|mixed| (&mixed.labels[..], mixed.share));
         let labels = Labels { own: &batch.labels, mixed };
         let progress = (at.step + 1) as f64 / length.steps() as f64;
-        let losses = self.loss.step(&outputs, labels, progress);
-        let report = report(&losses, images.count, at, rule.learning_rate)?;
-        for ((node, job), gradients) in self.nodes.iter_mut().zip(&self.jobs).zip(&losses.gradients) {
-            if job.trained {
-                node.learn(images, gradients, rule, &mut self.scratch);
+        self.loss.step(&outputs, labels, progress)
+    }
+
+    /// Has every trained node go backward, and learn if there is a rule, else remember its gradients.
+    fn learn(&mut self, images: Images, gradients: &[OutputGradients], rule: Option<Rule>) {
+        let nodes = self.nodes.iter_mut().zip(&self.jobs).zip(gradients).zip(&self.factors);
+        for (((node, job), gradients), factors) in nodes {
+            if !job.trained {
+                continue;
+            }
+            match rule {
+                Some(rule) => node.learn(images, gradients, Rule { factors, ..rule }, &mut self.scratch),
+                None => {
+                    node.backward(images, gradients, &mut self.scratch);
+                    node.accumulate(images.count, &self.scratch);
+                }
             }
         }
-        Ok(report)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ktg_engine::loss::LossSettings;
+use ktg_engine::loss::{GraphLoss, LossSettings};
 use ktg_graph::presets;
 use ktg_net::{Architecture, StateDict};
 use ktg_train::trainer::Trainer;
@@ -38,7 +38,8 @@ fn checksum(weights: &StateDict) -> String {
 fn initial_checksums(architecture: &str, nodes: usize, seed: u64) -> Vec<String> {
     let graph = presets::independent(nodes, architecture);
     let networks = vec![architecture.parse::<Architecture>().unwrap().network(3, 10); nodes];
-    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, &LossSettings::default()).unwrap();
+    let loss = GraphLoss::new(&graph, &LossSettings::default(), &[]);
+    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, loss).unwrap();
     (0..nodes).map(|m| checksum(&trainer.state(m).0)).collect()
 }
 

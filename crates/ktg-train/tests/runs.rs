@@ -4,89 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use ktg_train::{
-    Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, RunResult, SavedRun, Settings,
-};
+use ktg_train::{Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, SavedRun, Settings};
 use sha2::{Digest, Sha256};
 
-/// A few dozen steps of the built-in data: small enough for the dev profile.
-fn settings() -> Settings {
-    let mut settings = Settings { side: 8, seed: 5, ..Settings::default() };
-    settings.graph = GraphSettings {
-        preset: Some("diverse".to_owned()),
-        nodes: Some(2),
-        architecture: Some("abn-resnet-cifar-8".to_owned()),
-        ..GraphSettings::default()
-    };
-    settings.split.train_share = 0.02;
-    settings.split.evaluate_on = ktg_train::EvaluateOn::SearchSplit;
-    settings.train.epochs = 2;
-    settings.train.batch_size = 8;
-    settings.train.log_every = 1;
-    settings.train.learning_rate = 0.05;
-    settings
-}
-
-/// Trains to the end.
-fn train(settings: Settings, directory: &Path) -> Result<RunResult, Error> {
-    let mut run = start(settings, directory)?;
-    while run.next_epoch()?.is_some() {}
-    Ok(run.result().expect("it is finished").clone())
-}
-
-fn start(settings: Settings, directory: &Path) -> Result<Run, Error> {
-    Run::start(Experiment::open(settings, Path::new("."))?, &RunDirectory::new(directory))
-}
-
-fn resume(directory: &Path) -> Result<Run, Error> {
-    Run::resume(&RunDirectory::new(directory))
-}
-
-/// Goes on to the end.
-fn finish(directory: &Path) -> RunResult {
-    let mut run = resume(directory).unwrap();
-    while run.next_epoch().unwrap().is_some() {}
-    run.result().expect("it is finished").clone()
-}
-
-/// Starts a run and leaves it after the first event that is meant, with a checkpoint; returns the steps that are done.
-fn stop_at(settings: Settings, directory: &Path, is_meant: impl Fn(&Event) -> bool) -> u64 {
-    let mut run = start(settings, directory).unwrap();
-    while let Some(event) = run.next().unwrap() {
-        if is_meant(&event) {
-            run.save().unwrap();
-            assert_eq!(run.result(), None);
-            return run.position().unwrap().step;
-        }
-    }
-    panic!("it ended before");
-}
-
-fn is_step(number: u64) -> impl Fn(&Event) -> bool {
-    move |event| matches!(event, Event::Step(report) if report.step == number)
-}
-
-/// Names in the checkpoint directory, in order: damaged ones first, then the oldest.
-fn checkpoints(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory.join("checkpoints"))
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
-/// Everything that must be equal, bit for bit: metrics and the last checkpoint's files.
-fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
-    let last = directory.join("checkpoints").join(checkpoints(directory).pop().unwrap());
-    let mut files = vec![("metrics.jsonl".to_owned(), fs::read(directory.join("metrics.jsonl")).unwrap())];
-    for entry in fs::read_dir(last).unwrap() {
-        let entry = entry.unwrap();
-        files.push((entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
-    }
-    files.sort();
-    files
-}
+mod common;
+use common::{checkpoints, contents, finish, is_step, resume, settings, start, stop_at, train};
 
 #[test]
 fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {

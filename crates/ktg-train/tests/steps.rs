@@ -1,8 +1,8 @@
 //! Three optimiser steps of a three-node graph, learning rates and measures against PyTorch (fixtures/README.md).
 
 use ktg_data::{Batch, Mixed};
-use ktg_engine::loss::LossSettings;
-use ktg_engine::{OptimizerState, Sgd};
+use ktg_engine::loss::{GraphLoss, LossSettings};
+use ktg_engine::{OptimizerState, Rule};
 use ktg_graph::{Graph, Node, Transfer};
 use ktg_net::{Architecture, StateDict};
 use ktg_train::measures::{Accumulator, MemberOutputs};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 #[path = "../../../fixtures/support.rs"]
 mod support;
-use support::{assert_close, filled, json, tensors};
+use support::{check_summary, filled, json, tensors};
 
 const LIMIT: f64 = 1e-4;
 
@@ -47,21 +47,12 @@ fn batch(data: &StateDict, labels: &Value, k: usize) -> Batch {
     }
 }
 
-/// Compares norm, sum and first elements of a tensor.
-fn check_summary(what: &str, ours: &[f32], expected: &Value) {
-    let number = |key: &str| expected[key].as_f64().unwrap();
-    let norm = ours.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    assert!((norm - number("norm")).abs() <= LIMIT * number("norm"), "{what}: norm {norm}, not {}", number("norm"));
-    let sum: f64 = ours.iter().map(|&v| f64::from(v)).sum();
-    let scale = number("sum").abs().max(number("norm"));
-    assert!((sum - number("sum")).abs() <= LIMIT * scale, "{what}: sum {sum}, not {}", number("sum"));
-    let first: Vec<f32> = serde_json::from_value(expected["first"].clone()).unwrap();
-    let typical = number("norm") / (ours.len() as f64).sqrt();
-    assert_close(what, &ours[..first.len()], &first, typical, LIMIT);
+fn usual_loss(graph: &Graph) -> GraphLoss {
+    GraphLoss::new(graph, &LossSettings::default(), &[])
 }
 
 /// Where fixtures give no other.
-const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
+const RULE: Rule = Rule::sgd(0.1, 0.9, 0.1);
 const TEN_STEPS: Length = Length { epochs: 1, batches: 10 };
 
 fn check_variant(name: &str) {
@@ -74,10 +65,12 @@ fn check_variant(name: &str) {
     let loss = LossSettings {
         temperature: variant["temperature"].as_f64().unwrap(),
         crop_sizes: serde_json::from_value(variant["crop_sizes"].clone()).unwrap(),
+        ..LossSettings::default()
     };
+    let loss = GraphLoss::new(&graph, &loss, &[]);
     let number = |key: &str| variant[key].as_f64().unwrap();
     let shape = &data["images.1"].shape;
-    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, &loss).unwrap();
+    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, loss).unwrap();
     for m in 0..graph.len() {
         let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
         trainer.restore(m, &weights, &OptimizerState::new(), "filled").unwrap();
@@ -86,12 +79,9 @@ fn check_variant(name: &str) {
     for (i, expected) in steps.iter().enumerate() {
         let at = Position { step: i as u64, ..Position::default() };
         let length = Length { epochs: 1, batches: variant["iterations"].as_u64().unwrap() as usize };
-        let rule = Sgd {
-            learning_rate: variant["learning_rates"][i].as_f64().unwrap(),
-            momentum: number("momentum"),
-            weight_decay: number("weight_decay"),
-        };
-        let report = trainer.step(&batch(&data, &variant["labels"][i], i + 1), at, length, rule).unwrap();
+        let learning_rate = variant["learning_rates"][i].as_f64().unwrap();
+        let rule = Rule::sgd(learning_rate, number("momentum"), number("weight_decay"));
+        let report = trainer.step(&[batch(&data, &variant["labels"][i], i + 1)], at, length, rule).unwrap();
         for (node, expected) in report.nodes.iter().zip(expected["nodes"].as_array().unwrap()) {
             let (ours, theirs) = (node.loss.unwrap(), expected["loss"].as_f64().unwrap());
             assert!((ours - theirs).abs() <= LIMIT * theirs, "step {}: node loss {ours}, not {theirs}", i + 1);
@@ -114,7 +104,7 @@ fn check_variant(name: &str) {
             let expected = after[what].as_object().unwrap();
             assert!(!expected.is_empty());
             for (name, expected) in expected {
-                check_summary(&format!("node {} {name}", m + 1), &dict[name].data, expected);
+                check_summary(&format!("node {} {name}", m + 1), &dict[name].data, expected, LIMIT);
             }
         }
     }
@@ -221,10 +211,9 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
             mixed,
         };
         let network = "abn-resnet-cifar-20".parse::<Architecture>().unwrap().network(3, 5);
-        let loss = LossSettings::default();
-        let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, &loss).unwrap();
-        let rule = Sgd { weight_decay: 0.0, ..RULE };
-        trainer.step(&batch, Position::default(), TEN_STEPS, rule).unwrap().nodes[0].loss.unwrap()
+        let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, usual_loss(&graph)).unwrap();
+        let rule = Rule { weight_decay: 0.0, ..RULE };
+        trainer.step(std::slice::from_ref(&batch), Position::default(), TEN_STEPS, rule).unwrap().nodes[0].loss.unwrap()
     };
     let (own, partners) = ([0, 1, 2, 3], [3, 1, 4, 0]);
     let mixed = loss(own, Some(Mixed { labels: partners.to_vec(), share: 0.7 }));
@@ -242,7 +231,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
     graph.set_transfer(1, 0, Some(attention));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default()).unwrap();
+    let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph)).unwrap();
     let before = [trainer.state(0).0, trainer.state(1).0];
     let batch = Batch {
         indices: (0..4).collect(),
@@ -253,7 +242,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
         width: 16,
         mixed: None,
     };
-    trainer.step(&batch, Position::default(), TEN_STEPS, RULE).unwrap();
+    trainer.step(std::slice::from_ref(&batch), Position::default(), TEN_STEPS, RULE).unwrap();
     let after = [trainer.state(0), trainer.state(1)];
     let unchanged = |m: usize, name: &str| before[m][name] == after[m].0[name];
     for name in ["fc.weight", "fc.bias", "layer3.0.conv1.weight", "att_conv2.weight"] {
@@ -271,7 +260,7 @@ fn taught_where_right() -> Trainer {
     let edge = Transfer { design: "probability closer".parse().unwrap(), gate: "correct".parse().unwrap() };
     graph.set_transfer(0, 1, Some(edge));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    Trainer::new(&graph, networks, [16, 16], &[], 1, &LossSettings::default()).unwrap()
+    Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph)).unwrap()
 }
 
 fn one_image_of(label: u32) -> Batch {
@@ -285,7 +274,7 @@ fn a_source_that_is_never_right_gives_gradients_of_zero() {
     for label in 0..3 {
         let mut trainer = taught_where_right();
         let before = trainer.state(1).0;
-        let report = trainer.step(&one_image_of(label), Position::default(), TEN_STEPS, RULE).unwrap();
+        let report = trainer.step(&[one_image_of(label)], Position::default(), TEN_STEPS, RULE).unwrap();
         let (after, optimizer) = trainer.state(1);
         let is_right = report.nodes[0].accuracy == Some(100.0);
         seen[usize::from(is_right)] = true;
@@ -300,12 +289,12 @@ fn a_source_that_is_never_right_gives_gradients_of_zero() {
 #[test]
 fn a_step_that_diverges_changes_nothing() {
     let mut trainer = taught_where_right();
-    trainer.step(&one_image_of(0), Position::default(), TEN_STEPS, RULE).unwrap();
+    trainer.step(&[one_image_of(0)], Position::default(), TEN_STEPS, RULE).unwrap();
     let before = [trainer.state(0), trainer.state(1)];
     let mut batch = one_image_of(0);
     batch.images[7] = f32::NAN;
     let second = Position { step: 1, epoch: 0, batch: 1 };
-    let error = trainer.step(&batch, second, TEN_STEPS, RULE).unwrap_err();
+    let error = trainer.step(std::slice::from_ref(&batch), second, TEN_STEPS, RULE).unwrap_err();
     assert!(matches!(error, ktg_train::Error::Diverged { node: 1, step: 2, .. }), "{error}");
     assert!([trainer.state(0), trainer.state(1)] == before);
 }

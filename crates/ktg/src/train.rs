@@ -139,7 +139,7 @@ impl SettingFlags {
 /// The end of a run in words.
 fn summary(result: &RunResult) -> String {
     let m = &result.measures;
-    let mut text = format!("after {} epochs, on {} images:\n", result.epochs, m.images);
+    let mut text = format!("after {}, on {} images:\n", result.length(), m.images);
     for (i, node) in m.nodes.iter().enumerate() {
         text += &format!("  node {:<9} {:6.2} %   top-5 {:6.2} %\n", i + 1, node.top1, node.top5);
     }

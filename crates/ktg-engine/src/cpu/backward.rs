@@ -2,41 +2,41 @@
 
 use std::ops::Range;
 
-use ktg_kernels::{Affine, BackwardPass, Each, NormGradients, SgdStep, Statistics};
+use ktg_kernels::{Affine, BackwardPass, Each, NormGradients};
 use ktg_net::Op;
 
 use super::forward::{Context, FITS, Moments, convolution, features, normalize, pooling};
 use super::memory::Memory;
 use super::plan::{Back, Step};
+use super::update::Updates;
 use crate::parameters::Layout;
 
 /// What becomes of the parameters' gradients.
 pub(crate) struct Learner<'a> {
     pub parameters: &'a mut [f32],
-    /// Where gradients go: with `step`, those of one layer at a time, else all, in the parameters' layout.
+    /// Where gradients go: with `updates`, those of one layer at a time, else all, in the parameters' layout.
     pub gradients: &'a mut [f32],
-    /// An optimizer's step that is done as soon as a layer's gradients are known and nobody needs its weights any more,
-    /// with its velocities in the parameters' layout (empty without momentum).
-    pub step: Option<(SgdStep, &'a mut [f32])>,
+    /// An optimizer's step, which is done for a layer as soon as its gradients are known and nobody needs its weights any
+    /// more.
+    pub updates: Option<Updates<'a>>,
 }
 
 impl Learner<'_> {
     /// Where the gradients of a layer's tensors go.
     fn ranges<const N: usize>(&self, layout: &Layout, layer: usize) -> [Range<usize>; N] {
         let ranges = layout.of_layer::<N>(layer);
-        let first = if self.step.is_some() { ranges[0].start } else { 0 };
+        let first = if self.updates.is_some() { ranges[0].start } else { 0 };
         ranges.map(|range| range.start - first..range.end - first)
     }
 
     /// The layer's gradients are known.
     fn finish(&mut self, context: Context, layer: usize) {
-        let Some((step, velocities)) = &mut self.step else { return };
-        let ranges = context.layout.learned_of_layer(layer);
-        let first = ranges.clone().next().map_or(0, |range| range.start);
-        for range in ranges {
+        let Some(updates) = self.updates.as_mut().filter(|_| !context.is_frozen(layer)) else { return };
+        let tensors = context.layout.learned_of_layer(layer);
+        let first = tensors.clone().next().map_or(0, |(_, range)| range.start);
+        for (i, range) in tensors {
             let gradient = &self.gradients[range.start - first..range.end - first];
-            let velocity = if velocities.is_empty() { &mut [] } else { &mut velocities[range.clone()] };
-            context.kernels.sgd(*step, &mut self.parameters[range], gradient, velocity).expect(FITS);
+            updates.tensor(i, range.clone(), &mut self.parameters[range], gradient);
         }
     }
 }
@@ -46,7 +46,8 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
     for step in &context.plan.backward {
         match step {
             Step::Again(planned) => {
-                let statistics = statistics(moments, planned.call.layer);
+                let layer = planned.call.layer;
+                let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
                 normalize(context, planned, learner.parameters, memory, statistics);
             }
             Step::Back(back) => {
@@ -56,12 +57,6 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
             }
         }
     }
-}
-
-/// What a batch norm was normalized by.
-fn statistics(moments: &[Option<Moments>], layer: usize) -> Statistics<'_> {
-    let Moments { mean, variance } = moments[layer].as_ref().expect("a training pass has statistics");
-    Statistics { mean, variance }
 }
 
 fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
@@ -77,6 +72,9 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
                 let (dx, [g]) = memory.split(part, [gradient]);
                 let [weights] = context.tensors(learner.parameters, layer);
                 kernels.conv2d_backward_data(&convolution, g, weights, dx).expect(FITS);
+            }
+            if context.is_frozen(layer) {
+                return;
             }
             let [weights] = learner.ranges::<1>(context.layout, layer);
             let (x, g) = (memory.get(read(0)), memory.get(gradient));
@@ -106,8 +104,9 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
                     (g, None, reads)
                 }
             };
-            let (statistics, relu_output) = (statistics(moments, layer), result.map(|_| y));
-            let pass = BackwardPass { x, weight, epsilon, statistics, from_batch: true, relu_output };
+            let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
+            let (from_batch, relu_output) = (moments[layer].is_some(), result.map(|_| y));
+            let pass = BackwardPass { x, weight, epsilon, statistics, from_batch, relu_output };
             let gradients = NormGradients { result: g, x: dx, weight: of_weight, bias: of_bias };
             kernels.batch_norm_backward(&features(shape, count), &pass, gradients).expect(FITS);
         }

@@ -29,6 +29,22 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// Whether a layer stays as it is in training.
+    pub fn is_frozen(&self, layer: usize) -> bool {
+        self.network.layers[layer].frozen
+    }
+
+    /// What a batch norm was normalized by: `moments`, or the running statistics.
+    pub fn statistics<'p>(&self, parameters: &'p [f32], layer: usize, moments: Option<&'p Moments>) -> Statistics<'p> {
+        match moments {
+            Some(Moments { mean, variance }) => Statistics { mean, variance },
+            None => {
+                let [_, _, mean, variance] = self.tensors(parameters, layer);
+                Statistics { mean, variance }
+            }
+        }
+    }
+
     pub fn op(&self, call: &Call) -> &'a Op {
         &self.network.layers[call.layer].op
     }
@@ -75,7 +91,7 @@ pub(crate) fn features(x: Shape, count: usize) -> Features {
 }
 
 /// Computes all calls of the plan. `moments`, by layer, is where batch norms put the batch's statistics, by which they
-/// normalize then; without, they take the running ones.
+/// normalize then; without, as where they are frozen, they take the running ones.
 pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory, moments: &mut [Option<Moments>]) {
     for planned in &context.plan.calls {
         let moments = moments.get_mut(planned.call.layer).and_then(Option::as_mut);
@@ -93,8 +109,8 @@ fn compute(
     let PlannedCall { call, reads, gives } = planned;
     let (count, kernels, op, shape) = (memory.count, context.kernels, context.op(call), context.shape(call.reads[0]));
     if let (Op::BatchNorm { .. }, None) = (op, &moments) {
-        let [_, _, mean, variance] = context.tensors(parameters, call.layer);
-        return normalize(context, planned, parameters, memory, Statistics { mean, variance });
+        let statistics = context.statistics(parameters, call.layer, None);
+        return normalize(context, planned, parameters, memory, statistics);
     }
     let read = |i: usize| context.span(call.reads[i], reads[i]);
     // Where only one value is read, the second is the first again.

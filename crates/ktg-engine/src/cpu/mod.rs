@@ -10,5 +10,6 @@ mod plan;
 mod planner;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use node::CpuNode;

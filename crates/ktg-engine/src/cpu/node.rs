@@ -1,16 +1,17 @@
 //! A network at work on the CPU.
 
-use ktg_kernels::{Arena, Kernels, SgdStep};
-use ktg_net::{Network, Op, Role, ShapeError, StateDict, Value, WeightsError};
+use ktg_kernels::{Arena, Kernels};
+use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value, WeightsError};
 
 use super::backward::{Learner, backward};
-use super::forward::{Context, FITS, Moments, forward};
+use super::forward::{Context, Moments, forward};
 use super::memory::Memory;
 use super::plan::{Output, Plan};
+use super::update::{GradientSum, Memories};
 use crate::node::Buffer;
-use crate::optimizer::{MOMENTUM, check_state};
+use crate::optimizer::{check_state, norm};
 use crate::parameters::Layout;
-use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Scratch, Sgd, Wanted};
+use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
 
 /// A network at work on `ktg-kernels`.
 pub struct CpuNode {
@@ -19,9 +20,9 @@ pub struct CpuNode {
     layout: Layout,
     /// Parameters and running statistics.
     values: Arena,
-    /// SGD's velocities, in the same layout; absent before the first step, and without momentum.
-    momentum: Option<Arena>,
-    /// By tensor, whether it has a gradient.
+    memories: Memories,
+    sum: GradientSum,
+    /// By tensor, whether it moves with its gradient.
     learns: Vec<bool>,
     trained: bool,
     job: Plan,
@@ -45,10 +46,12 @@ impl CpuNode {
         let inference = |wanted| Plan::of_job(&network, image, Job { wanted, ..Job::INFERENCE });
         let inference = [inference(Wanted::MAP)?, inference(Wanted::ALL)?];
         let with_gradient: Vec<usize> = plan.layers_with_gradient().collect();
-        let is_learned = |p: &ktg_net::Parameter| p.role == Role::Learned && with_gradient.contains(&p.layer);
+        let is_learned = |p: &Parameter| {
+            p.role == Role::Learned && with_gradient.contains(&p.layer) && !network.layers[p.layer].frozen
+        };
         let learns = layout.parameters.iter().map(is_learned).collect();
         let moments = network.layers.iter().map(|layer| match layer.op {
-            Op::BatchNorm { channels } if job.trained => {
+            Op::BatchNorm { channels } if job.trained && !layer.frozen => {
                 Some(Moments { mean: vec![0.0; channels], variance: vec![0.0; channels] })
             }
             _ => None,
@@ -56,7 +59,8 @@ impl CpuNode {
         Ok(Self {
             kernels,
             values: Arena::new(layout.len()),
-            momentum: None,
+            memories: Memories::default(),
+            sum: GradientSum::default(),
             learns,
             trained: job.trained,
             job: plan,
@@ -104,19 +108,12 @@ impl Node for CpuNode {
     }
 
     fn optimizer_state(&self) -> OptimizerState {
-        let velocities = |momentum: &Arena| self.layout.to_dict(momentum, |i| self.learns[i]);
-        self.momentum.iter().map(|momentum| (MOMENTUM.to_owned(), velocities(momentum))).collect()
+        self.memories.to_state(&self.layout, &self.learns)
     }
 
     fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), WeightsError> {
         check_state(&self.layout.parameters, state, origin)?;
-        self.momentum = state.get(MOMENTUM).filter(|dict| !dict.is_empty()).map(|dict| {
-            let mut momentum = Arena::new(self.layout.len());
-            for (name, array) in dict {
-                momentum[self.layout.named(name)].copy_from_slice(&array.data);
-            }
-            momentum
-        });
+        self.memories = Memories::of_state(&self.layout, state);
         Ok(())
     }
 
@@ -131,7 +128,8 @@ impl Node for CpuNode {
     }
 
     fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Outputs {
-        let Self { network, layout, values, kernels, inference, .. } = self;
+        let Self { network, layout, values, memories, kernels, inference, .. } = self;
+        let values = memories.average.as_ref().unwrap_or(values);
         let plan = &inference[usize::from(wanted.attention_logits)];
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
@@ -144,50 +142,55 @@ impl Node for CpuNode {
         self.go_back(images, at_outputs, scratch, None);
     }
 
-    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Sgd, scratch: &mut Scratch) {
-        let step = self.sgd_step(rule);
-        self.go_back(images, at_outputs, scratch, Some(step));
+    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Rule, scratch: &mut Scratch) {
+        let all_first = rule.clip_norm.is_some() || !self.sum.is_empty();
+        if all_first {
+            self.go_back(images, at_outputs, scratch, None);
+            return self.update(images.count, rule, scratch);
+        }
+        self.go_back(images, at_outputs, scratch, Some(rule));
         self.move_statistics(images.count);
+        self.move_average(rule);
     }
 
     fn gradients(&self, scratch: &Scratch) -> StateDict {
         self.layout.to_dict(scratch.gradients.get(), |i| self.learns[i])
     }
 
-    fn update(&mut self, images: usize, rule: Sgd, scratch: &Scratch) {
+    fn update(&mut self, images: usize, rule: Rule, scratch: &Scratch) {
         if !self.trained {
             return;
         }
         self.move_statistics(images);
-        let step = self.sgd_step(rule);
-        let gradients = scratch.gradients.get();
-        for i in (0..self.learns.len()).filter(|&i| self.learns[i]) {
+        let (mut gradients, mut mean) = (scratch.gradients.get(), 1.0);
+        if !self.sum.is_empty() {
+            self.sum.add(&gradients[..self.layout.len()]);
+            (gradients, mean) = self.sum.take();
+        }
+        let learned: Vec<usize> = (0..self.learns.len()).filter(|&i| self.learns[i]).collect();
+        let all = learned.iter().map(|&i| &gradients[self.layout.range(i)]);
+        let mut updates = self.memories.updates(self.kernels, rule, self.layout.len());
+        updates.scale = mean * rule.scale(|| f64::from(mean) * norm(all));
+        for i in learned {
             let range = self.layout.range(i);
-            let velocity = self.momentum.as_deref_mut().map_or(&mut [][..], |momentum| &mut momentum[range.clone()]);
-            self.kernels.sgd(step, &mut self.values[range.clone()], &gradients[range], velocity).expect(FITS);
+            updates.tensor(i, range.clone(), &mut self.values[range.clone()], &gradients[range]);
+        }
+        self.move_average(rule);
+    }
+
+    fn accumulate(&mut self, images: usize, scratch: &Scratch) {
+        if self.trained {
+            self.move_statistics(images);
+            self.sum.add(&scratch.gradients.get()[..self.layout.len()]);
         }
     }
 }
 
 impl CpuNode {
-    /// The rule as the kernel has it; makes room for its memory.
-    fn sgd_step(&mut self, rule: Sgd) -> SgdStep {
-        let first = self.momentum.is_none();
-        if first && rule.momentum != 0.0 && self.learns.contains(&true) {
-            self.momentum = Some(Arena::new(self.layout.len()));
-        }
-        SgdStep {
-            learning_rate: rule.learning_rate as f32,
-            momentum: rule.momentum as f32,
-            weight_decay: rule.weight_decay as f32,
-            first,
-        }
-    }
-
-    /// The gradients of all layers, or with a step only of one layer at a time, which moves by it at once.
-    fn go_back(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch, step: Option<SgdStep>) {
-        let Self { network, layout, values, momentum, kernels, job: plan, kept, moments, .. } = self;
-        let gradients = if step.is_some() { layout.largest_layer() } else { layout.len() };
+    /// The gradients of all layers, or with a rule only of one layer at a time, which moves by it at once.
+    fn go_back(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch, rule: Option<Rule>) {
+        let Self { network, layout, values, memories, kernels, job: plan, kept, moments, .. } = self;
+        let gradients = if rule.is_some() { layout.largest_layer() } else { layout.len() };
         let gradients = scratch.gradients.at_least(gradients);
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
@@ -197,9 +200,16 @@ impl CpuNode {
             let given = at_outputs.of(network, *value).expect("a gradient for each output that the job says has one");
             memory.split((*place, plan.shapes[value.index()].len()), []).0.copy_from_slice(given);
         }
-        let step = step.map(|step| (step, momentum.as_deref_mut().unwrap_or_default()));
-        let learner = Learner { parameters: values, gradients, step };
+        let updates = rule.map(|rule| memories.updates(*kernels, rule, layout.len()));
+        let learner = Learner { parameters: values, gradients, updates };
         backward(Context { network, layout, plan, kernels: *kernels }, &mut memory, moments, learner);
+    }
+
+    /// Lets the moving average follow, if the rule has one.
+    fn move_average(&mut self, rule: Rule) {
+        if let Some(share) = rule.new_share() {
+            self.memories.follow(&self.values, share);
+        }
     }
 
     /// `running += 0.1 (batch - running)`, with the unbiased variance, as in PyTorch.

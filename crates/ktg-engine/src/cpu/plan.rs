@@ -69,7 +69,7 @@ pub(crate) struct Target {
 }
 
 impl Plan {
-    /// The layers whose parameters get a gradient.
+    /// The layers that something comes back to.
     pub fn layers_with_gradient(&self) -> impl Iterator<Item = usize> {
         let layer = |step: &Step| match step {
             Step::Again(_) => None,

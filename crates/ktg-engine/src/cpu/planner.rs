@@ -107,8 +107,19 @@ impl<'a> Planner<'a> {
                 || map_learns && self.network.attention_map == output)
     }
 
-    /// By value, whether it has a gradient: it is an output that has one, or is read on the way to such an output. The
-    /// images' is of no use to anybody.
+    /// By value, whether it depends on parameters that are not frozen.
+    fn moves(&self) -> Vec<bool> {
+        let mut moves = vec![false; self.shapes.len()];
+        for call in &self.calls {
+            let layer = &self.network.layers[call.layer];
+            let learns = !layer.frozen && layer.op.has_parameters();
+            moves[call.gives.index()] = learns || call.reads.iter().any(|value| moves[value.index()]);
+        }
+        moves
+    }
+
+    /// By value, whether its gradient is of use: it is an output that has one, or is read on the way to such an output, and
+    /// parameters that are not frozen come before it.
     fn learns(&self) -> Vec<bool> {
         let mut learns = vec![false; self.shapes.len()];
         for &output in &self.outputs {
@@ -119,7 +130,7 @@ impl<'a> Planner<'a> {
                 call.reads.iter().for_each(|value| learns[value.index()] = true);
             }
         }
-        learns[Value::IMAGES.index()] = false;
+        learns.iter_mut().zip(self.moves()).for_each(|(learns, moves)| *learns &= moves);
         learns
     }
 
@@ -130,8 +141,9 @@ impl<'a> Planner<'a> {
             self.needed(c).into_iter().for_each(|value| keeps[value.index()] = true);
         }
         keeps[Value::IMAGES.index()] = false;
-        for c in 0..self.calls.len() {
-            if self.can_repeat(c, &keeps) {
+        // In order: whether a call can be repeated depends on what it reads.
+        for &c in backward.iter().rev() {
+            if self.can_repeat(c, backward, &keeps) {
                 keeps[self.calls[c].gives.index()] = false;
             }
         }
@@ -141,9 +153,11 @@ impl<'a> Planner<'a> {
     /// Whether the result of a call can be computed again in the backward pass from what is kept anyway: that of a batch
     /// norm, unless what it adds would first have to be computed from a sum, too. It costs little, and of the three values
     /// that a residual block would keep, about half are left.
-    fn can_repeat(&self, call: usize, keeps: &[bool]) -> bool {
+    fn can_repeat(&self, call: usize, backward: &[usize], keeps: &[bool]) -> bool {
         let Call { reads, adds, .. } = &self.calls[call];
-        let is_there = |value: usize| self.makers[value].is_some_and(|maker| keeps[value] || self.is_plain_norm(maker));
+        // What a norm reads is kept where the backward pass goes through it.
+        let is_repeated = |maker: usize| self.is_plain_norm(maker) && backward.contains(&maker);
+        let is_there = |value: usize| self.makers[value].is_some_and(|maker| keeps[value] || is_repeated(maker));
         self.is_plain_norm(call) || matches!(self.op(call), Op::BatchNorm { .. }) && *adds && is_there(reads[1].index())
     }
 
@@ -167,8 +181,9 @@ impl<'a> Planner<'a> {
             let mut dying: Vec<Value> = call.reads.iter().copied().filter(dies).collect();
             dying.sort_unstable();
             dying.dedup();
+            let is_frozen = self.network.layers[call.layer].frozen;
             let overwrites = matches!(self.op(c), Op::BatchNorm { .. })
-                && !self.job.trained
+                && (!self.job.trained || is_frozen && !keeps[call.gives.index()])
                 && dying.contains(&call.reads[0])
                 && call.reads.get(1) != Some(&call.reads[0]);
             let len = self.len(call.gives);
@@ -258,9 +273,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// As [`Call::needs`]; weights that are frozen have no gradient, for which alone their layer's input is needed.
+    fn needs(&self, c: usize) -> (usize, bool) {
+        match self.op(c) {
+            Op::Conv2d { .. } | Op::Linear { .. } if self.network.layers[self.calls[c].layer].frozen => (0, false),
+            op => self.calls[c].needs(op),
+        }
+    }
+
     /// The values that the way back through a call needs, each once.
     fn needed(&self, c: usize) -> Vec<Value> {
-        let (call, (reads, gives)) = (&self.calls[c], self.calls[c].needs(self.op(c)));
+        let (call, (reads, gives)) = (&self.calls[c], self.needs(c));
         let reads = call.reads[..reads].iter().copied();
         let mut values: Vec<Value> = reads.chain(gives.then_some(call.gives)).collect();
         values.sort_unstable();
@@ -271,7 +294,7 @@ impl<'a> Planner<'a> {
     fn back(&mut self, c: usize, learns: &[bool]) -> Back {
         let call = self.calls[c].clone();
         let op = self.op(c);
-        let (needed, gives) = call.needs(op);
+        let (needed, gives) = self.needs(c);
         let gradient = self.gradients[call.gives.index()].take().expect("a value's readers come before it");
         let mut is_taken = false;
         let mut targets: Vec<Option<Target>> = vec![None; call.reads.len()];

@@ -6,10 +6,10 @@ use ktg_net::{Builder, Network, Op, StateDict, Value};
 
 use super::CpuNode;
 use crate::numbers::Numbers;
-use crate::{Images, Job, Node, OutputGradients, Outputs, ReferenceNode, Scratch, Sgd, Wanted};
+use crate::{Images, Job, Node, Optimizer, OutputGradients, Outputs, ReferenceNode, Rule, Scratch, Wanted};
 
 const SIDE: usize = 6;
-const RULE: Sgd = Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.1 };
+const RULE: Rule = Rule::sgd(0.1, 0.9, 0.1);
 /// What several batch norms in a row make of rounding; mistakes of a plan are of the size of the values themselves.
 const LIMIT: f32 = 1e-3;
 
@@ -62,6 +62,30 @@ fn network(numbers: &mut Numbers) -> Network {
     net.finish(logits, branch, map)
 }
 
+/// Freezes nothing, the first layers, or any: every layer that may be frozen in the end of a backward pass or within it.
+fn freeze(network: &mut Network, numbers: &mut Numbers) {
+    let (how, first) = (numbers.below(3), numbers.below(network.layers.len()));
+    for (i, layer) in network.layers.iter_mut().enumerate() {
+        layer.frozen = match how {
+            0 => false,
+            1 => i < first,
+            _ => numbers.below(3) == 0,
+        };
+    }
+}
+
+/// Any optimizer. Its steps do not depend on the signs of gradients that are nearly zero.
+fn rule(numbers: &mut Numbers) -> Rule<'static> {
+    let optimizer = match numbers.below(3) {
+        0 => RULE.optimizer,
+        1 => Optimizer::Sgd { momentum: 0.9, nesterov: true },
+        _ => Optimizer::AdamW { betas: [0.9, 0.99], epsilon: 1.0 },
+    };
+    let clip_norm = (numbers.below(3) == 0).then_some(1.0);
+    let average = (numbers.below(3) == 0).then_some(0.5);
+    Rule { optimizer, clip_norm, average, ..RULE }
+}
+
 /// What a node did with a batch.
 struct Done {
     outputs: Outputs,
@@ -70,14 +94,14 @@ struct Done {
     after: StateDict,
 }
 
-fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &OutputGradients) -> Done {
+fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &OutputGradients, rule: Rule) -> Done {
     let mut scratch = Scratch::default();
     node.load_weights(weights, "test").unwrap();
     let inferred = node.infer(images, Wanted::ALL, &mut scratch);
     let outputs = node.forward(images, &mut scratch);
     node.backward(images, at_outputs, &mut scratch);
     let gradients = node.gradients(&scratch);
-    node.update(images.count, RULE, &scratch);
+    node.update(images.count, rule, &scratch);
     Done { outputs, inferred, gradients, after: node.weights() }
 }
 
@@ -115,7 +139,10 @@ fn random_networks_are_computed_as_defined() {
     let mut compared = 0;
     for seed in 0..300 {
         let mut numbers = Numbers(seed);
-        let network = network(&mut numbers);
+        let mut network = network(&mut numbers);
+        let mut choices = Numbers(1000 + seed);
+        freeze(&mut network, &mut choices);
+        let rule = rule(&mut choices);
         let mut flag = || numbers.below(3) > 0;
         let wanted = Wanted { attention_logits: flag(), attention_map: flag() };
         let (logits_learn, map_learns) = (flag(), wanted.attention_map && flag());
@@ -138,7 +165,7 @@ fn random_networks_are_computed_as_defined() {
             attention_logits: has_branch.then(|| numbers.values(count * 4)),
             attention_map: job.map_learns.then(|| numbers.values(count * SIDE * SIDE)),
         };
-        let expected = work(&mut reference, &weights, images, &at_outputs);
+        let expected = work(&mut reference, &weights, images, &at_outputs, rule);
         if !is_decided(&network, &reference) || count == 1 {
             continue;
         }
@@ -147,7 +174,7 @@ fn random_networks_are_computed_as_defined() {
         for level in [Level::Portable, *Level::available().last().unwrap()] {
             let kernels = Kernels::at(level).unwrap();
             let mut node = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
-            let done = work(&mut node, &weights, images, &at_outputs);
+            let done = work(&mut node, &weights, images, &at_outputs, rule);
             let what = format!("seed {seed}, {}", level.name());
             assert_same_outputs(&what, &done.outputs, &expected.outputs);
             assert_same_outputs(&format!("{what}, inference"), &done.inferred, &expected.inferred);
@@ -164,7 +191,7 @@ fn random_networks_are_computed_as_defined() {
             let mut scratch = Scratch::default();
             again.load_weights(&weights, "test").unwrap();
             again.forward(images, &mut scratch);
-            again.learn(images, &at_outputs, RULE, &mut scratch);
+            again.learn(images, &at_outputs, rule, &mut scratch);
             assert!(again.weights() == done.after, "{what}: learning at once");
             assert!(again.optimizer_state() == node.optimizer_state(), "{what}: learning at once");
         }

@@ -2,7 +2,7 @@
 
 use ktg_graph::{Gate, Graph};
 
-use super::{Knowledge, Labels, Loss, LossSettings, Shown, cross_entropy, of_design, transfer};
+use super::{CrossEntropy, Knowledge, Labels, Loss, LossSettings, Shown, of_design, transfer};
 use crate::{Job, OutputGradients, Outputs};
 
 /// The loss of an edge, gated and averaged over the batch.
@@ -42,6 +42,7 @@ pub struct GraphLoss {
     jobs: Vec<Job>,
     /// By node; `None` where the label does not teach.
     label_gates: Vec<Option<Gate>>,
+    cross_entropy: CrossEntropy,
     transfers: Vec<Edge>,
     temperature: f64,
 }
@@ -76,8 +77,8 @@ impl Sums {
 }
 
 impl GraphLoss {
-    /// Of the edges of `graph` that are not cut.
-    pub fn new(graph: &Graph, settings: &LossSettings) -> Self {
+    /// Of the edges of `graph` that are not cut; `images` are how many the training has of each class.
+    pub fn new(graph: &Graph, settings: &LossSettings, images: &[usize]) -> Self {
         let label_gate = |m: usize| Some(graph.label_gate(m)).filter(|gate| !gate.is_cut() && graph.is_trained(m));
         let edge = |(source, target, transfer): (usize, usize, ktg_graph::Transfer)| Edge {
             source,
@@ -89,6 +90,10 @@ impl GraphLoss {
             jobs: Job::of_graph(graph),
             label_gates: (0..graph.len()).map(label_gate).collect(),
             transfers: graph.active_transfers().map(edge).collect(),
+            cross_entropy: CrossEntropy {
+                smoothing: settings.label_smoothing,
+                class_weights: settings.class_weights.of(images),
+            },
             temperature: settings.temperature,
         }
     }
@@ -107,7 +112,8 @@ impl GraphLoss {
         let mut edges = Vec::new();
         for (target, (gate, outputs)) in self.label_gates.iter().zip(outputs).enumerate() {
             if let (Some(gate), Some(outputs)) = (gate, outputs) {
-                edges.push(label_edge(target, gate.weight(progress, true), outputs, labels, &mut sums[target]));
+                let weight = gate.weight(progress, true);
+                edges.push(self.label_edge(target, weight, outputs, labels, &mut sums[target]));
             }
         }
         for edge in &self.transfers {
@@ -122,15 +128,15 @@ impl GraphLoss {
             gradients: sums.iter().zip(&self.jobs).map(|(sums, job)| sums.finish(job)).collect(),
         }
     }
-}
 
-/// Both branches learn from the label, which is always right: the gate `correct` lets everything through (SPEC 5).
-fn label_edge(target: usize, weight: f64, outputs: &Outputs, labels: Labels, sums: &mut Sums) -> EdgeLoss {
-    let mut probability = vec![cross_entropy(&outputs.logits, labels, weight, &mut sums.logits)];
-    if let Some(logits) = &outputs.attention_logits {
-        probability.push(cross_entropy(logits, labels, weight, &mut sums.attention_logits));
+    /// Both branches learn from the label, which is always right: the gate `correct` lets everything through (SPEC 5).
+    fn label_edge(&self, target: usize, weight: f64, outputs: &Outputs, labels: Labels, sums: &mut Sums) -> EdgeLoss {
+        let mut probability = vec![self.cross_entropy.mean(&outputs.logits, labels, weight, &mut sums.logits)];
+        if let Some(logits) = &outputs.attention_logits {
+            probability.push(self.cross_entropy.mean(logits, labels, weight, &mut sums.attention_logits));
+        }
+        EdgeLoss { source: None, target, probability, attention: None }
     }
-    EdgeLoss { source: None, target, probability, attention: None }
 }
 
 impl Edge {

@@ -20,7 +20,7 @@ use attention::Attention;
 use probability::Probability;
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
-pub use label::{Labels, cross_entropy};
+pub use label::{CrossEntropy, Labels};
 pub use shown::{Shown, argmax};
 pub use transfer::{Knowledge, Loss, transfer};
 
@@ -32,11 +32,49 @@ pub struct LossSettings {
     pub temperature: f64,
     /// Sides of the square windows that the attention losses compare. Default: 3, 7, 11.
     pub crop_sizes: Vec<usize>,
+    /// How much of a label edge's target is spread over all classes, from 0 to below 1. Default: 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub label_smoothing: f64,
+    /// Weights of the classes in label losses. Default: none.
+    #[serde(skip_serializing_if = "ClassWeights::is_none")]
+    pub class_weights: ClassWeights,
+}
+
+/// How much the classes' samples count in label losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassWeights {
+    /// Every sample the same.
+    #[default]
+    None,
+    /// Every class the same: a sample of a class that has n of N training images counts N / (K n), where there are K classes.
+    Balanced,
+}
+
+impl ClassWeights {
+    /// By class, of so many training images each; none where all are 1.
+    pub fn of(self, images: &[usize]) -> Vec<f64> {
+        let all: usize = images.iter().sum();
+        let balanced = |of_class: &usize| all as f64 / (images.len() * of_class.max(&1)) as f64;
+        match self {
+            ClassWeights::None => Vec::new(),
+            ClassWeights::Balanced => images.iter().map(balanced).collect(),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == ClassWeights::None
+    }
+}
+
+/// Settings written before there was a choice stay as they are.
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Default for LossSettings {
     fn default() -> Self {
-        Self { temperature: 1.0, crop_sizes: vec![3, 7, 11] }
+        Self { temperature: 1.0, crop_sizes: vec![3, 7, 11], label_smoothing: 0.0, class_weights: ClassWeights::None }
     }
 }
 

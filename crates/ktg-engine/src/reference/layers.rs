@@ -181,7 +181,9 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
 }
 
 fn batch_norm_backward(tensors: Tensors, x: &[f64], shape: Shape, result: &Result) -> Back {
-    let Moments { mean, variance, count } = result.moments.expect("a training pass has the batch's moments");
+    let running = || (tensors.get("running_mean"), tensors.get("running_var"));
+    let batch = |moments: &Moments| (moments.mean.clone(), moments.variance.clone());
+    let (mean, variance) = result.moments.map_or_else(running, batch);
     let deviation = |c: usize| (variance[c] + Op::NORM_EPSILON).sqrt();
     let normalized = each(x, |i, x| (x - mean[channel(i, shape)]) / deviation(channel(i, shape)));
     let (mut of_weight, mut of_bias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
@@ -192,7 +194,9 @@ fn batch_norm_backward(tensors: Tensors, x: &[f64], shape: Shape, result: &Resul
     let weight = tensors.get("weight");
     let dx = each(result.gradient, |i, g| {
         let c = channel(i, shape);
-        let from_statistics = (of_bias[c] + normalized[i] * of_weight[c]) / *count as f64;
+        // Running statistics do not depend on the batch.
+        let of_batch = |moments: &Moments| (of_bias[c] + normalized[i] * of_weight[c]) / moments.count as f64;
+        let from_statistics = result.moments.map_or(0.0, of_batch);
         weight[c] / deviation(c) * (g - from_statistics)
     });
     Back { inputs: vec![dx], parameters: vec![("weight", of_weight), ("bias", of_bias)] }

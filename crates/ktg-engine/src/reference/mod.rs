@@ -4,13 +4,14 @@
 
 mod convolution;
 mod layers;
+mod update;
 
 use std::collections::BTreeMap;
 
-use ktg_net::{Array, Network, Op, Role, Shape, ShapeError, StateDict, Value, WeightsError};
+use ktg_net::{Array, Network, Op, Shape, ShapeError, StateDict, Value, WeightsError};
 
-use crate::optimizer::{MOMENTUM, check_state};
-use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Scratch, Sgd, Wanted};
+use crate::optimizer::{AVERAGE, check_state};
+use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
 use layers::{Moments, Tensors};
 
 /// A network at work, computed from the definitions.
@@ -19,13 +20,18 @@ pub struct ReferenceNode {
     shapes: Vec<Shape>,
     job: Job,
     weights: StateDict,
-    /// SGD's velocities, by the names of parameters that have had a gradient.
-    momentum: StateDict,
+    /// What the optimizer remembers, of parameters that have had a gradient, and moving averages.
+    state: OptimizerState,
     /// What the last forward pass computed.
     pass: Pass,
     /// Those of the last backward pass, by name.
-    gradients: BTreeMap<String, Vec<f64>>,
+    gradients: Gradients,
+    /// Those of the batches before, where they are parts of a larger one.
+    earlier: Vec<Gradients>,
 }
+
+/// Gradients by the names of their parameters.
+type Gradients = BTreeMap<String, Vec<f64>>;
 
 /// The values of a forward pass.
 #[derive(Default)]
@@ -50,8 +56,8 @@ impl ReferenceNode {
             (parameter.name.clone(), array)
         };
         let weights = network.parameters().iter().map(zeros).collect();
-        let (momentum, pass, gradients) = Default::default();
-        Ok(Self { network, shapes, job, weights, momentum, pass, gradients })
+        let (state, pass, gradients, earlier) = Default::default();
+        Ok(Self { network, shapes, job, weights, state, pass, gradients, earlier })
     }
 
     /// A value of the last forward pass.
@@ -60,20 +66,20 @@ impl ReferenceNode {
         &self.pass.values[value.index()]
     }
 
-    fn tensors(&self, layer: usize) -> Tensors<'_> {
-        Tensors { weights: &self.weights, layer: &self.network.layers[layer].name }
+    fn tensors<'a>(&'a self, weights: &'a StateDict, layer: usize) -> Tensors<'a> {
+        Tensors { weights, layer: &self.network.layers[layer].name }
     }
 
-    fn run(&self, images: Images, training: bool) -> Pass {
+    fn run(&self, weights: &StateDict, images: Images, training: bool) -> Pass {
         let mut values = vec![images.data.iter().map(|pixel| f64::from(*pixel)).collect::<Vec<f64>>()];
         let mut all_moments = Vec::new();
         for (index, layer) in self.network.layers.iter().enumerate() {
             let x = layer.inputs[0].index();
             let inputs: Vec<&[f64]> = layer.inputs.iter().map(|value| &values[value.index()][..]).collect();
             let shapes = [self.shapes[x], self.shapes[index + 1]];
-            let moments =
-                (training && matches!(layer.op, Op::BatchNorm { .. })).then(|| Moments::of(inputs[0], shapes[0]));
-            let y = layers::forward(&layer.op, self.tensors(index), &inputs, shapes, moments.as_ref());
+            let has_moments = training && !layer.frozen && matches!(layer.op, Op::BatchNorm { .. });
+            let moments = has_moments.then(|| Moments::of(inputs[0], shapes[0]));
+            let y = layers::forward(&layer.op, self.tensors(weights, index), &inputs, shapes, moments.as_ref());
             values.push(y);
             all_moments.push(moments);
         }
@@ -123,23 +129,23 @@ impl Node for ReferenceNode {
     }
 
     fn optimizer_state(&self) -> OptimizerState {
-        let is_new = self.momentum.is_empty();
-        (!is_new).then(|| (MOMENTUM.to_owned(), self.momentum.clone())).into_iter().collect()
+        self.state.clone()
     }
 
     fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), WeightsError> {
         check_state(&self.network.parameters(), state, origin)?;
-        self.momentum = state.get(MOMENTUM).cloned().unwrap_or_default();
+        self.state = state.clone();
         Ok(())
     }
 
     fn forward(&mut self, images: Images, _: &mut Scratch) -> Outputs {
-        self.pass = self.run(images, self.job.trained);
+        self.pass = self.run(&self.weights, images, self.job.trained);
         self.outputs(&self.pass, self.job.wanted)
     }
 
     fn infer(&self, images: Images, wanted: Wanted, _: &mut Scratch) -> Outputs {
-        self.outputs(&self.run(images, false), wanted)
+        let weights = self.state.get(AVERAGE).unwrap_or(&self.weights);
+        self.outputs(&self.run(weights, images, false), wanted)
     }
 
     fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) {
@@ -162,12 +168,14 @@ impl Node for ReferenceNode {
                 gradient: &gradients[index + 1],
                 moments: self.pass.moments[index].as_ref(),
             };
-            let back = layers::backward(&layer.op, self.tensors(index), &inputs, shapes, &result);
+            let back = layers::backward(&layer.op, self.tensors(&self.weights, index), &inputs, shapes, &result);
             for (value, part) in layer.inputs.iter().zip(back.inputs) {
                 add(&mut gradients[value.index()], part);
             }
-            let named = back.parameters.into_iter().map(|(end, gradient)| (format!("{}.{end}", layer.name), gradient));
-            of_parameters.extend(named);
+            if !layer.frozen {
+                let named = back.parameters.into_iter().map(|(end, g)| (format!("{}.{end}", layer.name), g));
+                of_parameters.extend(named);
+            }
         }
         self.gradients = of_parameters;
     }
@@ -180,10 +188,28 @@ impl Node for ReferenceNode {
         self.gradients.iter().map(array).collect()
     }
 
-    fn update(&mut self, images: usize, rule: Sgd, _: &Scratch) {
+    fn update(&mut self, images: usize, rule: Rule, _: &Scratch) {
         if !self.job.trained {
             return;
         }
+        self.move_statistics(images);
+        let gradients = self.mean_gradients();
+        update::parameters(rule, &self.network.parameters(), &gradients, &mut self.weights, &mut self.state);
+        update::average(rule, &self.weights, &mut self.state);
+    }
+
+    fn accumulate(&mut self, images: usize, _: &Scratch) {
+        if self.job.trained {
+            self.move_statistics(images);
+            self.earlier.push(std::mem::take(&mut self.gradients));
+        }
+    }
+}
+
+impl ReferenceNode {
+    /// `running += 0.1 (batch - running)`, with the unbiased variance, where the wanted outputs depend on the layer.
+    fn move_statistics(&mut self, images: usize) {
+        debug_assert_eq!(images, self.pass.count);
         let reached = self.sources(self.job.wanted.outputs(&self.network));
         for (index, (layer, moments)) in self.network.layers.iter().zip(&self.pass.moments).enumerate() {
             let Some(Moments { mean, variance, count }) = moments.as_ref().filter(|_| reached[index + 1]) else {
@@ -199,22 +225,18 @@ impl Node for ReferenceNode {
                 }
             }
         }
-        debug_assert_eq!(images, self.pass.count);
-        for parameter in self.network.parameters().iter().filter(|parameter| parameter.role == Role::Learned) {
-            let Some(gradient) = self.gradients.get(&parameter.name) else { continue };
-            let weights = self.weights.get_mut(&parameter.name).expect("all parameters have weights");
-            let zeros = Array { shape: parameter.shape.clone(), data: vec![0.0; parameter.len()] };
-            let mut velocity = self.momentum.remove(&parameter.name).unwrap_or(zeros);
-            for ((w, g), v) in weights.data.iter_mut().zip(gradient).zip(&mut velocity.data) {
-                let d = g + rule.weight_decay * f64::from(*w);
-                *v = (rule.momentum * f64::from(*v) + d) as f32;
-                *w = (f64::from(*w) - rule.learning_rate * f64::from(*v)) as f32;
-            }
-            if rule.momentum != 0.0 {
-                self.momentum.insert(parameter.name.clone(), velocity);
-            }
+    }
+
+    /// The gradients of the last batch, or the mean of all that are parts of a larger one. They begin anew then.
+    fn mean_gradients(&mut self) -> Gradients {
+        let mut mean = std::mem::take(&mut self.gradients);
+        let earlier = std::mem::take(&mut self.earlier);
+        let batches = (earlier.len() + 1) as f64;
+        for (name, sum) in &mut mean {
+            earlier.iter().for_each(|gradients| add(sum, gradients[name].iter().copied()));
+            sum.iter_mut().for_each(|sum| *sum /= batches);
         }
-        self.gradients.clear();
+        mean
     }
 }
 

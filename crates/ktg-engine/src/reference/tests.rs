@@ -1,6 +1,6 @@
 //! The gradients of the definitions against differences of their values.
 
-use ktg_net::Builder;
+use ktg_net::{Builder, Role};
 
 use super::*;
 use crate::numbers::Numbers;
@@ -30,12 +30,27 @@ fn network() -> Network {
 
 #[test]
 fn gradients_are_the_slopes_of_the_values() {
+    check(&[]);
+}
+
+#[test]
+fn gradients_go_through_what_is_frozen() {
+    check(&["conv2", "att_bn", "fc"]);
+    check(&["conv1", "bn1", "conv2"]);
+}
+
+fn check(frozen: &[&str]) {
     let (count, side) = (3, 9);
-    let mut node = ReferenceNode::new(network(), [side, side], Job::TRAINING).unwrap();
+    let mut network = network();
+    network.layers.iter_mut().for_each(|layer| layer.frozen = frozen.contains(&layer.name.as_str()));
+    let mut node = ReferenceNode::new(network.clone(), [side, side], Job::TRAINING).unwrap();
     let mut weights = node.weights();
-    for (seed, array) in weights.values_mut().enumerate() {
+    for (seed, (name, array)) in weights.iter_mut().enumerate() {
         let len = array.data.len();
         array.data = Numbers(seed as u64).values(len);
+        if name.ends_with("running_var") {
+            array.data.iter_mut().for_each(|v| *v = v.abs() + 0.5);
+        }
     }
     node.load_weights(&weights, "test").unwrap();
     let pixels = Numbers(100).values(count * 2 * side * side);
@@ -47,7 +62,7 @@ fn gradients_are_the_slopes_of_the_values() {
         let dot = |value: Value, with: &[f32]| -> f64 {
             pass.values[value.index()].iter().zip(with).map(|(v, w)| v * f64::from(*w)).sum()
         };
-        let Network { logits, attention_logits, attention_map, .. } = network();
+        let Network { logits, attention_logits, attention_map, .. } = network;
         dot(logits, &of_logits) + dot(attention_logits.unwrap(), &of_branch) + dot(attention_map, &of_map)
     };
     let [logits, attention_logits, attention_map] = [&of_logits, &of_branch, &of_map].map(|g| Some(g.clone()));
@@ -58,13 +73,12 @@ fn gradients_are_the_slopes_of_the_values() {
     for (name, gradient) in &gradients {
         let largest = gradient.iter().fold(0.0f64, |most, g| most.max(g.abs()));
         for (i, gradient) in gradient.iter().enumerate() {
-            let mut at = |step: f32| {
+            let at = |step: f32| {
                 let mut moved = weights.clone();
                 let weight = &mut moved.get_mut(name).unwrap().data[i];
                 *weight += step;
                 let weight = f64::from(*weight);
-                node.load_weights(&moved, "test").unwrap();
-                (weight, value(&node.run(images, true)))
+                (weight, value(&node.run(&moved, images, true)))
             };
             let ((above, high), (below, low)) = (at(1e-4), at(-1e-4));
             let slope = (high - low) / (above - below);
@@ -73,6 +87,7 @@ fn gradients_are_the_slopes_of_the_values() {
             checked += 1;
         }
     }
-    let learned: usize = network().parameters().iter().filter(|p| p.role == Role::Learned).map(|p| p.len()).sum();
+    let learns = |p: &&ktg_net::Parameter| p.role == Role::Learned && !network.layers[p.layer].frozen;
+    let learned: usize = network.parameters().iter().filter(learns).map(|p| p.len()).sum();
     assert_eq!(checked, learned);
 }

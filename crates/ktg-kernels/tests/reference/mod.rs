@@ -8,5 +8,5 @@
 
 pub mod convolution;
 pub mod norm;
+pub mod optimizers;
 pub mod pooling;
-pub mod sgd;

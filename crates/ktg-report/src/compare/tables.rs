@@ -273,6 +273,8 @@ mod tests {
             graph_hash: String::new(),
             seed: 0,
             epochs: 1,
+            best_epoch: None,
+            stopped_early: false,
             train_images: 10,
             seconds: 1.0,
             measures,

@@ -48,9 +48,10 @@ fn state(run: &RunRecord) -> String {
     let Measures { images, node_average, ensemble, .. } = &result.measures;
     let EnsembleMeasures { accuracy: Accuracy { top1, top5 }, nll, ece } = ensemble;
     format!(
-        "After {} epochs, on {images} images: node average {:.2} %, ensemble {top1:.2} % (top-5 {top5:.2} %), NLL {nll:.3}, \
+        "After {}, on {images} images: node average {:.2} %, ensemble {top1:.2} % (top-5 {top5:.2} %), NLL {nll:.3}, \
          ECE {ece:.3}.",
-        result.epochs, node_average.top1
+        result.length(),
+        node_average.top1
     )
 }
 
