@@ -7,6 +7,8 @@ use ktg_train::{EpochReport, EvaluateOn, Keep, Measures, OptimizerName, RunDirec
 mod common;
 use common::{checkpoints, contents, finish, is_step, settings, stop_at, train};
 
+type Change<'a> = &'a dyn Fn(&mut Settings);
+
 /// Everything at once: 12 steps of two batches each.
 fn recipe() -> Settings {
     let mut settings = settings();
@@ -55,7 +57,7 @@ fn each_choice_changes_the_weights() {
         weights::read(&directory.join("checkpoints").join(newest).join("node1.safetensors")).unwrap().arrays
     };
     let plain = weights_after("plain", &|_| {});
-    let choices: [(&str, &dyn Fn(&mut Settings)); 9] = [
+    let choices: [(&str, Change); 9] = [
         ("adamw", &|s| s.train.optimizer = OptimizerName::AdamW),
         ("nesterov", &|s| s.train.nesterov = true),
         ("decay", &|s| s.train.decay_norms_and_biases = false),
@@ -215,7 +217,7 @@ fn settings_that_do_not_go_together_are_named() {
         change(&mut settings);
         settings.check().unwrap_err().to_string()
     };
-    let cases: [(&dyn Fn(&mut Settings), &str); 7] = [
+    let cases: [(Change, &str); 7] = [
         (&|s| (s.train.optimizer, s.train.nesterov) = (OptimizerName::AdamW, true), "`train.nesterov` belongs"),
         (&|s| (s.train.momentum, s.train.nesterov) = (0.0, true), "needs a `train.momentum`"),
         (&|s| s.train.betas = [0.8, 0.9], "`train.betas` belong"),
