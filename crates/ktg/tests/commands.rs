@@ -121,6 +121,8 @@ fn a_run_is_trained_judged_and_asked() {
     assert_eq!((methods.len(), &methods[0]["nodes"], &methods[0]["runs"]), (1, &2.into(), &2.into()));
     assert!(methods[0]["ensemble"]["mean"].is_number() && methods[0]["node_average"]["std"].is_number());
     assert!(good(here, &["eval", "a"]).contains("node average [%]"));
+    assert!(value["classes"].is_null(), "only where it is asked for");
+    check_classes(here);
 
     // Any PNG will do.
     let picture = here.join("photo.png");
@@ -150,6 +152,28 @@ fn a_run_is_trained_judged_and_asked() {
     assert_eq!(lines.iter().map(|line| line["image"].as_str().unwrap()).collect::<Vec<_>>(), images);
     assert!(lines[1]["error"].as_str().unwrap().contains("empty"), "{}", lines[1]);
     assert_eq!(fs::read_dir(here.join("all")).unwrap().count(), 3 * 2);
+}
+
+/// What `eval --classes` says of the runs a and b, in words and as JSON.
+fn check_classes(here: &Path) {
+    let line = good(here, &["eval", "--classes", "--json", "a", "b"]);
+    let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+    let runs = value["classes"].as_array().unwrap();
+    assert_eq!(runs.iter().map(|run| run["run"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    let first = &runs[0];
+    let matrix: Vec<Vec<u64>> = serde_json::from_value(first["matrix"].clone()).unwrap();
+    assert_eq!((matrix.len(), matrix.iter().flatten().sum::<u64>()), (10, 50));
+    // The diagonal is what the ensemble knows.
+    let right: u64 = (0..10).map(|class| matrix[class][class]).sum();
+    let judged = value["methods"][0]["measures"][0]["ensemble"]["top1"].as_f64().unwrap();
+    assert!((100.0 * right as f64 / 50.0 - judged).abs() < 1e-9, "{right} of 50, {judged} %");
+    let classes = first["classes"].as_array().unwrap();
+    let known: Vec<f64> = classes.iter().map(|class| class["ensemble"].as_f64().unwrap()).collect();
+    assert!(known.len() == 10 && known.is_sorted(), "the worst first: {known:?}");
+    let pair = &first["pairs"][0];
+    let sentence = format!("{} of {} {}", pair["count"], pair["images"], pair["class"]);
+    let text = good(here, &["eval", "--classes", "a"]);
+    assert!(text.contains(&sentence) && text.contains("most often taken for"), "{sentence}: {text}");
 }
 
 /// Losses of the first steps, of all nodes, as the run's metrics have them.

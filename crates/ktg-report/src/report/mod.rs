@@ -1,5 +1,6 @@
 //! The report: one HTML file about runs, comparisons and studies.
 
+mod classes;
 mod comparison;
 mod evaluated;
 mod run;

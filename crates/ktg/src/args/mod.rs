@@ -152,6 +152,11 @@ pub struct TrainArgs {
 
 /// Judges the newest checkpoint of each run on its evaluation images.
 #[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  ktg eval runs/*
+  ktg eval runs/found-2 --classes             # which classes are taken for which
+  ktg eval runs/found-2 --classes --json | jq '.classes[0].matrix'")]
 pub struct EvalArgs {
     /// Run directories
     #[arg(required = true, value_name = "RUN")]
@@ -159,6 +164,10 @@ pub struct EvalArgs {
     /// Other images than the run's settings say
     #[arg(long, value_name = "WHICH")]
     pub on: Option<On>,
+    /// For each run, which classes are taken for which: the most confused pairs, and a table of all classes, the worst
+    /// first; with --json also the confusion matrix (a row a class, a column an answer)
+    #[arg(long)]
+    pub classes: bool,
     /// Print one line of JSON instead of tables
     #[arg(long)]
     pub json: bool,
