@@ -192,12 +192,19 @@ impl From<On> for EvaluateOn {
 
 /// Shows the likeliest classes per node and for the ensemble.
 #[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  ktg predict --run runs/found-2 new/*.jpg --overlays seen
+  ktg predict --run runs/found-2 new --csv answers.csv        # all images in new and its folders
+
+The columns of the CSV file: path; the ensemble's class and its probability; class_2, probability_2, ... up to --top; for each
+node node_1_class, node_1_probability, ...; error, which says why an image cannot be used.")]
 pub struct PredictArgs {
     /// Run directory with the trained networks
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
-    /// Image files
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Image files, or folders: all images in them and in their folders, in the order of their names
+    #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
     /// Classes to show
     #[arg(long, default_value_t = 3, value_name = "N")]
@@ -205,6 +212,9 @@ pub struct PredictArgs {
     /// Write each node's attention over each image to this directory, as PNG
     #[arg(long, value_name = "DIR")]
     pub overlays: Option<PathBuf>,
+    /// Write a table with a row an image to this file, or - to standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub csv: Option<PathBuf>,
     /// Print one line of JSON per image
     #[arg(long)]
     pub json: bool,
