@@ -117,6 +117,7 @@ Examples:
   ktg train --preset dml --nodes 2 --epochs 20 --out runs/dml       # on the built-in data
   ktg train photos.toml --graph found.toml --seed 2 --out runs/found-2
   ktg train --resume runs/found-2
+  ktg train photos.toml --estimate                                  # how long it would take
 Watch it: tensorboard --logdir runs
 
 An experiment file for your own photos, one folder per class in photos/train and photos/test:
@@ -136,16 +137,20 @@ pub struct TrainArgs {
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: Option<PathBuf>,
     /// Run directory; must be new or empty
-    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "estimate"])]
     pub out: Option<PathBuf>,
     /// Go on with the run in this directory, exactly as if it had not been interrupted; with --epochs, until it has so many
     #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "skip_bad"])]
     pub resume: Option<PathBuf>,
+    /// Only say how long it would take, and how much memory and disk it would need, from a few steps and evaluation batches;
+    /// writes nothing. Images are decoded first, as for a training; --no-check leaves that out
+    #[arg(long, conflicts_with = "resume")]
+    pub estimate: bool,
     #[command(flatten)]
     pub settings: SettingFlags,
     #[command(flatten)]
     pub images: ImageFlags,
-    /// End with the result as one line of JSON
+    /// End with the result, or with the estimate, as one line of JSON
     #[arg(long)]
     pub json: bool,
 }

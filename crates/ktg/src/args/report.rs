@@ -45,6 +45,10 @@ pub struct CompareArgs {
     /// Do not wait for runs that other processes work on
     #[arg(long)]
     pub no_wait: bool,
+    /// Only say how long the runs that are left would take, and how much memory and disk they would need, from a few steps of
+    /// each kind of run; writes nothing
+    #[arg(long, conflicts_with = "read_only")]
+    pub estimate: bool,
     /// Where studies are that the plan names without a storage [default: sqlite:///ktg.db beside the plan]
     #[arg(long, env = "KTG_STORAGE", value_name = "URL", hide_env_values = true)]
     pub storage: Option<String>,
