@@ -36,6 +36,7 @@ mod decode;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod inputs;
 mod inspect;
 mod lines;
 mod loader;
@@ -55,6 +56,7 @@ pub use batch::{Batch, Mixed};
 pub use dataset::Dataset;
 pub use decode::{Image, MAX_PIXELS};
 pub use error::{BadImage, Error};
+pub use inputs::read_inputs;
 pub use inspect::{Duplicate, Inspection};
 pub use ktg_base::random::ChaCha8Rng;
 pub use loader::{Loader, LoaderConfig};

@@ -165,6 +165,18 @@ fn wrong_folders_are_errors() {
     assert_has(&folder.error(&source("folder")), &["/train", "class \"b\" without an image"]);
 }
 
+#[test]
+fn image_files_of_a_folder_are_those_of_all_its_folders_by_name() {
+    let folder = Folder::new();
+    folder.images(&["b.png", "a/2.png", "a/1.JPG.png", "c/d/e.bmp"]);
+    folder.write("a/notes.txt", "").write(".hidden.png", "").write(".cache/x.png", "").write("a/broken.JPEG", "");
+    let found = sources::image_files(folder.0.path()).unwrap();
+    let names: Vec<&str> = found.iter().map(|path| path.strip_prefix(&folder.0).unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["a/1.JPG.png", "a/2.png", "a/broken.JPEG", "b.png", "c/d/e.bmp"]);
+    let missing = sources::image_files(&folder.0.path().join("none")).unwrap_err().to_string();
+    assert_has(&missing, &["cannot read", "none"]);
+}
+
 fn lists() -> Folder {
     let folder = Folder::new();
     folder.images(&["i/0.png", "i/1.png", "i/2.png", "i/my, photo.png"]);

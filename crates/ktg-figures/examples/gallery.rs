@@ -96,6 +96,7 @@ fn made_up_matrix(nodes: usize, measure: &str, decimals: usize) -> Matrix {
         range: (0.0, top),
         decimals,
         measure: measure.into(),
+        ..Matrix::default()
     }
 }
 

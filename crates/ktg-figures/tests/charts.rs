@@ -61,6 +61,8 @@ fn every_chart(values: &[f64]) -> Vec<(&'static str, String)> {
                 range,
                 decimals: 2,
                 measure: name.clone(),
+                wide: side % 2 == 1,
+                hides_zeros: side.is_multiple_of(2),
             }),
         ),
         (
@@ -322,11 +324,25 @@ fn cells_of_a_matrix() {
     let values = vec![vec![None, Some(0.25)], vec![Some(-0.5), Some(f64::NAN)]];
     let names = vec!["1".to_owned(), "2".to_owned()];
     let figure =
-        Matrix { title: String::new(), names, values, range: (-1.0, 1.0), decimals: 2, measure: "cosine".into() };
+        Matrix { names, values, range: (-1.0, 1.0), decimals: 2, measure: "cosine".into(), ..Matrix::default() };
     let svg = matrix(&figure);
     check("matrix", &svg);
     assert!(svg.contains("<title>1, 2: 0.25</title>") && svg.contains(">−0.50</text>"));
     assert_eq!(svg.matches(">–</text>").count(), 2);
+}
+
+#[test]
+fn a_wide_matrix_has_room_for_many_names_and_may_leave_zeros_out() {
+    let names: Vec<String> = (0..20).map(|i| format!("class {i}")).collect();
+    let values = vec![vec![Some(0.0); 20], vec![Some(37.0); 20]].into_iter().cycle().take(20).collect();
+    let figure = Matrix { names, values, range: (0.0, 100.0), wide: true, hides_zeros: true, ..Matrix::default() };
+    let svg = matrix(&figure);
+    check("matrix", &svg);
+    // The numbers are in the cells, and the zeros only where one points at them; 0 and 100 are at the scale.
+    assert_eq!([">37</text>", ">0</text>"].map(|text| svg.matches(text).count()), [200, 1]);
+    assert!(svg.contains("<title>class 0, class 3: 0</title>"));
+    let narrow = matrix(&Matrix { wide: false, hides_zeros: false, ..figure });
+    assert_eq!([">37</text>", ">0</text>"].map(|text| narrow.matches(text).count()), [0, 201], "37 has no room");
 }
 
 #[test]

@@ -148,6 +148,7 @@ fn no_color_of_the_palette_is_left() {
         range: (0.0, 1.0),
         decimals: 1,
         measure: "#1d232b".into(),
+        ..Default::default()
     };
     for svg in [ktg_figures::draw::svg(&graph), ktg_figures::chart::matrix(&matrix)] {
         let themed = themed(&svg, "a-");

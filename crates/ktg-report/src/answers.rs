@@ -1,8 +1,8 @@
 //! What every network of a run answers, image by image: for calibration, and to find the images they disagree on.
 
 use ktg_data::Dataset;
-use ktg_train::measures::{MemberOutputs, argmax, cosine, mean_logits, softmax};
-use ktg_train::{Error, SavedRun};
+use ktg_train::measures::{Accumulator, MemberOutputs, argmax, cosine, mean_logits, softmax};
+use ktg_train::{Error, Measures, SavedRun};
 
 /// The answers to one image.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,14 +30,24 @@ pub struct Answer {
 /// # Errors
 /// If the data has other classes than the run, or an image cannot be read.
 pub fn answers(run: &SavedRun, dataset: &Dataset) -> Result<Vec<Answer>, Error> {
+    Ok(judge(run, dataset)?.1)
+}
+
+/// The measures of a run's networks on all images of `dataset`, and their answers, which they give once for both.
+///
+/// # Errors
+/// As [`answers`].
+pub fn judge(run: &SavedRun, dataset: &Dataset) -> Result<(Measures, Vec<Answer>), Error> {
     let mut outputs = run.outputs(dataset)?;
+    let mut measures = Accumulator::new(run.graph.len(), dataset.classes());
     let mut answers = Vec::with_capacity(dataset.len());
     while let Some((batch, members)) = outputs.next()? {
+        measures.add(&members, &batch.labels);
         for (i, (image, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
             answers.push(answer(&members, i, *image, *label as usize, dataset.classes()));
         }
     }
-    Ok(answers)
+    Ok((measures.finish(), answers))
 }
 
 /// The answers to the image that is the `i`-th of a batch.

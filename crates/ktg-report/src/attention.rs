@@ -64,7 +64,7 @@ pub fn attention_figure(run: &SavedRun, dataset: &Dataset, images: &[usize], tit
 }
 
 /// A picture as the bytes of a PNG file, no larger than a report needs.
-fn png(picture: RgbImage) -> Result<Vec<u8>> {
+pub(crate) fn png(picture: RgbImage) -> Result<Vec<u8>> {
     let mut picture = DynamicImage::from(picture);
     if picture.width() > SIDE {
         picture = picture.resize_exact(SIDE, SIDE, FilterType::Triangle);

@@ -12,6 +12,7 @@ use ktg_train::{EpochReport, Measures, RunRecord};
 use crate::StudyRecord;
 use crate::analysis::ParameterImportance;
 use crate::answers::Answer;
+use crate::confusion::Confusion;
 
 /// Accuracy of every node and the ensemble after every judged epoch, and of the nodes on the training images.
 pub fn training_curves(run: &RunRecord) -> String {
@@ -76,10 +77,29 @@ pub fn diversity(measures: &Measures) -> Vec<String> {
         if values.iter().flatten().any(Option::is_some) {
             let names = (1..=nodes).map(|m| format!("node {m}")).collect();
             let (title, measure) = (title.to_owned(), measure.to_owned());
-            figures.push(chart::matrix(&Matrix { title, names, values, range: (0.0, 1.0), decimals: 2, measure }));
+            let range = (0.0, 1.0);
+            let figure = Matrix { title, names, values, range, decimals: 2, measure, ..Matrix::default() };
+            figures.push(chart::matrix(&figure));
         }
     }
     figures
+}
+
+/// For each of some classes, how many percent of its images the ensemble takes for each of them.
+pub fn confusion(confusion: &Confusion, classes: &[usize]) -> String {
+    let percent = |label: usize, answer: usize| confusion.share(label, answer).map(|share| 100.0 * share);
+    let row = |label: &usize| classes.iter().map(|answer| percent(*label, *answer)).collect();
+    chart::matrix(&Matrix {
+        title: "Which classes are taken for which".to_owned(),
+        names: classes.iter().map(|label| confusion.names()[*label].clone()).collect(),
+        values: classes.iter().map(row).collect(),
+        range: (0.0, 100.0),
+        decimals: 0,
+        measure: "Rows: the images' class. Columns: what the ensemble takes them for, in % of the row's images."
+            .to_owned(),
+        wide: true,
+        hides_zeros: true,
+    })
 }
 
 /// Whether the ensemble is as sure as it is right.

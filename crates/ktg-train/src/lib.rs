@@ -8,6 +8,7 @@ mod checkpoint;
 mod data;
 mod directory;
 mod error;
+mod estimate;
 mod evaluate;
 mod event;
 mod experiment;
@@ -25,6 +26,7 @@ pub mod trainer;
 
 pub use directory::{RunDirectory, RunResult};
 pub use error::Error;
+pub use estimate::{Estimate, Range, Spread};
 pub use event::Event;
 pub use experiment::{DEFAULT_ARCHITECTURE, Experiment};
 pub use measures::Measures;

@@ -17,6 +17,8 @@ pub struct RunRecord {
     pub classes: Vec<String>,
     /// Training images.
     pub train_images: usize,
+    /// A text that differs where the images differ that the run is judged on; empty of runs that did not note it.
+    pub judged_on: String,
     /// The epochs that were reported, oldest first.
     pub epochs: Vec<EpochReport>,
     /// Seconds of training and evaluation so far.
@@ -42,6 +44,7 @@ impl RunRecord {
             graph: directory.graph()?.graph,
             classes: data.classes,
             train_images: data.train_images,
+            judged_on: data.evaluation_fingerprint,
             epochs: directory.epochs()?,
             seconds: timing.iter().map(|line| line.seconds).sum(),
             images_per_second: timing.last().map(|line| line.images_per_second),

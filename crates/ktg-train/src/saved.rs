@@ -1,9 +1,9 @@
 //! Reading a run directory: its networks, ready to evaluate and to predict.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ktg_data::{Batch, Dataset, Image, Purpose, Transform};
-use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, node};
+use ktg_data::{Batch, Dataset, Image, Purpose, Transform, read_inputs};
+use ktg_engine::{Images, Job, Map, Node, Outputs, Scratch, Wanted, node};
 use ktg_graph::Graph;
 use ktg_net::{Architecture, weights};
 
@@ -142,11 +142,6 @@ impl SavedRun {
         Err(self.directory.error(format!("{problem}; judge it on data with the same classes")))
     }
 
-    /// What the networks see in an image file.
-    pub fn predict(&self, path: &Path) -> Result<Prediction, Error> {
-        self.predict_image(&Image::read(path, self.channels, self.upright)?, &path.display().to_string())
-    }
-
     /// What the networks see in an image, which must have the run's number of channels; `name` is for errors.
     ///
     /// # Errors
@@ -155,20 +150,62 @@ impl SavedRun {
         let pipeline = &self.transform.eval;
         let mut input = vec![0.0; pipeline.values()];
         pipeline.apply(image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
-        let (images, mut scratch) = (Images { data: &input, count: 1 }, Scratch::default());
+        let predictions = self.predict_inputs(&input, &[name.to_owned()])?;
+        Ok(predictions.into_iter().next().expect("one input, one prediction"))
+    }
+
+    /// What the networks see in some image files, all of which they see at once; for each that cannot be used, why.
+    ///
+    /// # Errors
+    /// If a network answers NaN or infinity ([`Error::NotFinite`]).
+    pub fn predict_files(&self, paths: &[PathBuf]) -> Result<Vec<Result<Prediction, ktg_data::Error>>, Error> {
+        let inputs = read_inputs(paths, &self.transform.eval, self.upright, self.settings.seed);
+        let (mut usable, mut names) = (Vec::new(), Vec::new());
+        for (path, input) in paths.iter().zip(&inputs) {
+            let Ok(input) = input else { continue };
+            usable.extend_from_slice(input);
+            names.push(path.display().to_string());
+        }
+        let mut predictions = self.predict_inputs(&usable, &names)?.into_iter();
+        let mut next = || predictions.next().expect("a prediction for each input");
+        Ok(inputs.into_iter().map(|input| input.map(|_| next())).collect())
+    }
+
+    /// What the networks say of inputs, one after the other in `data`; there is a name for each.
+    fn predict_inputs(&self, data: &[f32], names: &[String]) -> Result<Vec<Prediction>, Error> {
+        let (classes, count) = (self.classes.len(), names.len());
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let (images, mut scratch) = (Images { data, count }, Scratch::default());
         let nodes = self.nodes.iter();
         let outputs: Vec<Outputs> = nodes.map(|node| node.infer(images, Wanted::MAP, &mut scratch)).collect();
-        let mut logits = Vec::with_capacity(outputs.len());
         for (m, outputs) in outputs.iter().enumerate() {
-            check_finite(m, outputs, |_| name.to_owned())?;
-            logits.push(outputs.logits.iter().map(|logit| f64::from(*logit)).collect());
+            check_finite(m, outputs, |position| names[position / classes].clone())?;
         }
-        let predict = |(outputs, logits): (Outputs, &Vec<f64>)| NodePrediction {
-            probabilities: softmax(logits),
-            map: outputs.attention_map.map(|map| (map.data, map.width)),
-        };
-        let nodes = outputs.into_iter().zip(&logits).map(predict).collect();
-        Ok(Prediction { input, nodes, ensemble: softmax(&mean_logits(&logits)) })
+        let inputs = data.chunks_exact(data.len() / count).enumerate();
+        Ok(inputs.map(|(i, input)| prediction(&outputs, i, input, classes)).collect())
+    }
+}
+
+/// What nodes with these outputs say of the `i`-th image of a batch.
+fn prediction(outputs: &[Outputs], i: usize, input: &[f32], classes: usize) -> Prediction {
+    let logits_of = |outputs: &Outputs| -> Vec<f64> {
+        outputs.logits[i * classes..][..classes].iter().map(|logit| f64::from(*logit)).collect()
+    };
+    let map_of = |map: &Map| {
+        let positions = map.height * map.width;
+        (map.data[i * positions..][..positions].to_vec(), map.width)
+    };
+    let logits: Vec<Vec<f64>> = outputs.iter().map(logits_of).collect();
+    let node = |(outputs, logits): (&Outputs, &Vec<f64>)| NodePrediction {
+        probabilities: softmax(logits),
+        map: outputs.attention_map.as_ref().map(map_of),
+    };
+    Prediction {
+        input: input.to_vec(),
+        nodes: outputs.iter().zip(&logits).map(node).collect(),
+        ensemble: softmax(&mean_logits(&logits)),
     }
 }
 

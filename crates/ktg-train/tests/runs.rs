@@ -4,7 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use ktg_train::{Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, SavedRun, Settings};
+use ktg_train::{
+    Error, Estimate, Event, Experiment, GraphSettings, Precision, Range, Run, RunDirectory, RunRecord, SavedRun,
+    Settings,
+};
 use sha2::{Digest, Sha256};
 
 mod common;
@@ -346,6 +349,47 @@ fn saved_networks_measure_as_the_run_did() {
     assert_eq!(epochs[1].evaluation.as_ref(), Some(&result.measures));
     let saved = SavedRun::open(&RunDirectory::new(&directory)).unwrap();
     assert_eq!(saved.evaluate(&saved.evaluation_data().unwrap()).unwrap(), result.measures);
+}
+
+/// Bytes of all files below a directory.
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .sum()
+}
+
+#[test]
+fn an_estimate_writes_nothing_and_says_what_a_run_then_takes() {
+    let temporary = tempfile::tempdir().unwrap();
+    let teacher = temporary.path().join("teacher");
+    train(settings(), &teacher).unwrap();
+    let mut settings = settings();
+    settings.graph.preset = Some("kd".to_owned());
+    settings.graph.teacher = Some(teacher.join("checkpoints/step-000000012/node1.safetensors"));
+    settings.train.epochs = 5;
+    let before = bytes_below(temporary.path());
+    let experiment = Experiment::open(settings.clone(), Path::new(".")).unwrap();
+    let estimate = Estimate::measure(&experiment).unwrap();
+    assert_eq!(bytes_below(temporary.path()), before);
+
+    // Of 100 training images, half are trained on, in batches of 8.
+    assert_eq!((estimate.steps, estimate.epochs, estimate.evaluations, estimate.evaluation_images), (30, 5, 5, 50));
+    let Range { low, expected, high } = estimate.seconds;
+    assert!(0.0 < low && low <= expected && expected <= high, "{estimate:?}");
+    assert!(expected >= 30.0 * estimate.step.mean + 5.0 * estimate.evaluation_seconds, "{estimate:?}");
+    assert!(estimate.step.count >= 3 && estimate.evaluation_seconds > 0.0, "{estimate:?}");
+    assert!(estimate.peak_memory_bytes.is_none_or(|bytes| bytes > 1 << 20), "{estimate:?}");
+
+    let run = temporary.path().join("run");
+    train(settings, &run).unwrap();
+    let checkpoints = bytes_below(&run.join("checkpoints"));
+    let estimated = estimate.checkpoints as u64 * estimate.checkpoint_bytes;
+    assert_eq!(bytes_below(&run.join("pretrained")), estimate.pretrained_bytes);
+    let close = |estimated: u64, real: u64| (estimated as f64 / real as f64 - 1.0).abs() < 0.03;
+    assert!(close(estimated, checkpoints), "{estimated} bytes of checkpoints, and not {checkpoints}");
+    let real = bytes_below(&run);
+    assert!(close(estimate.disk_bytes, real), "{} bytes, and not {real}", estimate.disk_bytes);
 }
 
 #[test]

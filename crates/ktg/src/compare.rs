@@ -26,21 +26,21 @@ use crate::train;
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// A run of the plan.
-struct Job {
+pub struct Job {
     name: String,
-    directory: RunDirectory,
+    pub directory: RunDirectory,
     /// Of the plan's data sets, the one that it is on.
-    data: usize,
-    graph: Graph,
-    seed: u64,
+    pub data: usize,
+    pub graph: Graph,
+    pub seed: u64,
 }
 
 /// A plan made concrete.
-struct Prepared {
+pub struct Prepared {
     index: Index,
-    jobs: Vec<Job>,
+    pub jobs: Vec<Job>,
     /// Settings of each data set's runs, and where their paths start.
-    settings: Vec<(Settings, PathBuf)>,
+    pub settings: Vec<(Settings, PathBuf)>,
 }
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
@@ -72,7 +72,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 }
 
 /// The directory of a comparison.
-fn directory(plan: &Plan, args: &CompareArgs) -> Result<PathBuf> {
+pub fn directory(plan: &Plan, args: &CompareArgs) -> Result<PathBuf> {
     let out = match (&args.out, &plan.out) {
         (Some(out), _) => out.to_owned(),
         (None, Some(out)) => base(&args.plan).join(out),
@@ -101,6 +101,7 @@ pub fn train_all(args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress) ->
     let plan = Plan::read(&args.plan)?;
     let out = directory(&plan, args)?;
     let Prepared { index, jobs, settings } = prepare(&plan, args, &out)?;
+    index.write(&out)?;
     let experiments = open(&jobs, &settings, args.images, bars)?;
     let work = |job: &Job| train(job, experiments[job.data].as_ref(), stop, bars);
     let all: Vec<&Job> = jobs.iter().collect();
@@ -118,11 +119,12 @@ pub fn train_all(args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress) ->
     Comparison::of(&out, index)
 }
 
-/// Fixes the graphs, makes sure that the runs that are there are of this plan, and writes down what belongs to the
-/// comparison.
-fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> {
+/// Fixes the graphs, unless nothing is to be written, and makes sure that the runs that are there are of this plan.
+pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> {
     let graphs = out.join("graphs");
-    create_dir_all(&graphs)?;
+    if !args.estimate {
+        create_dir_all(&graphs)?;
+    }
     let base = base(&args.plan);
     let seeds = plan.seeds();
     let (mut groups, mut jobs, mut all_settings) = (Vec::new(), Vec::new(), Vec::new());
@@ -135,7 +137,8 @@ fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> {
                 let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
                 let source = plan.source(method, data, nodes, &base, args.storage.as_deref())?;
                 let wanted = Wanted { plan, method, data, nodes, source, settings: &settings };
-                let (graph, origin) = wanted.fix(&graphs.join(&stem))?;
+                let file = graphs.join(&stem);
+                let (graph, origin) = if args.estimate { wanted.look(&file)? } else { wanted.fix(&file)? };
                 let mut runs = Vec::new();
                 for &seed in &seeds {
                     let run = Path::new("runs").join(format!("{stem}_seed{seed}"));
@@ -163,7 +166,6 @@ fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> {
         seeds,
         groups,
     };
-    index.write(out)?;
     // Seed by seed, so that an impatient reader has all methods early.
     jobs.sort_by_key(|job| index.seeds.iter().position(|seed| *seed == job.seed));
     Ok(Prepared { index, jobs, settings: all_settings })
@@ -189,7 +191,7 @@ fn other_plan(directory: &Path) -> anyhow::Error {
 }
 
 /// Opens each data set once, and decodes its images where a run is still to come.
-fn open(
+pub fn open(
     jobs: &[Job],
     settings: &[(Settings, PathBuf)],
     images: ImageFlags,

@@ -229,6 +229,7 @@ fn compare(args: &DemoArgs, stop: &AtomicBool, bars: &MultiProgress) -> Result<C
         jobs: rayon::current_num_threads(),
         read_only: false,
         no_wait: false,
+        estimate: false,
         storage: None,
         images: ImageFlags { no_check: true, skip_bad: false },
         json: false,

@@ -46,16 +46,25 @@ impl Wanted<'_> {
     /// If the graph is not there, does not suit the plan, or the plan asked for another one before.
     pub fn fix(&self, stem: &Path) -> Result<(Graph, String)> {
         let file = with_ending(stem, "json");
+        if read(&file)?.is_none() {
+            publish(&file, &self.find()?)?;
+        }
+        let (graph, origin) = self.look(stem)?;
+        write_atomically(&with_ending(stem, "toml"), graph.to_toml().as_bytes())?;
+        Ok((graph, origin))
+    }
+
+    /// The same as far as it is kept, or as it would be kept now; nothing is written.
+    ///
+    /// # Errors
+    /// As [`fix`](Self::fix).
+    pub fn look(&self, stem: &Path) -> Result<(Graph, String)> {
+        let file = with_ending(stem, "json");
         let request = self.request()?;
+        // Another process may have been first.
         let fixed = match read(&file)? {
             Some(fixed) => fixed,
-            None => {
-                let (graph, origin) = self.find()?;
-                let found = Fixed { request: request.clone(), origin, graph: graph.to_toml() };
-                publish(&file, &found)?;
-                // Another process may have been first.
-                read(&file)?.unwrap_or(found)
-            }
+            None => self.find()?,
         };
         if fixed.request != request {
             bail!(
@@ -66,7 +75,6 @@ impl Wanted<'_> {
             );
         }
         let graph = Document::parse_toml(&fixed.graph, &file.display().to_string())?.graph;
-        write_atomically(&with_ending(stem, "toml"), graph.to_toml().as_bytes())?;
         Ok((graph, fixed.origin))
     }
 
@@ -91,8 +99,8 @@ impl Wanted<'_> {
         asked.unwrap_or(DEFAULT_ARCHITECTURE)
     }
 
-    /// Looks for the graph where the plan says; returns it and where it is from.
-    fn find(&self) -> Result<(Graph, String)> {
+    /// Looks for the graph where the plan says.
+    fn find(&self) -> Result<Fixed> {
         let Self { plan, method, nodes, .. } = self;
         let (mut graph, origin) = match &self.source {
             Source::Preset(name) => {
@@ -127,7 +135,7 @@ impl Wanted<'_> {
             )));
         }
         graph.name = Some(format!("{} x{nodes}", method.name));
-        Ok((graph, origin))
+        Ok(Fixed { request: self.request()?, origin, graph: graph.to_toml() })
     }
 
     fn error(&self, reason: &str) -> anyhow::Error {

@@ -5,17 +5,20 @@ mod args;
 mod compare;
 mod data;
 mod demo;
+mod estimate;
 mod eval;
 mod export;
 mod fixed;
 mod found;
 mod graph;
+mod guesses;
 mod jobs;
 mod methods;
 mod names;
 mod net;
 mod output;
 mod predict;
+mod predictions_csv;
 mod progress;
 mod report;
 mod search;
@@ -58,6 +61,9 @@ fn run(args: Args) -> Result<ExitCode> {
     pool.map_err(|e| anyhow!("cannot start the threads: {e}"))?;
     match args.command {
         Command::Demo(args) => return demo::run(&args),
+        Command::Train(args) if args.estimate => estimate::train(&args)?,
+        Command::Search(args) if args.estimate => estimate::search(&args)?,
+        Command::Compare(args) if args.estimate => estimate::plan(&args)?,
         Command::Train(args) => return train::run(&args),
         Command::Data(command) => return data::run(&command),
         Command::Search(args) => return search::run(&args),

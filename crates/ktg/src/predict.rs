@@ -4,37 +4,79 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
+use indicatif::ProgressBar;
 use ktg_base::create_dir_all;
+use ktg_data::sources::ENDINGS;
 use ktg_report::overlay;
-use ktg_train::{Error, Prediction, RunDirectory, SavedRun};
-use serde::Serialize;
+use ktg_train::{Prediction, RunDirectory, SavedRun};
 use serde_json::json;
 
 use crate::args::PredictArgs;
+use crate::guesses::{Guess, Guesses, guesses};
 use crate::output::{note, print, print_json, warn};
+use crate::predictions_csv::PredictionsCsv;
+use crate::progress::bar;
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let run = SavedRun::open(&RunDirectory::new(&args.run))?;
     warn(&run.warnings);
+    let images = image_files(&args.images)?;
+    let mut csv = args.csv.as_deref().map(|path| PredictionsCsv::create(path, &run, args.top)).transpose()?;
+    // What is printed would write into the bar.
+    let bar = csv.as_ref().filter(|csv| csv.is_file()).map(|_| bar("{bar:24} {pos}/{len} images · {eta} left"));
+    let bar = bar.unwrap_or_else(ProgressBar::hidden);
+    bar.set_length(images.len() as u64);
+    let stems = if args.overlays.is_some() { distinct_stems(&images) } else { vec![String::new(); images.len()] };
     let mut bad = 0;
-    for (path, stem) in args.images.iter().zip(distinct_stems(&args.images)) {
-        match run.predict(path) {
-            Ok(prediction) => show(args, &run, path, &stem, &prediction)?,
-            Err(Error::Data(error)) => {
+    let at_once = run.settings.train.evaluate_batch_size;
+    for (paths, stems) in images.chunks(at_once).zip(stems.chunks(at_once)) {
+        let predictions = run.predict_files(paths)?;
+        for ((path, stem), prediction) in paths.iter().zip(stems).zip(&predictions) {
+            if let Err(error) = prediction {
                 bad += 1;
-                note(&format!("error: {error}"));
-                if args.json {
+                bar.suspend(|| note(&format!("error: {error}")));
+            }
+            match (&mut csv, prediction) {
+                (Some(csv), Ok(prediction)) => {
+                    overlays(args, &run, stem, prediction)?;
+                    csv.row(path, &guesses(&run, prediction, args.top))?;
+                }
+                (Some(csv), Err(error)) => csv.bad_row(path, &error.to_string())?,
+                (None, Ok(prediction)) => show(args, &run, path, stem, prediction)?,
+                (None, Err(error)) if args.json => {
                     print_json(&json!({ "image": path.display().to_string(), "error": error.to_string() }))?;
                 }
+                (None, Err(_)) => {}
             }
-            Err(error) => return Err(error.into()),
         }
+        bar.inc(paths.len() as u64);
     }
-    if bad > 0 && args.images.len() > 1 {
-        note(&format!("{bad} of {} images cannot be used; the others are classified", args.images.len()));
+    bar.finish_and_clear();
+    if let Some(csv) = csv {
+        csv.finish()?;
+    }
+    if bad > 0 && images.len() > 1 {
+        note(&format!("{bad} of {} images cannot be used; the others are classified", images.len()));
     }
     Ok(if bad > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The files that are meant: folders stand for the images in them and in their folders.
+fn image_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let found = ktg_data::sources::image_files(path)?;
+        if found.is_empty() {
+            bail!("{}: no file in it or in its folders ends in .{}", path.display(), ENDINGS.join(", ."));
+        }
+        files.extend(found);
+    }
+    Ok(files)
 }
 
 /// The images' names without their endings, as names of files. Equal ones, as of images in different folders, get a
@@ -61,19 +103,8 @@ fn distinct_stems(images: &[PathBuf]) -> Vec<String> {
 
 /// Prints what the networks say of an image, and writes its overlays under the name `stem`.
 fn show(args: &PredictArgs, run: &SavedRun, path: &Path, stem: &str, prediction: &Prediction) -> Result<()> {
-    let written = match &args.overlays {
-        Some(directory) => write_overlays(prediction, run.settings.side, directory, stem)?,
-        None => Vec::new(),
-    };
-    let top = |probabilities: &[f64]| {
-        let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-        order.truncate(args.top);
-        let guess = |c: usize| Guess { class: run.classes[c].clone(), probability: probabilities[c] };
-        order.into_iter().map(guess).collect::<Vec<_>>()
-    };
-    let nodes: Vec<_> = prediction.nodes.iter().map(|node| top(&node.probabilities)).collect();
-    let ensemble = top(&prediction.ensemble);
+    let written = overlays(args, run, stem, prediction)?;
+    let Guesses { ensemble, nodes } = guesses(run, prediction, args.top);
     if !args.json {
         return print(&text(path, &ensemble, &nodes, &written));
     }
@@ -85,11 +116,12 @@ fn show(args: &PredictArgs, run: &SavedRun, path: &Path, stem: &str, prediction:
     }))
 }
 
-/// What a network takes an image for.
-#[derive(Serialize)]
-struct Guess {
-    class: String,
-    probability: f64,
+/// Writes an image's overlays, if they are asked for; returns the files.
+fn overlays(args: &PredictArgs, run: &SavedRun, stem: &str, prediction: &Prediction) -> Result<Vec<PathBuf>> {
+    match &args.overlays {
+        Some(directory) => write_overlays(prediction, run.settings.side, directory, stem),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn text(path: &Path, ensemble: &[Guess], nodes: &[Vec<Guess>], overlays: &[PathBuf]) -> String {

@@ -17,7 +17,7 @@ use ktg_search::{
     Agreement, Event, Objective, Occupant, Origin, Outcome, SearchSettings, Space, StudyMark, Worker, WorkerPlan,
     WorkerSettings, pruner, sampler,
 };
-use ktg_train::{EvaluateOn, Experiment};
+use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::json;
 
 use crate::args::{SearchArgs, WorkerArgs};
@@ -30,25 +30,8 @@ use crate::trials::Trials;
 
 pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let (worker, limit) = worker_settings(&args.worker)?;
-    if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
-        let reason =
-            "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
-        bail!("`--set {pair}`: {reason}");
-    }
     let url = args.storage.url()?;
-    let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
-    let mut search = read_search(args)?;
-    search.sampler = args.sampler.unwrap_or(search.sampler);
-    search.pruner = args.pruner.unwrap_or(search.pruner);
-    if settings.split.evaluate_on == EvaluateOn::Test {
-        // The test images are for the graph that was found, once.
-        settings.split.evaluate_on = EvaluateOn::SearchSplit;
-    }
-    // A pruner needs every epoch, whatever the training that follows looks at.
-    settings.train.evaluate_every = 1;
-    for name in &search.architectures {
-        name.parse::<Architecture>().map_err(|e| anyhow!("`search.architectures`: {e}"))?;
-    }
+    let (settings, base, search) = settings(args)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
     let template = train::open(settings, &base, args.images, &Progress::among(&bars, "search"))?;
@@ -68,6 +51,29 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     }
     print(&found::in_words(&StudyRecord::read(&search.url, &search.study)?))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The settings of a search's trainings, where their paths start, and what is searched.
+pub fn settings(args: &SearchArgs) -> Result<(Settings, PathBuf, SearchSettings)> {
+    if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
+        let reason =
+            "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
+        bail!("`--set {pair}`: {reason}");
+    }
+    let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
+    let mut search = read_search(args)?;
+    search.sampler = args.sampler.unwrap_or(search.sampler);
+    search.pruner = args.pruner.unwrap_or(search.pruner);
+    if settings.split.evaluate_on == EvaluateOn::Test {
+        // The test images are for the graph that was found, once.
+        settings.split.evaluate_on = EvaluateOn::SearchSplit;
+    }
+    // A pruner needs every epoch, whatever the training that follows looks at.
+    settings.train.evaluate_every = 1;
+    for name in &search.architectures {
+        name.parse::<Architecture>().map_err(|e| anyhow!("`search.architectures`: {e}"))?;
+    }
+    Ok((settings, base, search))
 }
 
 /// How a worker works, but for what a study says, and how long it waits for what is away.

@@ -121,6 +121,8 @@ fn a_run_is_trained_judged_and_asked() {
     assert_eq!((methods.len(), &methods[0]["nodes"], &methods[0]["runs"]), (1, &2.into(), &2.into()));
     assert!(methods[0]["ensemble"]["mean"].is_number() && methods[0]["node_average"]["std"].is_number());
     assert!(good(here, &["eval", "a"]).contains("node average [%]"));
+    assert!(value["classes"].is_null(), "only where it is asked for");
+    check_classes(here);
 
     // Any PNG will do.
     let picture = here.join("photo.png");
@@ -150,6 +152,77 @@ fn a_run_is_trained_judged_and_asked() {
     assert_eq!(lines.iter().map(|line| line["image"].as_str().unwrap()).collect::<Vec<_>>(), images);
     assert!(lines[1]["error"].as_str().unwrap().contains("empty"), "{}", lines[1]);
     assert_eq!(fs::read_dir(here.join("all")).unwrap().count(), 3 * 2);
+    check_csv(here);
+}
+
+/// What `predict FOLDER --csv` writes of good and bad images.
+fn check_csv(here: &Path) {
+    fs::create_dir_all(here.join("new/deeper")).unwrap();
+    fs::copy(here.join("photo.png"), here.join("new/b.png")).unwrap();
+    ktg_report::overlay(&[0.1; 64], 8, &[1.0, 0.0, 0.5, 0.0], 2).save(here.join("new/deeper/a.png")).unwrap();
+    fs::write(here.join("new/a.jpg"), "").unwrap();
+    fs::write(here.join("new/notes.txt"), "").unwrap();
+    let output = ktg(here, &["predict", "--run", "a", "new", "--csv", "answers.csv", "--top", "2"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 of 3 images"), "{said}");
+    let text = fs::read_to_string(here.join("answers.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let nodes = ["node_1_class", "node_1_probability", "node_2_class", "node_2_probability", "error"];
+    assert_eq!(rows[0], [&["path", "class", "probability", "class_2", "probability_2"][..], &nodes].concat());
+    assert_eq!(
+        rows.iter().skip(1).map(|row| row[0]).collect::<Vec<_>>(),
+        ["new/a.jpg", "new/b.png", "new/deeper/a.png"]
+    );
+    assert!(rows[1][1..9].iter().all(|cell| cell.is_empty()) && rows[1][9].contains("empty"), "{:?}", rows[1]);
+    // An image has the same answers, to the bit, alone and beside others.
+    let alone = |image: &str| -> Vec<String> {
+        let line = good(here, &["predict", "--run", "a", image, "--json", "--top", "2"]);
+        let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+        let firsts = value["nodes"].as_array().unwrap().iter().map(|node| &node[0]);
+        let guesses = value["ensemble"].as_array().unwrap().iter().chain(firsts);
+        let cells = guesses.flat_map(|g| [g["class"].as_str().unwrap().to_owned(), g["probability"].to_string()]);
+        cells.chain([String::new()]).collect()
+    };
+    assert_eq!(rows[2][1..], alone("new/b.png")[..]);
+    assert_eq!(rows[3][1..], alone("new/deeper/a.png")[..]);
+    assert_ne!(rows[2][1..], rows[3][1..], "different images have different answers");
+    // A file is whole or not there, and nothing else is left.
+    let beside =
+        fs::read_dir(here).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("csv"));
+    assert_eq!(beside.count(), 1);
+
+    let streamed = good(here, &["predict", "--run", "a", "new/deeper", "new/b.png", "--csv", "-", "--top", "99"]);
+    let lines: Vec<&str> = streamed.lines().collect();
+    assert_eq!(lines[0].split(',').count(), 1 + 2 * (10 + 2) + 1, "no more classes than there are: {streamed}");
+    assert!(lines.len() == 3 && lines[1].starts_with("new/deeper/a.png,") && lines[2].starts_with("new/b.png,"));
+    fs::create_dir(here.join("nothing")).unwrap();
+    assert!(
+        bad(here, &["predict", "--run", "a", "nothing"])
+            .contains("nothing: no file in it or in its folders ends in .jpg")
+    );
+}
+
+/// What `eval --classes` says of the runs a and b, in words and as JSON.
+fn check_classes(here: &Path) {
+    let line = good(here, &["eval", "--classes", "--json", "a", "b"]);
+    let value: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+    let runs = value["classes"].as_array().unwrap();
+    assert_eq!(runs.iter().map(|run| run["run"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    let first = &runs[0];
+    let matrix: Vec<Vec<u64>> = serde_json::from_value(first["matrix"].clone()).unwrap();
+    assert_eq!((matrix.len(), matrix.iter().flatten().sum::<u64>()), (10, 50));
+    // The diagonal is what the ensemble knows.
+    let right: u64 = (0..10).map(|class| matrix[class][class]).sum();
+    let judged = value["methods"][0]["measures"][0]["ensemble"]["top1"].as_f64().unwrap();
+    assert!((100.0 * right as f64 / 50.0 - judged).abs() < 1e-9, "{right} of 50, {judged} %");
+    let classes = first["classes"].as_array().unwrap();
+    let known: Vec<f64> = classes.iter().map(|class| class["ensemble"].as_f64().unwrap()).collect();
+    assert!(known.len() == 10 && known.is_sorted(), "the worst first: {known:?}");
+    let pair = &first["pairs"][0];
+    let sentence = format!("{} of {} {}", pair["count"], pair["images"], pair["class"]);
+    let text = good(here, &["eval", "--classes", "a"]);
+    assert!(text.contains(&sentence) && text.contains("most often taken for"), "{sentence}: {text}");
 }
 
 /// Losses of the first steps, of all nodes, as the run's metrics have them.

@@ -114,6 +114,47 @@ fn a_comparison_is_shared_resumed_and_honest_about_what_is_missing() {
 }
 
 #[test]
+fn estimates_write_nothing_and_count_what_is_left() {
+    let temporary = here();
+    let here = temporary.path();
+    let files = || {
+        let mut names: Vec<_> = fs::read_dir(here).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    let read = |arguments: &[&str]| -> Json { serde_json::from_str(&good(here, arguments)).unwrap() };
+    let one = read(&["train", "e.toml", "--estimate", "--json"]);
+    assert_eq!((&one["steps"], &one["evaluations"], &one["epochs"]), (&20.into(), &2.into(), &2.into()));
+    let text = good(here, &["train", "e.toml", "--estimate", "--out", "run"]);
+    let starts = ["steps     20 of 5 images in 2 epochs", "judging   2 times 50 images", "time ", "memory ", "disk "];
+    for (line, start) in text.lines().zip(starts) {
+        assert!(line.starts_with(start), "{text}");
+    }
+    let plan = read(&["compare", "plan.toml", "--estimate", "--json"]);
+    let runs = |plan: &Json| -> Vec<u64> {
+        plan["cells"].as_array().unwrap().iter().map(|cell| cell["runs"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((runs(&plan), &plan["runs"]), (vec![2, 4], &6.into()), "{plan}");
+    let bytes = |value: &Json| value.as_u64().unwrap();
+    let sum: u64 = (0..2).map(|i| runs(&plan)[i] * bytes(&plan["cells"][i]["run"]["disk_bytes"])).sum();
+    assert_eq!(bytes(&plan["disk_bytes"]), sum);
+    let search = ["search", "e.toml", "--study", "s", "--trials", "40", "--estimate"];
+    let text = good(here, &search);
+    assert!(text.contains("40 trials of full length") && text.contains("75 % of all epochs"), "{text}");
+    assert_eq!(files(), before);
+
+    // What is trained is not estimated again, and what failed is not tried again.
+    good(here, &["compare", "plan.toml", "--no-check"]);
+    fs::remove_dir_all(here.join("plan/runs/data_dml_m2_seed2")).unwrap();
+    let plan = read(&["compare", "plan.toml", "--estimate", "--json"]);
+    assert_eq!(runs(&plan), [1]);
+    assert!(!here.join("plan/runs/data_dml_m2_seed2").exists());
+    good(here, &["compare", "plan.toml", "--no-check"]);
+    assert!(good(here, &["compare", "plan.toml", "--estimate"]).contains("nothing is left to train"));
+}
+
+#[test]
 fn runs_that_diverge_are_missing_and_stop_no_others() {
     let temporary = here();
     let here = temporary.path();

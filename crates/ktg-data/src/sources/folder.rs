@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use walkdir::WalkDir;
 
-const ENDINGS: [&str; 6] = ["jpg", "jpeg", "png", "bmp", "gif", "webp"];
+/// What the names of image files end in, in small or large letters.
+pub const ENDINGS: [&str; 6] = ["jpg", "jpeg", "png", "bmp", "gif", "webp"];
 
 /// The image files of each class of one part, sorted by name.
 type Classes = BTreeMap<String, Vec<PathBuf>>;
@@ -89,11 +90,11 @@ fn read_part(root: &Path, place: &Path, split: &str, warnings: &mut Vec<String>)
             Ok(entry) => entry,
             Err(error) => {
                 let path = error.path().unwrap_or(place).to_path_buf();
-                // A link that leads nowhere is an image that cannot be read, or another file that is not used.
-                let is_link = path.is_symlink() && error.loop_ancestor().is_none() && !path.exists();
-                match class_of(place, &path).filter(|_| is_link && is_image(&path) && error.depth() > 1) {
+                // It is an image that cannot be read, or another file that is not used.
+                let is_dead = is_dead_link(&path, &error);
+                match class_of(place, &path).filter(|_| is_dead && is_image(&path) && error.depth() > 1) {
                     Some(class) => classes.entry(class).or_default().push(path),
-                    None if is_link => left_out.push(path),
+                    None if is_dead => left_out.push(path),
                     None => return Err(Error::read(&path, error.into())),
                 }
                 continue;
@@ -180,6 +181,37 @@ fn check_levels(classes: &Classes, place: &Path, root: &Path, warnings: &mut Vec
 fn is_image(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     ENDINGS.contains(&ending.as_str())
+}
+
+/// The image files in a folder and the folders in it, sorted by name: those whose endings say that they are images, and whose
+/// names and folders are not hidden. Links are followed; one that leads nowhere is listed, too.
+///
+/// # Errors
+/// If a folder cannot be read, or links lead in a circle.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    let walk = WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name();
+    for entry in walk.into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() && is_image(entry.path()) => files.push(entry.into_path()),
+            Ok(_) => {}
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_path_buf();
+                if !is_dead_link(&path, &error) {
+                    return Err(Error::read(&path, error.into()));
+                }
+                if is_image(&path) {
+                    files.push(path);
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Whether what cannot be walked into is a link that leads nowhere.
+fn is_dead_link(path: &Path, error: &walkdir::Error) -> bool {
+    path.is_symlink() && error.loop_ancestor().is_none() && !path.exists()
 }
 
 /// `.DS_Store` and the like.

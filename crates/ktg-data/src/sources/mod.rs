@@ -19,7 +19,7 @@ pub(crate) mod table;
 
 pub use builtin::BuiltIn;
 pub use cifar::{Cifar10, Cifar100, Labels};
-pub use folder::Folder;
+pub use folder::{ENDINGS, Folder, image_files};
 pub use idx::Idx;
 pub use kind::SourceKind;
 pub use list::List;

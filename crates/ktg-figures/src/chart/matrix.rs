@@ -1,17 +1,17 @@
-//! Measures between all pairs of nodes.
+//! Measures between all pairs, of nodes or of classes.
 
 use kurbo::Rect;
 
 use super::drawable;
 use crate::palette::{GRID, HEAT, INK, SOFT_INK, heat};
-use crate::svg::{Anchor, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, number, shortened, widest, width};
+use crate::svg::{Anchor, MARGIN, SMALL, Sheet, Stroke, TEXT, Type, WIDTH, number, shortened, widest, width};
 
-/// A measure for each pair, such as how often two nodes disagree.
-#[derive(Debug, Clone)]
+/// A measure for each pair, such as how often two nodes disagree, or one class is taken for another.
+#[derive(Debug, Clone, Default)]
 pub struct Matrix {
     /// Above the chart, may be empty.
     pub title: String,
-    /// Of the nodes, for both sides.
+    /// For both sides.
     pub names: Vec<String>,
     /// Row by row; cells without a value stay empty.
     pub values: Vec<Vec<Option<f64>>>,
@@ -21,17 +21,22 @@ pub struct Matrix {
     pub decimals: usize,
     /// The measure and its unit, below the chart.
     pub measure: String,
+    /// As wide as a column, for many names; otherwise narrow enough to stand beside another.
+    pub wide: bool,
+    /// Leaves the number out of cells in which it is 0: where most are, the others stand out.
+    pub hides_zeros: bool,
 }
 
-/// Draws a heat map with the value in each cell. It is narrow enough to stand beside another.
+/// Draws a heat map with the value in each cell.
 pub fn matrix(figure: &Matrix) -> String {
-    const WIDTH: f64 = 340.0;
+    const NARROW: f64 = 340.0;
+    let (sheet_width, names_limit) = if figure.wide { (WIDTH, 160.0) } else { (NARROW, 110.0) };
     let nodes = figure.names.len();
-    let mut sheet = Sheet::new(WIDTH, &figure.title, "A measure between pairs of nodes");
+    let mut sheet = Sheet::new(sheet_width, &figure.title, "A measure between pairs");
     let longest = widest(&figure.names, SMALL, false);
-    let names_width = longest.min(110.0);
+    let names_width = longest.min(names_limit);
     let left = MARGIN + names_width + 8.0;
-    let side = ((WIDTH - MARGIN - left) / nodes.max(1) as f64).min(92.0);
+    let side = ((sheet_width - MARGIN - left) / nodes.max(1) as f64).min(92.0);
     let upright = longest > side - 4.0;
     let top = sheet.top + if upright { names_width + 8.0 } else { SMALL + 10.0 };
     let name_style = Type::new(SMALL, INK).within(names_width);
@@ -58,7 +63,7 @@ pub fn matrix(figure: &Matrix) -> String {
     }
     sheet.top = top + nodes as f64 * side + 12.0;
     if nodes == 0 {
-        sheet.note("No nodes to compare.");
+        sheet.note("Nothing to compare.");
     } else {
         scale(&mut sheet, left, figure);
     }
@@ -80,7 +85,7 @@ fn cell(sheet: &mut Sheet, area: Rect, value: Option<f64>, figure: &Matrix, pair
     sheet.rectangle(area, fill, 1.0, &format!("{pair}: {text}"));
     // As large as fits; in tiny cells the color must do.
     let size = (SMALL * (area.width() - 4.0) / width(&text, SMALL, false)).min(TEXT);
-    if size >= 6.0 {
+    if size >= 6.0 && !(figure.hides_zeros && value == 0.0) {
         sheet.text(middle.x, middle.y, Type::new(size, ink).anchored(Anchor::Middle), &text);
     }
 }

@@ -14,7 +14,7 @@ pub struct Options<'a> {
     pub images: usize,
     /// Names of further images to show, or ends of their names.
     pub chosen: Vec<String>,
-    /// Whether the networks see their images again, which attention maps and calibration need.
+    /// Whether the networks see their images again, which attention maps, calibration and confused classes need.
     pub evaluate: bool,
     /// Best graphs of a study that are shown.
     pub top: usize,

@@ -1,8 +1,10 @@
 //! The report: one HTML file about runs, comparisons and studies.
 
+mod classes;
 mod comparison;
 mod evaluated;
 mod run;
+mod runs;
 mod study;
 
 use std::path::{Path, PathBuf};
@@ -50,14 +52,21 @@ impl Subject {
         }
         Ok(Self::Study(storage.clone(), word.to_owned()))
     }
+
+    /// The run that it is, if it is one.
+    fn run(&self) -> Option<&RunDirectory> {
+        if let Self::Run(directory) = self { Some(directory) } else { None }
+    }
 }
 
-/// The report about all subjects.
+/// The report about all subjects. Several runs stand side by side at its beginning.
 ///
 /// # Errors
 /// If one of them cannot be read. Images that are not at hand any more are no error: the report says what it lacks.
 pub fn page(subjects: &[Subject], title: Option<&str>, options: &Options) -> Result<Page> {
     let mut page = Page::new(title.unwrap_or("Ensembles that teach each other"));
+    let directories: Vec<&RunDirectory> = subjects.iter().filter_map(Subject::run).collect();
+    runs::section(&mut page, &directories)?;
     let (mut runs, mut comparisons, mut studies) = (0, 0, 0);
     for subject in subjects {
         match subject {

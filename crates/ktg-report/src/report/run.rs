@@ -9,6 +9,7 @@ use ktg_figures::page::{Block, Figure, Page};
 use ktg_train::measures::{Accuracy, EnsembleMeasures, Measures};
 use ktg_train::{RunDirectory, RunRecord};
 
+use super::classes::class_blocks;
 use super::evaluated::{Evaluated, Options};
 use crate::attention::most_disagreed;
 use crate::compare::network;
@@ -28,6 +29,9 @@ pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Optio
     section.blocks.extend(result_blocks(&run));
     let evaluated = Evaluated::open(&run.directory, options);
     section.blocks.extend(evaluated_blocks(evaluated.as_ref(), true, options)?);
+    if let Ok(evaluated) = &evaluated {
+        section.blocks.extend(class_blocks(evaluated, options)?);
+    }
     let commands =
         format!("ktg train {place}/settings.toml --out again\nktg eval {place}\ntensorboard --logdir {place}");
     let details = [

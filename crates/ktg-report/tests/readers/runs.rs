@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ktg_figures::page::Block;
 use ktg_report::figures;
 use ktg_report::report::{self, Options, Subject};
 use ktg_train::{RunDirectory, RunRecord};
@@ -114,4 +115,61 @@ fn a_result_with_nodes_that_are_not_there_is_refused() {
     change_json(&result, |json| json["measures"]["pairs"][0]["nodes"] = json!([1, 3]));
     let message = refused(page(&directory, false));
     assert_says(&message, &[&result.display().to_string(), "no pair of nodes 1 and 3 among 2 nodes"]);
+}
+
+/// The first table of a page about runs, as CSV and as HTML.
+fn side_by_side(runs: &[&RunDirectory]) -> (String, String) {
+    let options = Options { images: 0, chosen: vec![], evaluate: false, top: 1, progress: &|_| {} };
+    let subjects: Vec<Subject> = runs.iter().map(|run| Subject::Run((*run).clone())).collect();
+    let page = report::page(&subjects, None, &options).unwrap();
+    assert_eq!(page.sections.len(), runs.len() + 1);
+    let Some(Block::Table(table)) = page.sections[0].blocks.first() else { panic!("{:?}", page.sections[0]) };
+    (table.to_csv(), table.to_markdown())
+}
+
+#[test]
+fn several_runs_stand_side_by_side_and_the_best_of_the_finished_ones_are_marked() {
+    let here = tempfile::tempdir().unwrap();
+    let [first, second] = ["a", "b"].map(|name| finished_run(here.path().join(name)));
+    let open = unfinished_run(here.path().join("open"));
+    change_json(&second.path().join("result.json"), |result| {
+        let measures = &mut result["measures"];
+        measures["ensemble"]["top1"] = json!(99.0);
+        measures["ensemble"]["nll"] = json!(9.0);
+    });
+    let (csv, markdown) = side_by_side(&[&first, &second, &open]);
+    let line = |name: &str| csv.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{csv}"));
+    let measures = RunRecord::read(&first).unwrap().result.unwrap().measures;
+    let (average, ensemble) = (measures.node_average.top1, measures.ensemble.accuracy.top1);
+    let expected = format!(",abn-resnet-cifar-8 x 2,1,2,{average},{ensemble},{},", ensemble - average);
+    assert!(line("a,").contains(&expected) && line("a,").ends_with(",50"), "{csv}\nlacks {expected}");
+    assert!(line("b,").contains(",99,") && line("open,").contains(",1 of 2,"), "{csv}");
+    assert!(line("open,").contains("Not finished. Its figures are those of epoch 1."), "{csv}");
+    // The second has the better ensemble, the first the better NLL; the unfinished one does not compete.
+    let row = |name: &str| markdown.lines().find(|line| line.starts_with(&format!("| {name}"))).unwrap().to_owned();
+    assert!(row("b").contains("**99.00**") && !row("b").contains("**9.000**"), "{markdown}");
+    assert!(
+        row("a").contains(&format!("**{:.3}**", measures.ensemble.nll)) && !row("open").contains("**"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn runs_that_are_judged_on_different_images_are_not_ranked() {
+    let here = tempfile::tempdir().unwrap();
+    let [first, second] = ["x/a", "y/a"].map(|name| finished_run(here.path().join(name)));
+    change_json(&second.path().join("data.json"), |data| data["evaluation_fingerprint"] = json!("other"));
+    let (csv, markdown) = side_by_side(&[&first, &second]);
+    assert!(!markdown.contains("Bold:") && markdown.contains("judged on different images"), "{markdown}");
+    // Their directories have the same name.
+    assert!(csv.contains("x/a,") && csv.contains("y/a,"), "{csv}");
+}
+
+#[test]
+fn the_section_of_a_run_says_which_classes_are_confused() {
+    let here = tempfile::tempdir().unwrap();
+    let page = page(&finished_run(here.path().join("run")), true).unwrap();
+    for text in ["The most confused classes", "Which classes are taken for which", "Classes, the worst first"] {
+        assert!(page.contains(text), "{text}");
+    }
 }

@@ -31,6 +31,21 @@ impl Asha {
         self.reduction_factor.checked_pow(power)?.checked_mul(self.min_resource)
     }
 
+    /// The share of so many epochs that trials train on average where exactly one in eta goes on at each rung.
+    pub(super) fn expected_share(&self, epochs: i64) -> f64 {
+        let (mut trained, mut share_of_trials, mut before) = (0.0, 1.0, 0);
+        for rung in 0.. {
+            let step = self.step(rung).min(epochs);
+            trained += share_of_trials * (step - before) as f64;
+            if step == epochs {
+                break;
+            }
+            before = step;
+            share_of_trials /= self.reduction_factor as f64;
+        }
+        trained / epochs as f64
+    }
+
     /// Whether a value is among those of a rung's values, of which it is one, that go on.
     pub(super) fn is_top(&self, value: f64, mut values: Vec<f64>) -> bool {
         let places = (values.len() / self.reduction_factor as usize).max(1);

@@ -30,6 +30,13 @@ impl Hyperband {
         Self { study: study.to_owned(), brackets: (0..count).map(bracket).collect() }
     }
 
+    /// The share of so many epochs that trials train on average where exactly one in eta goes on at each rung.
+    pub(super) fn expected_share(&self, epochs: i64) -> f64 {
+        let weighted = |(halving, share): &(Asha, u64)| *share as f64 * halving.expected_share(epochs);
+        let all: u64 = self.brackets.iter().map(|(_, share)| share).sum();
+        self.brackets.iter().map(weighted).sum::<f64>() / all as f64
+    }
+
     /// The bracket of a trial.
     pub fn bracket(&self, number: i64) -> usize {
         let hash = crc32fast::hash(format!("{}_{number}", self.study).as_bytes());

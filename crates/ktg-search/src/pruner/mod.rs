@@ -43,4 +43,39 @@ impl PrunerSettings {
             Self::None | Self::Median | Self::Hyperband(_) => None,
         }
     }
+
+    /// The share of all epochs that trials train on average, 0 to 1, where each has so many and exactly one in
+    /// `reduction_factor` of those that reach a rung goes on. In a study of few trials it is more, because the first ones at
+    /// a rung have few to compare with. `None`: it depends on the trials' values.
+    pub fn expected_share(&self, epochs: u32) -> Option<f64> {
+        match self {
+            Self::None => Some(1.0),
+            Self::Asha(halving) | Self::Promotion(halving) => Some(asha(halving).expected_share(epochs.into())),
+            Self::Hyperband(Halving { min_resource, reduction_factor, .. }) => {
+                let hyperband = Hyperband::new("", (*min_resource).into()..=epochs.into(), (*reduction_factor).into());
+                Some(hyperband.expected_share(epochs.into()))
+            }
+            Self::Median => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::PrunerKind;
+
+    #[test]
+    fn the_expected_share_is_that_of_halving() {
+        let share =
+            |pruner, epochs| SearchSettings { pruner, ..Default::default() }.pruner_settings().expected_share(epochs);
+        assert_eq!([share(PrunerKind::None, 8), share(PrunerKind::Median, 8)], [Some(1.0), None]);
+        // All train epoch 1, half of them epoch 2, a quarter 3 and 4, an eighth 5 to 8: 1 + 0.5 + 2 / 4 + 4 / 8.
+        assert_eq!(share(PrunerKind::Asha, 8), Some(2.5 / 8.0));
+        assert_eq!(share(PrunerKind::Promotion, 8), share(PrunerKind::Asha, 8));
+        assert_eq!(share(PrunerKind::Asha, 1), Some(1.0));
+        // Of the brackets of hyperband, those that start later train more.
+        let hyperband = share(PrunerKind::Hyperband, 8).unwrap();
+        assert!(hyperband > 2.5 / 8.0 && hyperband < 1.0, "{hyperband}");
+    }
 }

@@ -117,6 +117,7 @@ Examples:
   ktg train --preset dml --nodes 2 --epochs 20 --out runs/dml       # on the built-in data
   ktg train photos.toml --graph found.toml --seed 2 --out runs/found-2
   ktg train --resume runs/found-2
+  ktg train photos.toml --estimate                                  # how long it would take
 Watch it: tensorboard --logdir runs
 
 An experiment file for your own photos, one folder per class in photos/train and photos/test:
@@ -136,22 +137,31 @@ pub struct TrainArgs {
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: Option<PathBuf>,
     /// Run directory; must be new or empty
-    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "estimate"])]
     pub out: Option<PathBuf>,
     /// Go on with the run in this directory, exactly as if it had not been interrupted; with --epochs, until it has so many
     #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "skip_bad"])]
     pub resume: Option<PathBuf>,
+    /// Only say how long it would take, and how much memory and disk it would need, from a few steps and evaluation batches;
+    /// writes nothing. Images are decoded first, as for a training; --no-check leaves that out
+    #[arg(long, conflicts_with = "resume")]
+    pub estimate: bool,
     #[command(flatten)]
     pub settings: SettingFlags,
     #[command(flatten)]
     pub images: ImageFlags,
-    /// End with the result as one line of JSON
+    /// End with the result, or with the estimate, as one line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
 /// Judges the newest checkpoint of each run on its evaluation images.
 #[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  ktg eval runs/*
+  ktg eval runs/found-2 --classes             # which classes are taken for which
+  ktg eval runs/found-2 --classes --json | jq '.classes[0].matrix'")]
 pub struct EvalArgs {
     /// Run directories
     #[arg(required = true, value_name = "RUN")]
@@ -159,6 +169,10 @@ pub struct EvalArgs {
     /// Other images than the run's settings say
     #[arg(long, value_name = "WHICH")]
     pub on: Option<On>,
+    /// For each run, which classes are taken for which: the most confused pairs, and a table of all classes, the worst
+    /// first; with --json also the confusion matrix (a row a class, a column an answer)
+    #[arg(long)]
+    pub classes: bool,
     /// Print one line of JSON instead of tables
     #[arg(long)]
     pub json: bool,
@@ -183,12 +197,19 @@ impl From<On> for EvaluateOn {
 
 /// Shows the likeliest classes per node and for the ensemble.
 #[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  ktg predict --run runs/found-2 new/*.jpg --overlays seen
+  ktg predict --run runs/found-2 new --csv answers.csv        # all images in new and its folders
+
+The columns of the CSV file: path; the ensemble's class and its probability; class_2, probability_2, ... up to --top; for each
+node node_1_class, node_1_probability, ...; error, which says why an image cannot be used.")]
 pub struct PredictArgs {
     /// Run directory with the trained networks
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
-    /// Image files
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Image files, or folders: all images in them and in their folders, in the order of their names
+    #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
     /// Classes to show
     #[arg(long, default_value_t = 3, value_name = "N")]
@@ -196,6 +217,9 @@ pub struct PredictArgs {
     /// Write each node's attention over each image to this directory, as PNG
     #[arg(long, value_name = "DIR")]
     pub overlays: Option<PathBuf>,
+    /// Write a table with a row an image to this file, or - to standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub csv: Option<PathBuf>,
     /// Print one line of JSON per image
     #[arg(long)]
     pub json: bool,

@@ -45,6 +45,10 @@ pub struct CompareArgs {
     /// Do not wait for runs that other processes work on
     #[arg(long)]
     pub no_wait: bool,
+    /// Only say how long the runs that are left would take, and how much memory and disk they would need, from a few steps of
+    /// each kind of run; writes nothing
+    #[arg(long, conflicts_with = "read_only")]
+    pub estimate: bool,
     /// Where studies are that the plan names without a storage [default: sqlite:///ktg.db beside the plan]
     #[arg(long, env = "KTG_STORAGE", value_name = "URL", hide_env_values = true)]
     pub storage: Option<String>,
@@ -104,7 +108,7 @@ pub struct AnalyseArgs {
 }
 
 /// The file needs nothing else: no network, no script, no other file. It has tables, training curves, graphs, diversity,
-/// calibration, attention maps, the history of searches, the settings and the commands to do it again.
+/// calibration, confused classes, attention maps, the history of searches, the settings and the commands to do it again.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -125,13 +129,14 @@ pub struct ReportArgs {
     /// Title of the report
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
-    /// Images whose attention maps are shown: so many spread over the classes, and so many that the nodes disagree on
+    /// Images whose attention maps are shown: so many spread over the classes, and so many that the nodes disagree on; and
+    /// so many pairs of confused classes
     #[arg(long, default_value_t = 6, value_name = "N")]
     pub images: usize,
     /// Images to show as well, by name, such as photos/apple-3.jpg or its end; may be repeated
     #[arg(long = "image", value_name = "NAME")]
     pub chosen: Vec<String>,
-    /// Do not let the networks judge their images again: no attention maps and no calibration
+    /// Do not let the networks judge their images again: no attention maps, no calibration, no confused classes
     #[arg(long)]
     pub no_judging: bool,
     /// Best graphs of a study to show

@@ -55,6 +55,10 @@ pub struct SearchArgs {
     /// deleted [default: no limit]
     #[arg(long, value_name = "N")]
     pub max_paused: Option<usize>,
+    /// Only say how long N trials would take one worker, and how much memory and disk they would need, from a few steps of a
+    /// graph of the search space; writes nothing and does not look at the study
+    #[arg(long)]
+    pub estimate: bool,
     #[command(flatten)]
     pub worker: WorkerArgs,
     #[command(flatten)]
