@@ -6,7 +6,8 @@
 //! [parameters](Network::parameters), [shapes](Network::shapes) and work of all layers ([`table`]), and an engine's plan.
 //!
 //! An [`Architecture`] names a network (`abn-resnet-18`, `resnet-cifar-20`, ...); a function of its family builds the list.
-//! [`weights`] reads and writes safetensors with PyTorch's parameter names, so that weights travel both ways.
+//! [`weights`] reads and writes safetensors with PyTorch's parameter names, so that weights travel both ways, and reads what
+//! `torch.save` writes.
 //!
 //! ```
 //! let architecture: ktg_net::Architecture = "abn-resnet-18".parse()?;
