@@ -25,6 +25,7 @@ mod initial;
 mod network;
 mod parameters;
 mod shapes;
+mod stages;
 pub mod table;
 pub mod weights;
 
@@ -34,4 +35,5 @@ pub use family::Family;
 pub use network::{Layer, Network, Op, Value};
 pub use parameters::{Parameter, Role};
 pub use shapes::{Shape, ShapeError};
-pub use weights::{Array, StateDict, WeightsError, WeightsFile};
+pub use stages::Part;
+pub use weights::{Array, Fit, StateDict, WeightsError, WeightsFile};
