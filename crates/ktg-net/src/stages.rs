@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::network::{Network, Op, Value};
+use crate::parameters::Parameter;
 
 /// What a layer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Network {
     pub fn stages(&self) -> Vec<String> {
         let mut stages: Vec<String> = Vec::new();
         for parameter in self.parameters() {
-            let stage = stage_of(&parameter.name);
+            let stage = parameter.stage();
             if stages.last().is_none_or(|last| last != stage) {
                 stages.push(stage.to_owned());
             }
@@ -73,6 +74,13 @@ impl Network {
             None => false,
         };
         self.parameters().iter().map(|parameter| parameter.layer).filter(belongs).collect()
+    }
+}
+
+impl Parameter {
+    /// The stage that it belongs to.
+    pub fn stage(&self) -> &str {
+        stage_of(&self.name)
     }
 }
 

@@ -7,7 +7,7 @@ use ktg_base::text::grouped;
 use super::array::{Array, StateDict};
 use super::check::{difference, first_three, is_counter, unknown};
 use super::error::WeightsError;
-use super::looks::looks_like;
+use super::looks::{Shapes, backbone, looks_like};
 use crate::network::{Network, Op, Value};
 use crate::parameters::Parameter;
 use crate::stages::{Part, stage_of};
@@ -153,7 +153,7 @@ impl<'a> Fitting<'a> {
             for parameter in layer {
                 let name = original(parameter).unwrap_or_default();
                 self.take(parameter, &name);
-                self.copied.insert(stage_of(&parameter.name).to_owned(), stage_of(&name).to_owned());
+                self.copied.insert(parameter.stage().to_owned(), stage_of(&name).to_owned());
             }
         }
         fits
@@ -188,25 +188,31 @@ impl<'a> Fitting<'a> {
         true
     }
 
-    /// Errs if anything of the backbone differs: with what differs, or, where that is most, with what the file looks like.
+    /// Errs if anything of the backbone differs: with what differs and what the file looks like; where it is of another network, with
+    /// the latter alone.
     fn check_backbone(&mut self) -> Result<(), String> {
-        let of_backbone = |parameter: &&Parameter| self.parts[parameter.layer] == Part::Backbone;
-        let backbone: Vec<&Parameter> = self.parameters.iter().filter(of_backbone).collect();
-        let stages: BTreeSet<&str> = backbone.iter().map(|parameter| stage_of(&parameter.name)).collect();
+        let is_of_backbone = |parameter: &&Parameter| self.parts[parameter.layer] == Part::Backbone;
+        let of_backbone: Vec<&Parameter> = self.parameters.iter().filter(is_of_backbone).collect();
+        let stages: BTreeSet<&str> = of_backbone.iter().map(|parameter| parameter.stage()).collect();
         let is_odd = |name: &&&String| {
             stages.contains(stage_of(name)) && !self.used.contains(name.as_str()) && !is_counter(name)
         };
-        let names: BTreeSet<&str> = backbone.iter().map(|parameter| parameter.name.as_str()).collect();
+        let names: BTreeSet<&str> = of_backbone.iter().map(|parameter| parameter.name.as_str()).collect();
         let odd = self.file.keys().filter(|name| is_odd(&name) && !names.contains(name.as_str()));
         self.problems.extend(odd.map(|name| unknown(name)));
         if self.problems.is_empty() {
             return Ok(());
         }
-        let looks = looks_like(self.file);
-        match self.matching * 2 < backbone.len() {
-            true => Err(looks),
-            false => Err(format!("{}; {looks}", first_three(&self.problems))),
-        }
+        let matches_little = self.matching * 2 < of_backbone.len();
+        let of_file: Shapes = self.file.iter().map(|(name, array)| (name.as_str(), &array.shape[..])).collect();
+        let own: Shapes =
+            self.parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.shape[..])).collect();
+        let looks = looks_like(&of_file);
+        Err(match (backbone(&of_file), backbone(&own)) {
+            (Some(of_file), Some(own)) if of_file != own => format!("{looks}, and the network is {own}"),
+            (None, _) if matches_little => looks,
+            _ => format!("{}; {looks}", first_three(&self.problems)),
+        })
     }
 
     fn finish(self) -> Fit {
@@ -233,7 +239,7 @@ impl<'a> Fitting<'a> {
         let mut kept: Vec<&str> = Vec::new();
         let mut fresh: BTreeSet<&str> = BTreeSet::new();
         for parameter in self.parameters.iter().filter(is_of(Part::Branch)) {
-            let stage = stage_of(&parameter.name);
+            let stage = parameter.stage();
             if is_fresh(parameter) {
                 fresh.insert(stage);
             }

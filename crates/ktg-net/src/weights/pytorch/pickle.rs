@@ -34,7 +34,7 @@ impl Machine<'_> {
             0x80 => {
                 let [version] = self.array()?;
                 if !(2..=5).contains(&version) {
-                    return Err(Problem::Refused(format!("a pickle of version {version}")));
+                    return Err(Problem::Refused(format!("pickle version {version}")));
                 }
             }
             0x95 => _ = self.array::<8>()?,
