@@ -66,8 +66,8 @@ struct Part {
 pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let settings = &experiment.settings;
     let image = [settings.side, settings.side];
-    let Experiment { graph, networks, pretrained, .. } = experiment;
-    Trainer::new(graph, networks.clone(), image, pretrained, settings.seed, &settings.loss)
+    let Experiment { graph, networks, starts, .. } = experiment;
+    Trainer::new(graph, networks.clone(), image, starts, settings.seed, &settings.loss)
 }
 
 impl Session {

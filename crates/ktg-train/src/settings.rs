@@ -6,6 +6,7 @@ use ktg_base::{read_text, toml_message, toml_problem};
 use ktg_data::{Augment, DataSource};
 use ktg_engine::Sgd;
 use ktg_engine::loss::LossSettings;
+use ktg_graph::{Factor, Freeze};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Schedule};
@@ -92,6 +93,23 @@ pub struct GraphSettings {
     /// Weights of the preset `kd`'s teacher, node 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
+    /// File of weights that every node of the preset starts from, but for a frozen teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PathBuf>,
+    /// Whether all tensors of that file, and no others, must be the network's. Default: false, what fits is taken.
+    #[serde(skip_serializing_if = "is_false")]
+    pub strict: bool,
+    /// The part of every network that stays as it starts: `"backbone"`, or a list of stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// Factor on the learning rate of what is loaded. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_factor: Option<Factor>,
+}
+
+/// Settings that are off are left out of files, as before there were any.
+fn is_false(setting: &bool) -> bool {
+    !*setting
 }
 
 /// The images that a run is judged on.

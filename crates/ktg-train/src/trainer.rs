@@ -1,7 +1,5 @@
 //! The networks of a graph and one training step of all of them.
 
-use std::path::PathBuf;
-
 use ktg_data::{Batch, Purpose};
 use ktg_engine::loss::{GraphLoss, GraphLosses, Labels, LossSettings};
 use ktg_engine::{Images, Job, Node, OptimizerState, Outputs, Scratch, Sgd, node};
@@ -11,6 +9,7 @@ use ktg_net::{Network, StateDict, weights};
 use crate::Error;
 use crate::metrics::{EdgeReport, LabelName, NodeReport, Source, StepReport};
 use crate::schedule::{Length, Position};
+use crate::start::Start;
 
 /// Trains all networks of one graph together.
 pub struct Trainer {
@@ -21,8 +20,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Puts the networks to work, for images of the given height and width, with fresh weights from `seed` or those of
-    /// each node's file in `pretrained`.
+    /// Puts the networks to work, for images of the given height and width, with those weights of each node's file
+    /// in `starts` that fit, and fresh ones from `seed` for the rest.
     ///
     /// Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
     ///
@@ -33,7 +32,7 @@ impl Trainer {
         graph: &Graph,
         networks: Vec<Network>,
         image: [usize; 2],
-        pretrained: &[Option<PathBuf>],
+        starts: &[Start],
         seed: u64,
         loss: &LossSettings,
     ) -> Result<Self, Error> {
@@ -41,12 +40,10 @@ impl Trainer {
         let mut nodes = Vec::new();
         for (m, (network, job)) in networks.into_iter().zip(&jobs).enumerate() {
             let mut node = node(network.clone(), image, *job)?;
-            if let Some(Some(path)) = pretrained.get(m) {
-                node.load_weights(&weights::read(path)?.arrays, &path.display().to_string())?;
-            } else {
-                let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
-                network.initial(&mut rng).for_each(|(name, array)| node.set(&name, &array.data));
-            }
+            let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
+            network.initial(&mut rng).for_each(|(name, array)| node.set(&name, &array.data));
+            let loaded = starts.get(m).map_or(Ok(StateDict::new()), |start| loaded(start, &network))?;
+            loaded.iter().for_each(|(name, array)| node.set(name, &array.data));
             nodes.push(node);
         }
         Ok(Self { nodes, jobs, loss: GraphLoss::new(graph, loss), scratch: Scratch::default() })
@@ -107,6 +104,12 @@ impl Trainer {
         }
         Ok(report)
     }
+}
+
+/// What a network's file gives it.
+fn loaded(start: &Start, network: &Network) -> Result<StateDict, Error> {
+    let Some(path) = &start.path else { return Ok(StateDict::new()) };
+    Ok(start.fit(network, &weights::read(path)?, &path.display().to_string())?.arrays)
 }
 
 /// What a step reports, or that it diverged.
