@@ -51,3 +51,24 @@ pub fn first_difference(ours: &str, theirs: &str) -> String {
         None => "one has more than the other".to_owned(),
     }
 }
+
+/// A number with commas between groups of three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 11_689_512].map(super::grouped), ["0", "999", "1,000", "11,689,512"]);
+    }
+}

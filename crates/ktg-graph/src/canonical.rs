@@ -69,6 +69,9 @@ impl Graph {
     /// a byte 1 and the pretrained path in the same way or a byte 0, a byte that is 1 if the node is
     /// frozen and else 0, and the gate of its label edge; for each target and, within it, each other
     /// node as source, the design and the gate of the transfer edge, or two bytes 0 if it is cut.
+    /// To the byte of a node that is strict, freezes a part or has a factor on the learning rate, 2 is added, and
+    /// three things follow it: a byte 1 if it is strict and else 0; the number of names that it freezes as u32, and each in
+    /// the way of the architecture, in their order (the backbone as the name `backbone`); a byte 1 and the factor as f64 or a byte 0.
     /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4. Designs are bytes: probability
     /// closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6.
     ///
@@ -86,7 +89,10 @@ impl Graph {
                     push_text(&mut bytes, path);
                 }
             }
-            bytes.push(u8::from(node.frozen));
+            bytes.push(u8::from(node.frozen) + 2 * u8::from(node.is_tuned()));
+            if node.is_tuned() {
+                push_tuning(&mut bytes, node);
+            }
             bytes.push(graph.label_gate(i).code());
         }
         for target in 0..graph.len() {
@@ -99,6 +105,21 @@ impl Graph {
         let mut half = [0; 16];
         half.copy_from_slice(&digest[..16]);
         GraphHash(half)
+    }
+}
+
+/// How a node learns that starts from given weights.
+fn push_tuning(bytes: &mut Vec<u8>, node: &Node) {
+    bytes.push(u8::from(node.strict));
+    let frozen = node.freeze.as_ref().map(|freeze| freeze.names()).unwrap_or_default();
+    bytes.extend(length(frozen.len()));
+    frozen.iter().for_each(|name| push_text(bytes, name));
+    match node.learning_rate_factor {
+        None => bytes.push(0),
+        Some(factor) => {
+            bytes.push(1);
+            bytes.extend(factor.get().to_le_bytes());
+        }
     }
 }
 

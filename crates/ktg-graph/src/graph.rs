@@ -5,6 +5,7 @@ pub use ktg_base::edge_name;
 use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::tuning::{Factor, Freeze};
 
 /// The most network nodes that a graph file may have; far beyond what is trained in practice, and
 /// small enough that every operation on a graph stays quick.
@@ -20,12 +21,25 @@ pub struct Node {
     pub pretrained: Option<String>,
     /// The node is a teacher that never changes; it may have no incoming edges.
     pub frozen: bool,
+    /// All of the file's tensors, and no others, must be the network's; else what fits is taken.
+    pub strict: bool,
+    /// The part of the network that stays as it starts, if any.
+    pub freeze: Option<Freeze>,
+    /// Factor on the learning rate of what was loaded; `None`: 1.
+    pub learning_rate_factor: Option<Factor>,
 }
 
 impl Node {
     /// A node with random initial weights that is trained.
     pub fn new(architecture: impl Into<String>) -> Node {
-        Node { architecture: architecture.into(), pretrained: None, frozen: false }
+        Node {
+            architecture: architecture.into(),
+            pretrained: None,
+            frozen: false,
+            strict: false,
+            freeze: None,
+            learning_rate_factor: None,
+        }
     }
 
     /// The same node, starting from the weights in a file.
@@ -36,6 +50,26 @@ impl Node {
     /// The same node, frozen: a teacher.
     pub fn frozen(self) -> Node {
         Node { frozen: true, ..self }
+    }
+
+    /// Whether it says how it learns from given weights.
+    pub(crate) fn is_tuned(&self) -> bool {
+        self.strict || self.freeze.is_some() || self.learning_rate_factor.is_some()
+    }
+
+    /// What contradicts itself, if anything, as "... of node 1" goes on.
+    pub(crate) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        if self.pretrained.is_none() && self.strict {
+            Some(("strict", "is about a weights file; name one under \"pretrained\", or leave it out"))
+        } else if self.pretrained.is_none() && self.learning_rate_factor.is_some() {
+            Some(("learning_rate_factor", "is about loaded weights; name a file under \"pretrained\", or leave it out"))
+        } else if self.frozen && self.freeze.is_some() {
+            Some(("freeze", "is too much: the whole node is frozen; leave one of them out"))
+        } else if self.frozen && self.learning_rate_factor.is_some() {
+            Some(("learning_rate_factor", "is too much: the node is frozen and learns nothing; leave one of them out"))
+        } else {
+            None
+        }
     }
 }
 
@@ -173,8 +207,8 @@ impl Graph {
     /// Checks the rules that every graph file must meet, for a graph made in code.
     ///
     /// # Errors
-    /// If there are no nodes or more than [`MAX_NODES`], a node has no architecture or an empty path, or a frozen
-    /// node has an incoming edge that is not cut.
+    /// If there are no nodes or more than [`MAX_NODES`], a node has no architecture or an empty path or contradicts itself, or
+    /// a frozen node has an incoming edge that is not cut.
     pub fn check(&self) -> Result<(), Error> {
         if self.is_empty() || self.len() > MAX_NODES {
             return Err(Error::new(format!("a graph needs 1 to {MAX_NODES} nodes, but this one has {}", self.len())));
@@ -187,6 +221,9 @@ impl Graph {
             if node.pretrained.as_deref().is_some_and(blank) {
                 let message = format!("the pretrained path of node {} is empty", i + 1);
                 return Err(Error::new(message));
+            }
+            if let Some((key, problem)) = node.contradiction() {
+                return Err(Error::new(format!("\"{key}\" of node {} {problem}", i + 1)));
             }
         }
         match self.edge_into_frozen() {

@@ -40,6 +40,7 @@ mod gate;
 mod graph;
 mod labelling;
 pub mod presets;
+mod tuning;
 mod words;
 
 pub use canonical::GraphHash;
@@ -48,3 +49,4 @@ pub use error::Error;
 pub use file::{Document, import_authors_config, parse_edge};
 pub use gate::Gate;
 pub use graph::{Graph, MAX_NODES, Node, Transfer, edge_name};
+pub use tuning::{Factor, Freeze};

@@ -6,7 +6,8 @@
 //! [parameters](Network::parameters), [shapes](Network::shapes) and work of all layers ([`table`]), and an engine's plan.
 //!
 //! An [`Architecture`] names a network (`abn-resnet-18`, `resnet-cifar-20`, ...); a function of its family builds the list.
-//! [`weights`] reads and writes safetensors with PyTorch's parameter names, so that weights travel both ways.
+//! [`weights`] reads and writes safetensors with PyTorch's parameter names, so that weights travel both ways, and reads what
+//! `torch.save` writes.
 //!
 //! ```
 //! let architecture: ktg_net::Architecture = "abn-resnet-18".parse()?;
@@ -24,6 +25,7 @@ mod initial;
 mod network;
 mod parameters;
 mod shapes;
+mod stages;
 pub mod table;
 pub mod weights;
 
@@ -33,4 +35,5 @@ pub use family::Family;
 pub use network::{Layer, Network, Op, Value};
 pub use parameters::{Parameter, Role};
 pub use shapes::{Shape, ShapeError};
-pub use weights::{Array, StateDict, WeightsError, WeightsFile};
+pub use stages::Part;
+pub use weights::{Array, Fit, StateDict, WeightsError, WeightsFile};

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::data::DataFile;
-use crate::experiment::PRETRAINED;
 use crate::metrics::{self, EpochReport};
+use crate::pretrained::PRETRAINED;
 use crate::{Error, Experiment, GraphSettings, Keep, Measures, Settings, checkpoint};
 
 const SETTINGS: &str = "settings.toml";
@@ -344,8 +344,8 @@ impl RunDirectory {
         if let Some(split) = &experiment.split {
             write_atomically(&self.path.join(SPLIT), split.to_json()?.as_bytes())?;
         }
-        for (node, path) in experiment.graph.nodes().iter().zip(&experiment.pretrained) {
-            if let (Some(name), Some(path)) = (&node.pretrained, path) {
+        for (node, start) in experiment.graph.nodes().iter().zip(&experiment.starts) {
+            if let (Some(name), Some(path)) = (&node.pretrained, &start.path) {
                 let folder = self.path.join(PRETRAINED);
                 create_dir_all(&folder)?;
                 let bytes = fs::read(path).map_err(Error::file("read", path))?;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use ktg_data::{Loader, LoaderConfig, epoch_order};
+use ktg_data::Batch;
 use ktg_net::weights;
 use serde::Serialize;
 
 use crate::evaluate::Evaluation;
 use crate::metrics::{Line, StepReport};
-use crate::schedule::{self, Position};
-use crate::session::first_trainer;
+use crate::schedule::Position;
+use crate::session::{first_trainer, loader};
 use crate::trainer::Trainer;
 use crate::{Error, Experiment, TrainSettings, checkpoint};
 
@@ -154,14 +154,13 @@ fn measure_steps(experiment: &Experiment, trainer: &mut Trainer) -> Result<(Vec<
     let mut started = Instant::now();
     let mut measuring = Instant::now();
     while seconds.len() < least || (seconds.len() < most && measuring.elapsed() < TIME) {
-        let Some(batch) = batches.next() else {
+        if at.batch == length.batches {
             // Small data: the epoch is over.
             at = Position { step: at.step, epoch: at.epoch + 1, batch: 0 };
             batches = loader(experiment, at)?;
-            continue;
-        };
-        let factor = schedule::factor(&settings.schedule, settings.warmup_epochs, at, length);
-        last = trainer.step(&batch?, at, length, settings.sgd(factor))?;
+        }
+        let of_step = batches.by_ref().take(settings.accumulate).collect::<Result<Vec<Batch>, _>>()?;
+        last = trainer.step(&of_step, at, length, settings.rule(at, length))?;
         if at.step > 0 {
             seconds.push(started.elapsed().as_secs_f64());
         } else {
@@ -171,22 +170,6 @@ fn measure_steps(experiment: &Experiment, trainer: &mut Trainer) -> Result<(Vec<
         (at.step, at.batch) = (at.step + 1, at.batch + 1);
     }
     Ok((seconds, last))
-}
-
-/// The batches of an epoch, as a training loads them.
-fn loader(experiment: &Experiment, at: Position) -> Result<Loader, Error> {
-    let Experiment { settings, train, transform, .. } = experiment;
-    let config = LoaderConfig {
-        batch_size: settings.train.batch_size,
-        threads: settings.train.loader_threads,
-        drop_last: true,
-        seed: settings.seed,
-        epoch: at.epoch as u64,
-        mixup: transform.mixup,
-        ..LoaderConfig::new(transform.train.clone())
-    };
-    let order = epoch_order(train.len(), settings.seed, at.epoch as u64, settings.train.shuffle);
-    Ok(Loader::new(train, config, order)?)
 }
 
 /// Seconds of judging all images once, from a few batches after a first one. Where there is only one, it is judged twice.
@@ -238,8 +221,8 @@ fn checkpoint_bytes(trainer: &Trainer) -> u64 {
 /// Bytes of the copies of pretrained weights: of equal files there is one.
 fn pretrained_bytes(experiment: &Experiment) -> Result<u64, Error> {
     let mut files = BTreeMap::new();
-    for (node, path) in experiment.graph.nodes().iter().zip(&experiment.pretrained) {
-        if let (Some(name), Some(path)) = (&node.pretrained, path) {
+    for (node, start) in experiment.graph.nodes().iter().zip(&experiment.starts) {
+        if let (Some(name), Some(path)) = (&node.pretrained, &start.path) {
             files.insert(name, fs::metadata(path).map_err(Error::file("read", path))?.len());
         }
     }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_graph::{Document, Gate, Graph, presets};
-use ktg_net::{Architecture, Network, weights};
+use ktg_graph::{Document, Gate, Graph, Node, presets};
+use ktg_net::{Architecture, Network};
 
-use crate::checkpoint;
 use crate::data::{Data, DataFile, split_data};
+use crate::pretrained::{node_error, open_weights};
 use crate::schedule::Length;
+use crate::start::Start;
 use crate::{Error, GraphSettings, Precision, Settings};
 
 /// A run that can start: what `Settings` stand for. Copies share the images.
@@ -20,8 +21,8 @@ pub struct Experiment {
     /// The graph. Pretrained weights have names made of their content (`pretrained/SHA256.safetensors`), so that equal graphs have equal
     /// hashes wherever their weights lie.
     pub graph: Graph,
-    /// Where each node's pretrained weights lie.
-    pub pretrained: Vec<Option<PathBuf>>,
+    /// What each node's network starts from.
+    pub starts: Vec<Start>,
     /// The node's networks.
     pub networks: Vec<Network>,
     /// The images to train on.
@@ -32,7 +33,7 @@ pub struct Experiment {
     pub(crate) data: DataFile,
     /// What happens to images.
     pub transform: Transform,
-    /// What the user should know about the data, a sentence each.
+    /// What the user should know about the data and the weights, a sentence each.
     pub warnings: Vec<String>,
     /// Names of the images that are left out.
     pub skipped: Vec<String>,
@@ -45,9 +46,6 @@ pub struct Experiment {
     /// Where relative paths in the graph start.
     graph_base: PathBuf,
 }
-
-/// Folder of a run directory that pretrained weights are copied to, as `pretrained/SHA256.safetensors`.
-pub(crate) const PRETRAINED: &str = "pretrained";
 
 /// Of the nodes of presets, if the settings do not say.
 pub const DEFAULT_ARCHITECTURE: &str = "abn-resnet-cifar-20";
@@ -97,13 +95,13 @@ impl Experiment {
         written.check()?;
         let networks = networks_of(&written, document.as_ref(), settings.side, &train)?;
         let mut graph = written.clone();
-        let (pretrained, changes) = open_weights(&mut graph, document.as_ref(), &graph_base)?;
-        warnings.extend(changes);
+        let (starts, notes) = open_weights(&mut graph, &networks, document.as_ref(), &graph_base)?;
+        warnings.extend(notes);
         warnings.extend(untrained(&graph));
         Ok(Self {
             settings,
             graph,
-            pretrained,
+            starts,
             networks,
             data: DataFile::of(&train, &evaluation),
             train,
@@ -127,9 +125,9 @@ impl Experiment {
         graph.check()?;
         let networks = networks_of(&graph, None, self.settings.side, &self.train)?;
         let mut hashed = graph.clone();
-        let (pretrained, _) = open_weights(&mut hashed, None, &self.graph_base)?;
+        let (starts, _) = open_weights(&mut hashed, &networks, None, &self.graph_base)?;
         let warnings = untrained(&hashed).collect();
-        Ok(Self { graph: hashed, networks, pretrained, warnings, written: graph, ..self.clone() })
+        Ok(Self { graph: hashed, networks, starts, warnings, written: graph, ..self.clone() })
     }
 
     /// A text that differs where the images differ that are trained or evaluated on.
@@ -194,41 +192,6 @@ fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
         .map(|m| format!("node {} is not trained and has no pretrained weights: its answers are random", m + 1))
 }
 
-/// Names the weights files in a graph by their content; returns the files, and what is changed in weights of other
-/// programs, a sentence a file. `document` is what the graph was read from, if anything, and its paths start at `base`.
-fn open_weights(
-    graph: &mut Graph,
-    document: Option<&Document>,
-    base: &Path,
-) -> Result<(Vec<Option<PathBuf>>, Vec<String>), Error> {
-    let mut pretrained = vec![None; graph.len()];
-    let mut changes = Vec::new();
-    for (m, pretrained) in pretrained.iter_mut().enumerate() {
-        let Some(path) = &graph.nodes()[m].pretrained else { continue };
-        let path = base.join(path);
-        let bytes = std::fs::read(&path)
-            .map_err(|e| node_error(document, m, format!("cannot read the weights file {}: {e}", path.display())))?;
-        let weights = weights::from_bytes(&bytes, &path.display().to_string())
-            .map_err(|e| node_error(document, m, e.to_string()))?;
-        let change = format!("{}: {}", path.display(), weights.changes.join(", and "));
-        if !weights.changes.is_empty() && !changes.contains(&change) {
-            changes.push(change);
-        }
-        let name = format!("{PRETRAINED}/{}.safetensors", checkpoint::checksum(&bytes));
-        graph.node_mut(m).pretrained = Some(name);
-        *pretrained = Some(path);
-    }
-    Ok((pretrained, changes))
-}
-
-/// An error about node `m` of a graph, which may come from a file.
-fn node_error(document: Option<&Document>, m: usize, message: String) -> Error {
-    match document {
-        Some(document) => document.node_error(m, message).into(),
-        None => Error::Setting(format!("graph, node {}: {message}", m + 1)),
-    }
-}
-
 /// The nodes' networks, where the edges fit them.
 fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &Dataset) -> Result<Vec<Network>, Error> {
     let mut networks = Vec::new();
@@ -257,7 +220,7 @@ fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &D
 }
 
 fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Document>), Error> {
-    let GraphSettings { file, preset, nodes, architecture, teacher } = settings;
+    let GraphSettings { file, preset, nodes, architecture, teacher, .. } = settings;
     let wrong = |reason: String| Err(Error::Setting(reason));
     if let Some(file) = file {
         if preset.is_some() {
@@ -266,6 +229,9 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
         if nodes.is_some() || teacher.is_some() {
             let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
             return wrong(reason.into());
+        }
+        if let Some(key) = settings.key_of_nodes() {
+            return wrong(format!("`graph.{key}` belongs to presets; write it in the graph file, for each node"));
         }
         let document = Document::read(&base.join(file))?;
         let mut graph = document.graph.clone();
@@ -281,10 +247,40 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
         if preset != "kd" {
             return wrong("`graph.teacher` belongs to the preset `kd`".into());
         }
-        let Some(path) = teacher.to_str() else {
-            return wrong(format!("the path {} is not UTF-8", teacher.display()));
-        };
-        graph.node_mut(0).pretrained = Some(path.to_owned());
+        graph.node_mut(0).pretrained = Some(text_of(teacher)?);
+    }
+    for m in 0..graph.len() {
+        settings.tune(graph.node_mut(m))?;
     }
     Ok((graph, None))
+}
+
+/// A path as graphs have it.
+fn text_of(path: &Path) -> Result<String, Error> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::Setting(format!("the path {} is not UTF-8", path.display())))
+}
+
+impl GraphSettings {
+    /// The first of the settings that are about every node of a preset, if any is there.
+    fn key_of_nodes(&self) -> Option<&'static str> {
+        let keys = [
+            ("pretrained", self.pretrained.is_some()),
+            ("strict", self.strict),
+            ("freeze", self.freeze.is_some()),
+            ("learning_rate_factor", self.learning_rate_factor.is_some()),
+        ];
+        keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
+    }
+
+    /// Gives them to a node of a preset, unless it is a frozen teacher, which has weights of its own.
+    fn tune(&self, node: &mut Node) -> Result<(), Error> {
+        if !node.frozen {
+            node.pretrained = self.pretrained.as_deref().map(text_of).transpose()?;
+            node.strict = self.strict;
+            node.freeze.clone_from(&self.freeze);
+            node.learning_rate_factor = self.learning_rate_factor;
+        }
+        Ok(())
+    }
 }

@@ -67,11 +67,11 @@ struct Part {
 pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let settings = &experiment.settings;
     let image = [settings.side, settings.side];
-    let Experiment { graph, networks, pretrained, train, .. } = experiment;
+    let Experiment { graph, networks, starts, train, .. } = experiment;
     let mut images = vec![0; train.classes()];
     train.labels().iter().for_each(|label| images[*label as usize] += 1);
     let loss = GraphLoss::new(graph, &settings.loss, &images);
-    let mut trainer = Trainer::new(graph, networks.clone(), image, pretrained, settings.seed, loss)?;
+    let mut trainer = Trainer::new(graph, networks.clone(), image, starts, settings.seed, loss)?;
     if !settings.train.decay_norms_and_biases {
         trainer.spare_norms_and_biases();
     }
@@ -159,7 +159,7 @@ impl Session {
             Phase::Evaluating(None, Box::new(self.evaluation()?))
         } else {
             let part = Part { started: Instant::now(), steps: 0, waited: 0.0, trained: None };
-            Phase::Training(part, self.loader()?)
+            Phase::Training(part, loader(&self.experiment, self.state.position)?)
         };
         Ok(())
     }
@@ -185,9 +185,7 @@ impl Session {
         if let (Some(recorder), Some(batch)) = (&mut self.recorder, of_step.first()) {
             recorder.batch(position.step + 1, batch)?;
         }
-        let factor = schedule::factor(&settings.schedule, settings.warmup_epochs, position, length);
-        let rule = settings.rule(position.step + 1, factor);
-        let report = self.trainer.step(&of_step, position, length, rule)?;
+        let report = self.trainer.step(&of_step, position, length, settings.rule(position, length))?;
         self.log(&report)?;
         self.state.position.step += 1;
         self.state.position.batch += 1;
@@ -301,23 +299,6 @@ impl Session {
         Ok(())
     }
 
-    fn loader(&self) -> Result<Loader, Error> {
-        let Experiment { settings, train: data, transform, .. } = &self.experiment;
-        let Position { epoch, batch, .. } = self.state.position;
-        let config = LoaderConfig {
-            batch_size: settings.train.batch_size,
-            threads: settings.train.loader_threads,
-            drop_last: true,
-            seed: settings.seed,
-            epoch: epoch as u64,
-            mixup: transform.mixup,
-            start_batch: batch * settings.train.accumulate,
-            ..LoaderConfig::new(transform.train.clone())
-        };
-        let order = epoch_order(data.len(), settings.seed, epoch as u64, settings.train.shuffle);
-        Ok(Loader::new(data, config, order)?)
-    }
-
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.state.metrics_bytes = self.metrics.sync()?;
         let settings = &self.experiment.settings.train;
@@ -343,6 +324,27 @@ impl Session {
             images_per_second: images as f64 / training_seconds.max(1e-9),
         })
     }
+}
+
+/// The batches of an epoch from a position on.
+///
+/// # Errors
+/// If the loader cannot start.
+pub(crate) fn loader(experiment: &Experiment, at: Position) -> Result<Loader, Error> {
+    let Experiment { settings, train: data, transform, .. } = experiment;
+    let epoch = at.epoch as u64;
+    let config = LoaderConfig {
+        batch_size: settings.train.batch_size,
+        threads: settings.train.loader_threads,
+        drop_last: true,
+        seed: settings.seed,
+        epoch,
+        mixup: transform.mixup,
+        start_batch: at.batch * settings.train.accumulate,
+        ..LoaderConfig::new(transform.train.clone())
+    };
+    let order = epoch_order(data.len(), settings.seed, epoch, settings.train.shuffle);
+    Ok(Loader::new(data, config, order)?)
 }
 
 /// Puts the newest checkpoint, if there is one, into `trainer`; returns where the training stands.

@@ -6,8 +6,10 @@ use ktg_base::{read_text, toml_message, toml_problem};
 use ktg_data::{Augment, DataSource};
 use ktg_engine::loss::LossSettings;
 use ktg_engine::{Optimizer, Rule};
+use ktg_graph::{Factor, Freeze};
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::{self, Length, Position};
 use crate::{Error, Schedule};
 
 /// More would never end, and steps are counted in 64 bits.
@@ -92,6 +94,23 @@ pub struct GraphSettings {
     /// Weights of the preset `kd`'s teacher, node 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
+    /// File of weights that every node of the preset starts from, but for a frozen teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PathBuf>,
+    /// Whether all tensors of that file, and no others, must be the network's. Default: false, what fits is taken.
+    #[serde(skip_serializing_if = "is_false")]
+    pub strict: bool,
+    /// The part of every network that stays as it starts: `"backbone"`, or a list of stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// Factor on the learning rate of what is loaded. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate_factor: Option<Factor>,
+}
+
+/// Settings that are off are left out of files, as before there were any.
+fn is_false(setting: &bool) -> bool {
+    !*setting
 }
 
 /// The images that a run is judged on.
@@ -315,14 +334,15 @@ fn is_usual_epsilon(epsilon: &f64) -> bool {
 }
 
 impl TrainSettings {
-    /// The rule of a step, counted from 1, at which the schedule gives `factor` of the learning rate.
-    pub fn rule(&self, number: u64, factor: f64) -> Rule<'static> {
+    /// The rule of a step of a training that is so long.
+    pub fn rule(&self, at: Position, length: Length) -> Rule<'static> {
+        let factor = schedule::factor(&self.schedule, self.warmup_epochs, at, length);
         let Self { momentum, nesterov, betas, epsilon, weight_decay, clip_norm, average, .. } = *self;
         let optimizer = match self.optimizer {
             OptimizerName::Sgd => Optimizer::Sgd { momentum, nesterov },
             OptimizerName::AdamW => Optimizer::AdamW { betas, epsilon },
         };
-        let learning_rate = self.learning_rate * factor;
+        let (number, learning_rate) = (at.step + 1, self.learning_rate * factor);
         Rule { optimizer, learning_rate, weight_decay, number, clip_norm, average, factors: &[] }
     }
 

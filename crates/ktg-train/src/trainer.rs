@@ -1,8 +1,5 @@
 //! The networks of a graph and one training step of all of them.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use ktg_data::{Batch, Purpose};
 use ktg_engine::loss::{GraphLoss, GraphLosses, Labels};
 use ktg_engine::{Factors, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, node};
@@ -12,6 +9,7 @@ use ktg_net::{Network, StateDict, weights};
 use crate::Error;
 use crate::metrics::{EdgeReport, LabelName, NodeReport, ReportSums, Source, StepReport};
 use crate::schedule::{Length, Position};
+use crate::start::Start;
 
 /// Trains all networks of one graph together.
 pub struct Trainer {
@@ -24,8 +22,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Puts the networks to work, for images of the given height and width, with fresh weights from `seed` or those of
-    /// each node's file in `pretrained`.
+    /// Puts the networks to work, for images of the given height and width, with those weights of each node's file
+    /// in `starts` that fit, and fresh ones from `seed` for the rest. What a start freezes or slows down, is.
     ///
     /// Node m's weights depend on the seed and m alone, so a graph's edges never change how its networks start.
     ///
@@ -36,23 +34,23 @@ impl Trainer {
         graph: &Graph,
         networks: Vec<Network>,
         image: [usize; 2],
-        pretrained: &[Option<PathBuf>],
+        starts: &[Start],
         seed: u64,
         loss: GraphLoss,
     ) -> Result<Self, Error> {
         let jobs = Job::of_graph(graph);
         let mut nodes = Vec::new();
-        for (m, (network, job)) in networks.into_iter().zip(&jobs).enumerate() {
+        let mut factors = Vec::new();
+        for (m, (mut network, job)) in networks.into_iter().zip(&jobs).enumerate() {
+            let start = starts.get(m).cloned().unwrap_or_default();
+            start.frozen.iter().for_each(|layer| network.layers[*layer].frozen = true);
             let mut node = node(network.clone(), image, *job)?;
-            if let Some(Some(path)) = pretrained.get(m) {
-                node.load_weights(&weights::read(path)?.arrays, &path.display().to_string())?;
-            } else {
-                let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
-                network.initial(&mut rng).for_each(|(name, array)| node.set(&name, &array.data));
-            }
+            let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
+            network.initial(&mut rng).for_each(|(name, array)| node.set(&name, &array.data));
+            loaded(&start, &network)?.iter().for_each(|(name, array)| node.set(name, &array.data));
             nodes.push(node);
+            factors.push(start.factors(&network));
         }
-        let factors = vec![Vec::new(); nodes.len()];
         Ok(Self { nodes, jobs, factors, loss, scratch: Scratch::default() })
     }
 
@@ -64,17 +62,6 @@ impl Trainer {
                 if parameter.shape.len() <= 1 {
                     factors.weight_decay = 0.0;
                 }
-            }
-        }
-    }
-
-    /// Multiplies the learning rate of some of node `m`'s tensors (from 0), by their names.
-    pub fn slow_down<'a>(&mut self, m: usize, names: impl IntoIterator<Item = &'a str>, factor: f64) {
-        let names: BTreeSet<&str> = names.into_iter().collect();
-        let parameters = self.nodes[m].network().parameters();
-        for (parameter, factors) in parameters.iter().zip(self.factors_of(m)) {
-            if names.contains(parameter.name.as_str()) {
-                factors.learning_rate *= factor;
             }
         }
     }
@@ -165,6 +152,12 @@ impl Trainer {
             }
         }
     }
+}
+
+/// What a network's file gives it.
+fn loaded(start: &Start, network: &Network) -> Result<StateDict, Error> {
+    let Some(path) = &start.path else { return Ok(StateDict::new()) };
+    Ok(start.fit(network, &weights::read(path)?, &path.display().to_string())?.arrays)
 }
 
 /// What a step reports, or that it diverged.

@@ -4,10 +4,10 @@
 use ktg_data::Batch;
 use ktg_engine::OptimizerState;
 use ktg_engine::loss::{GraphLoss, LossSettings};
-use ktg_graph::{Gate, Graph, Node};
+use ktg_graph::{Factor, Gate, Graph, Node};
 use ktg_net::{Architecture, StateDict};
 use ktg_train::schedule::{Length, Position};
-use ktg_train::{TrainSettings, Trainer};
+use ktg_train::{Schedule, Start, TrainSettings, Trainer};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -38,27 +38,32 @@ fn value<T: DeserializeOwned + Default>(recipe: &Value, key: &str) -> T {
 fn check(recipe: &Value, fixture: &Value, data: &StateDict) {
     let size = |key: &str| fixture[key].as_u64().unwrap() as usize;
     let name = fixture["network"].as_str().unwrap();
-    let mut network = name.parse::<Architecture>().unwrap().network(size("in_channels"), size("num_classes"));
+    let network = name.parse::<Architecture>().unwrap().network(size("in_channels"), size("num_classes"));
     let frozen: Vec<String> = value(recipe, "frozen");
     let is_in =
         |layer: &str, path: &String| layer.strip_prefix(path).is_some_and(|r| r.is_empty() || r.starts_with('.'));
-    network.layers.iter_mut().for_each(|layer| layer.frozen = frozen.iter().any(|path| is_in(&layer.name, path)));
+    let is_frozen = |layer: &usize| frozen.iter().any(|path| is_in(&network.layers[*layer].name, path));
+    let start = Start {
+        frozen: (0..network.layers.len()).filter(is_frozen).collect(),
+        loaded: value(recipe, "slow"),
+        learning_rate_factor: recipe.get("factor").and_then(|factor| Factor::new(factor.as_f64()?)),
+        ..Start::default()
+    };
 
     let mut graph = Graph::new(vec![Node::new(name)]);
     graph.set_label_gate(0, Gate::Through);
-    let train: TrainSettings = value(recipe, "train");
+    let mut train: TrainSettings = value(recipe, "train");
+    train.schedule = Schedule::Constant {};
     let loss: LossSettings = value(recipe, "loss");
     let images: Vec<usize> = value(fixture, "images_of_classes");
     let loss = GraphLoss::new(&graph, &loss, &images);
     let side = data["images.1"].shape[2];
-    let mut trainer = Trainer::new(&graph, vec![network], [side, side], &[], 0, loss).unwrap();
+    let mut trainer = Trainer::new(&graph, vec![network], [side, side], &[start], 0, loss).unwrap();
     let weights = filled(&trainer.state(0).0, "node1.", &Value::Null);
     trainer.restore(0, &weights, &OptimizerState::new(), "filled").unwrap();
     if !train.decay_norms_and_biases {
         trainer.spare_norms_and_biases();
     }
-    let slow: Vec<String> = value(recipe, "slow");
-    trainer.slow_down(0, slow.iter().map(String::as_str), value(recipe, "factor"));
 
     let limit = 1e-4;
     let losses = recipe["losses"].as_array().unwrap();
@@ -68,7 +73,7 @@ fn check(recipe: &Value, fixture: &Value, data: &StateDict) {
         let batches: Vec<Batch> =
             (first..first + train.accumulate).map(|which| batch(data, &fixture["labels"], which)).collect();
         let at = Position { step: step as u64, epoch: 0, batch: step };
-        let report = trainer.step(&batches, at, length, train.rule(at.step + 1, 1.0)).unwrap();
+        let report = trainer.step(&batches, at, length, train.rule(at, length)).unwrap();
         let (ours, theirs) = (report.nodes[0].loss.unwrap(), expected.as_f64().unwrap());
         assert!((ours - theirs).abs() <= limit * theirs, "step {}: loss {ours}, not {theirs}", step + 1);
     }

@@ -94,10 +94,25 @@ fn write(graph: &Graph, output: &OutputArgs) -> Result<()> {
     Ok(write_atomically(path, text.as_bytes())?)
 }
 
+/// What a node starts from, and how it learns from there.
+fn weights_of(node: &Node) -> String {
+    let mut words = vec![node.pretrained.as_deref().unwrap_or("fresh").to_owned()];
+    if node.strict {
+        words.push("strict".to_owned());
+    }
+    if let Some(freeze) = &node.freeze {
+        words.push(format!("keeps {}", freeze.names().join(" ")));
+    }
+    if let Some(factor) = node.learning_rate_factor {
+        words.push(format!("learning rate x {}", factor.get()));
+    }
+    words.join(", ")
+}
+
 /// Nodes and edges in words.
 fn describe(graph: &Graph) -> String {
     let node = |(m, node): (usize, &Node)| {
-        let weights = node.pretrained.as_deref().unwrap_or("fresh");
+        let weights = weights_of(node);
         let state = match (node.frozen, graph.is_trained(m)) {
             (true, _) => ", frozen",
             (false, true) => "",

@@ -1,6 +1,7 @@
 //! `ktg net`
 
 use anyhow::Result;
+use ktg_base::text::grouped;
 use ktg_net::table::{Row, rows};
 use ktg_net::{Architecture, Family, Network};
 use serde_json::json;
@@ -70,25 +71,4 @@ fn show(name: &str, network: &Network, side: usize, as_json: bool) -> Result<()>
         grouped(parameters as u64),
         grouped(multiply_adds),
     ))
-}
-
-/// A number with commas between groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 11_689_512].map(super::grouped), ["0", "999", "1,000", "11,689,512"]);
-    }
 }

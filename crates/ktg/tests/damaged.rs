@@ -267,3 +267,16 @@ fn run_directories_and_weights() {
     let short = weights[..head + 64].to_vec();
     feed("weights", &[weights[..head].to_vec(), short], |bytes| _ = ktg_net::weights::from_bytes(bytes, "weights"));
 }
+
+#[test]
+fn weights_of_pytorch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data/weights");
+    let mut seeds = files(&folder, ".pth");
+    seeds.sort();
+    feed("pytorch weights", &seeds, |bytes| {
+        if let Ok(file) = ktg_net::weights::from_bytes(bytes, "weights") {
+            let numbers: usize = file.arrays.values().map(|array| array.data.len()).sum();
+            assert!(numbers <= 8 * bytes.len());
+        }
+    });
+}

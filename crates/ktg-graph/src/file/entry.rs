@@ -17,6 +17,8 @@ pub(super) struct Entry {
 pub(super) enum Value {
     Text(String),
     Bool(bool),
+    Number(f64),
+    List(Vec<Entry>),
     Table(Vec<Entry>),
     /// Something that no graph file contains, described for a message.
     Other(&'static str),
@@ -28,6 +30,8 @@ impl Value {
         match self {
             Value::Text(_) => "a text",
             Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::List(_) => "a list",
             Value::Table(_) => "a table",
             Value::Other(kind) => kind,
         }
@@ -110,16 +114,32 @@ fn table_of(table: DeTable<'_>, path: &str, breaks: Option<&[usize]>) -> Value {
         let start = spanned_key.span().start;
         let key = spanned_key.into_inner().into_owned();
         let path = if path.is_empty() { key.clone() } else { format!("{path}[{key:?}]") };
-        let value = match value.into_inner() {
-            DeValue::String(text) => Value::Text(text.into_owned()),
-            DeValue::Boolean(value) => Value::Bool(value),
-            DeValue::Table(table) => table_of(table, &path, breaks),
-            DeValue::Array(_) => Value::Other("a list"),
-            DeValue::Datetime(_) => Value::Other("a date"),
-            DeValue::Integer(_) | DeValue::Float(_) => Value::Other("a number"),
-        };
-        let place = breaks.map_or(Place::Path(path), |breaks| line_of(start, breaks));
-        Entry { key, place, value }
+        entry_of(key, value.into_inner(), path, start, breaks)
     });
     Value::Table(entries.collect())
+}
+
+/// What is written at byte `start`, and to which `path` leads.
+fn entry_of(key: String, value: DeValue<'_>, path: String, start: usize, breaks: Option<&[usize]>) -> Entry {
+    let value = match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Boolean(value) => Value::Bool(value),
+        DeValue::Table(table) => table_of(table, &path, breaks),
+        DeValue::Array(items) => {
+            let items = items.into_iter().enumerate().map(|(i, item)| {
+                let start = item.span().start;
+                entry_of(i.to_string(), item.into_inner(), format!("{path}[{i}]"), start, breaks)
+            });
+            Value::List(items.collect())
+        }
+        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Integer(number) => number_of(&number.to_string()),
+        DeValue::Float(number) => number_of(&number.to_string()),
+    };
+    let place = breaks.map_or(Place::Path(path), |breaks| line_of(start, breaks));
+    Entry { key, place, value }
+}
+
+fn number_of(text: &str) -> Value {
+    text.parse().map_or(Value::Other("a number"), Value::Number)
 }

@@ -11,6 +11,7 @@ use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::graph::{Graph, MAX_NODES, Node, Transfer, frozen_message};
+use crate::tuning::{FREEZE_KINDS, Factor, Freeze};
 
 /// Reads a graph and remembers the places of its nodes and edges.
 pub(super) fn graph(root: &Entry) -> Result<Document, Error> {
@@ -79,7 +80,9 @@ fn node(entry: &Entry) -> Result<Node, Error> {
             return Err(entry.must_be(&what, &format!("the name of an architecture or a table such as {example}")));
         }
     }
-    let [architecture, pretrained, frozen] = entry.fields(&what, ["architecture", "pretrained", "frozen"])?;
+    let keys = ["architecture", "pretrained", "frozen", "strict", "freeze", "learning_rate_factor"];
+    let fields = entry.fields(&what, keys)?;
+    let [architecture, pretrained, frozen, strict, freeze, factor] = fields;
     let Some(architecture) = architecture else {
         return Err(entry.error(format!("{what} has no \"architecture\", such as \"abn-resnet-18\"")));
     };
@@ -88,12 +91,48 @@ fn node(entry: &Entry) -> Result<Node, Error> {
         node.pretrained = Some(pretrained.text(&format!("\"pretrained\" of {what}"))?.to_owned());
     }
     if let Some(frozen) = frozen {
-        let Value::Bool(value) = frozen.value else {
-            return Err(frozen.must_be(&format!("\"frozen\" of {what}"), "true or false"));
-        };
-        node.frozen = value;
+        node.frozen = truth(frozen, &format!("\"frozen\" of {what}"))?;
     }
-    Ok(node)
+    if let Some(strict) = strict {
+        node.strict = truth(strict, &format!("\"strict\" of {what}"))?;
+    }
+    if let Some(freeze) = freeze {
+        node.freeze = Some(freeze_of(freeze, &format!("\"freeze\" of {what}"))?);
+    }
+    if let Some(factor) = factor {
+        node.learning_rate_factor = Some(factor_of(factor, &format!("\"learning_rate_factor\" of {what}"))?);
+    }
+    match node.contradiction() {
+        Some((key, problem)) => {
+            let place = keys.iter().zip(fields).find(|(other, _)| **other == key).and_then(|(_, field)| field);
+            Err(place.unwrap_or(entry).error(format!("\"{key}\" of {what} {problem}")))
+        }
+        None => Ok(node),
+    }
+}
+
+fn truth(entry: &Entry, what: &str) -> Result<bool, Error> {
+    match entry.value {
+        Value::Bool(value) => Ok(value),
+        _ => Err(entry.must_be(what, "true or false")),
+    }
+}
+
+fn freeze_of(entry: &Entry, what: &str) -> Result<Freeze, Error> {
+    let freeze = match &entry.value {
+        Value::Text(text) => Freeze::text(text),
+        Value::List(items) => {
+            let names = items.iter().map(|item| Ok(item.text(&format!("a stage in {what}"))?.to_owned()));
+            Freeze::stages(names.collect::<Result<Vec<String>, Error>>()?)
+        }
+        _ => return Err(entry.must_be(what, FREEZE_KINDS)),
+    };
+    freeze.map_err(|reason| entry.error(format!("{what} {reason}")))
+}
+
+fn factor_of(entry: &Entry, what: &str) -> Result<Factor, Error> {
+    let Value::Number(number) = entry.value else { return Err(entry.must_be(what, "a number from 0 up")) };
+    Factor::new(number).ok_or_else(|| entry.error(format!("{what} must be a number from 0 up, not {number}")))
 }
 
 /// Reads one edge into the document.

@@ -78,7 +78,7 @@ impl fmt::Display for Transfer {
 }
 
 fn json_node(node: &Node) -> Value {
-    if node.pretrained.is_none() && !node.frozen {
+    if node.pretrained.is_none() && !node.frozen && !node.is_tuned() {
         return json!(node.architecture);
     }
     let mut fields = Map::new();
@@ -88,6 +88,15 @@ fn json_node(node: &Node) -> Value {
     }
     if node.frozen {
         fields.insert("frozen".to_owned(), json!(true));
+    }
+    if node.strict {
+        fields.insert("strict".to_owned(), json!(true));
+    }
+    if let Some(freeze) = &node.freeze {
+        fields.insert("freeze".to_owned(), json!(freeze));
+    }
+    if let Some(factor) = node.learning_rate_factor {
+        fields.insert("learning_rate_factor".to_owned(), json!(factor));
     }
     Value::Object(fields)
 }
@@ -100,6 +109,10 @@ fn toml_value(value: &Value) -> String {
             let fields: Vec<String> =
                 fields.iter().map(|(key, value)| format!("{key} = {}", toml_value(value))).collect();
             format!("{{ {} }}", fields.join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(toml_value).collect();
+            format!("[{}]", items.join(", "))
         }
         other => other.to_string(),
     }
