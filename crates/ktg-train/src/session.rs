@@ -14,7 +14,7 @@ use crate::evaluate::Evaluation;
 use crate::event::Event;
 use crate::metrics::{EpochReport, Line, MetricsFile, StepReport};
 use crate::recorder::Recorder;
-use crate::schedule::{self, Position};
+use crate::schedule::Position;
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::Trainer;
 use crate::{Error, Experiment, Keep, Measures};

@@ -13,7 +13,7 @@ pub struct Start {
     /// The file of its weights; `None`: all of them are random.
     pub path: Option<PathBuf>,
     /// All of the file's tensors, and no others, are the network's.
-    pub(crate) strict: bool,
+    pub strict: bool,
     /// Parameters and running statistics that the file gives, by their names; all others are random.
     pub loaded: BTreeSet<String>,
     /// Layers that never change, by their indices in [`Network::layers`].

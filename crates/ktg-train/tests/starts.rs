@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ktg_engine::loss::GraphLoss;
 use ktg_graph::{Factor, Freeze};
 use ktg_net::{Architecture, Array, StateDict, weights};
 use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, Settings, Trainer};
@@ -81,7 +82,8 @@ fn open(settings: Settings) -> Result<Experiment, Error> {
 fn trainer(experiment: &Experiment) -> Trainer {
     let (settings, networks) = (&experiment.settings, experiment.networks.clone());
     let image = [settings.side, settings.side];
-    Trainer::new(&experiment.graph, networks, image, &experiment.starts, settings.seed, &settings.loss).unwrap()
+    let loss = GraphLoss::new(&experiment.graph, &settings.loss, &[]);
+    Trainer::new(&experiment.graph, networks, image, &experiment.starts, settings.seed, loss).unwrap()
 }
 
 fn write(folder: &Path, name: &str, dict: &StateDict) -> PathBuf {
