@@ -26,17 +26,18 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     let graphs = graphs(&space, &template, &search)?;
     let measure = |graph| Ok(Estimate::measure(&template.with_graph(graph)?)?);
     let estimates: Vec<Estimate> = graphs.into_iter().map(measure).collect::<Result<_>>()?;
-    let Some(first) = estimates.first() else { return Err(untrainable()) };
-    for (estimate, name) in estimates.iter().zip(&search.architectures) {
-        print(&format!("{name}: {} a trial of full length", duration(estimate.seconds.expected)))?;
+    for (i, estimate) in estimates.iter().enumerate() {
+        print(&match search.architectures.get(i) {
+            Some(name) => format!("{name}: {} a trial of full length", duration(estimate.seconds.expected)),
+            None => pace(estimate, template.settings.train.batch_size),
+        })?;
     }
     let trials = args.trials as f64;
     let full = average(&estimates).times(trials);
-    print(&pace(first, template.settings.train.batch_size))?;
     print(&format!("time      at most {}: {} trials of full length, by one worker", time(full), args.trials))?;
     let epochs = u32::try_from(template.settings.train.epochs)?;
     print(&format!("          {}", pruned(&search, epochs, full)))?;
-    print(&memory(first.peak_memory_bytes))?;
+    print(&memory(estimates.last().and_then(|estimate| estimate.peak_memory_bytes)))?;
     print(&disk(args, &search, &estimates))
 }
 
