@@ -1,7 +1,8 @@
 //! Batches, decoded and augmented ahead of their use.
 
-use crate::augment::mixup;
+use crate::augment::{cutmix, mixup};
 use crate::{Batch, Dataset, Error, Pipeline, Purpose, rng};
+use ktg_base::random::below;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -25,6 +26,9 @@ pub struct LoaderConfig {
     pub epoch: u64,
     /// Parameter of mixup, 0.001 to 4: samples are blended in shares from Beta(alpha, alpha). Default: no mixup.
     pub mixup: Option<f64>,
+    /// Parameter of CutMix, 0.001 to 4: a box of every sample is another one's, in shares from Beta(alpha, alpha). With
+    /// mixup too, a fair draw decides which of them a batch gets. Default: no CutMix.
+    pub cutmix: Option<f64>,
     /// Number of the first batch to yield (to go on in the middle of an epoch).
     pub start_batch: usize,
 }
@@ -41,6 +45,7 @@ impl LoaderConfig {
             seed: 0,
             epoch: 0,
             mixup: None,
+            cutmix: None,
             start_batch: 0,
         }
     }
@@ -85,9 +90,7 @@ impl Loader {
         if config.batch_size == 0 {
             return Err(Error::Setting("a batch size of 0; it must be at least 1".into()));
         }
-        if let Some(alpha) = config.mixup {
-            mixup::check(alpha)?;
-        }
+        mixup::check(config.mixup, config.cutmix)?;
         if config.pipeline.channels() != dataset.channels() {
             let (wanted, found) = (config.pipeline.channels(), dataset.channels());
             return Err(Error::Setting(format!("augmentation for {wanted} channel(s), data of {found}")));
@@ -152,10 +155,25 @@ impl Plan {
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let (channels, size) = (pipeline.channels(), pipeline.size());
         let mut batch = Batch { indices, images, labels, channels, height: size, width: size, mixed: None };
-        if let Some(alpha) = self.config.mixup {
-            mixup::mix(&mut batch, alpha, &mut rng(*seed, Purpose::Mixup, *epoch, number as u64));
-        }
+        self.mix(&mut batch, number);
         Ok(batch)
+    }
+
+    /// Mixes the samples of a batch, if the settings say so.
+    fn mix(&self, batch: &mut Batch, number: usize) {
+        let LoaderConfig { seed, epoch, mixup, cutmix, .. } = self.config;
+        let generator = |purpose| rng(seed, purpose, epoch, number as u64);
+        let (mixup, cutmix) = match (mixup, cutmix) {
+            (Some(_), Some(_)) if below(&mut generator(Purpose::Mixing), 2) == 0 => (mixup, None),
+            (Some(_), Some(_)) => (None, cutmix),
+            at_most_one => at_most_one,
+        };
+        if let Some(alpha) = mixup {
+            mixup::mix(batch, alpha, &mut generator(Purpose::Mixup));
+        }
+        if let Some(alpha) = cutmix {
+            cutmix::mix(batch, alpha, &mut generator(Purpose::CutMix));
+        }
     }
 }
 

@@ -281,6 +281,7 @@ impl Session {
             seed: settings.seed,
             epoch: epoch as u64,
             mixup: transform.mixup,
+            cutmix: transform.cutmix,
             start_batch: batch,
             ..LoaderConfig::new(transform.train.clone())
         };

@@ -320,8 +320,8 @@ impl Settings {
             (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
             (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),
             (
-                train.record_steps == 0 || self.augment.mixup.is_none(),
-                "`train.record_steps` knows no `augment.mixup`; leave one of them out",
+                train.record_steps == 0 || (self.augment.mixup.is_none() && self.augment.cutmix.is_none()),
+                "`train.record_steps` knows neither `augment.mixup` nor `augment.cutmix`; leave one or the others out",
             ),
             (
                 split.file.is_none() || split.train_share == 1.0,

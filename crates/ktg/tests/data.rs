@@ -210,6 +210,12 @@ fn mixup_and_policies_train() {
     assert_eq!(metrics(here, "a"), metrics(here, "b"));
     let text = bad(here, &["train", "photos.toml", "--out", "c", "--record-steps", "1"]);
     assert!(text.contains("augment.mixup"), "{text}");
+    let text = fs::read_to_string(here.join("photos.toml")).unwrap();
+    fs::write(here.join("photos.toml"), text.replace("mixup = 0.4", "cutmix = 1.0")).unwrap();
+    good(here, &["train", "photos.toml", "--out", "d"]);
+    assert_ne!(metrics(here, "a"), metrics(here, "d"));
+    let text = bad(here, &["train", "photos.toml", "--out", "e", "--record-steps", "1"]);
+    assert!(text.contains("augment.cutmix"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod affine;
 mod color;
 mod crop;
+pub(crate) mod cutmix;
 mod geometry;
 pub(crate) mod mixup;
 mod pipeline;

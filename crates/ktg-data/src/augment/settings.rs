@@ -48,6 +48,10 @@ pub struct Augment {
     pub std: Option<Vec<f32>>,
     /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), 0.001 to 4. Default: none.
     pub mixup: Option<f64>,
+    /// CutMix while training: a box of every sample is another one's, in shares from Beta(cutmix, cutmix), 0.001 to 4. With
+    /// mixup too, each batch gets one of them, by a fair draw. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f64>,
     /// Own steps for training.
     pub train: Option<Vec<Step>>,
     /// Own steps for evaluation.
@@ -63,7 +67,16 @@ impl Default for Augment {
 impl Augment {
     /// A preset as it is.
     pub fn preset(preset: Preset) -> Self {
-        Self { preset, flip: true, mean: None, std: None, mixup: None, train: None, eval: None }
+        Self {
+            preset,
+            flip: true,
+            mean: None,
+            std: None,
+            mixup: None,
+            cutmix: None,
+            train: None,
+            eval: None,
+        }
     }
 
     /// The preset's steps for training and for evaluation, for input of side `size`.
@@ -105,6 +118,8 @@ pub struct Transform {
     pub eval: Pipeline,
     /// Parameter of mixup while training; see [`LoaderConfig::mixup`](crate::LoaderConfig::mixup).
     pub mixup: Option<f64>,
+    /// Parameter of CutMix while training; see [`LoaderConfig::cutmix`](crate::LoaderConfig::cutmix).
+    pub cutmix: Option<f64>,
 }
 
 impl Transform {
@@ -115,7 +130,7 @@ impl Transform {
     /// that size (see [`Pipeline::new`]).
     pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
         let normalize = augment.normalize()?;
-        augment.mixup.map_or(Ok(()), mixup::check)?;
+        mixup::check(augment.mixup, augment.cutmix)?;
         let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
             let mut steps = own.clone().unwrap_or(preset);
             steps.extend(normalize.clone());
@@ -123,7 +138,8 @@ impl Transform {
         };
         let [train, eval] = augment.preset_steps(size);
         let (train, eval) = (pipeline(&augment.train, train)?, pipeline(&augment.eval, eval)?);
-        Ok(Self { size, train, eval, mixup: augment.mixup })
+        let Augment { mixup, cutmix, .. } = *augment;
+        Ok(Self { size, train, eval, mixup, cutmix })
     }
 }
 
