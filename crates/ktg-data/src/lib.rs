@@ -48,8 +48,8 @@ mod split_file;
 mod splits;
 
 pub use augment::{
-    Adjustment, Augment, AugmentationSpace, CropBox, MAGNITUDES, Operation, Pipeline, Preset, Step, Transform,
-    color_jitter, random_resized_crop_box,
+    Adjustment, Augment, AugmentationSpace, CropBox, MAGNITUDES, Normalization, Operation, Pipeline, Preset, Step,
+    Transform, color_jitter, random_resized_crop_box,
 };
 pub use batch::{Batch, Mixed};
 pub use dataset::Dataset;

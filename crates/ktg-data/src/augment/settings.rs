@@ -23,6 +23,25 @@ pub enum Preset {
     None,
 }
 
+/// Means and standard deviations that are known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// Those that nearly all published weights for ImageNet expect: mean (0.485, 0.456, 0.406), standard deviation (0.229,
+    /// 0.224, 0.225). For grey images the means of the three, 0.449 and 0.226.
+    Imagenet,
+}
+
+impl Normalization {
+    /// For images of so many channels.
+    fn step(self, channels: usize) -> Step {
+        match (self, channels) {
+            (Self::Imagenet, 1) => Step::Normalize { mean: vec![0.449], std: vec![0.226] },
+            (Self::Imagenet, _) => Step::Normalize { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] },
+        }
+    }
+}
+
 /// Augmentation settings: a preset by name (`augment = "fine-grained"`), or a table that changes
 /// one.
 ///
@@ -42,7 +61,10 @@ pub struct Augment {
     pub preset: Preset,
     /// Whether the preset's horizontal flip is used.
     pub flip: bool,
-    /// Normalise with this mean, one value a channel, at the end of both pipelines.
+    /// Normalise with a mean and a standard deviation that are known by name, at the end of both pipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<Normalization>,
+    /// Normalise with this mean instead, one value a channel.
     pub mean: Option<Vec<f32>>,
     /// The standard deviation that goes with `mean`.
     pub std: Option<Vec<f32>>,
@@ -70,6 +92,7 @@ impl Augment {
         Self {
             preset,
             flip: true,
+            normalize: None,
             mean: None,
             std: None,
             mixup: None,
@@ -97,11 +120,17 @@ impl Augment {
         [train, eval]
     }
 
-    fn normalize(&self) -> Result<Option<Step>, Error> {
-        match (&self.mean, &self.std) {
-            (Some(mean), Some(std)) => Ok(Some(Step::Normalize { mean: mean.clone(), std: std.clone() })),
-            (None, None) => Ok(None),
-            _ => Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into())),
+    fn normalize_step(&self, channels: usize) -> Result<Option<Step>, Error> {
+        match (self.normalize, &self.mean, &self.std) {
+            (None, Some(mean), Some(std)) => Ok(Some(Step::Normalize { mean: mean.clone(), std: std.clone() })),
+            (named, None, None) => Ok(named.map(|normalization| normalization.step(channels))),
+            (None, ..) => {
+                Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into()))
+            }
+            (Some(_), ..) => Err(Error::Setting(
+                "augmentation: `normalize` stands for a mean and a standard deviation; leave out either it or `mean` and `std`"
+                    .into(),
+            )),
         }
     }
 }
@@ -129,7 +158,7 @@ impl Transform {
     /// If `size` is 0 or huge, `mean` or `std` do not match the channels, or own steps cannot give
     /// that size (see [`Pipeline::new`]).
     pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
-        let normalize = augment.normalize()?;
+        let normalize = augment.normalize_step(channels)?;
         mixup::check(augment.mixup, augment.cutmix)?;
         let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
             let mut steps = own.clone().unwrap_or(preset);
