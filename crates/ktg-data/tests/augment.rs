@@ -24,6 +24,7 @@ fn settings_are_a_name_or_a_table() {
     for (name, preset) in [
         ("fine-grained", Preset::FineGrained),
         ("cifar", Preset::Cifar),
+        ("whole", Preset::Whole),
         ("none", Preset::None),
         ("resize", Preset::None),
     ] {
@@ -91,6 +92,7 @@ fn wrong_settings_say_what_is_wrong() {
     assert!(unknown.contains("`imagenet`") && unknown.contains("`fine-grained`"), "{unknown}");
     assert!(settings(json!({"flips": true})).unwrap_err().contains("`flips`"));
     assert!(settings(json!({"train": [{"step": "blur"}]})).unwrap_err().contains("`blur`"));
+    assert!(settings(json!({"train": [{"step": "pad", "fill": [256]}]})).unwrap_err().contains("256"));
     let unknown = settings(json!({"normalize": "half"})).unwrap_err();
     assert!(unknown.contains("`half`") && unknown.contains("`imagenet`"), "{unknown}");
     assert!(settings(json!({"train": [{"step": "resize", "side": 3}]})).unwrap_err().contains("`side`"));
@@ -108,6 +110,9 @@ fn impossible_pipelines_are_refused() {
         (json!([{"step": "center-crop", "size": 30}]), "a side of 30"),
         (json!([{"step": "center-crop", "size": 0}]), "a size of 0"),
         (json!([{"step": "random-crop", "padding": 99999}]), "padding of 99999"),
+        (json!([{"step": "pad", "size": 30}]), "a side of 30"),
+        (json!([{"step": "pad", "size": 0}]), "a size of 0"),
+        (json!([{"step": "pad", "fill": [0]}]), "fill = [0] for images of 3 channel(s); it takes one value a channel"),
         (json!([{"step": "horizontal-flip", "p": 1.5}]), "probability of 1.5"),
         (json!([{"step": "random-resized-crop", "scale": [0.0, 1.0]}]), "scale = [0.0, 1.0]"),
         (json!([{"step": "random-resized-crop", "scale": [0.5, 2.0]}]), "scale = [0.5, 2.0]"),
@@ -130,7 +135,7 @@ fn impossible_pipelines_are_refused() {
 
 #[test]
 fn presets_give_the_side_for_any_image() {
-    for preset in [Preset::FineGrained, Preset::Cifar, Preset::None] {
+    for preset in [Preset::FineGrained, Preset::Cifar, Preset::Whole, Preset::None] {
         let transform = Transform::new(&Augment::preset(preset), 32, 1).unwrap();
         for (width, height) in [(32, 32), (1, 1), (1, 90), (200, 3), (33, 50), (31, 32)] {
             for pipeline in [&transform.train, &transform.eval] {
@@ -143,7 +148,7 @@ fn presets_give_the_side_for_any_image() {
 #[test]
 fn images_of_the_right_size_stay_as_they_are_in_evaluation() {
     let image = grey(32, 32);
-    for preset in [Preset::Cifar, Preset::None] {
+    for preset in [Preset::Cifar, Preset::Whole, Preset::None] {
         let transform = Transform::new(&Augment::preset(preset), 32, 1).unwrap();
         assert_eq!(apply(&transform.eval, &image, 0), image.pixels);
     }

@@ -18,6 +18,9 @@ pub enum Preset {
     /// images of that size.
     #[default]
     Cifar,
+    /// Photographs, whole. Training: longer side to `size`, the rest of the square black, flip. Evaluation: the same
+    /// without flip.
+    Whole,
     /// Nothing random: stretch to `size` x `size` where needed.
     #[serde(alias = "resize")]
     None,
@@ -112,6 +115,10 @@ impl Augment {
                 (vec![crop], vec![Step::Resize { size: Some(short_side) }, center_crop])
             }
             Preset::Cifar => (vec![fit.clone(), Step::RandomCrop { size: None, padding: 4 }], vec![fit, center_crop]),
+            Preset::Whole => {
+                let pad = Step::Pad { size: None, fill: None };
+                (vec![pad.clone()], vec![pad])
+            }
             Preset::None => return [vec![Step::Stretch { size: None }], vec![Step::Stretch { size: None }]],
         };
         if self.flip {
