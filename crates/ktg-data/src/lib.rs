@@ -58,7 +58,7 @@ pub use error::{BadImage, Error};
 pub use inspect::{Duplicate, Inspection};
 pub use ktg_base::random::ChaCha8Rng;
 pub use loader::{Loader, LoaderConfig};
-pub use order::{epoch_order, stratified_split};
+pub use order::{balanced_order, epoch_order, stratified_split};
 pub use random::{Purpose, rng};
 pub use sources::{DataSource, PackSummary, SourceKind, pack};
 pub use split_file::SplitFile;

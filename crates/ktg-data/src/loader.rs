@@ -54,7 +54,8 @@ impl LoaderConfig {
 /// An iterator over the batches of one epoch.
 ///
 /// Each sample's random numbers come from [`rng`]`(seed, Purpose::Augment, epoch, number in the
-/// data set)`, and worker w makes the batches w, w + threads, ... into a channel of its own, from
+/// data set)`; a sample that comes again in the epoch has others: its number is that plus so many
+/// times the length of the data set. Worker w makes the batches w, w + threads, ... into a channel of its own, from
 /// which they are taken in turn. So neither content nor order depends on the number of threads.
 /// After an error it ends. Dropping it early stops and joins the workers.
 #[derive(Debug)]
@@ -76,6 +77,8 @@ type Finished = Receiver<Result<Batch, Error>>;
 struct Plan {
     dataset: Dataset,
     order: Vec<usize>,
+    /// Number of each place in the order, from which its sample's random numbers come.
+    numbers: Vec<u64>,
     config: LoaderConfig,
     batches: usize,
 }
@@ -101,7 +104,8 @@ impl Loader {
         let whole = order.len() / config.batch_size;
         let batches = if config.drop_last { whole } else { order.len().div_ceil(config.batch_size) };
         let (first, threads) = (config.start_batch.min(batches), config.threads);
-        let plan = Arc::new(Plan { dataset: dataset.clone(), order, config, batches });
+        let numbers = numbers_of_draws(&order, dataset.len());
+        let plan = Arc::new(Plan { dataset: dataset.clone(), order, numbers, config, batches });
         let mut loader = Self { plan, next: first, workers: Vec::new(), turn: 0 };
         for worker in 0..threads.min(batches - first) {
             loader.start_worker(first + worker, threads)?;
@@ -126,6 +130,17 @@ impl Loader {
     }
 }
 
+/// A number for each sample in `order`, out of `samples`: its own when it first comes, another one each time it comes again.
+fn numbers_of_draws(order: &[usize], samples: usize) -> Vec<u64> {
+    let mut next: Vec<u64> = (0..samples as u64).collect();
+    let number = |&sample: &usize| {
+        let number = next[sample];
+        next[sample] += samples as u64;
+        number
+    };
+    order.iter().map(number).collect()
+}
+
 /// Makes every `step`-th batch until all are made, one fails, or nobody takes them any more.
 fn work(plan: &Plan, first: usize, step: usize, finished: &SyncSender<Result<Batch, Error>>) {
     for number in (first..plan.batches).step_by(step) {
@@ -144,8 +159,8 @@ impl Plan {
         let end = (start + batch_size).min(self.order.len());
         let indices = self.order[start..end].to_vec();
         let mut images = Vec::with_capacity(indices.len() * pipeline.values());
-        for &index in &indices {
-            let mut rng = rng(*seed, Purpose::Augment, *epoch, index as u64);
+        for (&index, &number) in indices.iter().zip(&self.numbers[start..end]) {
+            let mut rng = rng(*seed, Purpose::Augment, *epoch, number);
             let appended = pipeline.append(self.dataset.image(index)?.as_ref(), &mut rng, &mut images);
             appended.map_err(|error| match error {
                 Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),

@@ -22,6 +22,8 @@ pub enum Purpose {
     CutMix = 7,
     /// Whether a batch gets mixup or CutMix (a = epoch, b = number of the batch).
     Mixing = 8,
+    /// Which samples a balanced epoch has, in which order (a = epoch).
+    Sampling = 9,
 }
 
 /// The generator for one decision, ChaCha8 keyed with `seed`, `purpose`, `a` and `b`.

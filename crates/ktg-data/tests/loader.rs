@@ -70,6 +70,21 @@ fn augmentation_depends_on_epoch_and_seed_but_not_on_the_order() {
 }
 
 #[test]
+fn a_sample_that_comes_again_looks_otherwise() {
+    let dataset = dataset();
+    let order = vec![4, 9, 4, 4];
+    let images = |order: Vec<usize>, start_batch| {
+        let config = LoaderConfig { batch_size: 1, start_batch, ..config(&dataset, 0) };
+        Loader::new(&dataset, config, order).unwrap().map(|batch| batch.unwrap().images).collect::<Vec<_>>()
+    };
+    let seen = images(order.clone(), 0);
+    assert_eq!(seen[..2], images(vec![4, 9], 0));
+    assert!(seen[0] != seen[2] && seen[2] != seen[3] && seen[0] != seen[3]);
+    // Going on later, the times before count.
+    assert_eq!(images(order, 2), seen[2..]);
+}
+
+#[test]
 fn dropping_early_does_not_hang() {
     let dataset = dataset();
     let start = Instant::now();

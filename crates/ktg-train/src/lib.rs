@@ -33,5 +33,5 @@ pub use record::RunRecord;
 pub use run::Run;
 pub use saved::{NodePrediction, Prediction, RunOutputs, SavedRun};
 pub use schedule::Schedule;
-pub use settings::{EvaluateOn, GraphSettings, Precision, Settings, SplitSettings, TrainSettings};
+pub use settings::{EvaluateOn, GraphSettings, Precision, Sampling, Settings, SplitSettings, TrainSettings};
 pub use trainer::Trainer;

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use ktg_base::sync_parent;
-use ktg_data::{Loader, LoaderConfig, epoch_order};
+use ktg_data::{Loader, LoaderConfig, balanced_order, epoch_order};
 
 use crate::checkpoint::{self, Newest, State};
 use crate::directory::{RunDirectory, RunResult, Timing, settings_of_run};
@@ -16,7 +16,7 @@ use crate::recorder::Recorder;
 use crate::schedule::{self, Position};
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::Trainer;
-use crate::{Error, Experiment, Measures};
+use crate::{Error, Experiment, Measures, Sampling};
 
 /// A training at work.
 pub(crate) struct Session {
@@ -285,7 +285,11 @@ impl Session {
             start_batch: batch,
             ..LoaderConfig::new(transform.train.clone())
         };
-        let order = epoch_order(data.len(), settings.seed, epoch as u64, settings.train.shuffle);
+        let (seed, epoch) = (settings.seed, epoch as u64);
+        let order = match settings.train.sampling {
+            Sampling::All => epoch_order(data.len(), seed, epoch, settings.train.shuffle),
+            Sampling::Balanced => balanced_order(data.labels(), seed, epoch),
+        };
         Ok(Loader::new(data, config, order)?)
     }
 

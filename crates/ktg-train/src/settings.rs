@@ -149,6 +149,9 @@ pub struct TrainSettings {
     pub warmup_epochs: usize,
     /// Whether the order of the images changes every epoch. Default: true.
     pub shuffle: bool,
+    /// Which images an epoch has. Default: all, each once.
+    #[serde(skip_serializing_if = "is_all")]
+    pub sampling: Sampling,
     /// Loader threads that decode and augment ahead of training; 0: none. Changes no result. Default: 2.
     pub loader_threads: usize,
     /// Every how many steps `metrics.jsonl` gets the losses of all nodes and edges; 0: never. Default: 50.
@@ -181,6 +184,7 @@ impl Default for TrainSettings {
             weight_decay: 1e-4,
             warmup_epochs: 0,
             shuffle: true,
+            sampling: Sampling::All,
             loader_threads: 2,
             log_every: 50,
             evaluate_every: 1,
@@ -221,6 +225,23 @@ impl Precision {
 /// Settings written before there was a choice stay as they are.
 fn is_single(precision: &Precision) -> bool {
     *precision == Precision::F32
+}
+
+/// Which images an epoch has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// All, each once.
+    #[default]
+    All,
+    /// As many, but from all classes the same number, or one more: images of small classes come several times, and of large
+    /// ones a random part ([`ktg_data::balanced_order`]).
+    Balanced,
+}
+
+/// Settings written before there was a choice stay as they are.
+fn is_all(sampling: &Sampling) -> bool {
+    *sampling == Sampling::All
 }
 
 impl TrainSettings {
@@ -303,7 +324,7 @@ impl Settings {
         let (train, split, loss) = (&self.train, &self.split, &self.loss);
         let finite = |v: f64| v.is_finite() && v >= 0.0;
         let share = |v: f64| v > 0.0 && v <= 1.0;
-        let rules: [(bool, &str); 19] = [
+        let rules = [
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
@@ -317,6 +338,10 @@ impl Settings {
             (train.keep_checkpoints >= 2, "`train.keep_checkpoints` is at least 2"),
             (train.checkpoint_minutes > 0.0, "`train.checkpoint_minutes` is above 0"),
             (train.loader_threads <= 1024, "`train.loader_threads` is at most 1024"),
+            (
+                train.shuffle || train.sampling == Sampling::All,
+                "`train.sampling = \"balanced\"` draws the images anew every epoch, so it cannot go with `train.shuffle = false`",
+            ),
             (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
             (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),
             (
@@ -379,8 +404,18 @@ mod tests {
         assert!(message.ends_with("expected a number"), "{message}");
         let message = Settings::parse("[train]\nmomentum = 1.5\n", "e.toml").unwrap_err().to_string();
         assert_eq!(message, "e.toml: `train.momentum` is from 0 to below 1");
-        // Tables whose keys depend on one of them.
         let message = |text: &str| Settings::parse(text, "e.toml").unwrap_err().to_string();
+        let text = message("[train]\nshuffle = false\nsampling = \"balanced\"\n");
+        let expected = "draws the images anew every epoch, so it cannot go with `train.shuffle = false`";
+        assert_eq!(text, format!("e.toml: `train.sampling = \"balanced\"` {expected}"));
+        let text = message("[train]\nsampling = \"even\"\n");
+        assert!(text.starts_with("e.toml:2: unknown variant `even`, expected `all` or `balanced`"), "{text}");
+        for mixing in ["mixup", "cutmix"] {
+            let text = message(&format!("[augment]\n{mixing} = 0.2\n[train]\nrecord_steps = 1\n"));
+            let expected = "`train.record_steps` knows neither `augment.mixup` nor `augment.cutmix`";
+            assert_eq!(text, format!("e.toml: {expected}; leave one or the others out"));
+        }
+        // Tables whose keys depend on one of them.
         let text = message("seed = 1\n[data]\nsource = \"folder\"\n\nrot = \"x\"\n");
         assert!(text.starts_with("e.toml:5: `rot` of the data source \"folder\": unknown field `rot`"), "{text}");
         let text = message("[data]\nsource = \"list\"\nlabel_column = \"two\"\n");

@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use ktg_data::{Dataset, Image};
 use ktg_train::{
-    Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, RunResult, SavedRun, Settings,
+    Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, RunResult, Sampling, SavedRun,
+    Settings,
 };
 use sha2::{Digest, Sha256};
 
@@ -107,6 +109,56 @@ fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
         // A finished run just gives its result.
         assert_eq!(finish(&stopped), result);
     }
+}
+
+#[test]
+fn cutmix_and_balanced_sampling_go_on_where_they_were() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    (settings.augment.mixup, settings.augment.cutmix) = (Some(0.2), Some(1.0));
+    settings.train.sampling = Sampling::Balanced;
+    let [through, stopped] = ["through", "stopped"].map(|name| temporary.path().join(name));
+    let expected = train(settings.clone(), &through).unwrap();
+    assert_eq!(stop_at(settings, &stopped, is_step(9)), 9);
+    assert_eq!(finish(&stopped).measures, expected.measures);
+    assert_eq!(contents(&stopped), contents(&through));
+}
+
+/// Writes so many of the built-in training images of a class as files.
+fn write_images(folder: &Path, images: &Dataset, class: u32, count: usize) {
+    fs::create_dir_all(folder).unwrap();
+    let of_class = (0..images.len()).filter(|i| images.label(*i) == class);
+    for i in of_class.take(count) {
+        let Image { width, height, pixels, .. } = &*images.image(i).unwrap();
+        let picture = image::GrayImage::from_raw(*width as u32, *height as u32, pixels.to_vec()).unwrap();
+        picture.save(folder.join(format!("{i}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn a_balanced_training_sees_as_much_of_small_classes_as_of_large_ones() {
+    let temporary = tempfile::tempdir().unwrap();
+    let photos = temporary.path().join("photos");
+    let images = ktg_data::DataSource::default().open(Path::new(".")).unwrap().train;
+    for (class, count) in [(0, 13), (1, 3)] {
+        write_images(&photos.join(format!("train/{class}")), &images, class, count);
+        write_images(&photos.join(format!("test/{class}")), &images, class, 2);
+    }
+    let labels = |sampling: Sampling| {
+        let directory = temporary.path().join(format!("{sampling:?}"));
+        let mut settings = settings();
+        settings.data = toml::from_str(&format!("source = \"folder\"\nroot = {photos:?}")).unwrap();
+        settings.split = Default::default();
+        (settings.train.epochs, settings.train.batch_size, settings.train.record_steps) = (1, 4, 4);
+        settings.train.sampling = sampling;
+        train(settings, &directory).unwrap();
+        let file = fs::read(directory.join("batches.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let label = |step: usize| tensors.tensor(&format!("labels.{step}")).unwrap().data().to_vec();
+        (1..=4).flat_map(label).filter(|byte| *byte == 1).count()
+    };
+    assert_eq!(labels(Sampling::All), 3);
+    assert_eq!(labels(Sampling::Balanced), 8);
 }
 
 /// Settings of a training that would be the same, as far as it goes, if it were longer.
@@ -270,13 +322,8 @@ fn data_that_has_moved_is_named_with_the_line_that_says_where_it_was() {
     let (directory, photos) = (temporary.path().join("run"), temporary.path().join("photos"));
     let splits = ktg_data::DataSource::default().open(Path::new(".")).unwrap();
     for (part, images) in [("train", &splits.train), ("test", &splits.test)] {
-        for i in (0..images.len()).step_by(250) {
-            let folder = photos.join(part).join(images.labels()[i].to_string());
-            fs::create_dir_all(&folder).unwrap();
-            let pixels = images.image(i).unwrap();
-            let (width, height) = (pixels.width as u32, pixels.height as u32);
-            let file = folder.join(format!("{i}.png"));
-            image::GrayImage::from_raw(width, height, pixels.pixels.to_vec()).unwrap().save(file).unwrap();
+        for class in 0..10 {
+            write_images(&photos.join(part).join(class.to_string()), images, class, 2);
         }
     }
     let mut settings = settings();
