@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use ktg_data::{Batch, Dataset, Image, Purpose, Transform};
-use ktg_engine::{Images, Job, Node, Outputs, Scratch, Wanted, node};
+use ktg_engine::{Images, Job, Node, Outputs, Scratch, node};
 use ktg_graph::Graph;
 use ktg_net::{Architecture, weights};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::data::open_data;
-use crate::evaluate::{Evaluation, Inference, check_finite};
+use crate::evaluate::{Evaluation, Inference, infer};
 use crate::measures::{MemberOutputs, mean_logits, softmax};
 use crate::{Error, Measures, RunDirectory, Settings};
 
@@ -101,6 +101,13 @@ impl SavedRun {
         })
     }
 
+    /// From now on the networks are judged by their mean answer to an image and its mirror image, as with the setting
+    /// `augment.eval_flip`.
+    pub fn judge_with_flips(&mut self) {
+        self.settings.augment.eval_flip = true;
+        self.transform.eval_flip = true;
+    }
+
     /// The images that the run's settings evaluate on.
     ///
     /// # Errors
@@ -115,7 +122,7 @@ impl SavedRun {
     /// If the data has other classes than the run, or an image cannot be read.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Measures, Error> {
         self.check_classes(dataset)?;
-        let mut evaluation = Evaluation::new(self.nodes.len(), dataset, &self.transform.eval, &self.settings.train)?;
+        let mut evaluation = Evaluation::new(self.nodes.len(), dataset, &self.transform, &self.settings.train)?;
         let mut scratch = Scratch::default();
         while evaluation.next(&self.nodes, &mut scratch)?.is_some() {}
         Ok(evaluation.finish())
@@ -127,7 +134,7 @@ impl SavedRun {
     /// If the data has other classes than the run.
     pub fn outputs(&self, dataset: &Dataset) -> Result<RunOutputs<'_>, Error> {
         self.check_classes(dataset)?;
-        let inference = Inference::new(dataset, &self.transform.eval, &self.settings.train)?;
+        let inference = Inference::new(dataset, &self.transform, &self.settings.train)?;
         Ok(RunOutputs { nodes: &self.nodes, inference, scratch: Scratch::default() })
     }
 
@@ -154,13 +161,9 @@ impl SavedRun {
         let mut input = vec![0.0; pipeline.values()];
         pipeline.apply(image, &mut ktg_data::rng(self.settings.seed, Purpose::Augment, 0, 0), &mut input)?;
         let (images, mut scratch) = (Images { data: &input, count: 1 }, Scratch::default());
-        let nodes = self.nodes.iter();
-        let outputs: Vec<Outputs> = nodes.map(|node| node.infer(images, Wanted::MAP, &mut scratch)).collect();
-        let mut logits = Vec::with_capacity(outputs.len());
-        for (m, outputs) in outputs.iter().enumerate() {
-            check_finite(m, outputs, |_| name.to_owned())?;
-            logits.push(outputs.logits.iter().map(|logit| f64::from(*logit)).collect());
-        }
+        let outputs = infer(&self.nodes, images, &self.transform, &mut scratch, |_| name.to_owned())?;
+        let double = |outputs: &Outputs| outputs.logits.iter().map(|logit| f64::from(*logit)).collect();
+        let logits: Vec<Vec<f64>> = outputs.iter().map(double).collect();
         let predict = |(outputs, logits): (Outputs, &Vec<f64>)| NodePrediction {
             probabilities: softmax(logits),
             map: outputs.attention_map.map(|map| (map.data, map.width)),

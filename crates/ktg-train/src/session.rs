@@ -216,7 +216,7 @@ impl Session {
 
     fn evaluation(&self) -> Result<Evaluation, Error> {
         let Experiment { evaluation, transform, settings, .. } = &self.experiment;
-        Evaluation::new(self.trainer.node_count(), evaluation, &transform.eval, &settings.train)
+        Evaluation::new(self.trainer.node_count(), evaluation, transform, &settings.train)
     }
 
     /// Evaluates the next batch; after the last, ends the epoch.

@@ -378,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_its_default_and_is_newer_than_the_first_runs_is_not_written() {
+        let text = Settings::default().to_toml().unwrap();
+        let newer = ["cutmix", "normalize", "eval_flip", "sampling"];
+        assert!(newer.iter().all(|key| !text.contains(key)), "{text}");
+        let changed = "[augment]\ncutmix = 1.0\nnormalize = \"imagenet\"\neval_flip = true\n\
+                       [train]\nsampling = \"balanced\"\n";
+        let changed = Settings::parse(changed, "x").unwrap();
+        let text = changed.to_toml().unwrap();
+        assert!(newer.iter().all(|key| text.contains(key)), "{text}");
+        assert_eq!(Settings::parse(&text, "x").unwrap(), changed);
+        assert_eq!(changed.decisive(), changed);
+    }
+
+    #[test]
     fn single_settings_can_be_changed() {
         let settings = Settings::default();
         let changed = settings.with("train.epochs", "3").unwrap().with("graph.preset", "dml").unwrap();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ktg_data::{Dataset, Image};
+use ktg_train::measures::MemberOutputs;
 use ktg_train::{
     Error, Event, Experiment, GraphSettings, Precision, Run, RunDirectory, RunRecord, RunResult, Sampling, SavedRun,
     Settings,
@@ -471,6 +472,71 @@ fn saved_networks_measure_as_the_run_did() {
     assert_eq!(epochs[1].evaluation.as_ref(), Some(&result.measures));
     let saved = SavedRun::open(&RunDirectory::new(&directory)).unwrap();
     assert_eq!(saved.evaluate(&saved.evaluation_data().unwrap()).unwrap(), result.measures);
+}
+
+#[test]
+fn with_flips_an_image_and_its_mirror_image_get_the_mean_of_both_answers() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    train(settings(), &directory).unwrap();
+    let mut saved = SavedRun::open(&RunDirectory::new(&directory)).unwrap();
+    let image = Image::new(8, 8, 1, (0..64).map(|i| (i * 37 % 251) as u8).collect()).unwrap();
+    let mut mirrored = image.clone();
+    mirrored.flip();
+    let images = vec![image.clone(), mirrored.clone()];
+    let dataset = Dataset::from_images("test", saved.classes.clone(), images, vec![0, 0]).unwrap();
+    // By node: logits and maps of the image, then of the mirror image.
+    let answers = |run: &SavedRun| {
+        let mut outputs = run.outputs(&dataset).unwrap();
+        let (_, members) = outputs.next().unwrap().unwrap();
+        let halves = |values: &[f32]| values.chunks_exact(values.len() / 2).map(<[f32]>::to_vec).collect::<Vec<_>>();
+        let node = |member: &MemberOutputs| (halves(&member.logits), halves(&member.maps.as_ref().unwrap().0));
+        members.iter().map(node).collect::<Vec<_>>()
+    };
+    let mirror = |map: &[f32]| map.chunks_exact(4).flat_map(|row| row.iter().rev().copied()).collect::<Vec<_>>();
+    let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a + b) / 2.0).collect::<Vec<_>>();
+
+    let plain = answers(&saved);
+    let plain_predictions = [&image, &mirrored].map(|image| saved.predict_image(image, "x").unwrap());
+    saved.judge_with_flips();
+    let flipped = answers(&saved);
+    let predictions = [&image, &mirrored].map(|image| saved.predict_image(image, "x").unwrap());
+    for (m, ((logits, maps), (flipped_logits, flipped_maps))) in plain.iter().zip(&flipped).enumerate() {
+        assert!(logits[0] != logits[1] && maps[0].len() == 16 && maps[0] != mirror(&maps[1]));
+        let mean_logits = mean(&logits[0], &logits[1]);
+        assert_eq!(*flipped_logits, [mean_logits.clone(), mean_logits]);
+        let mean_map = mean(&maps[0], &mirror(&maps[1]));
+        assert_eq!(*flipped_maps, [mean_map.clone(), mirror(&mean_map)]);
+        // Predictions say the same.
+        let [of_image, of_mirrored] = predictions.each_ref().map(|prediction| &prediction.nodes[m]);
+        assert_eq!(of_image.probabilities, of_mirrored.probabilities);
+        assert_eq!(of_image.map, Some((mean_map.clone(), 4)));
+        assert_eq!(of_mirrored.map, Some((mirror(&mean_map), 4)));
+    }
+    assert_eq!(predictions[0].ensemble, predictions[1].ensemble);
+    assert_ne!(plain_predictions[0].ensemble, plain_predictions[1].ensemble);
+    // What is shown is what was there.
+    assert_eq!(predictions[1].input, plain_predictions[1].input);
+}
+
+#[test]
+fn a_training_is_judged_with_flips_and_learns_the_same() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [plain, flipped] = ["plain", "flipped"].map(|name| temporary.path().join(name));
+    let without = train(settings(), &plain).unwrap();
+    let mut with_flips = settings();
+    with_flips.augment.eval_flip = true;
+    let with = train(with_flips, &flipped).unwrap();
+    assert_ne!(with.measures.ensemble.nll, without.measures.ensemble.nll);
+    let weights = |directory: &Path| fs::read(directory.join("checkpoints/step-000000012/node1.safetensors")).unwrap();
+    assert_eq!(weights(&plain), weights(&flipped));
+
+    let mut saved = SavedRun::open(&RunDirectory::new(&plain)).unwrap();
+    let data = saved.evaluation_data().unwrap();
+    assert_eq!(saved.evaluate(&data).unwrap(), without.measures);
+    saved.judge_with_flips();
+    assert_eq!(saved.evaluate(&data).unwrap(), with.measures);
+    assert_eq!(SavedRun::open(&RunDirectory::new(&flipped)).unwrap().evaluate(&data).unwrap(), with.measures);
 }
 
 #[test]

@@ -15,8 +15,11 @@ use crate::args::PredictArgs;
 use crate::output::{note, print, print_json, warn};
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
-    let run = SavedRun::open(&RunDirectory::new(&args.run))?;
+    let mut run = SavedRun::open(&RunDirectory::new(&args.run))?;
     warn(&run.warnings);
+    if args.flip {
+        run.judge_with_flips();
+    }
     let mut bad = 0;
     for (path, stem) in args.images.iter().zip(distinct_stems(&args.images)) {
         match run.predict(path) {

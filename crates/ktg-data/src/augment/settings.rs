@@ -77,6 +77,9 @@ pub struct Augment {
     /// mixup too, each batch gets one of them, by a fair draw. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
+    /// Networks are judged by the mean of their logits for an image and for its mirror image. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub eval_flip: bool,
     /// Own steps for training.
     pub train: Option<Vec<Step>>,
     /// Own steps for evaluation.
@@ -100,6 +103,7 @@ impl Augment {
             std: None,
             mixup: None,
             cutmix: None,
+            eval_flip: false,
             train: None,
             eval: None,
         }
@@ -156,6 +160,9 @@ pub struct Transform {
     pub mixup: Option<f64>,
     /// Parameter of CutMix while training; see [`LoaderConfig::cutmix`](crate::LoaderConfig::cutmix).
     pub cutmix: Option<f64>,
+    /// Whether networks are judged by their mean answer to an image and its mirror image. The pipeline for evaluation mirrors
+    /// nothing; that is for those to do who ask the networks.
+    pub eval_flip: bool,
 }
 
 impl Transform {
@@ -174,8 +181,8 @@ impl Transform {
         };
         let [train, eval] = augment.preset_steps(size);
         let (train, eval) = (pipeline(&augment.train, train)?, pipeline(&augment.eval, eval)?);
-        let Augment { mixup, cutmix, .. } = *augment;
-        Ok(Self { size, train, eval, mixup, cutmix })
+        let Augment { mixup, cutmix, eval_flip, .. } = *augment;
+        Ok(Self { size, train, eval, mixup, cutmix, eval_flip })
     }
 }
 

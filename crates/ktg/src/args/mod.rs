@@ -159,6 +159,9 @@ pub struct EvalArgs {
     /// Other images than the run's settings say
     #[arg(long, value_name = "WHICH")]
     pub on: Option<On>,
+    /// Judge by the mean answer to each image and its mirror image (as with the setting augment.eval_flip)
+    #[arg(long)]
+    pub flip: bool,
     /// Print one line of JSON instead of tables
     #[arg(long)]
     pub json: bool,
@@ -196,6 +199,9 @@ pub struct PredictArgs {
     /// Write each node's attention over each image to this directory, as PNG
     #[arg(long, value_name = "DIR")]
     pub overlays: Option<PathBuf>,
+    /// Take the mean answer to each image and its mirror image (as with the setting augment.eval_flip)
+    #[arg(long)]
+    pub flip: bool,
     /// Print one line of JSON per image
     #[arg(long)]
     pub json: bool,
