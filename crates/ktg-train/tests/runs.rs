@@ -118,11 +118,14 @@ fn cutmix_and_balanced_sampling_go_on_where_they_were() {
     let mut settings = settings();
     (settings.augment.mixup, settings.augment.cutmix) = (Some(0.2), Some(1.0));
     settings.train.sampling = Sampling::Balanced;
-    let [through, stopped] = ["through", "stopped"].map(|name| temporary.path().join(name));
+    let [through, stopped, without] = ["through", "stopped", "without"].map(|name| temporary.path().join(name));
     let expected = train(settings.clone(), &through).unwrap();
-    assert_eq!(stop_at(settings, &stopped, is_step(9)), 9);
+    assert_eq!(stop_at(settings.clone(), &stopped, is_step(9)), 9);
     assert_eq!(finish(&stopped).measures, expected.measures);
     assert_eq!(contents(&stopped), contents(&through));
+    settings.augment.cutmix = None;
+    train(settings, &without).unwrap();
+    assert_ne!(contents(&without), contents(&through));
 }
 
 /// Writes so many of the built-in training images of a class as files.
