@@ -15,7 +15,7 @@ pub struct Batch {
     pub height: usize,
     /// Columns of each image.
     pub width: usize,
-    /// How the samples were blended with each other, if they were.
+    /// How the samples were mixed with each other, if they were.
     pub mixed: Option<Mixed>,
 }
 
@@ -31,11 +31,12 @@ impl Batch {
     }
 }
 
-/// How the samples of a [`Batch`] were blended.
+/// How the samples of a [`Batch`] were mixed: blended by mixup, or put together of two by CutMix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixed {
     /// Class of each sample's partner.
     pub labels: Vec<u32>,
-    /// Weight of each sample's own pixels and label, from 0.5 to 1; its partner has the rest.
+    /// Weight of each sample's own pixels (mixup) or their number (CutMix), and of its label, from 0.5 to 1; its partner
+    /// has the rest.
     pub share: f32,
 }

@@ -4,9 +4,8 @@ use crate::Dataset;
 
 /// Names of the classes that have no image.
 pub(crate) fn missing(dataset: &Dataset) -> Vec<String> {
-    let mut seen = vec![false; dataset.classes()];
-    dataset.labels().iter().for_each(|&label| seen[label as usize] = true);
-    let unseen = seen.iter().zip(dataset.class_names()).filter(|&(&seen, _)| !seen);
+    let counts = dataset.class_counts();
+    let unseen = counts.iter().zip(dataset.class_names()).filter(|&(&count, _)| count == 0);
     unseen.map(|(_, name)| name.clone()).collect()
 }
 

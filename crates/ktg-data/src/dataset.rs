@@ -158,6 +158,13 @@ impl Dataset {
         &self.labels
     }
 
+    /// Number of images of each class.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes()];
+        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
+        counts
+    }
+
     /// A name for image `i` to show to people: its path, or `train image 17`.
     ///
     /// # Panics

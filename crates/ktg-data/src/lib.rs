@@ -49,8 +49,8 @@ mod split_file;
 mod splits;
 
 pub use augment::{
-    Adjustment, Augment, AugmentationSpace, CropBox, MAGNITUDES, Operation, Pipeline, Preset, Step, Transform,
-    color_jitter, random_resized_crop_box,
+    Adjustment, Augment, AugmentationSpace, CropBox, MAGNITUDES, Normalization, Operation, Pipeline, Preset, Step,
+    Transform, color_jitter, random_resized_crop_box,
 };
 pub use batch::{Batch, Mixed};
 pub use dataset::Dataset;
@@ -60,7 +60,7 @@ pub use inputs::read_inputs;
 pub use inspect::{Duplicate, Inspection};
 pub use ktg_base::random::ChaCha8Rng;
 pub use loader::{Loader, LoaderConfig};
-pub use order::{epoch_order, stratified_split};
+pub use order::{balanced_order, epoch_order, stratified_split};
 pub use random::{Purpose, rng};
 pub use sources::{DataSource, PackSummary, SourceKind, pack};
 pub use split_file::SplitFile;

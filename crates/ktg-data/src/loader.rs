@@ -1,7 +1,8 @@
 //! Batches, decoded and augmented ahead of their use.
 
-use crate::augment::mixup;
+use crate::augment::{cutmix, mixup};
 use crate::{Batch, Dataset, Error, Pipeline, Purpose, rng};
+use ktg_base::random::below;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -25,6 +26,9 @@ pub struct LoaderConfig {
     pub epoch: u64,
     /// Parameter of mixup, 0.001 to 4: samples are blended in shares from Beta(alpha, alpha). Default: no mixup.
     pub mixup: Option<f64>,
+    /// Parameter of CutMix, 0.001 to 4: a box of every sample is another one's, in shares from Beta(alpha, alpha). With
+    /// mixup too, a fair draw decides which of them a batch gets. Default: no CutMix.
+    pub cutmix: Option<f64>,
     /// Number of the first batch to yield (to go on in the middle of an epoch).
     pub start_batch: usize,
 }
@@ -41,6 +45,7 @@ impl LoaderConfig {
             seed: 0,
             epoch: 0,
             mixup: None,
+            cutmix: None,
             start_batch: 0,
         }
     }
@@ -49,7 +54,8 @@ impl LoaderConfig {
 /// An iterator over the batches of one epoch.
 ///
 /// Each sample's random numbers come from [`rng`]`(seed, Purpose::Augment, epoch, number in the
-/// data set)`, and worker w makes the batches w, w + threads, ... into a channel of its own, from
+/// data set)`; a sample that comes again in the epoch has others: its number is that plus so many
+/// times the length of the data set. Worker w makes the batches w, w + threads, ... into a channel of its own, from
 /// which they are taken in turn. So neither content nor order depends on the number of threads.
 /// After an error it ends. Dropping it early stops and joins the workers.
 #[derive(Debug)]
@@ -71,6 +77,8 @@ type Finished = Receiver<Result<Batch, Error>>;
 struct Plan {
     dataset: Dataset,
     order: Vec<usize>,
+    /// Number of each place in the order, from which its sample's random numbers come.
+    numbers: Vec<u64>,
     config: LoaderConfig,
     batches: usize,
 }
@@ -85,9 +93,7 @@ impl Loader {
         if config.batch_size == 0 {
             return Err(Error::Setting("a batch size of 0; it must be at least 1".into()));
         }
-        if let Some(alpha) = config.mixup {
-            mixup::check(alpha)?;
-        }
+        mixup::check(config.mixup, config.cutmix)?;
         if config.pipeline.channels() != dataset.channels() {
             let (wanted, found) = (config.pipeline.channels(), dataset.channels());
             return Err(Error::Setting(format!("augmentation for {wanted} channel(s), data of {found}")));
@@ -98,7 +104,8 @@ impl Loader {
         let whole = order.len() / config.batch_size;
         let batches = if config.drop_last { whole } else { order.len().div_ceil(config.batch_size) };
         let (first, threads) = (config.start_batch.min(batches), config.threads);
-        let plan = Arc::new(Plan { dataset: dataset.clone(), order, config, batches });
+        let numbers = numbers_of_draws(&order, dataset.len());
+        let plan = Arc::new(Plan { dataset: dataset.clone(), order, numbers, config, batches });
         let mut loader = Self { plan, next: first, workers: Vec::new(), turn: 0 };
         for worker in 0..threads.min(batches - first) {
             loader.start_worker(first + worker, threads)?;
@@ -123,6 +130,17 @@ impl Loader {
     }
 }
 
+/// A number for each sample in `order`, out of `samples`: its own when it first comes, another one each time it comes again.
+fn numbers_of_draws(order: &[usize], samples: usize) -> Vec<u64> {
+    let mut next: Vec<u64> = (0..samples as u64).collect();
+    let number = |&sample: &usize| {
+        let number = next[sample];
+        next[sample] += samples as u64;
+        number
+    };
+    order.iter().map(number).collect()
+}
+
 /// Makes every `step`-th batch until all are made, one fails, or nobody takes them any more.
 fn work(plan: &Plan, first: usize, step: usize, finished: &SyncSender<Result<Batch, Error>>) {
     for number in (first..plan.batches).step_by(step) {
@@ -141,8 +159,8 @@ impl Plan {
         let end = (start + batch_size).min(self.order.len());
         let indices = self.order[start..end].to_vec();
         let mut images = Vec::with_capacity(indices.len() * pipeline.values());
-        for &index in &indices {
-            let mut rng = rng(*seed, Purpose::Augment, *epoch, index as u64);
+        for (&index, &number) in indices.iter().zip(&self.numbers[start..end]) {
+            let mut rng = rng(*seed, Purpose::Augment, *epoch, number);
             let appended = pipeline.append(self.dataset.image(index)?.as_ref(), &mut rng, &mut images);
             appended.map_err(|error| match error {
                 Error::Setting(problem) => Error::image(self.dataset.name_of(index), problem),
@@ -152,10 +170,25 @@ impl Plan {
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let (channels, size) = (pipeline.channels(), pipeline.size());
         let mut batch = Batch { indices, images, labels, channels, height: size, width: size, mixed: None };
-        if let Some(alpha) = self.config.mixup {
-            mixup::mix(&mut batch, alpha, &mut rng(*seed, Purpose::Mixup, *epoch, number as u64));
-        }
+        self.mix(&mut batch, number);
         Ok(batch)
+    }
+
+    /// Mixes the samples of a batch, if the settings say so.
+    fn mix(&self, batch: &mut Batch, number: usize) {
+        let LoaderConfig { seed, epoch, mixup, cutmix, .. } = self.config;
+        let generator = |purpose| rng(seed, purpose, epoch, number as u64);
+        let (mixup, cutmix) = match (mixup, cutmix) {
+            (Some(_), Some(_)) if below(&mut generator(Purpose::Mixing), 2) == 0 => (mixup, None),
+            (Some(_), Some(_)) => (None, cutmix),
+            at_most_one => at_most_one,
+        };
+        if let Some(alpha) = mixup {
+            mixup::mix(batch, alpha, &mut generator(Purpose::Mixup));
+        }
+        if let Some(alpha) = cutmix {
+            cutmix::mix(batch, alpha, &mut generator(Purpose::CutMix));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Orders and splits of a data set, as lists of sample numbers.
 
 use crate::random::{Purpose, rng, shuffle};
+use std::collections::BTreeMap;
 
 /// The order of the samples `0..len` in one epoch: shuffled, or as they are.
 ///
@@ -15,6 +16,45 @@ pub fn epoch_order(len: usize, seed: u64, epoch: u64, shuffled: bool) -> Vec<usi
         shuffle(&mut order, &mut rng(seed, Purpose::Shuffle, epoch, 0));
     }
     order
+}
+
+/// The order of the samples in one epoch in which all classes have the same number of draws, or one more: as many in all
+/// as there are samples.
+///
+/// `labels[i]` is the class of sample i; classes without samples do not count. A class is drawn from without replacement, in
+/// random orders of all its samples one after the other: in an epoch no sample of it is drawn twice before all are drawn
+/// once. Which classes have one more is random, too. The same arguments give the same order on every platform.
+///
+/// ```
+/// let order = ktg_data::balanced_order(&[0, 0, 0, 0, 0, 1], 1, 0);
+/// assert_eq!(order.iter().filter(|&&sample| sample == 5).count(), 3);
+/// ```
+pub fn balanced_order(labels: &[u32], seed: u64, epoch: u64) -> Vec<usize> {
+    let mut rng = rng(seed, Purpose::Sampling, epoch, 0);
+    let mut classes: Vec<Vec<usize>> = by_class(labels).into_values().collect();
+    shuffle(&mut classes, &mut rng);
+    let (each, left_over) = (labels.len() / classes.len().max(1), labels.len() % classes.len().max(1));
+    let mut order = Vec::with_capacity(labels.len());
+    for (i, class) in classes.iter_mut().enumerate() {
+        let mut missing = each + usize::from(i < left_over);
+        while missing > 0 {
+            shuffle(class, &mut rng);
+            let drawn = missing.min(class.len());
+            order.extend_from_slice(&class[..drawn]);
+            missing -= drawn;
+        }
+    }
+    shuffle(&mut order, &mut rng);
+    order
+}
+
+/// The samples of each class, in ascending order.
+fn by_class(labels: &[u32]) -> BTreeMap<u32, Vec<usize>> {
+    let mut samples = BTreeMap::<u32, Vec<usize>>::new();
+    for (i, &label) in labels.iter().enumerate() {
+        samples.entry(label).or_default().push(i);
+    }
+    samples
 }
 
 /// Splits the samples in two, class by class: `share_of_first` of each class to the first part.
@@ -38,10 +78,7 @@ pub fn stratified_split(labels: &[u32], share_of_first: f64, seed: u64) -> (Vec<
 
 pub(crate) fn split(labels: &[u32], share: f64, seed: u64, purpose: Purpose) -> (Vec<usize>, Vec<usize>) {
     let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
-    let mut samples = std::collections::BTreeMap::<u32, Vec<usize>>::new();
-    for (i, &label) in labels.iter().enumerate() {
-        samples.entry(label).or_default().push(i);
-    }
+    let samples = by_class(labels);
     let sizes: Vec<usize> = samples.values().map(Vec::len).collect();
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for ((label, mut class), taken) in samples.into_iter().zip(apportion(&sizes, share)) {

@@ -18,6 +18,12 @@ pub enum Purpose {
     Subset = 5,
     /// Mixup of one batch (a = epoch, b = number of the batch).
     Mixup = 6,
+    /// CutMix of one batch (a = epoch, b = number of the batch).
+    CutMix = 7,
+    /// Whether a batch gets mixup or CutMix (a = epoch, b = number of the batch).
+    Mixing = 8,
+    /// Which samples a balanced epoch has, in which order (a = epoch).
+    Sampling = 9,
 }
 
 /// The generator for one decision, ChaCha8 keyed with `seed`, `purpose`, `a` and `b`.

@@ -24,6 +24,7 @@ fn settings_are_a_name_or_a_table() {
     for (name, preset) in [
         ("fine-grained", Preset::FineGrained),
         ("cifar", Preset::Cifar),
+        ("whole", Preset::Whole),
         ("none", Preset::None),
         ("resize", Preset::None),
     ] {
@@ -91,6 +92,9 @@ fn wrong_settings_say_what_is_wrong() {
     assert!(unknown.contains("`imagenet`") && unknown.contains("`fine-grained`"), "{unknown}");
     assert!(settings(json!({"flips": true})).unwrap_err().contains("`flips`"));
     assert!(settings(json!({"train": [{"step": "blur"}]})).unwrap_err().contains("`blur`"));
+    assert!(settings(json!({"train": [{"step": "pad", "fill": [256]}]})).unwrap_err().contains("256"));
+    let unknown = settings(json!({"normalize": "half"})).unwrap_err();
+    assert!(unknown.contains("`half`") && unknown.contains("`imagenet`"), "{unknown}");
     assert!(settings(json!({"train": [{"step": "resize", "side": 3}]})).unwrap_err().contains("`side`"));
     assert!(settings(json!(3)).unwrap_err().contains("name of an augmentation preset"));
 }
@@ -106,6 +110,9 @@ fn impossible_pipelines_are_refused() {
         (json!([{"step": "center-crop", "size": 30}]), "a side of 30"),
         (json!([{"step": "center-crop", "size": 0}]), "a size of 0"),
         (json!([{"step": "random-crop", "padding": 99999}]), "padding of 99999"),
+        (json!([{"step": "pad", "size": 30}]), "a side of 30"),
+        (json!([{"step": "pad", "size": 0}]), "a size of 0"),
+        (json!([{"step": "pad", "fill": [0]}]), "fill = [0] for images of 3 channel(s); it takes one value a channel"),
         (json!([{"step": "horizontal-flip", "p": 1.5}]), "probability of 1.5"),
         (json!([{"step": "random-resized-crop", "scale": [0.0, 1.0]}]), "scale = [0.0, 1.0]"),
         (json!([{"step": "random-resized-crop", "scale": [0.5, 2.0]}]), "scale = [0.5, 2.0]"),
@@ -128,7 +135,7 @@ fn impossible_pipelines_are_refused() {
 
 #[test]
 fn presets_give_the_side_for_any_image() {
-    for preset in [Preset::FineGrained, Preset::Cifar, Preset::None] {
+    for preset in [Preset::FineGrained, Preset::Cifar, Preset::Whole, Preset::None] {
         let transform = Transform::new(&Augment::preset(preset), 32, 1).unwrap();
         for (width, height) in [(32, 32), (1, 1), (1, 90), (200, 3), (33, 50), (31, 32)] {
             for pipeline in [&transform.train, &transform.eval] {
@@ -141,7 +148,7 @@ fn presets_give_the_side_for_any_image() {
 #[test]
 fn images_of_the_right_size_stay_as_they_are_in_evaluation() {
     let image = grey(32, 32);
-    for preset in [Preset::Cifar, Preset::None] {
+    for preset in [Preset::Cifar, Preset::Whole, Preset::None] {
         let transform = Transform::new(&Augment::preset(preset), 32, 1).unwrap();
         assert_eq!(apply(&transform.eval, &image, 0), image.pixels);
     }
@@ -206,4 +213,50 @@ fn misuse_is_an_error() {
     assert!(Image::new(2, 2, 3, vec![0; 11]).is_err());
     assert!(Image::new(0, 2, 3, vec![]).is_err());
     assert!(Image::new(1, 1, 2, vec![0; 2]).is_err());
+}
+
+/// What an image of one color becomes in training and in evaluation, a value a channel.
+fn normalized(augment: &Augment, color: &[u8]) -> Vec<f32> {
+    let channels = color.len();
+    let transform = Transform::new(augment, 2, channels).unwrap();
+    let image = Image::new(2, 2, channels, color.repeat(4)).unwrap();
+    let values = |pipeline: &Pipeline| {
+        let mut values = vec![0.0; pipeline.values()];
+        pipeline.apply(&image, &mut rng(0, Purpose::Augment, 0, 0), &mut values).unwrap();
+        values
+    };
+    assert_eq!(values(&transform.train), values(&transform.eval));
+    values(&transform.eval).into_iter().step_by(4).collect()
+}
+
+#[test]
+fn imagenet_normalizes_by_name() {
+    let named = settings(json!({"preset": "none", "normalize": "imagenet"})).unwrap();
+    // As torchvision.transforms.functional.normalize has it.
+    let expected = [(1.0 - 0.485) / 0.229, (0.0 - 0.456) / 0.224, (0.2 - 0.406) / 0.225];
+    for (ours, expected) in normalized(&named, &[255, 0, 51]).iter().zip(expected) {
+        assert!((ours - expected).abs() < 1e-6, "{ours}, not {expected}");
+    }
+    let grey = normalized(&named, &[51])[0];
+    assert!((grey - (0.2 - 0.449) / 0.226).abs() < 1e-6, "{grey}");
+    // Otherwise values stay as they are, and nothing is written.
+    let plain = Augment::preset(Preset::None);
+    assert_eq!(normalized(&plain, &[255, 0, 51]), [1.0, 0.0, 0.2]);
+    assert_eq!(toml::to_string(&plain).unwrap(), "preset = \"none\"\nflip = true\n");
+    assert_eq!(toml::to_string(&named).unwrap(), "preset = \"none\"\nflip = true\nnormalize = \"imagenet\"\n");
+
+    let both = [
+        Augment { mean: Some(vec![0.5; 3]), std: Some(vec![0.5; 3]), ..named.clone() },
+        Augment { mean: Some(vec![0.5; 3]), ..named.clone() },
+        Augment { std: Some(vec![0.5; 3]), ..named.clone() },
+    ];
+    for augment in both {
+        let error = Transform::new(&augment, 32, 3).unwrap_err().to_string();
+        assert!(error.contains("leave out either it or `mean` and `std`"), "{error}");
+    }
+    let step = settings(json!({
+        "normalize": "imagenet",
+        "train": [{"step": "stretch"}, {"step": "normalise", "mean": [0.5], "std": [0.5]}],
+    }));
+    assert!(Transform::new(&step.unwrap(), 32, 1).unwrap_err().to_string().contains("must come once"));
 }

@@ -70,6 +70,21 @@ fn augmentation_depends_on_epoch_and_seed_but_not_on_the_order() {
 }
 
 #[test]
+fn a_sample_that_comes_again_looks_otherwise() {
+    let dataset = dataset();
+    let order = vec![4, 9, 4, 4];
+    let images = |order: Vec<usize>, start_batch| {
+        let config = LoaderConfig { batch_size: 1, start_batch, ..config(&dataset, 0) };
+        Loader::new(&dataset, config, order).unwrap().map(|batch| batch.unwrap().images).collect::<Vec<_>>()
+    };
+    let seen = images(order.clone(), 0);
+    assert_eq!(seen[..2], images(vec![4, 9], 0));
+    assert!(seen[0] != seen[2] && seen[2] != seen[3] && seen[0] != seen[3]);
+    // Going on later, the times before count.
+    assert_eq!(images(order, 2), seen[2..]);
+}
+
+#[test]
 fn dropping_early_does_not_hang() {
     let dataset = dataset();
     let start = Instant::now();
@@ -183,5 +198,46 @@ fn mixup_blends_samples_and_says_how() {
     for wrong in [0.0, -1.0, 4.1, 1e-310, f64::NAN] {
         let augment = Augment { mixup: Some(wrong), ..Augment::preset(Preset::Cifar) };
         assert!(Transform::new(&augment, 28, 1).unwrap_err().to_string().contains("mixup"));
+        let augment = Augment { cutmix: Some(wrong), ..Augment::preset(Preset::Cifar) };
+        let error = Transform::new(&augment, 28, 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("cutmix = {wrong}; it must be 0.001 to 4")), "{error}");
+    }
+}
+
+#[test]
+fn each_batch_takes_mixup_or_cutmix_by_a_fair_draw() {
+    let splits = DataSource::default().open(std::path::Path::new(".")).unwrap();
+    let train = splits.train.take_per_class(40);
+    let pipeline = Transform::new(&Augment::preset(Preset::None), 28, 1).unwrap().train;
+    let of_epoch = |mixup, cutmix, epoch, (threads, start_batch)| {
+        let base = LoaderConfig::new(pipeline.clone());
+        let config = LoaderConfig { mixup, cutmix, epoch, threads, start_batch, batch_size: 2, seed: 3, ..base };
+        let order = epoch_order(train.len(), 3, epoch, true);
+        Loader::new(&train, config, order).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let batches = |mixup, cutmix| of_epoch(mixup, cutmix, 0, (0, 0));
+    let (mixup, cutmix) = (Some(0.4), Some(1.0));
+    let (plain, blended, cut, both) =
+        (batches(None, None), batches(mixup, None), batches(None, cutmix), batches(mixup, cutmix));
+
+    let mut cuts = 0;
+    for (i, batch) in both.iter().enumerate() {
+        assert_eq!((&batch.indices, &batch.labels), (&plain[i].indices, &plain[i].labels));
+        assert_ne!(blended[i].mixed, cut[i].mixed);
+        assert!((0.5..=1.0).contains(&cut[i].mixed.as_ref().unwrap().share));
+        // It is one of them, as if the other were not asked for.
+        assert!(*batch == blended[i] || *batch == cut[i], "batch {i}");
+        cuts += usize::from(*batch == cut[i]);
+        // CutMix blends no pixels.
+        for (value, position) in cut[i].images.iter().zip(0..) {
+            let at = |sample: usize| plain[i].images[sample * 28 * 28 + position % (28 * 28)];
+            assert!([at(0), at(1)].contains(value));
+        }
+    }
+    // Five standard deviations of 200 fair draws are 35.
+    assert!((65..=135).contains(&cuts), "{cuts} of {}", both.len());
+    assert_ne!(of_epoch(mixup, cutmix, 1, (0, 0)), both);
+    for from in [(3, 0), (0, 77), (2, 150)] {
+        assert_eq!(of_epoch(mixup, cutmix, 0, from), both[from.1..], "{from:?}");
     }
 }

@@ -51,6 +51,25 @@ fn streams_differ_in_every_argument() {
     assert_eq!(std::collections::BTreeSet::from(all).len(), all.len());
 }
 
+#[test]
+fn balanced_epochs_differ_and_leave_nobody_out() {
+    // One class of 6, one of 3, one of 1; class 2 has no samples.
+    let labels = [0, 0, 0, 0, 0, 0, 1, 1, 1, 3];
+    let epochs: Vec<_> = (0..60).map(|epoch| balanced_order(&labels, 1, epoch)).collect();
+    assert_eq!(epochs, (0..60).map(|epoch| balanced_order(&labels, 1, epoch)).collect::<Vec<_>>());
+    assert_ne!(epochs[0], epochs[1]);
+    assert_ne!(epochs[0], balanced_order(&labels, 2, 0));
+    let draws = |sample: usize| epochs.iter().flatten().filter(|drawn| **drawn == sample).count();
+    // A class has 3 draws in two of three epochs, and 4 in the others.
+    let expected = [60.0 * 10.0 / 18.0; 6].into_iter().chain([60.0 * 10.0 / 9.0; 3]).chain([200.0]);
+    for (sample, expected) in expected.enumerate() {
+        assert!((draws(sample) as f64 - expected).abs() < 20.0, "{} of {expected} of {sample}", draws(sample));
+    }
+    let first_class = |order: &Vec<usize>| labels[order[0]];
+    assert!([0, 1, 3].iter().all(|class| epochs.iter().any(|order| first_class(order) == *class)), "it is shuffled");
+    assert_eq!(balanced_order(&[], 0, 0), [0; 0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -59,6 +78,22 @@ proptest! {
         let mut order = epoch_order(len, seed, epoch, true);
         order.sort_unstable();
         prop_assert_eq!(order, epoch_order(len, seed, epoch, false));
+    }
+
+    #[test]
+    fn balanced_orders_are_balanced(labels in prop::collection::vec(0u32..6, 0..200), seed: u64, epoch: u64) {
+        let order = balanced_order(&labels, seed, epoch);
+        prop_assert_eq!(order.len(), labels.len());
+        let mut draws = BTreeMap::<u32, BTreeMap<usize, usize>>::new();
+        for (i, &label) in labels.iter().enumerate() {
+            draws.entry(label).or_default().insert(i, 0);
+        }
+        for sample in order {
+            *draws.get_mut(&labels[sample]).unwrap().get_mut(&sample).unwrap() += 1;
+        }
+        let even = |counts: Vec<usize>| counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0) <= 1;
+        prop_assert!(even(draws.values().map(|class| class.values().sum()).collect()), "{:?}", draws);
+        prop_assert!(draws.values().all(|class| even(class.values().copied().collect())), "{:?}", draws);
     }
 
     #[test]

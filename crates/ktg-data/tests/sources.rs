@@ -402,4 +402,7 @@ fn subsets_share_and_count() {
         assert_has(&train.fraction(share, 1).unwrap_err().to_string(), &["must be above 0"]);
     }
     assert!(part.subset(&[]).is_empty());
+    assert_eq!(part.class_counts(), [3; 10]);
+    // Classes without an image count, too.
+    assert_eq!(some.class_counts(), [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 }

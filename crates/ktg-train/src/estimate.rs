@@ -177,7 +177,7 @@ fn measure_evaluation(experiment: &Experiment, trainer: &mut Trainer) -> Result<
     let Experiment { evaluation: data, transform, settings, .. } = experiment;
     let node_count = trainer.node_count();
     let [least, most] = BATCHES;
-    let start = || Evaluation::new(node_count, data, &transform.eval, &settings.train);
+    let start = || Evaluation::new(node_count, data, transform, &settings.train);
     let mut evaluation = start()?;
     let (nodes, scratch) = trainer.nodes();
     let mut before = evaluation.next(nodes, scratch)?.unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Networks on a data set, in inference mode: their outputs batch by batch, and the measures of them.
 
-use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Pipeline};
+use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Transform};
 use ktg_engine::{Images, Map, Node, Outputs, Scratch, Wanted};
 
 use crate::measures::{Accumulator, MemberOutputs};
@@ -9,6 +9,7 @@ use crate::{Error, Measures, TrainSettings};
 /// The outputs of networks for all images of a data set, pulled batch by batch.
 pub(crate) struct Inference {
     dataset: Dataset,
+    transform: Transform,
     loader: Loader,
 }
 
@@ -17,14 +18,15 @@ impl Inference {
     ///
     /// # Errors
     /// If the loader cannot start.
-    pub fn new(dataset: &Dataset, pipeline: &Pipeline, settings: &TrainSettings) -> Result<Self, Error> {
+    pub fn new(dataset: &Dataset, transform: &Transform, settings: &TrainSettings) -> Result<Self, Error> {
         let config = LoaderConfig {
             batch_size: settings.evaluate_batch_size,
             threads: settings.loader_threads,
-            ..LoaderConfig::new(pipeline.clone())
+            ..LoaderConfig::new(transform.eval.clone())
         };
         let order = (0..dataset.len()).collect();
-        Ok(Self { dataset: dataset.clone(), loader: Loader::new(dataset, config, order)? })
+        let loader = Loader::new(dataset, config, order)?;
+        Ok(Self { dataset: dataset.clone(), transform: transform.clone(), loader })
     }
 
     /// The next batch and what every network gives for it; `None` after the last.
@@ -39,12 +41,9 @@ impl Inference {
         let Some(batch) = self.loader.next() else { return Ok(None) };
         let batch = batch?;
         let images = Images { data: &batch.images, count: batch.labels.len() };
+        let name_of = |i: usize| self.dataset.name_of(batch.indices[i]);
         let mut members = Vec::with_capacity(nodes.len());
-        for (m, node) in nodes.iter().enumerate() {
-            let outputs = node.infer(images, Wanted::MAP, scratch);
-            let classes = self.dataset.classes();
-            check_finite(m, &outputs, |position| self.dataset.name_of(batch.indices[position / classes]))?;
-            let Outputs { logits, attention_map, .. } = outputs;
+        for Outputs { logits, attention_map, .. } in infer(nodes, images, &self.transform, scratch, name_of)? {
             let maps = attention_map.map(|Map { data, height, width }| (data, height * width));
             members.push(MemberOutputs { logits, maps });
         }
@@ -52,12 +51,50 @@ impl Inference {
     }
 }
 
-/// Makes sure that network `m` (from 0) answers with numbers; `name_of` is the image of the logit at a place.
-pub(crate) fn check_finite(m: usize, outputs: &Outputs, name_of: impl Fn(usize) -> String) -> Result<(), Error> {
-    match outputs.logits.iter().position(|logit| !logit.is_finite()) {
-        Some(position) => Err(Error::NotFinite { node: m + 1, image: name_of(position) }),
-        None => Ok(()),
+/// Logits and attention maps that every network gives for some images; if the transform says so, the means of those and of
+/// what it gives for the mirror images, whose maps are mirrored back. `name_of` is an image's name, for errors.
+///
+/// # Errors
+/// If a network answers NaN or infinity ([`Error::NotFinite`]).
+pub(crate) fn infer(
+    nodes: &[Box<dyn Node>],
+    images: Images,
+    transform: &Transform,
+    scratch: &mut Scratch,
+    name_of: impl Fn(usize) -> String,
+) -> Result<Vec<Outputs>, Error> {
+    let mirrored = transform.eval_flip.then(|| mirrored(images.data, transform.size));
+    let mut all = Vec::with_capacity(nodes.len());
+    for (m, node) in nodes.iter().enumerate() {
+        let mut outputs = node.infer(images, Wanted::MAP, scratch);
+        if let Some(data) = &mirrored {
+            let of_mirrored = node.infer(Images { data, ..images }, Wanted::MAP, scratch);
+            average_with_mirrored(&mut outputs, &of_mirrored);
+        }
+        if let Some(position) = outputs.logits.iter().position(|logit| !logit.is_finite()) {
+            let classes = outputs.logits.len() / images.count;
+            return Err(Error::NotFinite { node: m + 1, image: name_of(position / classes) });
+        }
+        all.push(outputs);
     }
+    Ok(all)
+}
+
+/// Makes outputs the means of themselves and those for the mirror images.
+fn average_with_mirrored(outputs: &mut Outputs, of_mirrored: &Outputs) {
+    average(&mut outputs.logits, &of_mirrored.logits);
+    if let (Some(map), Some(other)) = (&mut outputs.attention_map, &of_mirrored.attention_map) {
+        average(&mut map.data, &mirrored(&other.data, other.width));
+    }
+}
+
+fn average(values: &mut [f32], others: &[f32]) {
+    values.iter_mut().zip(others).for_each(|(value, other)| *value = 0.5 * (*value + other));
+}
+
+/// Rows of so many columns, each the other way round.
+fn mirrored(rows: &[f32], width: usize) -> Vec<f32> {
+    rows.chunks_exact(width).flat_map(|row| row.iter().rev()).copied().collect()
 }
 
 /// The measures of networks and their ensemble on all images of a data set, pulled batch by batch.
@@ -72,8 +109,13 @@ impl Evaluation {
     ///
     /// # Errors
     /// If the loader cannot start.
-    pub fn new(nodes: usize, dataset: &Dataset, pipeline: &Pipeline, settings: &TrainSettings) -> Result<Self, Error> {
-        let inference = Inference::new(dataset, pipeline, settings)?;
+    pub fn new(
+        nodes: usize,
+        dataset: &Dataset,
+        transform: &Transform,
+        settings: &TrainSettings,
+    ) -> Result<Self, Error> {
+        let inference = Inference::new(dataset, transform, settings)?;
         Ok(Self { inference, measures: Accumulator::new(nodes, dataset.classes()), done: 0 })
     }
 

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use ktg_data::{Batch, Dataset, Image, Purpose, Transform, read_inputs};
-use ktg_engine::{Images, Job, Map, Node, Outputs, Scratch, Wanted, node};
+use ktg_engine::{Images, Job, Map, Node, Outputs, Scratch, node};
 use ktg_graph::Graph;
 use ktg_net::{Architecture, weights};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::data::open_data;
-use crate::evaluate::{Evaluation, Inference, check_finite};
+use crate::evaluate::{Evaluation, Inference, infer};
 use crate::measures::{MemberOutputs, mean_logits, softmax};
 use crate::{Error, Measures, RunDirectory, Settings};
 
@@ -103,6 +103,13 @@ impl SavedRun {
         })
     }
 
+    /// From now on the networks are judged by their mean answer to an image and its mirror image, as with the setting
+    /// `augment.eval_flip`.
+    pub fn judge_with_flips(&mut self) {
+        self.settings.augment.eval_flip = true;
+        self.transform.eval_flip = true;
+    }
+
     /// The images that the run's settings evaluate on.
     ///
     /// # Errors
@@ -117,7 +124,7 @@ impl SavedRun {
     /// If the data has other classes than the run, or an image cannot be read.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Measures, Error> {
         self.check_classes(dataset)?;
-        let mut evaluation = Evaluation::new(self.nodes.len(), dataset, &self.transform.eval, &self.settings.train)?;
+        let mut evaluation = Evaluation::new(self.nodes.len(), dataset, &self.transform, &self.settings.train)?;
         let mut scratch = Scratch::default();
         while evaluation.next(&self.nodes, &mut scratch)?.is_some() {}
         Ok(evaluation.finish())
@@ -129,7 +136,7 @@ impl SavedRun {
     /// If the data has other classes than the run.
     pub fn outputs(&self, dataset: &Dataset) -> Result<RunOutputs<'_>, Error> {
         self.check_classes(dataset)?;
-        let inference = Inference::new(dataset, &self.transform.eval, &self.settings.train)?;
+        let inference = Inference::new(dataset, &self.transform, &self.settings.train)?;
         Ok(RunOutputs { nodes: &self.nodes, inference, scratch: Scratch::default() })
     }
 
@@ -178,11 +185,7 @@ impl SavedRun {
             return Ok(Vec::new());
         }
         let (images, mut scratch) = (Images { data, count }, Scratch::default());
-        let nodes = self.nodes.iter();
-        let outputs: Vec<Outputs> = nodes.map(|node| node.infer(images, Wanted::MAP, &mut scratch)).collect();
-        for (m, outputs) in outputs.iter().enumerate() {
-            check_finite(m, outputs, |position| names[position / classes].clone())?;
-        }
+        let outputs = infer(&self.nodes, images, &self.transform, &mut scratch, |i| names[i].clone())?;
         let inputs = data.chunks_exact(data.len() / count).enumerate();
         Ok(inputs.map(|(i, input)| prediction(&outputs, i, input, classes)).collect())
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use ktg_base::sync_parent;
-use ktg_data::{Batch, Loader, LoaderConfig, epoch_order};
+use ktg_data::{Batch, Loader, LoaderConfig, balanced_order, epoch_order};
 use ktg_engine::loss::GraphLoss;
 
 use crate::checkpoint::{self, Best, Kept, Newest, State};
@@ -17,7 +17,7 @@ use crate::recorder::Recorder;
 use crate::schedule::Position;
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::Trainer;
-use crate::{Error, Experiment, Keep, Measures};
+use crate::{Error, Experiment, Keep, Measures, Sampling};
 
 /// A training at work.
 pub(crate) struct Session {
@@ -68,9 +68,7 @@ pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let settings = &experiment.settings;
     let image = [settings.side, settings.side];
     let Experiment { graph, networks, starts, train, .. } = experiment;
-    let mut images = vec![0; train.classes()];
-    train.labels().iter().for_each(|label| images[*label as usize] += 1);
-    let loss = GraphLoss::new(graph, &settings.loss, &images);
+    let loss = GraphLoss::new(graph, &settings.loss, &train.class_counts());
     let mut trainer = Trainer::new(graph, networks.clone(), image, starts, settings.seed, loss)?;
     if !settings.train.decay_norms_and_biases {
         trainer.spare_norms_and_biases();
@@ -222,7 +220,7 @@ impl Session {
 
     fn evaluation(&self) -> Result<Evaluation, Error> {
         let Experiment { evaluation, transform, settings, .. } = &self.experiment;
-        Evaluation::new(self.trainer.node_count(), evaluation, &transform.eval, &settings.train)
+        Evaluation::new(self.trainer.node_count(), evaluation, transform, &settings.train)
     }
 
     /// Evaluates the next batch; after the last, ends the epoch.
@@ -340,10 +338,14 @@ pub(crate) fn loader(experiment: &Experiment, at: Position) -> Result<Loader, Er
         seed: settings.seed,
         epoch,
         mixup: transform.mixup,
+        cutmix: transform.cutmix,
         start_batch: at.batch * settings.train.accumulate,
         ..LoaderConfig::new(transform.train.clone())
     };
-    let order = epoch_order(data.len(), settings.seed, epoch, settings.train.shuffle);
+    let order = match settings.train.sampling {
+        Sampling::All => epoch_order(data.len(), settings.seed, epoch, settings.train.shuffle),
+        Sampling::Balanced => balanced_order(data.labels(), settings.seed, epoch),
+    };
     Ok(Loader::new(data, config, order)?)
 }
 

@@ -194,6 +194,9 @@ pub struct TrainSettings {
     pub warmup_epochs: usize,
     /// Whether the order of the images changes every epoch. Default: true.
     pub shuffle: bool,
+    /// Which images an epoch has. Default: all, each once.
+    #[serde(skip_serializing_if = "is_standard")]
+    pub sampling: Sampling,
     /// Loader threads that decode and augment ahead of training; 0: none. Changes no result. Default: 2.
     pub loader_threads: usize,
     /// Every how many steps `metrics.jsonl` gets the losses of all nodes and edges; 0: never. Default: 50.
@@ -240,6 +243,7 @@ impl Default for TrainSettings {
             average: None,
             warmup_epochs: 0,
             shuffle: true,
+            sampling: Sampling::All,
             loader_threads: 2,
             log_every: 50,
             evaluate_every: 1,
@@ -331,6 +335,18 @@ fn is_usual(betas: &[f64; 2]) -> bool {
 
 fn is_usual_epsilon(epsilon: &f64) -> bool {
     *epsilon == EPSILON
+}
+
+/// Which images an epoch has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// All, each once.
+    #[default]
+    All,
+    /// As many, but from all classes the same number, or one more: images of small classes come several times, and of large
+    /// ones a random part ([`ktg_data::balanced_order`]).
+    Balanced,
 }
 
 impl TrainSettings {
@@ -431,7 +447,7 @@ impl Settings {
         let share = |v: f64| v > 0.0 && v <= 1.0;
         let is_share = |v: f64| (0.0..1.0).contains(&v);
         let is_sgd = train.optimizer == OptimizerName::Sgd;
-        let rules: [(bool, &str); 34] = [
+        let rules = [
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
@@ -471,11 +487,15 @@ impl Settings {
             (train.keep_checkpoints >= 2, "`train.keep_checkpoints` is at least 2"),
             (train.checkpoint_minutes > 0.0, "`train.checkpoint_minutes` is above 0"),
             (train.loader_threads <= 1024, "`train.loader_threads` is at most 1024"),
+            (
+                train.shuffle || train.sampling == Sampling::All,
+                "`train.sampling = \"balanced\"` draws the images anew every epoch, so it cannot go with `train.shuffle = false`",
+            ),
             (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
             (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),
             (
-                train.record_steps == 0 || self.augment.mixup.is_none(),
-                "`train.record_steps` knows no `augment.mixup`; leave one of them out",
+                train.record_steps == 0 || (self.augment.mixup.is_none() && self.augment.cutmix.is_none()),
+                "`train.record_steps` knows neither `augment.mixup` nor `augment.cutmix`; leave one or the others out",
             ),
             (
                 split.file.is_none() || split.train_share == 1.0,
@@ -507,6 +527,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_its_default_and_is_newer_than_the_first_runs_is_not_written() {
+        let text = Settings::default().to_toml().unwrap();
+        let newer = ["cutmix", "normalize", "eval_flip", "sampling"];
+        assert!(newer.iter().all(|key| !text.contains(key)), "{text}");
+        let changed = "[augment]\ncutmix = 1.0\nnormalize = \"imagenet\"\neval_flip = true\n\
+                       [train]\nsampling = \"balanced\"\n";
+        let changed = Settings::parse(changed, "x").unwrap();
+        let text = changed.to_toml().unwrap();
+        assert!(newer.iter().all(|key| text.contains(key)), "{text}");
+        assert_eq!(Settings::parse(&text, "x").unwrap(), changed);
+        assert_eq!(changed.decisive(), changed);
+    }
+
+    #[test]
     fn single_settings_can_be_changed() {
         let settings = Settings::default();
         let changed = settings.with("train.epochs", "3").unwrap().with("graph.preset", "dml").unwrap();
@@ -533,8 +567,18 @@ mod tests {
         assert!(message.ends_with("expected a number"), "{message}");
         let message = Settings::parse("[train]\nmomentum = 1.5\n", "e.toml").unwrap_err().to_string();
         assert_eq!(message, "e.toml: `train.momentum` is from 0 to below 1");
-        // Tables whose keys depend on one of them.
         let message = |text: &str| Settings::parse(text, "e.toml").unwrap_err().to_string();
+        let text = message("[train]\nshuffle = false\nsampling = \"balanced\"\n");
+        let expected = "draws the images anew every epoch, so it cannot go with `train.shuffle = false`";
+        assert_eq!(text, format!("e.toml: `train.sampling = \"balanced\"` {expected}"));
+        let text = message("[train]\nsampling = \"even\"\n");
+        assert!(text.starts_with("e.toml:2: unknown variant `even`, expected `all` or `balanced`"), "{text}");
+        for mixing in ["mixup", "cutmix"] {
+            let text = message(&format!("[augment]\n{mixing} = 0.2\n[train]\nrecord_steps = 1\n"));
+            let expected = "`train.record_steps` knows neither `augment.mixup` nor `augment.cutmix`";
+            assert_eq!(text, format!("e.toml: {expected}; leave one or the others out"));
+        }
+        // Tables whose keys depend on one of them.
         let text = message("seed = 1\n[data]\nsource = \"folder\"\n\nrot = \"x\"\n");
         assert!(text.starts_with("e.toml:5: `rot` of the data source \"folder\": unknown field `rot`"), "{text}");
         let text = message("[data]\nsource = \"list\"\nlabel_column = \"two\"\n");

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use ktg_data::{Dataset, Image};
+use ktg_train::measures::MemberOutputs;
 use ktg_train::{
-    Error, Estimate, Event, Experiment, GraphSettings, Precision, Range, Run, RunDirectory, RunRecord, SavedRun,
-    Settings,
+    Error, Estimate, Event, Experiment, GraphSettings, Precision, Range, Run, RunDirectory, RunRecord, Sampling,
+    SavedRun, Settings,
 };
 use sha2::{Digest, Sha256};
 
@@ -32,6 +34,59 @@ fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
         // A finished run just gives its result.
         assert_eq!(finish(&stopped), result);
     }
+}
+
+#[test]
+fn cutmix_and_balanced_sampling_go_on_where_they_were() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    (settings.augment.mixup, settings.augment.cutmix) = (Some(0.2), Some(1.0));
+    settings.train.sampling = Sampling::Balanced;
+    let [through, stopped, without] = ["through", "stopped", "without"].map(|name| temporary.path().join(name));
+    let expected = train(settings.clone(), &through).unwrap();
+    assert_eq!(stop_at(settings.clone(), &stopped, is_step(9)), 9);
+    assert_eq!(finish(&stopped).measures, expected.measures);
+    assert_eq!(contents(&stopped), contents(&through));
+    settings.augment.cutmix = None;
+    train(settings, &without).unwrap();
+    assert_ne!(contents(&without), contents(&through));
+}
+
+/// Writes so many of the built-in training images of a class as files.
+fn write_images(folder: &Path, images: &Dataset, class: u32, count: usize) {
+    fs::create_dir_all(folder).unwrap();
+    let of_class = (0..images.len()).filter(|i| images.label(*i) == class);
+    for i in of_class.take(count) {
+        let Image { width, height, pixels, .. } = &*images.image(i).unwrap();
+        let picture = image::GrayImage::from_raw(*width as u32, *height as u32, pixels.to_vec()).unwrap();
+        picture.save(folder.join(format!("{i}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn a_balanced_training_sees_as_much_of_small_classes_as_of_large_ones() {
+    let temporary = tempfile::tempdir().unwrap();
+    let photos = temporary.path().join("photos");
+    let images = ktg_data::DataSource::default().open(Path::new(".")).unwrap().train;
+    for (class, count) in [(0, 13), (1, 3)] {
+        write_images(&photos.join(format!("train/{class}")), &images, class, count);
+        write_images(&photos.join(format!("test/{class}")), &images, class, 2);
+    }
+    let labels = |sampling: Sampling| {
+        let directory = temporary.path().join(format!("{sampling:?}"));
+        let mut settings = settings();
+        settings.data = toml::from_str(&format!("source = \"folder\"\nroot = {photos:?}")).unwrap();
+        settings.split = Default::default();
+        (settings.train.epochs, settings.train.batch_size, settings.train.record_steps) = (1, 4, 4);
+        settings.train.sampling = sampling;
+        train(settings, &directory).unwrap();
+        let file = fs::read(directory.join("batches.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+        let label = |step: usize| tensors.tensor(&format!("labels.{step}")).unwrap().data().to_vec();
+        (1..=4).flat_map(label).filter(|byte| *byte == 1).count()
+    };
+    assert_eq!(labels(Sampling::All), 3);
+    assert_eq!(labels(Sampling::Balanced), 8);
 }
 
 /// Settings of a training that would be the same, as far as it goes, if it were longer.
@@ -195,13 +250,8 @@ fn data_that_has_moved_is_named_with_the_line_that_says_where_it_was() {
     let (directory, photos) = (temporary.path().join("run"), temporary.path().join("photos"));
     let splits = ktg_data::DataSource::default().open(Path::new(".")).unwrap();
     for (part, images) in [("train", &splits.train), ("test", &splits.test)] {
-        for i in (0..images.len()).step_by(250) {
-            let folder = photos.join(part).join(images.labels()[i].to_string());
-            fs::create_dir_all(&folder).unwrap();
-            let pixels = images.image(i).unwrap();
-            let (width, height) = (pixels.width as u32, pixels.height as u32);
-            let file = folder.join(format!("{i}.png"));
-            image::GrayImage::from_raw(width, height, pixels.pixels.to_vec()).unwrap().save(file).unwrap();
+        for class in 0..10 {
+            write_images(&photos.join(part).join(class.to_string()), images, class, 2);
         }
     }
     let mut settings = settings();
@@ -390,6 +440,71 @@ fn an_estimate_writes_nothing_and_says_what_a_run_then_takes() {
     assert!(close(estimated, checkpoints), "{estimated} bytes of checkpoints, and not {checkpoints}");
     let real = bytes_below(&run);
     assert!(close(estimate.disk_bytes, real), "{} bytes, and not {real}", estimate.disk_bytes);
+}
+
+#[test]
+fn with_flips_an_image_and_its_mirror_image_get_the_mean_of_both_answers() {
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().join("run");
+    train(settings(), &directory).unwrap();
+    let mut saved = SavedRun::open(&RunDirectory::new(&directory)).unwrap();
+    let image = Image::new(8, 8, 1, (0..64).map(|i| (i * 37 % 251) as u8).collect()).unwrap();
+    let mut mirrored = image.clone();
+    mirrored.flip();
+    let images = vec![image.clone(), mirrored.clone()];
+    let dataset = Dataset::from_images("test", saved.classes.clone(), images, vec![0, 0]).unwrap();
+    // By node: logits and maps of the image, then of the mirror image.
+    let answers = |run: &SavedRun| {
+        let mut outputs = run.outputs(&dataset).unwrap();
+        let (_, members) = outputs.next().unwrap().unwrap();
+        let halves = |values: &[f32]| values.chunks_exact(values.len() / 2).map(<[f32]>::to_vec).collect::<Vec<_>>();
+        let node = |member: &MemberOutputs| (halves(&member.logits), halves(&member.maps.as_ref().unwrap().0));
+        members.iter().map(node).collect::<Vec<_>>()
+    };
+    let mirror = |map: &[f32]| map.chunks_exact(4).flat_map(|row| row.iter().rev().copied()).collect::<Vec<_>>();
+    let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a + b) / 2.0).collect::<Vec<_>>();
+
+    let plain = answers(&saved);
+    let plain_predictions = [&image, &mirrored].map(|image| saved.predict_image(image, "x").unwrap());
+    saved.judge_with_flips();
+    let flipped = answers(&saved);
+    let predictions = [&image, &mirrored].map(|image| saved.predict_image(image, "x").unwrap());
+    for (m, ((logits, maps), (flipped_logits, flipped_maps))) in plain.iter().zip(&flipped).enumerate() {
+        assert!(logits[0] != logits[1] && maps[0].len() == 16 && maps[0] != mirror(&maps[1]));
+        let mean_logits = mean(&logits[0], &logits[1]);
+        assert_eq!(*flipped_logits, [mean_logits.clone(), mean_logits]);
+        let mean_map = mean(&maps[0], &mirror(&maps[1]));
+        assert_eq!(*flipped_maps, [mean_map.clone(), mirror(&mean_map)]);
+        // Predictions say the same.
+        let [of_image, of_mirrored] = predictions.each_ref().map(|prediction| &prediction.nodes[m]);
+        assert_eq!(of_image.probabilities, of_mirrored.probabilities);
+        assert_eq!(of_image.map, Some((mean_map.clone(), 4)));
+        assert_eq!(of_mirrored.map, Some((mirror(&mean_map), 4)));
+    }
+    assert_eq!(predictions[0].ensemble, predictions[1].ensemble);
+    assert_ne!(plain_predictions[0].ensemble, plain_predictions[1].ensemble);
+    // What is shown is what was there.
+    assert_eq!(predictions[1].input, plain_predictions[1].input);
+}
+
+#[test]
+fn a_training_is_judged_with_flips_and_learns_the_same() {
+    let temporary = tempfile::tempdir().unwrap();
+    let [plain, flipped] = ["plain", "flipped"].map(|name| temporary.path().join(name));
+    let without = train(settings(), &plain).unwrap();
+    let mut with_flips = settings();
+    with_flips.augment.eval_flip = true;
+    let with = train(with_flips, &flipped).unwrap();
+    assert_ne!(with.measures.ensemble.nll, without.measures.ensemble.nll);
+    let weights = |directory: &Path| fs::read(directory.join("checkpoints/step-000000012/node1.safetensors")).unwrap();
+    assert_eq!(weights(&plain), weights(&flipped));
+
+    let mut saved = SavedRun::open(&RunDirectory::new(&plain)).unwrap();
+    let data = saved.evaluation_data().unwrap();
+    assert_eq!(saved.evaluate(&data).unwrap(), without.measures);
+    saved.judge_with_flips();
+    assert_eq!(saved.evaluate(&data).unwrap(), with.measures);
+    assert_eq!(SavedRun::open(&RunDirectory::new(&flipped)).unwrap().evaluate(&data).unwrap(), with.measures);
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn say_duplicates(duplicates: &[Duplicate]) -> Result<()> {
 
 fn describe_split(split: &SplitFile, splits: &Splits, file: &Path) -> Result<String> {
     let (first, second) = split.apply(&splits.train, file, &splits.skipped)?;
-    let least = |part: &Dataset| counts(part).into_iter().min().unwrap_or(0);
+    let least = |part: &Dataset| part.class_counts().into_iter().min().unwrap_or(0);
     Ok(format!(
         "{}: of {} training images, {} to train on (at least {} a class), {} to judge by (at least {} a class); share \
          {}, seed {}",
@@ -288,7 +288,7 @@ impl Summary {
     fn of(source: &DataSource, splits: &Splits) -> Self {
         let class_names = splits.train.class_names().to_vec();
         let part = |(name, dataset): (&'static str, &Dataset)| {
-            let counts = counts(dataset);
+            let counts = dataset.class_counts();
             let per_class = class_names.iter().cloned().zip(counts.iter().map(|&n| n.into())).collect();
             Part { name, images: dataset.len(), per_class, bad: None, counts }
         };
@@ -331,11 +331,4 @@ impl Summary {
         };
         table(head, self.class_names.iter().enumerate().map(row))
     }
-}
-
-/// Images of each class.
-fn counts(dataset: &Dataset) -> Vec<usize> {
-    let mut counts = vec![0; dataset.classes()];
-    dataset.labels().iter().for_each(|&label| counts[label as usize] += 1);
-    counts
 }

@@ -32,6 +32,9 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         if let Some(on) = args.on {
             run.settings.split.evaluate_on = on.into();
         }
+        if args.flip {
+            run.judge_with_flips();
+        }
         if run.settings.split.evaluate_on == EvaluateOn::SearchSplit && trained_for != EvaluateOn::SearchSplit {
             note(&format!("warning: {name} was trained on the images that it is judged on here"));
         }

@@ -19,8 +19,11 @@ use crate::predictions_csv::PredictionsCsv;
 use crate::progress::bar;
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
-    let run = SavedRun::open(&RunDirectory::new(&args.run))?;
+    let mut run = SavedRun::open(&RunDirectory::new(&args.run))?;
     warn(&run.warnings);
+    if args.flip {
+        run.judge_with_flips();
+    }
     let images = image_files(&args.images)?;
     let mut csv = args.csv.as_deref().map(|path| PredictionsCsv::create(path, &run, args.top)).transpose()?;
     // What is printed would write into the bar.

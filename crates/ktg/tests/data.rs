@@ -210,6 +210,37 @@ fn mixup_and_policies_train() {
     assert_eq!(metrics(here, "a"), metrics(here, "b"));
     let text = bad(here, &["train", "photos.toml", "--out", "c", "--record-steps", "1"]);
     assert!(text.contains("augment.mixup"), "{text}");
+    let text = fs::read_to_string(here.join("photos.toml")).unwrap();
+    fs::write(here.join("photos.toml"), text.replace("mixup = 0.4", "cutmix = 1.0")).unwrap();
+    good(here, &["train", "photos.toml", "--out", "d"]);
+    assert_ne!(metrics(here, "a"), metrics(here, "d"));
+    let text = bad(here, &["train", "photos.toml", "--out", "e", "--record-steps", "1"]);
+    assert!(text.contains("augment.cutmix"), "{text}");
+}
+
+#[test]
+fn flips_judge_networks_that_were_trained_without() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(here);
+    let train = ["train", "photos.toml", "--set", "augment.preset=whole"];
+    good(here, &[&train[..], &["--out", "plain"]].concat());
+    good(here, &[&train[..], &["--out", "flipped", "--set", "augment.eval_flip=true"]].concat());
+    let methods = |arguments: &[&str]| {
+        let text = good(here, arguments);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["methods"].clone()
+    };
+    let plain = methods(&["eval", "plain", "--json"]);
+    let flipped = methods(&["eval", "plain", "--flip", "--json"]);
+    assert_ne!(plain, flipped);
+    assert_eq!(methods(&["eval", "flipped", "--json"]), flipped);
+
+    let photo = "photos/test/cat/00.bmp";
+    let predict =
+        |run: &str, flags: &[&str]| good(here, &[&["predict", "--run", run, photo, "--json"], flags].concat());
+    assert_ne!(predict("plain", &[]), predict("plain", &["--flip"]));
+    assert_eq!(predict("flipped", &[]), predict("plain", &["--flip"]));
 }
 
 #[test]

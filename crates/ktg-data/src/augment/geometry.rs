@@ -40,6 +40,35 @@ impl Image {
         self.resize(CropBox::whole(self), width, height)
     }
 
+    /// The image resized so that its longer side becomes `size`, in the middle of a square of the color `fill`, as Pillow's
+    /// `ImageOps.pad`; but where Pillow would leave no row or column of it, there is one.
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize), and if `fill` is not one value a channel.
+    pub fn pad(&self, size: usize, fill: &[u8]) -> Result<Self, Error> {
+        let channels = self.channels;
+        if fill.len() != channels {
+            return Err(Error::Setting(format!("{} value(s) to fill an image of {channels} channel(s)", fill.len())));
+        }
+        // Half pixels to the even side, as Python's round() does.
+        let shorter = |short: usize, long: usize| {
+            let exact = short as f64 / long as f64 * size as f64;
+            (exact.round_ties_even() as usize).max(1)
+        };
+        let (width, height) = match self.width >= self.height {
+            true => (size, shorter(self.height, self.width)),
+            false => (shorter(self.width, self.height), size),
+        };
+        let resized = self.resize(CropBox::whole(self), width, height)?;
+        let border = |length: usize| ((size - length) as f64 / 2.0).round_ties_even() as usize;
+        let (left, top) = (border(width), border(height));
+        let mut pixels = fill.repeat(size * size);
+        for (y, row) in resized.pixels.chunks_exact(width * channels).enumerate() {
+            pixels[((top + y) * size + left) * channels..][..row.len()].copy_from_slice(row);
+        }
+        Ok(Self { width: size, height: size, channels, pixels: pixels.into() })
+    }
+
     /// The `size` x `size` pixels from column `left` and row `top` on, which may lie outside the
     /// image; there the result is black.
     pub fn square(&self, left: isize, top: isize, size: usize) -> Self {

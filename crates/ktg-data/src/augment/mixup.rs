@@ -11,13 +11,15 @@ pub(crate) const MAX_ALPHA: f64 = 4.0;
 /// Below it nearly every share is 1.
 pub(crate) const MIN_ALPHA: f64 = 1e-3;
 
-/// Checks the parameter of the distribution of shares.
-pub(crate) fn check(alpha: f64) -> Result<(), Error> {
-    if (MIN_ALPHA..=MAX_ALPHA).contains(&alpha) {
-        return Ok(());
+/// Checks the parameters of the distributions of shares, as the settings `mixup` and `cutmix` have them.
+pub(crate) fn check(mixup: Option<f64>, cutmix: Option<f64>) -> Result<(), Error> {
+    for (key, alpha, name) in [("mixup", mixup, "mixup"), ("cutmix", cutmix, "CutMix")] {
+        if let Some(alpha) = alpha.filter(|alpha| !(MIN_ALPHA..=MAX_ALPHA).contains(alpha)) {
+            let range = format!("{MIN_ALPHA} to {MAX_ALPHA} (leave it out for no {name})");
+            return Err(Error::Setting(format!("augmentation: {key} = {alpha}; it must be {range}")));
+        }
     }
-    let range = format!("{MIN_ALPHA} to {MAX_ALPHA} (leave it out for no mixup)");
-    Err(Error::Setting(format!("augmentation: mixup = {alpha}; it must be {range}")))
+    Ok(())
 }
 
 /// Blends the samples of a batch with those of a random order of it.
@@ -28,8 +30,7 @@ pub(crate) fn check(alpha: f64) -> Result<(), Error> {
 pub(crate) fn mix(batch: &mut Batch, alpha: f64, rng: &mut ChaCha8Rng) {
     let share = symmetric_beta(alpha, rng);
     let share = share.max(1.0 - share) as f32;
-    let mut partners: Vec<usize> = (0..batch.len()).collect();
-    shuffle(&mut partners, rng);
+    let partners = partners(batch.len(), rng);
     let values = batch.channels * batch.height * batch.width;
     let whole = batch.images.clone();
     for (own, &partner) in batch.images.chunks_exact_mut(values).zip(&partners) {
@@ -40,8 +41,15 @@ pub(crate) fn mix(batch: &mut Batch, alpha: f64, rng: &mut ChaCha8Rng) {
     batch.mixed = Some(Mixed { labels, share });
 }
 
+/// The partner of each sample of a batch: a random order of it.
+pub(super) fn partners(samples: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut partners: Vec<usize> = (0..samples).collect();
+    shuffle(&mut partners, rng);
+    partners
+}
+
 /// A draw from Beta(alpha, alpha): Jöhnk, "Erzeugung von betaverteilten und gammaverteilten Zufallszahlen", 1964.
-fn symmetric_beta(alpha: f64, rng: &mut ChaCha8Rng) -> f64 {
+pub(super) fn symmetric_beta(alpha: f64, rng: &mut ChaCha8Rng) -> f64 {
     loop {
         // In logarithms, because for a small alpha the powers are too small for numbers.
         let (x, y) = ((1.0 - uniform(rng, 0.0, 1.0)).ln() / alpha, (1.0 - uniform(rng, 0.0, 1.0)).ln() / alpha);

@@ -33,7 +33,7 @@ impl Pipeline {
         if !(1..=MAX_SIDE).contains(&size) {
             return Err(wrong(format!("an image side of {size}; it must be 1 to {MAX_SIDE}")));
         }
-        if let Some(problem) = steps.iter().find_map(Step::problem) {
+        if let Some(problem) = steps.iter().find_map(|step| step.problem(channels)) {
             return Err(wrong(problem));
         }
         let (mut mean, mut std) = (vec![0.0; channels], vec![1.0; channels]);
@@ -132,8 +132,9 @@ fn apply_step(step: &Step, default_size: usize, mut image: Image, rng: &mut ChaC
         }
         Step::Resize { .. } if width.min(height) == size => image,
         Step::Resize { .. } => image.resize_shorter_side(size)?,
-        Step::Stretch { .. } | Step::CenterCrop { .. } if (width, height) == (size, size) => image,
+        Step::Stretch { .. } | Step::Pad { .. } | Step::CenterCrop { .. } if (width, height) == (size, size) => image,
         Step::Stretch { .. } => image.resize(CropBox::whole(&image), size, size)?,
+        Step::Pad { fill, .. } => image.pad(size, fill.as_deref().unwrap_or(&[0; 3][..image.channels]))?,
         Step::CenterCrop { .. } => {
             let middle = |length: usize| match length.checked_sub(size) {
                 // Half pixels to the even side, as Python's round() does.

@@ -18,9 +18,31 @@ pub enum Preset {
     /// images of that size.
     #[default]
     Cifar,
+    /// Photographs, whole. Training: longer side to `size`, the rest of the square black, flip. Evaluation: the same
+    /// without flip.
+    Whole,
     /// Nothing random: stretch to `size` x `size` where needed.
     #[serde(alias = "resize")]
     None,
+}
+
+/// Means and standard deviations that are known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// Those that nearly all published weights for ImageNet expect: mean (0.485, 0.456, 0.406), standard deviation (0.229,
+    /// 0.224, 0.225). For grey images the means of the three, 0.449 and 0.226.
+    Imagenet,
+}
+
+impl Normalization {
+    /// For images of so many channels.
+    fn step(self, channels: usize) -> Step {
+        match (self, channels) {
+            (Self::Imagenet, 1) => Step::Normalize { mean: vec![0.449], std: vec![0.226] },
+            (Self::Imagenet, _) => Step::Normalize { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] },
+        }
+    }
 }
 
 /// Augmentation settings: a preset by name (`augment = "fine-grained"`), or a table that changes
@@ -42,12 +64,22 @@ pub struct Augment {
     pub preset: Preset,
     /// Whether the preset's horizontal flip is used.
     pub flip: bool,
-    /// Normalise with this mean, one value a channel, at the end of both pipelines.
+    /// Normalise with a mean and a standard deviation that are known by name, at the end of both pipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<Normalization>,
+    /// Normalise with this mean instead, one value a channel.
     pub mean: Option<Vec<f32>>,
     /// The standard deviation that goes with `mean`.
     pub std: Option<Vec<f32>>,
     /// Mixup while training: samples are blended in shares from Beta(mixup, mixup), 0.001 to 4. Default: none.
     pub mixup: Option<f64>,
+    /// CutMix while training: a box of every sample is another one's, in shares from Beta(cutmix, cutmix), 0.001 to 4. With
+    /// mixup too, each batch gets one of them, by a fair draw. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f64>,
+    /// Networks are judged by the mean of their logits for an image and for its mirror image. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub eval_flip: bool,
     /// Own steps for training.
     pub train: Option<Vec<Step>>,
     /// Own steps for evaluation.
@@ -63,7 +95,18 @@ impl Default for Augment {
 impl Augment {
     /// A preset as it is.
     pub fn preset(preset: Preset) -> Self {
-        Self { preset, flip: true, mean: None, std: None, mixup: None, train: None, eval: None }
+        Self {
+            preset,
+            flip: true,
+            normalize: None,
+            mean: None,
+            std: None,
+            mixup: None,
+            cutmix: None,
+            eval_flip: false,
+            train: None,
+            eval: None,
+        }
     }
 
     /// The preset's steps for training and for evaluation, for input of side `size`.
@@ -76,6 +119,10 @@ impl Augment {
                 (vec![crop], vec![Step::Resize { size: Some(short_side) }, center_crop])
             }
             Preset::Cifar => (vec![fit.clone(), Step::RandomCrop { size: None, padding: 4 }], vec![fit, center_crop]),
+            Preset::Whole => {
+                let pad = Step::Pad { size: None, fill: None };
+                (vec![pad.clone()], vec![pad])
+            }
             Preset::None => return [vec![Step::Stretch { size: None }], vec![Step::Stretch { size: None }]],
         };
         if self.flip {
@@ -84,11 +131,17 @@ impl Augment {
         [train, eval]
     }
 
-    fn normalize(&self) -> Result<Option<Step>, Error> {
-        match (&self.mean, &self.std) {
-            (Some(mean), Some(std)) => Ok(Some(Step::Normalize { mean: mean.clone(), std: std.clone() })),
-            (None, None) => Ok(None),
-            _ => Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into())),
+    fn normalize_step(&self, channels: usize) -> Result<Option<Step>, Error> {
+        match (self.normalize, &self.mean, &self.std) {
+            (None, Some(mean), Some(std)) => Ok(Some(Step::Normalize { mean: mean.clone(), std: std.clone() })),
+            (named, None, None) => Ok(named.map(|normalization| normalization.step(channels))),
+            (None, ..) => {
+                Err(Error::Setting("augmentation: `mean` and `std` go together, one of them is missing".into()))
+            }
+            (Some(_), ..) => Err(Error::Setting(
+                "augmentation: `normalize` stands for a mean and a standard deviation; leave out either it or `mean` and `std`"
+                    .into(),
+            )),
         }
     }
 }
@@ -105,6 +158,11 @@ pub struct Transform {
     pub eval: Pipeline,
     /// Parameter of mixup while training; see [`LoaderConfig::mixup`](crate::LoaderConfig::mixup).
     pub mixup: Option<f64>,
+    /// Parameter of CutMix while training; see [`LoaderConfig::cutmix`](crate::LoaderConfig::cutmix).
+    pub cutmix: Option<f64>,
+    /// Whether networks are judged by their mean answer to an image and its mirror image. The pipeline for evaluation mirrors
+    /// nothing; that is for those to do who ask the networks.
+    pub eval_flip: bool,
 }
 
 impl Transform {
@@ -114,8 +172,8 @@ impl Transform {
     /// If `size` is 0 or huge, `mean` or `std` do not match the channels, or own steps cannot give
     /// that size (see [`Pipeline::new`]).
     pub fn new(augment: &Augment, size: usize, channels: usize) -> Result<Self, Error> {
-        let normalize = augment.normalize()?;
-        augment.mixup.map_or(Ok(()), mixup::check)?;
+        let normalize = augment.normalize_step(channels)?;
+        mixup::check(augment.mixup, augment.cutmix)?;
         let pipeline = |own: &Option<Vec<Step>>, preset: Vec<Step>| {
             let mut steps = own.clone().unwrap_or(preset);
             steps.extend(normalize.clone());
@@ -123,7 +181,8 @@ impl Transform {
         };
         let [train, eval] = augment.preset_steps(size);
         let (train, eval) = (pipeline(&augment.train, train)?, pipeline(&augment.eval, eval)?);
-        Ok(Self { size, train, eval, mixup: augment.mixup })
+        let Augment { mixup, cutmix, eval_flip, .. } = *augment;
+        Ok(Self { size, train, eval, mixup, cutmix, eval_flip })
     }
 }
 

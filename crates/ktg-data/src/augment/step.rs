@@ -40,6 +40,15 @@ pub enum Step {
         /// Side of the result.
         size: Option<usize>,
     },
+    /// Keep the whole image: resize it so that its longer side becomes `size`, in the middle of a square of one color, as
+    /// Pillow's `ImageOps.pad`.
+    Pad {
+        /// Side of the result.
+        size: Option<usize>,
+        /// The color, 0 to 255, one value a channel. Default: black.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fill: Option<Vec<u8>>,
+    },
     /// Cut out the middle, `size` x `size`; what reaches beyond the image is black.
     CenterCrop {
         /// Side of the result.
@@ -120,14 +129,15 @@ impl Step {
             Self::RandomResizedCrop { size, .. }
             | Self::Resize { size }
             | Self::Stretch { size }
+            | Self::Pad { size, .. }
             | Self::CenterCrop { size }
             | Self::RandomCrop { size, .. } => Some(size.unwrap_or(default)),
             _ => None,
         }
     }
 
-    /// What number is out of range, if one is.
-    pub(super) fn problem(&self) -> Option<String> {
+    /// What number is out of range for images of so many channels, if one is.
+    pub(super) fn problem(&self, channels: usize) -> Option<String> {
         if let Some(size) = self.size(1).filter(|size| !(1..=MAX_SIDE).contains(size)) {
             return Some(format!("a size of {size}; it must be 1 to {MAX_SIDE}"));
         }
@@ -143,6 +153,9 @@ impl Step {
             }
             Self::RandomCrop { padding, .. } if padding > MAX_SIDE => {
                 format!("a padding of {padding}; at most {MAX_SIDE} is possible")
+            }
+            Self::Pad { fill: Some(ref fill), .. } if fill.len() != channels => {
+                format!("pad with fill = {fill:?} for images of {channels} channel(s); it takes one value a channel")
             }
             Self::HorizontalFlip { p } if !is_probability(p) => {
                 format!("a flip probability of {p}; it must be 0 to 1")

@@ -13,6 +13,7 @@ use ktg_net::{Array, Network, Op, Shape, ShapeError, StateDict, Value, WeightsEr
 use crate::optimizer::{AVERAGE, check_state};
 use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
 use layers::{Moments, Tensors};
+use update::Gradients;
 
 /// A network at work, computed from the definitions.
 pub struct ReferenceNode {
@@ -29,9 +30,6 @@ pub struct ReferenceNode {
     /// Those of the batches before, where they are parts of a larger one.
     earlier: Vec<Gradients>,
 }
-
-/// Gradients by the names of their parameters.
-type Gradients = BTreeMap<String, Vec<f64>>;
 
 /// The values of a forward pass.
 #[derive(Default)]

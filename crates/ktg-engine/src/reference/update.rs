@@ -1,10 +1,14 @@
 //! Optimizers from their definitions.
 
+use std::collections::BTreeMap;
+
 use ktg_net::{Array, Parameter, StateDict};
 
-use super::Gradients;
 use crate::optimizer::AVERAGE;
 use crate::{Optimizer, OptimizerState, Rule};
+
+/// Gradients by the names of their parameters.
+pub(super) type Gradients = BTreeMap<String, Vec<f64>>;
 
 /// Moves all parameters that have a gradient.
 pub(super) fn parameters(

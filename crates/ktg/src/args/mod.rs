@@ -173,6 +173,9 @@ pub struct EvalArgs {
     /// first; with --json also the confusion matrix (a row a class, a column an answer)
     #[arg(long)]
     pub classes: bool,
+    /// Judge by the mean answer to each image and its mirror image (as with the setting augment.eval_flip)
+    #[arg(long)]
+    pub flip: bool,
     /// Print one line of JSON instead of tables
     #[arg(long)]
     pub json: bool,
@@ -220,6 +223,9 @@ pub struct PredictArgs {
     /// Write a table with a row an image to this file, or - to standard output
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub csv: Option<PathBuf>,
+    /// Take the mean answer to each image and its mirror image (as with the setting augment.eval_flip)
+    #[arg(long)]
+    pub flip: bool,
     /// Print one line of JSON per image
     #[arg(long)]
     pub json: bool,
