@@ -93,7 +93,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes the values above the last mark, and the mark.
-    pub fn to_mark(&mut self) -> Result<Vec<Id>, Problem> {
+    pub fn pop_to_mark(&mut self) -> Result<Vec<Id>, Problem> {
         let mark = self.marks.pop().ok_or_else(|| damaged("its pickle takes more than there is"))?;
         Ok(self.stack.split_off(mark))
     }

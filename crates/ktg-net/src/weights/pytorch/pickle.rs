@@ -43,7 +43,7 @@ impl Machine<'_> {
             // MARK, POP, POP_MARK, DUP
             b'(' => self.mark(),
             b'0' => _ = self.pop()?,
-            b'1' => _ = self.to_mark()?,
+            b'1' => _ = self.pop_to_mark()?,
             b'2' => {
                 let top = self.top()?;
                 self.push_again(top);
@@ -88,7 +88,7 @@ impl Machine<'_> {
             b'}' => self.push(Value::Dictionary(Vec::new()))?,
             // LIST and TUPLE; TUPLE1 to TUPLE3
             b'l' | b't' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push(Value::Sequence(items))?;
             }
             0x85..=0x87 => {
@@ -97,7 +97,7 @@ impl Machine<'_> {
             }
             // DICT
             b'd' => {
-                let entries = pairs(self.to_mark()?)?;
+                let entries = pairs(self.pop_to_mark()?)?;
                 self.push(Value::Dictionary(entries))?;
             }
             // APPEND, APPENDS, SETITEM, SETITEMS
@@ -106,7 +106,7 @@ impl Machine<'_> {
                 self.append(vec![item])?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.append(items)?;
             }
             b's' => {
@@ -114,7 +114,7 @@ impl Machine<'_> {
                 self.set(entry)?;
             }
             b'u' => {
-                let entries = self.to_mark()?;
+                let entries = self.pop_to_mark()?;
                 self.set(entries)?;
             }
             // BINGET, LONG_BINGET, BINPUT, LONG_BINPUT, MEMOIZE

@@ -53,7 +53,7 @@ impl<'a> Tensor<'a> {
         let tensor = Tensor { key: storage.key, kind, count, offset, shape, strides };
         let elements = tensor.elements().ok_or("the sizes of a tensor are too large")?;
         // An expanded tensor shows its numbers many times over, so that a small file could fill any memory.
-        if elements > count || !tensor.end().is_some_and(|end| end <= count) {
+        if elements > count || tensor.end().is_none_or(|end| end > count) {
             let (shape, key) = (&tensor.shape, tensor.key);
             return Err(format!(
                 "a tensor of shape {shape:?} is larger than its storage `{key}`, which has {count} numbers"
