@@ -13,7 +13,7 @@ use crate::metrics::{Line, StepReport};
 use crate::schedule::Position;
 use crate::session::{first_trainer, loader};
 use crate::trainer::Trainer;
-use crate::{Error, Experiment, TrainSettings, checkpoint};
+use crate::{Error, Experiment, Keep, TrainSettings, checkpoint};
 
 /// Steps that are measured: at least so many, and at most.
 const STEPS: [usize; 2] = [3, 50];
@@ -118,7 +118,9 @@ impl Estimate {
         let others = evaluations as f64 * evaluation_seconds + length.epochs as f64 * checkpoint_seconds;
         let steps = length.steps();
         let with = |step_seconds: f64| steps as f64 * step_seconds.max(0.0) + others;
-        let checkpoints = settings.keep_checkpoints.min(length.epochs);
+        // The best epoch's may be older than the newest.
+        let best = usize::from(settings.keep == Keep::Best);
+        let checkpoints = (settings.keep_checkpoints + best).min(length.epochs);
         let pretrained_bytes = pretrained_bytes(experiment)?;
         Ok(Self {
             epochs: length.epochs,

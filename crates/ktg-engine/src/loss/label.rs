@@ -8,7 +8,7 @@ use super::transfer::gated_mean;
 pub struct Labels<'a> {
     /// Class indices, a sample each.
     pub own: &'a [u32],
-    /// With mixup, the labels of the images that were mixed in, and the share of a sample's own.
+    /// With mixup and CutMix, the labels of the images that were mixed in, and the share of a sample's own.
     pub mixed: Option<(&'a [u32], f32)>,
 }
 

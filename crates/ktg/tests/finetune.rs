@@ -1,0 +1,62 @@
+//! The recipe of README's five minutes, `examples/finetune.toml`, on a folder of photos and a file that has the names and
+//! shapes of torchvision's `resnet18`.
+
+use std::fs;
+use std::path::Path;
+
+use ktg_net::{Architecture, weights};
+use ktg_train::RunDirectory;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+mod common;
+use common::{good, ktg, text};
+
+/// Photos of two classes: one is bright at the top, one at the bottom.
+fn photos(root: &Path) {
+    for (part, count) in [("train", 12), ("test", 6)] {
+        for (class, bright_above) in [("ash", true), ("oak", false)] {
+            let folder = root.join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..count {
+                let shade = |x: u32, y: u32| {
+                    let bright = (y < 20) == bright_above;
+                    let level = if bright { 150 + 8 * i } else { 20 + 3 * i };
+                    image::Rgb([level as u8, (level as u32 + x) as u8, 60])
+                };
+                image::RgbImage::from_fn(48, 40, shade).save(folder.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_recipe_starts_from_published_weights_and_learns_two_classes() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(&here.join("photos"));
+    let resnet = "resnet-18".parse::<Architecture>().unwrap().network(3, 1000);
+    let published = resnet.initial(&mut ChaCha8Rng::seed_from_u64(3)).collect();
+    fs::write(here.join("resnet18.pth"), weights::to_bytes(&published, None)).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/finetune.toml"), here.join("finetune.toml"))
+        .unwrap();
+
+    // Smaller and shorter, so that it ends in seconds.
+    let shorter = ["--set", "side=32", "--epochs", "3", "--batch-size", "8"];
+    let output = ktg(here, &["train", "finetune.toml", "--out", "run"]).args(shorter).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("100 of its 102 tensors are taken"), "{said}");
+    assert!(
+        said.contains("new: `fc`, the attention branch (but for `att_layer4`, which starts from `layer4`)"),
+        "{said}"
+    );
+    assert!(said.contains("is the best"), "{said}");
+
+    let result = RunDirectory::new(here.join("run")).result().unwrap().unwrap();
+    assert_eq!((result.epochs, result.train_images), (3, 19));
+    let judged = good(ktg(here, &["eval", "run", "--on", "test", "--classes"]));
+    assert!(judged.contains("ash") && judged.contains("oak"), "{judged}");
+    let csv = good(ktg(here, &["predict", "--run", "run", "photos/test", "--csv", "-"]));
+    assert_eq!(csv.lines().count(), 1 + 12, "{csv}");
+}
