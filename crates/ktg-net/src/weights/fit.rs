@@ -216,7 +216,7 @@ impl<'a> Fitting<'a> {
     }
 
     fn finish(self) -> Fit {
-        let new = self.new();
+        let new = self.what_is_new();
         let is_unused = |name: &&String| !self.used.contains(name.as_str()) && !is_counter(name);
         Fit {
             new,
@@ -229,7 +229,7 @@ impl<'a> Fitting<'a> {
     }
 
     /// What is new, for people: the head by its name, the branch as a whole, with what of it is not new.
-    fn new(&self) -> Vec<String> {
+    fn what_is_new(&self) -> Vec<String> {
         let is_of = |part: Part| move |parameter: &&Parameter| self.parts[parameter.layer] == part;
         let is_fresh = |parameter: &Parameter| !self.loaded.contains_key(&parameter.name);
         let head = self.parameters.iter().filter(is_of(Part::Head)).find(|parameter| is_fresh(parameter));

@@ -4,9 +4,6 @@ use std::borrow::Cow;
 
 use safetensors::tensor::Dtype;
 
-/// Most sizes of a tensor; PyTorch's limit.
-const MOST_SIZES: usize = 64;
-
 /// Numbers in a file of the archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storage<'a> {
@@ -43,7 +40,7 @@ impl<'a> Tensor<'a> {
         shape: Vec<usize>,
         strides: Vec<usize>,
     ) -> Result<Self, String> {
-        if shape.len() != strides.len() || shape.len() > MOST_SIZES {
+        if shape.len() != strides.len() {
             return Err("a tensor has other numbers of sizes and of strides".to_owned());
         }
         let count = match storage.kind {
@@ -53,7 +50,7 @@ impl<'a> Tensor<'a> {
         let tensor = Tensor { key: storage.key, kind, count, offset, shape, strides };
         let elements = tensor.elements().ok_or("the sizes of a tensor are too large")?;
         // An expanded tensor shows its numbers many times over, so that a small file could fill any memory.
-        if elements > count || !tensor.end().is_some_and(|end| end <= count) {
+        if elements > count || tensor.end().is_none_or(|end| end > count) {
             let (shape, key) = (&tensor.shape, tensor.key);
             return Err(format!(
                 "a tensor of shape {shape:?} is larger than its storage `{key}`, which has {count} numbers"
