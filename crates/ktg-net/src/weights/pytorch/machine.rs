@@ -6,6 +6,8 @@ use super::value::{Entry, Id, Problem, Value};
 
 /// Most values in a pickle.
 const MOST_VALUES: usize = 1 << 22;
+/// Most sizes of a tensor; PyTorch's limit.
+const MOST_SIZES: usize = 64;
 
 pub(super) struct Machine<'a> {
     bytes: &'a [u8],
@@ -129,8 +131,8 @@ impl<'a> Machine<'a> {
     pub fn sizes(&self, id: Id) -> Result<Vec<usize>, Problem> {
         let items = self.items(id)?;
         // No tensor has so many; a long list that many tensors share would be copied for each.
-        if items.len() > 64 {
-            return Err(damaged("a tensor has more than 64 sizes"));
+        if items.len() > MOST_SIZES {
+            return Err(damaged(&format!("a tensor has more than {MOST_SIZES} sizes")));
         }
         items.iter().map(|item| self.size(*item)).collect()
     }

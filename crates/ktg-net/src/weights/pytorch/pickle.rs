@@ -166,3 +166,67 @@ impl Machine<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::pytorch::value::Value;
+
+    /// Whether a pickle of one view of a storage of four numbers is read.
+    fn is_read(offset: i64, shape: &[i64], strides: &[i64]) -> bool {
+        let number = |number: &i64| [&[0x8a, 8][..], &number.to_le_bytes()].concat();
+        let tuple =
+            |numbers: &[i64]| [b"(".to_vec(), numbers.iter().flat_map(number).collect(), b"t".to_vec()].concat();
+        let storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ";
+        let arguments = [b"(".to_vec(), storage.to_vec(), number(&offset), tuple(shape), tuple(strides), b"t".to_vec()];
+        let bytes = [b"\x80\x02ctorch._utils\n_rebuild_tensor\n".to_vec(), arguments.concat(), b"R.".to_vec()].concat();
+        match load(&bytes) {
+            Ok(pickle) => matches!(pickle.value(pickle.root), Value::Tensor(_)),
+            Err(Problem::Damaged(_)) => false,
+            Err(Problem::Refused(what)) => panic!("{what}"),
+        }
+    }
+
+    #[test]
+    fn views_must_be_within_their_storage() {
+        assert!(
+            is_read(0, &[2, 2], &[2, 1])
+                && is_read(0, &[2, 2], &[1, 2])
+                && is_read(3, &[], &[])
+                && is_read(1, &[3], &[1])
+        );
+        assert!(is_read(i64::MAX, &[0, 3], &[3, 1]), "an empty tensor is nowhere");
+        assert!(!is_read(0, &[2, 2], &[3, 1]) && !is_read(1, &[2, 2], &[2, 1]) && !is_read(4, &[], &[]));
+        assert!(!is_read(0, &[5], &[0]), "expanded");
+        for large in [i64::MAX, i64::MAX / 2, 1 << 32, 1 << 62] {
+            assert!(!is_read(large, &[1], &[1]) && !is_read(0, &[2], &[large]) && !is_read(0, &[large, 4], &[0, 0]));
+            assert!(!is_read(0, &[large, large, large], &[1, 1, 1]) && !is_read(large, &[2, 2], &[large, large]));
+        }
+        assert!(!is_read(-1, &[1], &[1]) && !is_read(0, &[-1], &[1]) && !is_read(1, &[2], &[-1]));
+        assert!(!is_read(0, &[2, 2], &[1]));
+        assert!(is_read(0, &[1; 64], &[1; 64]) && !is_read(0, &[1; 65], &[1; 65]));
+    }
+
+    #[test]
+    fn names_are_refused_whichever_way_they_are_written() {
+        for bytes in [&b"\x80\x02cos\nsystem\n."[..], b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x93."] {
+            assert!(matches!(load(bytes), Err(Problem::Refused(what)) if what == "os.system"));
+        }
+        // What makes objects, or takes them from tables and buffers.
+        for instruction in [b'i', b'o', 0x81, 0x92, 0x82, 0x97, b'P', b'S', b'V'] {
+            assert!(matches!(load(&[0x80, 2, b')', b')', instruction, b'.']), Err(Problem::Damaged(_))));
+        }
+        assert!(matches!(load(b"\x80\x06N."), Err(Problem::Refused(what)) if what == "pickle version 6"));
+    }
+
+    #[test]
+    fn lists_may_hold_themselves() {
+        let pickle = load(b"\x80\x02]q\x00h\x00a}q\x01(h\x01h\x01u.").ok().unwrap();
+        assert_eq!(pickle.dictionary(pickle.root).unwrap(), [(pickle.root, pickle.root)]);
+        for bytes in
+            [&b""[..], b"\x80\x02", b".", b"a.", b"u.", b"(.", b"R.", b"Q.", b"h\x00.", b"K\x01Q.", b"NNR.", b"}Ns."]
+        {
+            assert!(matches!(load(bytes), Err(Problem::Damaged(_))), "{bytes:?}");
+        }
+    }
+}

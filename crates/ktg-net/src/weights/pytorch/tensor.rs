@@ -4,9 +4,6 @@ use std::borrow::Cow;
 
 use safetensors::tensor::Dtype;
 
-/// Most sizes of a tensor; PyTorch's limit.
-const MOST_SIZES: usize = 64;
-
 /// Numbers in a file of the archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storage<'a> {
@@ -43,7 +40,7 @@ impl<'a> Tensor<'a> {
         shape: Vec<usize>,
         strides: Vec<usize>,
     ) -> Result<Self, String> {
-        if shape.len() != strides.len() || shape.len() > MOST_SIZES {
+        if shape.len() != strides.len() {
             return Err("a tensor has other numbers of sizes and of strides".to_owned());
         }
         let count = match storage.kind {
