@@ -43,8 +43,9 @@ pub struct Experiment {
     pub(crate) split: Option<SplitFile>,
     /// The graph as it was written.
     written: Graph,
-    /// Where relative paths in the graph start.
-    graph_base: PathBuf,
+    /// Where relative paths of weights in the graph may start: beside the graph file, if there is one, or else beside the
+    /// experiment file.
+    weights_bases: Vec<PathBuf>,
 }
 
 /// Of the nodes of presets, if the settings do not say.
@@ -88,14 +89,12 @@ impl Experiment {
         }
         let transform = Transform::new(&settings.augment, settings.side, train.channels())?;
         let (written, document) = read_graph(&settings.graph, &base)?;
-        let graph_base = match &settings.graph.file {
-            Some(file) => base.join(file).parent().map(Path::to_owned).unwrap_or_default(),
-            None => base,
-        };
+        let beside_graph = settings.graph.file.as_ref().and_then(|file| Some(base.join(file).parent()?.to_owned()));
+        let weights_bases: Vec<PathBuf> = beside_graph.into_iter().chain([base]).collect();
         written.check()?;
         let networks = networks_of(&written, document.as_ref(), settings.side, &train)?;
         let mut graph = written.clone();
-        let (starts, notes) = open_weights(&mut graph, &networks, document.as_ref(), &graph_base)?;
+        let (starts, notes) = open_weights(&mut graph, &networks, document.as_ref(), &weights_bases)?;
         warnings.extend(notes);
         warnings.extend(untrained(&graph));
         Ok(Self {
@@ -112,7 +111,7 @@ impl Experiment {
             owner: None,
             split,
             written,
-            graph_base,
+            weights_bases,
         })
     }
 
@@ -125,7 +124,7 @@ impl Experiment {
         graph.check()?;
         let networks = networks_of(&graph, None, self.settings.side, &self.train)?;
         let mut hashed = graph.clone();
-        let (starts, _) = open_weights(&mut hashed, &networks, None, &self.graph_base)?;
+        let (starts, _) = open_weights(&mut hashed, &networks, None, &self.weights_bases)?;
         let warnings = untrained(&hashed).collect();
         Ok(Self { graph: hashed, networks, starts, warnings, written: graph, ..self.clone() })
     }
@@ -177,6 +176,7 @@ impl Experiment {
 /// there and is slower.
 fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
     settings.check()?;
+    settings.check_choice()?;
     let precision = settings.train.precision;
     if precision == Precision::F32 {
         return Ok(settings.data.open(base)?);
@@ -230,14 +230,14 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
             let reason = "`graph.nodes` and `graph.teacher` belong to presets; the graph file says it itself";
             return wrong(reason.into());
         }
-        if let Some(key) = settings.key_of_nodes() {
-            return wrong(format!("`graph.{key}` belongs to presets; write it in the graph file, for each node"));
-        }
         let document = Document::read(&base.join(file))?;
         let mut graph = document.graph.clone();
         if let Some(architecture) = architecture {
             graph.set_architecture(architecture);
         }
+        let of_experiment = settings.pretrained.as_ref().map(|path| base.join(path));
+        let settings = GraphSettings { pretrained: of_experiment, ..settings.clone() };
+        (0..graph.len()).try_for_each(|m| settings.tune(graph.node_mut(m)))?;
         return Ok((graph, Some(document)));
     }
     let preset = preset.as_deref().unwrap_or("independent");
@@ -262,8 +262,8 @@ fn text_of(path: &Path) -> Result<String, Error> {
 }
 
 impl GraphSettings {
-    /// The first of the settings that are about every node of a preset, if any is there.
-    fn key_of_nodes(&self) -> Option<&'static str> {
+    /// The first of the settings that are about every node, if any is there.
+    pub fn key_of_nodes(&self) -> Option<&'static str> {
         let keys = [
             ("pretrained", self.pretrained.is_some()),
             ("strict", self.strict),
@@ -273,9 +273,9 @@ impl GraphSettings {
         keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
     }
 
-    /// Gives them to a node of a preset, unless it is a frozen teacher, which has weights of its own.
+    /// Gives them to a node, unless it has weights of its own.
     fn tune(&self, node: &mut Node) -> Result<(), Error> {
-        if !node.frozen {
+        if !node.frozen && node.pretrained.is_none() && self.key_of_nodes().is_some() {
             node.pretrained = self.pretrained.as_deref().map(text_of).transpose()?;
             node.strict = self.strict;
             node.freeze.clone_from(&self.freeze);

@@ -21,7 +21,7 @@ struct File {
 }
 
 /// Names the weights files in a graph by their content; returns what each node starts from, and what the user should know of it, a
-/// sentence each. `document` is what the graph was read from, if anything, and its paths start at `base`.
+/// sentence each. `document` is what the graph was read from, if anything; its paths start at the first of `bases` at which there is such a file.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub(crate) fn open_weights(
     graph: &mut Graph,
     networks: &[Network],
     document: Option<&Document>,
-    base: &Path,
+    bases: &[PathBuf],
 ) -> Result<(Vec<Start>, Vec<String>), Error> {
     let mut files: HashMap<PathBuf, File> = HashMap::new();
     let mut starts = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn open_weights(
     for (m, network) in networks.iter().enumerate() {
         let wrong = |message: String| node_error(document, m, message);
         let node = graph.node_mut(m);
-        let path = node.pretrained.as_ref().map(|path| base.join(path));
+        let path = node.pretrained.as_ref().and_then(|path| found(path, bases));
         let mut start = Start::of_node(node, network, path).map_err(wrong)?;
         if let Some(path) = &start.path {
             let origin = path.display().to_string();
@@ -65,6 +65,12 @@ pub(crate) fn open_weights(
         starts.push(start);
     }
     Ok((starts, notes))
+}
+
+/// Where a file lies: at the first of `bases` at which it does, or else where it should be.
+fn found(path: &str, bases: &[PathBuf]) -> Option<PathBuf> {
+    let places = || bases.iter().map(|base| base.join(path));
+    places().find(|path| path.exists()).or_else(|| places().next())
 }
 
 fn read(path: &Path, origin: &str) -> Result<File, String> {

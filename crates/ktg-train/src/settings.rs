@@ -94,7 +94,7 @@ pub struct GraphSettings {
     /// Weights of the preset `kd`'s teacher, node 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
-    /// File of weights that every node of the preset starts from, but for a frozen teacher.
+    /// File of weights that every node starts from which has none of its own and is not frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<PathBuf>,
     /// Whether all tensors of that file, and no others, must be the network's. Default: false, what fits is taken.
@@ -440,6 +440,17 @@ impl Settings {
         toml::to_string(self).map_err(|e| Error::Setting(format!("the settings cannot be written as TOML: {e}")))
     }
 
+    /// Makes sure that no test image chooses an epoch: a training may not, though what is trained is judged by them.
+    pub(crate) fn check_choice(&self) -> Result<(), Error> {
+        if !self.train.chooses() || self.split.evaluate_on != EvaluateOn::Test {
+            return Ok(());
+        }
+        let rule = "`train.keep = \"best\"` and `train.patience` choose by the images that the run is judged on, which must \
+                    not be the test images: set `split.evaluate_on` to `val` or `search-split`, and judge the run with \
+                    `ktg eval --on test`";
+        Err(Error::Setting(rule.to_owned()))
+    }
+
     /// Checks every number's range.
     pub fn check(&self) -> Result<(), Error> {
         let (train, split, loss) = (&self.train, &self.split, &self.loss);
@@ -467,12 +478,6 @@ impl Settings {
             (
                 !train.chooses() || train.evaluate_every >= 1,
                 "`train.keep = \"best\"` and `train.patience` need a `train.evaluate_every` of at least 1",
-            ),
-            (
-                !train.chooses() || split.evaluate_on != EvaluateOn::Test,
-                "`train.keep = \"best\"` and `train.patience` choose by the images that the run is judged on, which must not \
-                 be the test images: set `split.evaluate_on` to `val` or `search-split`, and judge the run with \
-                 `ktg eval --on test`",
             ),
             (is_share(loss.label_smoothing), "`loss.label_smoothing` is from 0 to below 1"),
             (

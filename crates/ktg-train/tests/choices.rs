@@ -2,7 +2,7 @@
 
 use ktg_engine::loss::ClassWeights;
 use ktg_net::weights;
-use ktg_train::{EpochReport, EvaluateOn, Keep, Measures, OptimizerName, RunDirectory, SavedRun, Settings};
+use ktg_train::{EpochReport, EvaluateOn, Experiment, Keep, Measures, OptimizerName, RunDirectory, SavedRun, Settings};
 
 mod common;
 use common::{checkpoints, contents, finish, is_step, settings, stop_at, train};
@@ -189,7 +189,7 @@ fn test_images_choose_nothing() {
     best.train.keep = Keep::Best;
     patient.train.patience = Some(5);
     for wrong in [best, patient] {
-        let message = wrong.check().unwrap_err().to_string();
+        let message = Experiment::open(wrong, ".".as_ref()).err().unwrap().to_string();
         assert!(
             message.contains("must not be the test images") && message.contains("`split.evaluate_on`"),
             "{message}"

@@ -234,15 +234,43 @@ fn settings_of_weights_are_of_presets_and_left_out_while_they_are_not_there() {
     );
     assert!(message("freeze = []").starts_with("e.toml:2: freeze must be \"backbone\" or a list of stages"));
 
-    // Without a file of weights they make no sense; in a graph file, every node has its own.
+    // Without a file of weights they make no sense.
     let mut alone = self::settings();
     alone.graph.strict = true;
     assert!(open(alone).err().unwrap().to_string().starts_with("\"strict\" of node 1 is about a weights file"));
-    let mut of_file = self::settings();
-    of_file.graph =
-        GraphSettings { file: Some("g.toml".into()), freeze: Some(Freeze::Backbone), ..GraphSettings::default() };
-    let message = open(of_file).err().unwrap().to_string();
-    assert_eq!(message, "`graph.freeze` belongs to presets; write it in the graph file, for each node");
+}
+
+#[test]
+fn nodes_of_a_graph_file_without_weights_of_their_own_get_the_experiments() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let graphs = here.join("graphs");
+    fs::create_dir(&graphs).unwrap();
+    write(here, "all.safetensors", &weights_of("resnet-cifar-8", 1, 7));
+    // Of the same name beside the graph, which comes first; and one that is beside the experiment alone.
+    write(&graphs, "own.safetensors", &weights_of("resnet-cifar-8", 1, 10));
+    write(here, "own.safetensors", &weights_of("resnet-cifar-8", 1, 5));
+    write(here, "other.safetensors", &weights_of("resnet-cifar-8", 1, 10));
+    let text = "[nodes]\n1 = \"resnet-cifar-8\"\n\
+                2 = { architecture = \"resnet-cifar-8\", pretrained = \"own.safetensors\" }\n\
+                3 = { architecture = \"resnet-cifar-8\", pretrained = \"other.safetensors\", learning_rate_factor = 0.5 }\n\
+                [edges]\n\"label -> 1\" = \"through\"\n\"label -> 2\" = \"through\"\n\"label -> 3\" = \"through\"\n";
+    fs::write(graphs.join("g.toml"), text).unwrap();
+    let mut settings = settings();
+    settings.graph = GraphSettings {
+        file: Some("graphs/g.toml".into()),
+        pretrained: Some("all.safetensors".into()),
+        freeze: Some(Freeze::Backbone),
+        learning_rate_factor: Factor::new(0.1),
+        ..GraphSettings::default()
+    };
+    let starts = Experiment::open(settings, here).unwrap().starts;
+    let expected = [("all.safetensors", Some(0.1)), ("graphs/own.safetensors", None), ("other.safetensors", Some(0.5))];
+    for (start, (path, factor)) in starts.iter().zip(expected) {
+        assert_eq!(start.path, Some(here.join(path)));
+        assert_eq!(start.learning_rate_factor, factor.and_then(Factor::new));
+    }
+    assert!(!starts[0].frozen.is_empty() && starts[1].frozen.is_empty());
 }
 
 #[test]

@@ -203,6 +203,12 @@ pub fn open(
             experiments.push(None);
             continue;
         }
+        if let Some(key) = settings.graph.key_of_nodes() {
+            bail!(
+                "the experiment has `graph.{key}`, and plans do not carry weights to start from yet: train such runs with \
+                 `ktg train`, and compare them with `ktg eval`"
+            );
+        }
         // Which graph is opened with the data does not matter.
         let settings = Settings { graph: GraphSettings::default(), ..settings.clone() };
         experiments.push(Some(train::open(settings, base, images, &Progress::among(bars, "compare"))?));

@@ -8,7 +8,7 @@ use indicatif::MultiProgress;
 use ktg_base::shell_word;
 use ktg_data::BadImage;
 use ktg_report::compare::read_experiment;
-use ktg_train::{Experiment, Run, RunDirectory, RunResult, Settings};
+use ktg_train::{Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
 
 use crate::args::{ImageFlags, SettingFlags, TrainArgs};
 use crate::output::{number, print, print_json};
@@ -100,7 +100,10 @@ impl SettingFlags {
         let current = std::env::current_dir().map_err(|e| anyhow!("cannot find the current directory: {e}"))?;
         if let Some(file) = &self.graph {
             // A path on the command line starts where the user is, not where the experiment file is.
-            settings.graph = ktg_train::GraphSettings { file: Some(current.join(file)), ..Default::default() };
+            let GraphSettings { pretrained, strict, freeze, learning_rate_factor, .. } = settings.graph;
+            let file = Some(current.join(file));
+            settings.graph =
+                GraphSettings { file, pretrained, strict, freeze, learning_rate_factor, ..Default::default() };
         }
         if let Some(preset) = &self.preset {
             settings.graph.file = None;
