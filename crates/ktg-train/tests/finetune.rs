@@ -3,11 +3,9 @@
 
 use std::path::Path;
 
-use ktg_data::Batch;
 use ktg_engine::OptimizerState;
 use ktg_engine::loss::GraphLoss;
 use ktg_graph::{Factor, Freeze};
-use ktg_net::StateDict;
 use ktg_train::schedule::{Length, Position};
 use ktg_train::{Experiment, GraphSettings, Schedule, Settings, Trainer};
 use serde_json::Value;
@@ -15,7 +13,7 @@ use serde_json::Value;
 mod common;
 #[path = "../../../fixtures/support.rs"]
 mod support;
-use common::{contents, finish, is_step, stop_at, train};
+use common::{batch, contents, finish, is_step, stop_at, train};
 use support::{check_summary, fill, json, path, tensors};
 
 /// One node, from the file, on the built-in data: grey images of 10 classes.
@@ -37,20 +35,6 @@ fn settings(fixture: &Value, freeze: &[String]) -> Settings {
     settings.train.nesterov = true;
     settings.train.schedule = Schedule::Constant {};
     settings
-}
-
-fn batch(data: &StateDict, fixture: &Value, step: usize) -> Batch {
-    let images = &data[&format!("images.{}", step + 1)];
-    let labels: Vec<u32> = serde_json::from_value(fixture["labels"][step].clone()).unwrap();
-    Batch {
-        indices: (0..labels.len()).collect(),
-        images: images.data.clone(),
-        labels,
-        channels: 1,
-        height: 8,
-        width: 8,
-        mixed: None,
-    }
 }
 
 /// The head that PyTorch was given, in place of our random one.
@@ -81,7 +65,7 @@ fn five_steps_from_a_file_are_pytorchs() {
         let length = Length { epochs: 1, batches: losses.len() };
         for (step, expected) in losses.iter().enumerate() {
             let at = Position { step: step as u64, epoch: 0, batch: step };
-            let batch = batch(&data, &fixture, step);
+            let batch = batch(&data[&format!("images.{}", step + 1)], &fixture["labels"][step]);
             let report = trainer.step(&[batch], at, length, settings.train.rule(at, length)).unwrap();
             let (ours, theirs) = (report.nodes[0].loss.unwrap(), expected.as_f64().unwrap());
             assert!(

@@ -11,24 +11,11 @@ use ktg_train::{Schedule, Start, TrainSettings, Trainer};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+mod common;
 #[path = "../../../fixtures/support.rs"]
 mod support;
+use common::batch;
 use support::{check_summary, filled, json, tensors};
-
-/// The `which`-th of the batches that the steps see in turn.
-fn batch(data: &StateDict, labels: &Value, which: usize) -> Batch {
-    let images = &data[&format!("images.{}", which % 3 + 1)];
-    let labels: Vec<u32> = serde_json::from_value(labels[which % 3].clone()).unwrap();
-    Batch {
-        indices: (0..labels.len()).collect(),
-        images: images.data.clone(),
-        labels,
-        channels: images.shape[1],
-        height: images.shape[2],
-        width: images.shape[3],
-        mixed: None,
-    }
-}
 
 /// A value of a recipe, or what it is without.
 fn value<T: DeserializeOwned + Default>(recipe: &Value, key: &str) -> T {
@@ -70,8 +57,9 @@ fn check(recipe: &Value, fixture: &Value, data: &StateDict) {
     let length = Length { epochs: 1, batches: losses.len() };
     for (step, expected) in losses.iter().enumerate() {
         let first = step * train.accumulate;
-        let batches: Vec<Batch> =
-            (first..first + train.accumulate).map(|which| batch(data, &fixture["labels"], which)).collect();
+        let batches: Vec<Batch> = (first..first + train.accumulate)
+            .map(|which| batch(&data[&format!("images.{}", which % 3 + 1)], &fixture["labels"][which % 3]))
+            .collect();
         let at = Position { step: step as u64, epoch: 0, batch: step };
         let report = trainer.step(&batches, at, length, train.rule(at, length)).unwrap();
         let (ours, theirs) = (report.nodes[0].loss.unwrap(), expected.as_f64().unwrap());

@@ -8,20 +8,12 @@ use ktg_graph::{Factor, Freeze};
 use ktg_net::{Architecture, Array, StateDict, weights};
 use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, Settings, Trainer};
 
+mod common;
+
 /// Two nodes on a few images of the built-in data, which has 10 classes and grey images.
 fn settings() -> Settings {
-    let mut settings = Settings { side: 8, seed: 5, ..Settings::default() };
-    settings.graph = GraphSettings {
-        preset: Some("dml".to_owned()),
-        nodes: Some(2),
-        architecture: Some("abn-resnet-cifar-8".to_owned()),
-        ..GraphSettings::default()
-    };
-    settings.split.train_share = 0.02;
-    settings.split.evaluate_on = ktg_train::EvaluateOn::SearchSplit;
-    settings.train.epochs = 2;
-    settings.train.batch_size = 8;
-    settings.train.learning_rate = 0.05;
+    let mut settings = common::settings();
+    settings.graph.preset = Some("dml".to_owned());
     settings
 }
 

@@ -4,14 +4,16 @@ use ktg_data::{Batch, Mixed};
 use ktg_engine::loss::{GraphLoss, LossSettings};
 use ktg_engine::{OptimizerState, Rule};
 use ktg_graph::{Graph, Node, Transfer};
-use ktg_net::{Architecture, StateDict};
+use ktg_net::Architecture;
 use ktg_train::measures::{Accumulator, MemberOutputs};
 use ktg_train::schedule::{Length, Position, factor};
 use ktg_train::{Schedule, Trainer};
 use serde_json::Value;
 
+mod common;
 #[path = "../../../fixtures/support.rs"]
 mod support;
+use common::batch;
 use support::{check_summary, filled, json, tensors};
 
 const LIMIT: f64 = 1e-4;
@@ -31,20 +33,6 @@ fn graph(fixture: &Value) -> Graph {
         }
     }
     graph
-}
-
-fn batch(data: &StateDict, labels: &Value, k: usize) -> Batch {
-    let images = &data[&format!("images.{k}")];
-    let labels: Vec<u32> = serde_json::from_value(labels.clone()).unwrap();
-    Batch {
-        indices: (0..labels.len()).collect(),
-        images: images.data.clone(),
-        labels,
-        channels: images.shape[1],
-        height: images.shape[2],
-        width: images.shape[3],
-        mixed: None,
-    }
 }
 
 fn usual_loss(graph: &Graph) -> GraphLoss {
@@ -81,7 +69,9 @@ fn check_variant(name: &str) {
         let length = Length { epochs: 1, batches: variant["iterations"].as_u64().unwrap() as usize };
         let learning_rate = variant["learning_rates"][i].as_f64().unwrap();
         let rule = Rule::sgd(learning_rate, number("momentum"), number("weight_decay"));
-        let report = trainer.step(&[batch(&data, &variant["labels"][i], i + 1)], at, length, rule).unwrap();
+        let report = trainer
+            .step(&[batch(&data[&format!("images.{}", i + 1)], &variant["labels"][i])], at, length, rule)
+            .unwrap();
         for (node, expected) in report.nodes.iter().zip(expected["nodes"].as_array().unwrap()) {
             let (ours, theirs) = (node.loss.unwrap(), expected["loss"].as_f64().unwrap());
             assert!((ours - theirs).abs() <= LIMIT * theirs, "step {}: node loss {ours}, not {theirs}", i + 1);

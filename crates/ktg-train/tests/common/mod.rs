@@ -1,10 +1,27 @@
-//! Runs that end in seconds, and what to do with them.
+//! Runs that end in seconds, what to do with them, and batches of fixtures.
 #![allow(dead_code)]
 
 use std::fs;
 use std::path::Path;
 
+use ktg_data::Batch;
+use ktg_net::Array;
 use ktg_train::{Error, Event, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
+use serde_json::Value;
+
+/// A batch of images of a fixture, `[count, channels, height, width]`.
+pub fn batch(images: &Array, labels: &Value) -> Batch {
+    let labels: Vec<u32> = serde_json::from_value(labels.clone()).unwrap();
+    Batch {
+        indices: (0..labels.len()).collect(),
+        images: images.data.clone(),
+        labels,
+        channels: images.shape[1],
+        height: images.shape[2],
+        width: images.shape[3],
+        mixed: None,
+    }
+}
 
 /// A few dozen steps of the built-in data: small enough for the dev profile.
 pub fn settings() -> Settings {
