@@ -81,7 +81,13 @@ impl Space {
             return Err(Error::Setting(format!("`search.architectures` names \"{name}\" twice")));
         }
         // Weights fit one architecture only.
-        for node in trained.into_iter().filter(|node| nodes.nodes()[*node].pretrained.is_none()) {
+        let free: Vec<usize> = trained.into_iter().filter(|node| nodes.nodes()[*node].pretrained.is_none()).collect();
+        if free.is_empty() && !architectures.is_empty() {
+            let reason = "`search.architectures` has nothing to choose for: all nodes that learn start from weights, which \
+                          fit one architecture only; leave out one of the two";
+            return Err(Error::Setting(reason.to_owned()));
+        }
+        for node in free {
             if let [only] = &architectures[..] {
                 base.node_mut(node).architecture.clone_from(only);
             }

@@ -63,7 +63,7 @@ impl State {
 }
 
 /// The best epoch of a training.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Best {
     /// Which one, counted from 1.
     pub epoch: usize,
@@ -119,8 +119,9 @@ pub(crate) fn write(
     create_dir_all(directory)?;
     let path = path_of(directory, state.position.step);
     let best = state.best.as_ref().filter(|_| kept.best).map(|best| best.step);
-    // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one.
-    if path.exists() && verify(&path)?.is_ok() {
+    // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one; but judging may have come
+    // since.
+    if path.exists() && verify(&path)?.is_ok_and(|old| old.best == state.best) {
         return Ok(None);
     }
     let temporary = directory.join("unfinished.tmp");

@@ -283,7 +283,8 @@ impl RunDirectory {
         self.path.join("checkpoints")
     }
 
-    /// Deletes all checkpoints but the newest `keep`: with 0, the run cannot go on.
+    /// Deletes all checkpoints but the newest `keep`. With 0 the run cannot go on, and the copies of what it started from go,
+    /// too.
     ///
     /// # Errors
     /// If another process works on the run, or a file cannot be deleted.
@@ -293,7 +294,12 @@ impl RunDirectory {
         let has_best = keep > 0 && self.settings()?.train.keep == Keep::Best;
         let newest = if has_best { checkpoint::newest(&directory)? } else { None };
         let best = newest.and_then(|newest| newest.state.best).map(|best| best.step);
-        checkpoint::delete_older(&directory, keep, best)
+        checkpoint::delete_older(&directory, keep, best)?;
+        let copies = self.path.join(PRETRAINED);
+        if keep == 0 && copies.exists() {
+            fs::remove_dir_all(&copies).map_err(Error::file("remove", &copies))?;
+        }
+        Ok(())
     }
 
     /// Takes the directory for this process, which holds it as long as the file; the system lets go of it however the

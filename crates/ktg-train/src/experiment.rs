@@ -8,7 +8,7 @@ use ktg_graph::{Document, Gate, Graph, Node, presets};
 use ktg_net::{Architecture, Network};
 
 use crate::data::{Data, DataFile, split_data};
-use crate::pretrained::{node_error, open_weights};
+use crate::pretrained::{found, name_of, node_error, open_weights};
 use crate::schedule::Length;
 use crate::start::Start;
 use crate::{Error, GraphSettings, Precision, Settings};
@@ -46,6 +46,8 @@ pub struct Experiment {
     /// Where relative paths of weights in the graph may start: beside the graph file, if there is one, or else beside the
     /// experiment file.
     weights_bases: Vec<PathBuf>,
+    /// A weights file that graphs may name by its content, and where it lies.
+    named_weights: Option<(String, PathBuf)>,
 }
 
 /// Of the nodes of presets, if the settings do not say.
@@ -94,7 +96,8 @@ impl Experiment {
         written.check()?;
         let networks = networks_of(&written, document.as_ref(), settings.side, &train)?;
         let mut graph = written.clone();
-        let (starts, notes) = open_weights(&mut graph, &networks, document.as_ref(), &weights_bases)?;
+        let (starts, notes) =
+            open_weights(&mut graph, &networks, document.as_ref(), &|path| found(path, &weights_bases))?;
         warnings.extend(notes);
         warnings.extend(untrained(&graph));
         Ok(Self {
@@ -112,6 +115,7 @@ impl Experiment {
             split,
             written,
             weights_bases,
+            named_weights: None,
         })
     }
 
@@ -124,9 +128,23 @@ impl Experiment {
         graph.check()?;
         let networks = networks_of(&graph, None, self.settings.side, &self.train)?;
         let mut hashed = graph.clone();
-        let (starts, _) = open_weights(&mut hashed, &networks, None, &self.weights_bases)?;
+        let find = |path: &str| match &self.named_weights {
+            Some((name, place)) if name == path => Some(place.clone()),
+            _ => found(path, &self.weights_bases),
+        };
+        let (starts, _) = open_weights(&mut hashed, &networks, None, &find)?;
         let warnings = untrained(&hashed).collect();
         Ok(Self { graph: hashed, networks, starts, warnings, written: graph, ..self.clone() })
+    }
+
+    /// Has the graphs that are given to it find the weights of `settings`, whose paths start at `base`, by the name that
+    /// [`GraphSettings::give_to`] wrote.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn know_weights(&mut self, settings: &GraphSettings, base: &Path) -> Result<(), Error> {
+        self.named_weights = settings.named_weights(base)?;
+        Ok(())
     }
 
     /// A text that differs where the images differ that are trained or evaluated on.
@@ -158,8 +176,12 @@ impl Experiment {
         let graph = &self.graph;
         let of_labels = (0..graph.len()).map(|node| graph.label_gate(node));
         let mut gates = of_labels.chain(graph.active_transfers().map(|(_, _, transfer)| transfer.gate));
-        if self.settings.train.schedule.depends_on_length() {
+        let train = &self.settings.train;
+        if train.schedule.depends_on_length() {
             Some("the learning rate (`train.schedule`)")
+        } else if train.chooses() && train.evaluate_every > 1 {
+            // The last epoch is judged, whichever it is.
+            Some("the choice of an epoch (`train.evaluate_every`)")
         } else {
             gates.any(|gate| gate == Gate::Linear).then_some("a gate (`linear`)")
         }
@@ -235,9 +257,13 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
         if let Some(architecture) = architecture {
             graph.set_architecture(architecture);
         }
-        let of_experiment = settings.pretrained.as_ref().map(|path| base.join(path));
-        let settings = GraphSettings { pretrained: of_experiment, ..settings.clone() };
-        (0..graph.len()).try_for_each(|m| settings.tune(graph.node_mut(m)))?;
+        if let Some(key) = settings.key_of_nodes() {
+            let weights = settings.pretrained.as_ref().map(|path| text_of(&base.join(path))).transpose()?;
+            if !settings.tune(&mut graph, weights.as_deref()) {
+                let file = file.display();
+                return wrong(format!("`graph.{key}` is for nodes without weights of their own, and {file} has none"));
+            }
+        }
         return Ok((graph, Some(document)));
     }
     let preset = preset.as_deref().unwrap_or("independent");
@@ -249,8 +275,9 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
         }
         graph.node_mut(0).pretrained = Some(text_of(teacher)?);
     }
-    for m in 0..graph.len() {
-        settings.tune(graph.node_mut(m))?;
+    if settings.key_of_nodes().is_some() {
+        let weights = settings.pretrained.as_deref().map(text_of).transpose()?;
+        settings.tune(&mut graph, weights.as_deref());
     }
     Ok((graph, None))
 }
@@ -273,14 +300,48 @@ impl GraphSettings {
         keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
     }
 
-    /// Gives them to a node, unless it has weights of its own.
-    fn tune(&self, node: &mut Node) -> Result<(), Error> {
-        if !node.frozen && node.pretrained.is_none() && self.key_of_nodes().is_some() {
-            node.pretrained = self.pretrained.as_deref().map(text_of).transpose()?;
-            node.strict = self.strict;
-            node.freeze.clone_from(&self.freeze);
-            node.learning_rate_factor = self.learning_rate_factor;
-        }
+    /// Whether a node's weights are these, by the path that was written for both: as of a study's graph, which was searched
+    /// with them.
+    pub fn are_of(&self, node: &Node) -> bool {
+        let path = self.pretrained.as_deref().and_then(Path::to_str);
+        path.is_some() && node.pretrained.as_deref() == path
+    }
+
+    /// Gives them to all nodes that have no other weights of their own, with the weights under a name made of their content,
+    /// as run directories have it; relative paths start at `base`.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn give_to(&self, graph: &mut Graph, base: &Path) -> Result<(), Error> {
+        let name = self.named_weights(base)?.map(|(name, _)| name);
+        self.tune(graph, name.as_deref());
         Ok(())
+    }
+
+    /// The name of the weights file, made of its content, and where it lies.
+    fn named_weights(&self, base: &Path) -> Result<Option<(String, PathBuf)>, Error> {
+        let Some(path) = &self.pretrained else { return Ok(None) };
+        let path = base.join(path);
+        let bytes = std::fs::read(&path).map_err(Error::file("read the weights file", &path))?;
+        Ok(Some((name_of(&bytes), path)))
+    }
+
+    /// Gives them to the nodes that have no other weights of their own, under the name `pretrained`; whether there are such.
+    fn tune(&self, graph: &mut Graph, pretrained: Option<&str>) -> bool {
+        let mut is_given = false;
+        for m in 0..graph.len() {
+            let node = graph.node_mut(m);
+            let (is_own, is_theirs) = (self.are_of(node), node.pretrained.is_none() && !node.frozen);
+            if is_own || is_theirs {
+                node.pretrained = pretrained.map(str::to_owned);
+                is_given = true;
+            }
+            if is_theirs || is_own && !node.frozen {
+                node.strict = self.strict;
+                node.freeze = node.freeze.take().or_else(|| self.freeze.clone());
+                node.learning_rate_factor = self.learning_rate_factor;
+            }
+        }
+        is_given
     }
 }

@@ -21,7 +21,7 @@ struct File {
 }
 
 /// Names the weights files in a graph by their content; returns what each node starts from, and what the user should know of it, a
-/// sentence each. `document` is what the graph was read from, if anything; its paths start at the first of `bases` at which there is such a file.
+/// sentence each. `document` is what the graph was read from, if anything; `find` says where a file lies that it names.
 ///
 /// # Errors
 ///
@@ -30,15 +30,16 @@ pub(crate) fn open_weights(
     graph: &mut Graph,
     networks: &[Network],
     document: Option<&Document>,
-    bases: &[PathBuf],
+    find: &dyn Fn(&str) -> Option<PathBuf>,
 ) -> Result<(Vec<Start>, Vec<String>), Error> {
     let mut files: HashMap<PathBuf, File> = HashMap::new();
     let mut starts = Vec::new();
     let mut notes = Vec::new();
     for (m, network) in networks.iter().enumerate() {
         let wrong = |message: String| node_error(document, m, message);
+        let learns = graph.is_trained(m);
         let node = graph.node_mut(m);
-        let path = node.pretrained.as_ref().and_then(|path| found(path, bases));
+        let path = node.pretrained.as_ref().and_then(|path| find(path));
         let mut start = Start::of_node(node, network, path).map_err(wrong)?;
         if let Some(path) = &start.path {
             let origin = path.display().to_string();
@@ -46,6 +47,11 @@ pub(crate) fn open_weights(
                 Some(file) => file,
                 None => files.entry(path.clone()).or_insert(read(path, &origin).map_err(wrong)?),
             };
+            if !learns {
+                // Whoever only teaches has to be whole.
+                weights::check(&network.parameters(), &file.weights.arrays, &origin)
+                    .map_err(|e| wrong(e.to_string()))?;
+            }
             let fit = start.fit(network, &file.weights, &origin).map_err(|e| wrong(e.to_string()))?;
             node.pretrained = Some(file.name.clone());
             let changes = (!file.weights.changes.is_empty()).then(|| file.weights.changes.join(", and "));
@@ -68,7 +74,7 @@ pub(crate) fn open_weights(
 }
 
 /// Where a file lies: at the first of `bases` at which it does, or else where it should be.
-fn found(path: &str, bases: &[PathBuf]) -> Option<PathBuf> {
+pub(crate) fn found(path: &str, bases: &[PathBuf]) -> Option<PathBuf> {
     let places = || bases.iter().map(|base| base.join(path));
     places().find(|path| path.exists()).or_else(|| places().next())
 }
@@ -76,8 +82,12 @@ fn found(path: &str, bases: &[PathBuf]) -> Option<PathBuf> {
 fn read(path: &Path, origin: &str) -> Result<File, String> {
     let bytes = std::fs::read(path).map_err(|e| format!("cannot read the weights file {origin}: {e}"))?;
     let weights = weights::from_bytes(&bytes, origin).map_err(|e: WeightsError| e.to_string())?;
-    let name = format!("{PRETRAINED}/{}.{}", checkpoint::checksum(&bytes), weights::extension(&bytes));
-    Ok(File { weights, name })
+    Ok(File { weights, name: name_of(&bytes) })
+}
+
+/// What a run directory calls a file of this content.
+pub(crate) fn name_of(bytes: &[u8]) -> String {
+    format!("{PRETRAINED}/{}.{}", checkpoint::checksum(bytes), weights::extension(bytes))
 }
 
 /// An error about node `m` of a graph, which may come from a file.

@@ -2,7 +2,9 @@
 
 use ktg_engine::loss::ClassWeights;
 use ktg_net::weights;
-use ktg_train::{EpochReport, EvaluateOn, Experiment, Keep, Measures, OptimizerName, RunDirectory, SavedRun, Settings};
+use ktg_train::{
+    EpochReport, EvaluateOn, Event, Experiment, Keep, Measures, OptimizerName, Run, RunDirectory, SavedRun, Settings,
+};
 
 mod common;
 use common::{checkpoints, contents, finish, is_step, settings, stop_at, train};
@@ -128,6 +130,23 @@ fn the_best_epoch_is_the_result_and_its_checkpoint_stays() {
 }
 
 #[test]
+fn a_run_stopped_before_its_best_epoch_was_judged_gives_that_epochs_networks() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.train.keep = Keep::Best;
+    settings.train.learning_rate = 0.01;
+    let is_judging_the_last = |event: &Event| matches!(event, Event::Evaluating { .. });
+    for (name, stop) in [("step", &is_step(12) as &dyn Fn(&Event) -> bool), ("judging", &is_judging_the_last)] {
+        let path = temporary.path().join(name);
+        stop_at(settings.clone(), &path, stop);
+        let result = finish(&path);
+        assert_eq!(result.best_epoch, Some(2), "the test needs a last epoch that is the best");
+        let run = SavedRun::open(&RunDirectory::new(&path)).unwrap();
+        assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), result.measures, "{name}");
+    }
+}
+
+#[test]
 fn a_best_epoch_that_is_damaged_is_named() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("run");
@@ -175,6 +194,8 @@ fn patience_ends_a_training_that_gets_no_better() {
         let expected = if keep == Keep::Best { &measures } else { last.evaluation.as_ref().unwrap() };
         assert_eq!(&result.measures, expected);
         assert_eq!(finish(&path), result);
+        let message = Run::resume_until(&RunDirectory::new(&path), 50).err().unwrap().to_string();
+        assert!(message.contains(&format!("ended after {} epochs", result.epochs)), "{message}");
         let run = SavedRun::open(&RunDirectory::new(&path)).unwrap();
         assert_eq!(&run.evaluate(&run.evaluation_data().unwrap()).unwrap(), expected);
     }

@@ -122,6 +122,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<Exi
         settings.split.evaluate_on = EvaluateOn::SearchSplit;
     }
     settings.train.evaluate_every = 0;
+    settings.train.keep_last();
     let (worker, patience) = worker_settings(&args.worker)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();

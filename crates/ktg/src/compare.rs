@@ -136,7 +136,7 @@ pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> 
                 // No slug has an underscore.
                 let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
                 let source = plan.source(method, data, nodes, &base, args.storage.as_deref())?;
-                let wanted = Wanted { plan, method, data, nodes, source, settings: &settings };
+                let wanted = Wanted { plan, method, data, nodes, source, settings: &settings, base: &data_base };
                 let file = graphs.join(&stem);
                 let (graph, origin) = if args.estimate { wanted.look(&file)? } else { wanted.fix(&file)? };
                 let mut runs = Vec::new();
@@ -203,15 +203,11 @@ pub fn open(
             experiments.push(None);
             continue;
         }
-        if let Some(key) = settings.graph.key_of_nodes() {
-            bail!(
-                "the experiment has `graph.{key}`, and plans do not carry weights to start from yet: train such runs with \
-                 `ktg train`, and compare them with `ktg eval`"
-            );
-        }
         // Which graph is opened with the data does not matter.
-        let settings = Settings { graph: GraphSettings::default(), ..settings.clone() };
-        experiments.push(Some(train::open(settings, base, images, &Progress::among(bars, "compare"))?));
+        let without_graph = Settings { graph: GraphSettings::default(), ..settings.clone() };
+        let mut experiment = train::open(without_graph, base, images, &Progress::among(bars, "compare"))?;
+        experiment.know_weights(&settings.graph, base)?;
+        experiments.push(Some(experiment));
     }
     Ok(experiments)
 }

@@ -33,7 +33,7 @@ pub fn run(command: &DataCommand) -> Result<ExitCode> {
         }
         DataCommand::Check { data, skip_list, json } => {
             let (settings, splits) = open(data)?;
-            check(&settings.data, &splits, skip_list.as_deref(), *json)
+            check(&settings, &splits, skip_list.as_deref(), *json)
         }
         DataCommand::Split { data, out, read, share, split_seed } => {
             let (settings, splits) = open(data)?;
@@ -120,7 +120,7 @@ fn names(bad: &[BadImage]) -> Vec<String> {
     bad.iter().map(|image| image.name.clone()).collect()
 }
 
-fn check(source: &DataSource, splits: &Splits, skip_list: Option<&Path>, json: bool) -> Result<ExitCode> {
+fn check(settings: &Settings, splits: &Splits, skip_list: Option<&Path>, json: bool) -> Result<ExitCode> {
     let started = Instant::now();
     // What is decoded here is not looked at again.
     splits.train.set_cache_limit(0);
@@ -131,7 +131,7 @@ fn check(source: &DataSource, splits: &Splits, skip_list: Option<&Path>, json: b
         let text: String = splits.skipped.iter().cloned().chain(names(&bad)).map(|name| name + "\n").collect();
         write_atomically(path, text.as_bytes())?;
     }
-    let mut summary = Summary::of(source, splits);
+    let mut summary = Summary::of(&settings.data, splits);
     summary.add_bad(&bad, splits);
     if json {
         let duplicate = |Duplicate { first, second }: &Duplicate| json!([first, second]);
@@ -141,7 +141,9 @@ fn check(source: &DataSource, splits: &Splits, skip_list: Option<&Path>, json: b
         print(&summary.per_class())?;
         print("")?;
         print(&summary.text())?;
-        print(&normalization(&mean, &std))?;
+        if settings.augment.normalize.is_none() && settings.augment.mean.is_none() {
+            print(&normalization(&mean, &std))?;
+        }
         for image in &bad {
             print(&format!("bad: {}", image.problem))?;
         }

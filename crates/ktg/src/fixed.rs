@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use ktg_base::{FileError, NewFile, read_text, write_atomically};
-use ktg_graph::{Document, Graph, presets};
+use ktg_graph::{Document, Graph, Node, presets};
 use ktg_report::StudyRecord;
 use ktg_report::compare::{DataSet, Plan, PlannedMethod, Source};
 use ktg_train::{DEFAULT_ARCHITECTURE, Settings};
@@ -22,8 +22,10 @@ pub struct Wanted<'a> {
     pub nodes: usize,
     /// Where it comes from.
     pub source: Source,
-    /// Settings of the runs.
+    /// Settings of the runs,
     pub settings: &'a Settings,
+    /// and where their relative paths start.
+    pub base: &'a Path,
 }
 
 /// `graphs/*.json`: a graph and where it comes from.
@@ -81,15 +83,21 @@ impl Wanted<'_> {
     /// What the plan asks for, in words.
     fn request(&self) -> Result<String> {
         let mut request = match &self.source {
-            Source::Preset(name) => return Ok(format!("the preset {name}, {}", self.preset_architecture())),
+            Source::Preset(name) => format!("the preset {name}, {}", self.preset_architecture()),
             Source::File(path) => format!("the graph with the hash {}", Document::read(path)?.graph.hash()),
             Source::Study { storage, name, trial } => {
                 let which = trial.map_or("the best trial".to_owned(), |trial| format!("trial {trial}"));
                 format!("{which} of the study \"{name}\" in {storage}")
             }
         };
-        if let Some(architecture) = &self.plan.architecture {
+        if let (Some(architecture), false) = (&self.plan.architecture, matches!(self.source, Source::Preset(_))) {
             request += &format!(", {architecture}");
+        }
+        if self.settings.graph.key_of_nodes().is_some() {
+            // What nodes start from, as a node of this experiment would say it.
+            let mut node = Graph::new(vec![Node::new("its network")]);
+            self.settings.graph.give_to(&mut node, self.base)?;
+            request += &format!(", starting as {}", node.to_toml().lines().nth(1).unwrap_or_default());
         }
         Ok(request)
     }
@@ -128,12 +136,14 @@ impl Wanted<'_> {
         if let (Some(architecture), false) = (&plan.architecture, matches!(self.source, Source::Preset(_))) {
             graph.set_architecture(architecture);
         }
-        if let Some(weights) = graph.nodes().iter().find_map(|node| node.pretrained.as_ref()) {
+        let own = graph.nodes().iter().filter(|node| !self.settings.graph.are_of(node));
+        if let Some(weights) = own.filter_map(|node| node.pretrained.as_ref()).next() {
             // Its path would start somewhere else.
             return Err(self.error(&format!(
                 "has pretrained weights ({weights}), which plans do not carry; train it with `ktg train`"
             )));
         }
+        self.settings.graph.give_to(&mut graph, self.base)?;
         graph.name = Some(format!("{} x{nodes}", method.name));
         Ok(Fixed { request: self.request()?, origin, graph: graph.to_toml() })
     }

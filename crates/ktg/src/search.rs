@@ -70,6 +70,8 @@ pub fn settings(args: &SearchArgs) -> Result<(Settings, PathBuf, SearchSettings)
     }
     // A pruner needs every epoch, whatever the training that follows looks at.
     settings.train.evaluate_every = 1;
+    // And it compares all trials by the same epochs.
+    settings.train.keep_last();
     for name in &search.architectures {
         name.parse::<Architecture>().map_err(|e| anyhow!("`search.architectures`: {e}"))?;
     }

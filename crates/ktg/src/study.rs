@@ -108,7 +108,7 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
         print(&format!("{}: trial {}, {value:.2} %, {}", path.display(), trial.number, edges(&graph)))?;
         if let Some(weights) = graph.nodes().iter().find_map(|node| node.pretrained.as_ref()) {
             print(&format!(
-                "  its weights are named as in the experiment ({weights}): move it there, or change the path"
+                "  its weights ({weights}) are looked for beside this file, then beside the experiment file"
             ))?;
         }
     }

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 mod common;
-use common::{good, ktg, text};
+use common::{bad, good, ktg, text};
 
 /// Photos of two classes: one is bright at the top, one at the bottom.
 fn photos(root: &Path) {
@@ -59,4 +59,55 @@ fn the_recipe_starts_from_published_weights_and_learns_two_classes() {
     assert!(judged.contains("ash") && judged.contains("oak"), "{judged}");
     let csv = good(ktg(here, &["predict", "--run", "run", "photos/test", "--csv", "-"]));
     assert_eq!(csv.lines().count(), 1 + 12, "{csv}");
+}
+
+/// A file of weights of a small network, whose numbers depend on `seed`.
+fn small_weights(seed: u64) -> Vec<u8> {
+    let network = "resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 7);
+    weights::to_bytes(&network.initial(&mut ChaCha8Rng::seed_from_u64(seed)).collect(), None)
+}
+
+#[test]
+fn searches_and_plans_start_from_the_experiments_weights() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    photos(&here.join("photos"));
+    fs::write(here.join("w.safetensors"), small_weights(1)).unwrap();
+    let experiment = "seed = 1\nside = 16\n[graph]\npreset = \"dml\"\nnodes = 2\narchitecture = \"resnet-cifar-8\"\n\
+                      pretrained = \"w.safetensors\"\nfreeze = [\"conv1\", \"layer1\"]\n\
+                      [data]\nsource = \"folder\"\nroot = \"photos\"\n[train]\nepochs = 2\nbatch_size = 6\n\
+                      log_every = 0\n";
+    fs::write(here.join("e.toml"), experiment).unwrap();
+    let plan = "experiment = \"e.toml\"\nnodes = [2]\nrepeats = 1\n[[method]]\nname = \"DML\"\npreset = \"dml\"\n\
+                [[method]]\nname = \"Found\"\nstudy = \"s\"\n";
+    fs::write(here.join("plan.toml"), plan).unwrap();
+    good(ktg(here, &["search", "e.toml", "--study", "s", "--trials", "2"]));
+    good(ktg(here, &["study", "best", "s", "-o", "best"]));
+    // The found graph, trained on all images: its weights are beside the experiment, not beside the graph.
+    good(ktg(here, &["train", "e.toml", "--graph", "best/s-1.toml", "--out", "found"]));
+    let tables = good(ktg(here, &["compare", "plan.toml"]));
+    for method in ["DML", "Found"] {
+        let row = tables.lines().find(|line| line.starts_with(method)).unwrap_or_else(|| panic!("{tables}"));
+        assert!(row.ends_with("1 of 1"), "{tables}");
+    }
+
+    let own = weights::from_bytes(&small_weights(1), "w").unwrap().arrays;
+    let runs: Vec<_> = fs::read_dir(here.join("plan/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    assert_eq!(runs.len(), 2);
+    for run in runs.iter().chain([&here.join("found")]) {
+        let newest = fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+        for node in ["node1.safetensors", "node2.safetensors"] {
+            let trained = weights::read(&newest.join(node)).unwrap().arrays;
+            assert!(trained["layer1.0.conv1.weight"] == own["layer1.0.conv1.weight"], "{} is frozen", run.display());
+            assert!(trained["layer2.0.conv1.weight"] != own["layer2.0.conv1.weight"], "{} learns", run.display());
+        }
+    }
+    // What is compared starts from the same.
+    assert_eq!(good(ktg(here, &["compare", "plan.toml"])), tables);
+    fs::write(here.join("w.safetensors"), small_weights(2)).unwrap();
+    let message = bad(ktg(here, &["compare", "plan.toml"]));
+    assert!(
+        message.contains("the comparison was begun with the preset dml") && message.contains("starting as"),
+        "{message}"
+    );
 }

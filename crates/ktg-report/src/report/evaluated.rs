@@ -33,7 +33,7 @@ impl Evaluated {
     /// `Err`: why there is none, as a block for the page.
     pub fn open(directory: &RunDirectory, options: &Options) -> Result<Self, Block> {
         if !options.evaluate {
-            return Err(Block::note("Attention maps and calibration were left out on request."));
+            return Err(Block::note("Attention maps, calibration and confused classes were left out on request."));
         }
         let opened = SavedRun::open(directory).and_then(|run| {
             let data = run.evaluation_data()?;
@@ -41,7 +41,9 @@ impl Evaluated {
             (options.progress)(&format!("{}: evaluated on {} images", directory.path().display(), data.len()));
             Ok(Self { run, data, answers })
         });
-        opened.map_err(|error| Block::warning(format!("Attention maps and calibration are missing: {error}.")))
+        opened.map_err(|error| {
+            Block::warning(format!("Attention maps, calibration and confused classes are missing: {error}."))
+        })
     }
 
     /// The images that were asked for, those that are there.

@@ -105,7 +105,9 @@ fn table(rows: &[Row]) -> Table {
     columns.extend(MEASURES.iter().map(Measure::column));
     columns.push(Column::right("images"));
     let mut table = Table::new("Runs side by side", columns);
-    let judged_alike = rows.windows(2).all(|two| two[0].record.judged_on == two[1].record.judged_on);
+    let judged_on = &rows[0].record.judged_on;
+    // Runs of early versions do not say it.
+    let judged_alike = !judged_on.is_empty() && rows.iter().all(|row| row.record.judged_on == *judged_on);
     let best_of = |measure| if judged_alike { best(rows, measure) } else { None };
     let best: Vec<Option<f64>> = MEASURES.iter().map(best_of).collect();
     for row in rows {

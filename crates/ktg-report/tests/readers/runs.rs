@@ -49,7 +49,7 @@ fn a_run_before_its_first_epoch_is_no_error() {
     assert!(curves.contains("No epoch is finished yet.") && losses.contains("No epoch is finished yet."));
     let page = page(&directory, true).unwrap();
     assert!(page.contains("Not finished: 0 of 2 epochs are done."), "{page:.3000}");
-    assert!(page.contains("Attention maps and calibration are missing: "), "{page:.3000}");
+    assert!(page.contains("Attention maps, calibration and confused classes are missing: "), "{page:.3000}");
     assert!(page.contains("it has no usable checkpoint yet"), "{page:.3000}");
 }
 
@@ -65,7 +65,10 @@ fn a_finished_run_is_drawn_with_its_result() {
         measures.images, measures.node_average.top1, measures.ensemble.accuracy.top1
     );
     assert!(page.contains(&sentence), "{sentence} in {page:.3000}");
-    assert!(page.contains("Attention maps and calibration were left out on request."), "{page:.3000}");
+    assert!(
+        page.contains("Attention maps, calibration and confused classes were left out on request."),
+        "{page:.3000}"
+    );
 }
 
 #[test]

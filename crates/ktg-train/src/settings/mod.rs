@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ktg_base::{read_text, toml_message, toml_problem};
 use ktg_data::{Augment, DataSource};
-use ktg_engine::loss::LossSettings;
+use ktg_engine::loss::{ClassWeights, LossSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -166,6 +166,10 @@ impl Settings {
             (self.seed <= i64::MAX as u64, "`seed` is at most 9223372036854775807"),
             (split.seed <= i64::MAX as u64, "`split.seed` is at most 9223372036854775807"),
             ((1..=4096).contains(&self.side), "`side` is between 1 and 4096"),
+            (
+                train.sampling == Sampling::All || loss.class_weights == ClassWeights::None,
+                "`train.sampling` and `loss.class_weights` both make up for classes of different size; leave one of them out",
+            ),
             (is_share(loss.label_smoothing), "`loss.label_smoothing` is from 0 to below 1"),
             (share(split.train_share), "`split.train_share` is above 0 and at most 1"),
             (share(split.search_share) && split.search_share < 1.0, "`split.search_share` is between 0 and 1"),

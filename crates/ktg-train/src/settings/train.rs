@@ -222,6 +222,11 @@ impl TrainSettings {
         Rule { optimizer, learning_rate, weight_decay, number, clip_norm, average, factors: &[] }
     }
 
+    /// The last epoch counts, and all are done: as where others compare epochs.
+    pub fn keep_last(&mut self) {
+        (self.keep, self.patience) = (Keep::Last, None);
+    }
+
     /// Images a step.
     pub fn images_per_step(&self) -> usize {
         self.batch_size.saturating_mul(self.accumulate)

@@ -155,7 +155,7 @@ pub struct TrainArgs {
     pub json: bool,
 }
 
-/// Judges the newest checkpoint of each run on its evaluation images.
+/// Judges the newest checkpoint of each run, or with `train.keep = "best"` its best epoch's, on its evaluation images.
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -215,7 +215,7 @@ pub struct PredictArgs {
     #[arg(required = true, value_name = "IMAGE_OR_FOLDER")]
     pub images: Vec<PathBuf>,
     /// Classes to show
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = at_least_one)]
     pub top: usize,
     /// Write each node's attention over each image to this directory, as PNG
     #[arg(long, value_name = "DIR")]
@@ -229,6 +229,13 @@ pub struct PredictArgs {
     /// Print one line of JSON per image
     #[arg(long)]
     pub json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("it must be a whole number from 1 up".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     let cells = cells(&plan, &jobs)?;
     let runs: usize = cells.iter().map(|cell| cell.left.len()).sum();
     let at_once = args.jobs.clamp(1, runs.max(1));
-    let (mut total, mut disk, mut peak) = (Range::default(), 0, None);
+    let (mut lengths, mut disk, mut peak) = (Vec::new(), 0, None);
     let (mut rows, mut parts) = (Vec::new(), Vec::new());
     for cell in &cells {
         let Some(template) = &experiments[cell.first.data] else { continue };
@@ -44,7 +44,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         note(&format!("measuring {} on {}", cell.network, cell.data));
         let estimate = measure(&experiment, at_once)?;
         let seconds = estimate.seconds.times(cell.left.iter().sum::<f64>() / at_once as f64);
-        total = total.plus(seconds);
+        lengths.extend(cell.left.iter().map(|left| estimate.seconds.times(*left)));
         disk += cell.new as u64 * estimate.disk_bytes;
         peak = estimate.peak_memory_bytes;
         rows.push([
@@ -60,6 +60,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
             "run": estimate,
         }));
     }
+    let total = together(&lengths, at_once);
     if args.json {
         return print_json(&json!({
             "runs": runs, "at_once": at_once, "seconds": total, "disk_bytes": disk, "peak_memory_bytes": peak,
@@ -74,6 +75,16 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     print(&format!("\ntime      {} for {runs} runs{jobs}, by one process", time(total)))?;
     print(&memory(peak))?;
     print(&format!("disk      {}", bytes(disk)))
+}
+
+/// How long runs take together, so many at a time, of which each begins when another one ends.
+fn together(lengths: &[Range], at_once: usize) -> Range {
+    let mut ends = vec![Range::default(); at_once];
+    for length in lengths {
+        let first = ends.iter_mut().min_by(|a, b| a.expected.total_cmp(&b.expected));
+        first.into_iter().for_each(|end| *end = end.plus(*length));
+    }
+    ends.into_iter().max_by(|a, b| a.expected.total_cmp(&b.expected)).unwrap_or_default()
 }
 
 /// The runs that are left, those together that have the same data, networks and settings.
@@ -115,4 +126,18 @@ fn measure(experiment: &Experiment, at_once: usize) -> Result<Estimate> {
     let found = found.into_inner().map_err(|_| anyhow!("a thread broke down"))?;
     let slowest = found.into_iter().max_by(|a, b| a.seconds.expected.total_cmp(&b.seconds.expected));
     slowest.ok_or_else(|| anyhow!("nothing was measured"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_equal_runs_two_at_a_time_take_two_lengths() {
+        let run = Range { low: 9.0, expected: 10.0, high: 12.0 };
+        assert_eq!(together(&[run; 3], 2), run.times(2.0));
+        assert_eq!(together(&[run; 3], 1), run.times(3.0));
+        assert_eq!(together(&[run.times(0.5), run, run.times(0.5)], 2), run);
+        assert_eq!(together(&[], 2), Range::default());
+    }
 }

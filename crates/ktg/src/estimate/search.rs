@@ -29,7 +29,7 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     for (i, estimate) in estimates.iter().enumerate() {
         print(&match search.architectures.get(i) {
             Some(name) => format!("{name}: {} a trial of full length", duration(estimate.seconds.expected)),
-            None => pace(estimate, template.settings.train.batch_size),
+            None => pace(estimate, template.settings.train.images_per_step()),
         })?;
     }
     let trials = args.trials as f64;

@@ -20,8 +20,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         return print_json(&estimate);
     }
     let Estimate { seconds, disk_bytes, checkpoints, checkpoint_bytes, pretrained_bytes, .. } = estimate;
-    print(&pace(&estimate, experiment.settings.train.batch_size))?;
-    print(&format!("time      {}", time(seconds)))?;
+    print(&pace(&estimate, experiment.settings.train.images_per_step()))?;
+    let most = if experiment.settings.train.patience.is_some() { ", if patience does not end it before" } else { "" };
+    print(&format!("time      {}{most}", time(seconds)))?;
     print(&memory(estimate.peak_memory_bytes))?;
     let mut disk = format!(
         "disk      {}: {checkpoints} checkpoints of {}, and one more while it is written",

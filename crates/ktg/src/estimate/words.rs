@@ -38,11 +38,11 @@ pub fn memory(peak: Option<u64>) -> String {
 }
 
 /// The lines about the pace: steps and evaluations.
-pub fn pace(estimate: &Estimate, batch_size: usize) -> String {
+pub fn pace(estimate: &Estimate, images: usize) -> String {
     let Estimate { epochs, steps, step, evaluations, evaluation_images, evaluation_seconds, .. } = estimate;
     let times = if *evaluations == 1 { "once".to_owned() } else { format!("{evaluations} times") };
     format!(
-        "steps     {steps} of {batch_size} images in {epochs} epochs, {} each ({} measured, ± {})\n\
+        "steps     {steps} of {images} images in {epochs} epochs, {} each ({} measured, ± {})\n\
          judging   {times} {evaluation_images} images, {} each",
         duration(step.mean),
         step.count,

@@ -14,6 +14,8 @@ pub(super) struct Machine<'a> {
     /// Place of the next instruction.
     at: usize,
     pub values: Vec<Value<'a>>,
+    /// Of all tensors among them.
+    sizes: usize,
     stack: Vec<Id>,
     /// How high the stack was at each mark.
     marks: Vec<usize>,
@@ -22,7 +24,7 @@ pub(super) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        Self { bytes, at: 0, values: Vec::new(), sizes: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
     }
 
     /// The next bytes.
@@ -54,7 +56,11 @@ impl<'a> Machine<'a> {
     }
 
     pub fn push(&mut self, value: Value<'a>) -> Result<(), Problem> {
-        if self.values.len() >= MOST_VALUES {
+        // A tensor's sizes and strides take more room than what they were made from.
+        if let Value::Tensor(tensor) = &value {
+            self.sizes += tensor.shape.len();
+        }
+        if self.values.len() + self.sizes >= MOST_VALUES {
             return Err(damaged(&format!("its pickle has more than {MOST_VALUES} values")));
         }
         self.stack.push(self.values.len() as Id);
