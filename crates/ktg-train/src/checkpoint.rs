@@ -104,7 +104,7 @@ fn path_of(directory: &Path, step: u64) -> PathBuf {
 pub(crate) struct Kept {
     /// So many, the newest,
     pub newest: usize,
-    /// and that of the best epoch.
+    /// and those of the epochs that these call the best.
     pub best: bool,
 }
 
@@ -118,7 +118,6 @@ pub(crate) fn write(
 ) -> Result<Option<String>, Error> {
     create_dir_all(directory)?;
     let path = path_of(directory, state.position.step);
-    let best = state.best.as_ref().filter(|_| kept.best).map(|best| best.step);
     // Steps are deterministic: a checkpoint of this step, left by an interrupted run, is this one; but judging may have come
     // since.
     if path.exists() && verify(&path)?.is_ok_and(|old| old.best == state.best) {
@@ -153,7 +152,7 @@ pub(crate) fn write(
     sync_parent(&temporary.join(STATE))?;
     fs::rename(&temporary, &path).map_err(Error::file("write", &path))?;
     sync_parent(&path)?;
-    Ok(delete_older(directory, kept.newest, best).err().map(|e| e.to_string()))
+    Ok(delete_older(directory, kept).err().map(|e| e.to_string()))
 }
 
 fn remove_if_there(directory: &Path) -> Result<(), Error> {
@@ -163,13 +162,22 @@ fn remove_if_there(directory: &Path) -> Result<(), Error> {
     fs::remove_dir_all(directory).map_err(Error::file("remove", directory))
 }
 
-/// Removes all checkpoints in `directory` but for the newest `keep` and that of the step `best`.
-pub(crate) fn delete_older(directory: &Path, keep: usize, best: Option<u64>) -> Result<(), Error> {
-    let mut all = list(directory)?;
-    all.truncate(all.len().saturating_sub(keep));
-    let best = best.map(|step| path_of(directory, step));
-    all.retain(|path| Some(path) != best.as_ref());
-    all.iter().try_for_each(|old| fs::remove_dir_all(old).map_err(Error::file("remove the old checkpoint", old)))
+/// Removes all checkpoints in `directory` that are not `kept`.
+pub(crate) fn delete_older(directory: &Path, kept: Kept) -> Result<(), Error> {
+    let mut older = list(directory)?;
+    let newest = older.split_off(older.len().saturating_sub(kept.newest));
+    if kept.best {
+        // The newest of them may be damaged one day, and the one before may have another best.
+        let best: Vec<PathBuf> = newest.iter().filter_map(|path| Some(path_of(directory, best_step(path)?))).collect();
+        older.retain(|path| !best.contains(path));
+    }
+    older.iter().try_for_each(|old| fs::remove_dir_all(old).map_err(Error::file("remove the old checkpoint", old)))
+}
+
+/// The step of the best epoch, as a checkpoint has it.
+fn best_step(checkpoint: &Path) -> Option<u64> {
+    let state: State = serde_json::from_slice(&fs::read(checkpoint.join(STATE)).ok()?).ok()?;
+    Some(state.best?.step)
 }
 
 /// The checkpoints in `directory`, oldest first; none if it does not exist.

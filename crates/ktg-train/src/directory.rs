@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::checkpoint::Kept;
 use crate::data::DataFile;
 use crate::metrics::{self, EpochReport};
 use crate::pretrained::PRETRAINED;
@@ -291,10 +292,8 @@ impl RunDirectory {
     pub fn delete_checkpoints(&self, keep: usize) -> Result<(), Error> {
         let _lock = self.lock()?;
         let directory = self.checkpoints();
-        let has_best = keep > 0 && self.settings()?.train.keep == Keep::Best;
-        let newest = if has_best { checkpoint::newest(&directory)? } else { None };
-        let best = newest.and_then(|newest| newest.state.best).map(|best| best.step);
-        checkpoint::delete_older(&directory, keep, best)?;
+        let best = keep > 0 && self.settings()?.train.keep == Keep::Best;
+        checkpoint::delete_older(&directory, Kept { newest: keep, best })?;
         let copies = self.path.join(PRETRAINED);
         if keep == 0 && copies.exists() {
             fs::remove_dir_all(&copies).map_err(Error::file("remove", &copies))?;

@@ -1,5 +1,7 @@
 //! Runs of today's recipes: they resume to the same bits, the best epoch is kept, and patience ends.
 
+use std::collections::BTreeSet;
+
 use ktg_engine::loss::ClassWeights;
 use ktg_net::weights;
 use ktg_train::{
@@ -120,8 +122,16 @@ fn the_best_epoch_is_the_result_and_its_checkpoint_stays() {
         let run = SavedRun::open(&directory).unwrap();
         assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), measures);
         older += usize::from(epoch < 11);
-        let expected = if epoch < 11 { 3 } else { 2 };
+        let (epoch_before, measures_before) = best(&epochs[..11]);
+        let expected = BTreeSet::from([11, 12, epoch, epoch_before]).len();
         assert_eq!(checkpoints(&path).len(), expected, "seed {seed}, best epoch {epoch}");
+        // If the newest checkpoint is damaged, the one before and its best epoch are there.
+        let newest = path.join("checkpoints").join(checkpoints(&path).pop().unwrap()).join("node1.safetensors");
+        let aside = path.join("aside");
+        std::fs::rename(&newest, &aside).unwrap();
+        let run = SavedRun::open(&directory).unwrap();
+        assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), measures_before, "seed {seed}");
+        std::fs::rename(&aside, &newest).unwrap();
         directory.delete_checkpoints(1).unwrap();
         let run = SavedRun::open(&directory).unwrap();
         assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), measures);
