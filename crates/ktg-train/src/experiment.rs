@@ -152,9 +152,21 @@ impl Experiment {
         self.data.fingerprint()
     }
 
-    /// Whether a graph's networks exist and its attention edges join maps of the same size.
+    /// Whether a graph's networks exist, its attention edges join maps of the same size, and nodes that only teach have whole
+    /// weights. Of weights it knows those of its own graph.
     pub fn fits(&self, graph: &Graph) -> bool {
-        networks_of(graph, None, self.settings.side, &self.train).is_ok()
+        let may_be = |m: usize| graph.is_trained(m) || self.is_whole(&graph.nodes()[m]);
+        networks_of(graph, None, self.settings.side, &self.train).is_ok() && (0..graph.len()).all(may_be)
+    }
+
+    /// Whether a node's file gives all its weights, unless it is of no file that is known here.
+    fn is_whole(&self, node: &Node) -> bool {
+        let is_same = |other: &&Node| {
+            node.pretrained.is_some()
+                && (&other.pretrained, &other.architecture) == (&node.pretrained, &node.architecture)
+        };
+        let known = self.written.nodes().iter().position(|other| is_same(&other));
+        known.is_none_or(|known| self.starts[known].is_whole)
     }
 
     /// The graph as it was written: with the paths of pretrained weights that its author gave.

@@ -62,6 +62,7 @@ pub(crate) fn open_weights(
                     notes.push(sentence);
                 }
             }
+            start.is_whole = fit.fresh.is_empty();
             start.loaded = fit.arrays.into_keys().collect();
         }
         let odd = start.random_and_frozen(network);

@@ -14,6 +14,8 @@ pub struct Start {
     pub path: Option<PathBuf>,
     /// All of the file's tensors, and no others, are the network's.
     pub strict: bool,
+    /// The file gives all parameters and running statistics.
+    pub is_whole: bool,
     /// Parameters and running statistics that the file gives, by their names; all others are random.
     pub loaded: BTreeSet<String>,
     /// Layers that never change, by their indices in [`Network::layers`].
@@ -44,7 +46,7 @@ impl Start {
             return Err("it freezes the whole network; write \"frozen = true\" instead of \"freeze\"".to_owned());
         }
         let (strict, learning_rate_factor) = (node.strict, node.learning_rate_factor);
-        Ok(Self { path, strict, loaded: BTreeSet::new(), frozen, learning_rate_factor })
+        Ok(Self { path, strict, is_whole: false, loaded: BTreeSet::new(), frozen, learning_rate_factor })
     }
 
     /// What of its file's content fits the network; `origin` names it in messages.

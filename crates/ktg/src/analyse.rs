@@ -129,7 +129,9 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<Exi
     let template = train::open(settings, &base, args.images, &Progress::among(&bars, "analyse"))?;
     same_experiment(&source, &template)?;
     let template = template.with_graph(graph.clone())?;
-    let variants = changes::variants(&graph);
+    let mut variants = changes::variants(&graph);
+    // Without its label, a node with a fresh classifier would teach at random.
+    variants.retain(|variant| template.fits(&variant.graph));
     let seeds: Vec<u64> = (1..=args.seeds).collect();
     let trials = changes::trials(&changes::space(&graph)?, &variants, &seeds)?;
     let runs = args.runs.clone().unwrap_or_else(|| default_runs(name));

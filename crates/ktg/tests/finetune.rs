@@ -75,14 +75,17 @@ fn searches_and_plans_start_from_the_experiments_weights() {
     fs::write(here.join("w.safetensors"), small_weights(1)).unwrap();
     let experiment = "seed = 1\nside = 16\n[graph]\npreset = \"dml\"\nnodes = 2\narchitecture = \"resnet-cifar-8\"\n\
                       pretrained = \"w.safetensors\"\nfreeze = [\"conv1\", \"layer1\"]\n\
-                      [data]\nsource = \"folder\"\nroot = \"photos\"\n[train]\nepochs = 2\nbatch_size = 6\n\
-                      log_every = 0\n";
+                      [data]\nsource = \"folder\"\nroot = \"photos\"\n[split]\nevaluate_on = \"search-split\"\n\
+                      [train]\nepochs = 2\nbatch_size = 6\nlog_every = 0\nkeep = \"best\"\npatience = 2\n\
+                      [search]\ngates = [\"through\"]\nlabel_gates = [\"through\"]\n";
     fs::write(here.join("e.toml"), experiment).unwrap();
     let plan = "experiment = \"e.toml\"\nnodes = [2]\nrepeats = 1\n[[method]]\nname = \"DML\"\npreset = \"dml\"\n\
                 [[method]]\nname = \"Found\"\nstudy = \"s\"\n";
     fs::write(here.join("plan.toml"), plan).unwrap();
     good(ktg(here, &["search", "e.toml", "--study", "s", "--trials", "2"]));
     good(ktg(here, &["study", "best", "s", "-o", "best"]));
+    let edges = good(ktg(here, &["analyse", "s", "e.toml", "--edges", "--seeds", "1"]));
+    assert!(edges.contains("What each edge contributes"), "{edges}");
     // The found graph, trained on all images: its weights are beside the experiment, not beside the graph.
     good(ktg(here, &["train", "e.toml", "--graph", "best/s-1.toml", "--out", "found"]));
     let tables = good(ktg(here, &["compare", "plan.toml"]));

@@ -119,9 +119,9 @@ impl Settings {
         Self { seed: 0, graph: GraphSettings::default(), ..self.decisive() }
     }
 
-    /// These settings with one changed: `key` as in `train.epochs`, `value` in TOML or, failing that, as plain text.
+    /// These settings with one changed: `key` as in `train.epochs`, `value` in TOML or, failing that, as plain text. Whether they go
+    /// together is not looked at: more changes may follow.
     pub fn with(&self, key: &str, value: &str) -> Result<Self, Error> {
-        self.check()?;
         let error = |reason: String| Error::Setting(format!("cannot set `{key}` to `{value}`: {reason}"));
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
         let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
