@@ -137,14 +137,9 @@ impl Experiment {
         Ok(Self { graph: hashed, networks, starts, warnings, written: graph, ..self.clone() })
     }
 
-    /// Has the graphs that are given to it find the weights of `settings`, whose paths start at `base`, by the name that
-    /// [`GraphSettings::give_to`] wrote.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn know_weights(&mut self, settings: &GraphSettings, base: &Path) -> Result<(), Error> {
-        self.named_weights = settings.named_weights(base)?;
-        Ok(())
+    /// Has the graphs that are given to it find a weights file by the name that [`GraphSettings::named_weights`] gave.
+    pub fn know_weights(&mut self, named: Option<(String, PathBuf)>) {
+        self.named_weights = named;
     }
 
     /// A text that differs where the images differ that are trained or evaluated on.
@@ -152,10 +147,10 @@ impl Experiment {
         self.data.fingerprint()
     }
 
-    /// Whether a graph's networks exist, its attention edges join maps of the same size, and nodes that only teach have whole
-    /// weights. Of weights it knows those of its own graph.
+    /// Whether a graph's networks exist, its attention edges join maps of the same size, and all nodes learn or know something:
+    /// those that only teach have whole weights. Of weights it knows those of its own graph.
     pub fn fits(&self, graph: &Graph) -> bool {
-        let may_be = |m: usize| graph.is_trained(m) || self.is_whole(&graph.nodes()[m]);
+        let may_be = |m: usize| graph.is_trained(m) || graph.is_useful(m) && self.is_whole(&graph.nodes()[m]);
         networks_of(graph, None, self.settings.side, &self.train).is_ok() && (0..graph.len()).all(may_be)
     }
 
@@ -166,7 +161,7 @@ impl Experiment {
                 && (&other.pretrained, &other.architecture) == (&node.pretrained, &node.architecture)
         };
         let known = self.written.nodes().iter().position(|other| is_same(&other));
-        known.is_none_or(|known| self.starts[known].is_whole)
+        known.is_none_or(|known| self.starts[known].is_whole(&self.networks[known]))
     }
 
     /// The graph as it was written: with the paths of pretrained weights that its author gave.
@@ -271,7 +266,7 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
         }
         if let Some(key) = settings.key_of_nodes() {
             let weights = settings.pretrained.as_ref().map(|path| text_of(&base.join(path))).transpose()?;
-            if !settings.tune(&mut graph, weights.as_deref()) {
+            if !settings.give_to(&mut graph, weights.as_deref()) {
                 let file = file.display();
                 return wrong(format!("`graph.{key}` is for nodes without weights of their own, and {file} has none"));
             }
@@ -287,10 +282,8 @@ fn read_graph(settings: &GraphSettings, base: &Path) -> Result<(Graph, Option<Do
         }
         graph.node_mut(0).pretrained = Some(text_of(teacher)?);
     }
-    if settings.key_of_nodes().is_some() {
-        let weights = settings.pretrained.as_deref().map(text_of).transpose()?;
-        settings.tune(&mut graph, weights.as_deref());
-    }
+    let weights = settings.pretrained.as_deref().map(text_of).transpose()?;
+    settings.give_to(&mut graph, weights.as_deref());
     Ok((graph, None))
 }
 
@@ -319,27 +312,21 @@ impl GraphSettings {
         path.is_some() && node.pretrained.as_deref() == path
     }
 
-    /// Gives them to all nodes that have no other weights of their own, with the weights under a name made of their content,
-    /// as run directories have it; relative paths start at `base`.
+    /// The name of the weights file, made of its content as run directories have it, and where it lies; relative paths start
+    /// at `base`.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn give_to(&self, graph: &mut Graph, base: &Path) -> Result<(), Error> {
-        let name = self.named_weights(base)?.map(|(name, _)| name);
-        self.tune(graph, name.as_deref());
-        Ok(())
-    }
-
-    /// The name of the weights file, made of its content, and where it lies.
-    fn named_weights(&self, base: &Path) -> Result<Option<(String, PathBuf)>, Error> {
+    pub fn named_weights(&self, base: &Path) -> Result<Option<(String, PathBuf)>, Error> {
         let Some(path) = &self.pretrained else { return Ok(None) };
         let path = base.join(path);
         let bytes = std::fs::read(&path).map_err(Error::file("read the weights file", &path))?;
         Ok(Some((name_of(&bytes), path)))
     }
 
-    /// Gives them to the nodes that have no other weights of their own, under the name `pretrained`; whether there are such.
-    fn tune(&self, graph: &mut Graph, pretrained: Option<&str>) -> bool {
+    /// Gives them to the nodes that have no other weights of their own, with the weights under the name `pretrained`; whether
+    /// there are such.
+    pub fn give_to(&self, graph: &mut Graph, pretrained: Option<&str>) -> bool {
         let mut is_given = false;
         for m in 0..graph.len() {
             let node = graph.node_mut(m);

@@ -40,18 +40,13 @@ pub(crate) fn open_weights(
         let learns = graph.is_trained(m);
         let node = graph.node_mut(m);
         let path = node.pretrained.as_ref().and_then(|path| find(path));
-        let mut start = Start::of_node(node, network, path).map_err(wrong)?;
+        let mut start = Start::of_node(node, network, learns, path).map_err(wrong)?;
         if let Some(path) = &start.path {
             let origin = path.display().to_string();
             let file = match files.get(path) {
                 Some(file) => file,
                 None => files.entry(path.clone()).or_insert(read(path, &origin).map_err(wrong)?),
             };
-            if !learns {
-                // Whoever only teaches has to be whole.
-                weights::check(&network.parameters(), &file.weights.arrays, &origin)
-                    .map_err(|e| wrong(e.to_string()))?;
-            }
             let fit = start.fit(network, &file.weights, &origin).map_err(|e| wrong(e.to_string()))?;
             node.pretrained = Some(file.name.clone());
             let changes = (!file.weights.changes.is_empty()).then(|| file.weights.changes.join(", and "));
@@ -62,7 +57,6 @@ pub(crate) fn open_weights(
                     notes.push(sentence);
                 }
             }
-            start.is_whole = fit.fresh.is_empty();
             start.loaded = fit.arrays.into_keys().collect();
         }
         let odd = start.random_and_frozen(network);

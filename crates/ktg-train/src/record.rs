@@ -2,7 +2,7 @@
 
 use ktg_graph::Graph;
 
-use crate::{EpochReport, Error, RunDirectory, RunResult, Settings};
+use crate::{EpochReport, Error, Measures, RunDirectory, RunResult, Settings};
 
 /// A run as its directory tells it: how far it is, and how well it does.
 #[derive(Clone, Debug)]
@@ -50,6 +50,17 @@ impl RunRecord {
             images_per_second: timing.last().map(|line| line.images_per_second),
             result: directory.result()?,
         })
+    }
+
+    /// Epochs that are done.
+    pub fn epochs_done(&self) -> usize {
+        self.epochs.last().map_or(0, |epoch| epoch.train.epoch)
+    }
+
+    /// The final measures, or those after the last epoch that was judged so far.
+    pub fn measures(&self) -> Option<&Measures> {
+        let last = || self.epochs.iter().rev().find_map(|epoch| epoch.evaluation.as_ref());
+        self.result.as_ref().map(|result| &result.measures).or_else(last)
     }
 
     /// Seconds that the epochs still to come will take at the pace of those that are done; `None` before the first.

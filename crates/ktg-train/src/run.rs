@@ -100,20 +100,20 @@ impl Run {
         settings.train.epochs = epochs;
         settings.check()?;
         let result = directory.result()?;
-        let before = match &result {
-            Some(result) if !result.stopped_early => result.epochs,
-            _ => written,
-        };
-        let (done, stopped_early) = result.as_ref().map_or((0, false), |result| (result.epochs, result.stopped_early));
-        let is_done = |result: &RunResult| (result.epochs == epochs || result.stopped_early) && written == epochs;
-        if let Some(result) = result.filter(is_done) {
-            return Ok(Self::finished(directory, lock, result));
-        }
-        if stopped_early {
-            return Err(directory.error(format!(
-                "it ended after {done} epochs because no later one was better (`train.patience`): more would change nothing; \
-                 train anew elsewhere with more patience"
-            )));
+        let mut before = written;
+        if let Some(result) = result {
+            let is_over = result.epochs == epochs || result.stopped_early;
+            if is_over && written == epochs {
+                return Ok(Self::finished(directory, lock, result));
+            }
+            if result.stopped_early {
+                return Err(directory.error(format!(
+                    "it ended after {} epochs because no later one was better (`train.patience`): more would change nothing; \
+                     train anew elsewhere with more patience",
+                    result.epochs
+                )));
+            }
+            before = result.epochs;
         }
         check_has_checkpoint(directory)?;
         let experiment = reopened(directory, settings.clone())?;

@@ -14,8 +14,6 @@ pub struct Start {
     pub path: Option<PathBuf>,
     /// All of the file's tensors, and no others, are the network's.
     pub strict: bool,
-    /// The file gives all parameters and running statistics.
-    pub is_whole: bool,
     /// Parameters and running statistics that the file gives, by their names; all others are random.
     pub loaded: BTreeSet<String>,
     /// Layers that never change, by their indices in [`Network::layers`].
@@ -30,7 +28,7 @@ impl Start {
     /// # Errors
     ///
     /// If what it freezes is not in the network, or is all of it.
-    pub(crate) fn of_node(node: &Node, network: &Network, path: Option<PathBuf>) -> Result<Self, String> {
+    pub(crate) fn of_node(node: &Node, network: &Network, learns: bool, path: Option<PathBuf>) -> Result<Self, String> {
         let mut frozen = BTreeSet::new();
         for stage in node.freeze.iter().flat_map(|freeze| freeze.names()) {
             let layers = network.layers_of_stage(stage);
@@ -45,8 +43,14 @@ impl Start {
         if !frozen.is_empty() && parameters.iter().all(|parameter| frozen.contains(&parameter.layer)) {
             return Err("it freezes the whole network; write \"frozen = true\" instead of \"freeze\"".to_owned());
         }
-        let (strict, learning_rate_factor) = (node.strict, node.learning_rate_factor);
-        Ok(Self { path, strict, is_whole: false, loaded: BTreeSet::new(), frozen, learning_rate_factor })
+        // Whoever only teaches has to be whole.
+        let (strict, learning_rate_factor) = (node.strict || !learns, node.learning_rate_factor);
+        Ok(Self { path, strict, loaded: BTreeSet::new(), frozen, learning_rate_factor })
+    }
+
+    /// Whether its file gives all of the network.
+    pub(crate) fn is_whole(&self, network: &Network) -> bool {
+        network.parameters().iter().all(|parameter| self.loaded.contains(&parameter.name))
     }
 
     /// What of its file's content fits the network; `origin` names it in messages.

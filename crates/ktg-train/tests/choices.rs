@@ -9,7 +9,7 @@ use ktg_train::{
 };
 
 mod common;
-use common::{checkpoints, contents, finish, is_step, settings, stop_at, train};
+use common::{assert_same_contents, checkpoints, finish, is_step, settings, stop_at, train};
 
 type Change<'a> = &'a dyn Fn(&mut Settings);
 
@@ -41,9 +41,7 @@ fn a_run_of_everything_resumes_to_the_same_bits() {
         assert_eq!(stop_at(recipe(), &stopped, is_step(step)), step);
         let result = finish(&stopped);
         assert_eq!((&result.measures, result.best_epoch), (&expected.measures, expected.best_epoch));
-        for (ours, theirs) in contents(&stopped).into_iter().zip(contents(&through)) {
-            assert!(ours == theirs, "{} differs after stopping at {step}", ours.0);
-        }
+        assert_same_contents(&stopped, &through, &format!("after stopping at {step}"));
         assert_eq!(finish(&stopped), result);
     }
 }

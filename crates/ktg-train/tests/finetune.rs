@@ -13,7 +13,7 @@ use serde_json::Value;
 mod common;
 #[path = "../../../fixtures/support.rs"]
 mod support;
-use common::{batch, contents, finish, is_step, stop_at, train};
+use common::{assert_same_contents, batch, finish, is_step, stop_at, train};
 use support::{check_summary, fill, json, path, tensors};
 
 /// One node, from the file, on the built-in data: grey images of 10 classes.
@@ -93,7 +93,5 @@ fn a_fine_tuned_run_resumes_to_the_same_bits() {
     let expected = train(settings.clone(), &through).unwrap();
     assert_eq!(stop_at(settings, &stopped, is_step(4)), 4);
     assert_eq!(finish(&stopped).measures, expected.measures);
-    for (ours, theirs) in contents(&stopped).into_iter().zip(contents(&through)) {
-        assert!(ours == theirs, "{} differs", ours.0);
-    }
+    assert_same_contents(&stopped, &through, "after stopping at 4");
 }

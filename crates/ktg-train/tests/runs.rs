@@ -13,7 +13,7 @@ use ktg_train::{
 use sha2::{Digest, Sha256};
 
 mod common;
-use common::{checkpoints, contents, finish, is_step, resume, settings, start, stop_at, train};
+use common::{assert_same_contents, checkpoints, contents, finish, is_step, resume, settings, start, stop_at, train};
 
 #[test]
 fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
@@ -28,9 +28,7 @@ fn a_stopped_and_resumed_run_ends_bit_for_bit_like_one_that_ran_through() {
         assert_eq!(stop_at(settings(), &stopped, is_step(step)), step);
         let result = finish(&stopped);
         assert_eq!(result.measures, expected.measures);
-        for (ours, theirs) in contents(&stopped).into_iter().zip(contents(&through)) {
-            assert!(ours == theirs, "{} differs after stopping at {step}", ours.0);
-        }
+        assert_same_contents(&stopped, &through, &format!("after stopping at {step}"));
         // A finished run just gives its result.
         assert_eq!(finish(&stopped), result);
     }

@@ -131,12 +131,14 @@ pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> 
     for (d, data) in plan.data_sets.iter().enumerate() {
         let (settings, data_base) = plan.settings(data, &base)?;
         settings.check()?;
+        let weights = settings.graph.named_weights(&data_base)?.map(|(name, _)| name);
         for &nodes in &plan.nodes {
             for method in plan.methods.iter().filter(|method| plan.wants(method, data, nodes)) {
                 // No slug has an underscore.
                 let stem = format!("{}_{}_m{nodes}", slug(&data.name), slug(&method.name));
                 let source = plan.source(method, data, nodes, &base, args.storage.as_deref())?;
-                let wanted = Wanted { plan, method, data, nodes, source, settings: &settings, base: &data_base };
+                let weights = weights.as_deref();
+                let wanted = Wanted { plan, method, data, nodes, source, settings: &settings, weights };
                 let file = graphs.join(&stem);
                 let (graph, origin) = if args.estimate { wanted.look(&file)? } else { wanted.fix(&file)? };
                 let mut runs = Vec::new();
@@ -206,7 +208,7 @@ pub fn open(
         // Which graph is opened with the data does not matter.
         let without_graph = Settings { graph: GraphSettings::default(), ..settings.clone() };
         let mut experiment = train::open(without_graph, base, images, &Progress::among(bars, "compare"))?;
-        experiment.know_weights(&settings.graph, base)?;
+        experiment.know_weights(settings.graph.named_weights(base)?);
         experiments.push(Some(experiment));
     }
     Ok(experiments)

@@ -24,8 +24,8 @@ pub struct Wanted<'a> {
     pub source: Source,
     /// Settings of the runs,
     pub settings: &'a Settings,
-    /// and where their relative paths start.
-    pub base: &'a Path,
+    /// and the name of the weights that they start from.
+    pub weights: Option<&'a str>,
 }
 
 /// `graphs/*.json`: a graph and where it comes from.
@@ -96,7 +96,7 @@ impl Wanted<'_> {
         if self.settings.graph.key_of_nodes().is_some() {
             // What nodes start from, as a node of this experiment would say it.
             let mut node = Graph::new(vec![Node::new("its network")]);
-            self.settings.graph.give_to(&mut node, self.base)?;
+            self.settings.graph.give_to(&mut node, self.weights);
             request += &format!(", starting as {}", node.to_toml().lines().nth(1).unwrap_or_default());
         }
         Ok(request)
@@ -143,7 +143,7 @@ impl Wanted<'_> {
                 "has pretrained weights ({weights}), which plans do not carry; train it with `ktg train`"
             )));
         }
-        self.settings.graph.give_to(&mut graph, self.base)?;
+        self.settings.graph.give_to(&mut graph, self.weights);
         graph.name = Some(format!("{} x{nodes}", method.name));
         Ok(Fixed { request: self.request()?, origin, graph: graph.to_toml() })
     }

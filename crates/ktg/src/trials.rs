@@ -37,10 +37,8 @@ impl Objective for Trials {
         u32::try_from(self.template.settings.train.epochs).expect("settings are checked: at most a million")
     }
 
-    /// Not a graph whose attention edges do not fit its networks, nor one with a node that learns nothing and knows
-    /// nothing.
     fn accepts(&self, graph: &Graph) -> bool {
-        (0..graph.len()).all(|m| graph.is_useful(m)) && self.template.fits(graph)
+        self.template.fits(graph)
     }
 
     fn occupant(&self, directory: &Path) -> Occupant {

@@ -67,7 +67,7 @@ fn left(seconds_left: f64) -> String {
 
 fn run_view(directory: &RunDirectory) -> Result<View> {
     let run = RunRecord::read(directory)?;
-    let (done, all) = (run.epochs.last().map_or(0, |epoch| epoch.train.epoch), run.settings.train.epochs);
+    let (done, all) = (run.epochs_done(), run.settings.train.epochs);
     let name = run.graph.name.clone().unwrap_or_else(|| edges(&run.graph));
     let mut text = format!("{}: {name}, seed {}\n", directory.path().display(), run.settings.seed);
     text += &format!("{} epoch {done} of {all}", bar(done, all));

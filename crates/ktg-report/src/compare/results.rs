@@ -259,10 +259,7 @@ fn state(run: &RunDirectory) -> Result<(RunState, Option<RunRecord>)> {
     let state = match (read.result.take(), failed) {
         (Some(result), _) => RunState::Finished(Box::new(result)),
         (None, Some(failed)) => failed,
-        (None, None) => RunState::Unfinished {
-            done: read.epochs.last().map_or(0, |epoch| epoch.train.epoch),
-            epochs: read.settings.train.epochs,
-        },
+        (None, None) => RunState::Unfinished { done: read.epochs_done(), epochs: read.settings.train.epochs },
     };
     Ok((state, Some(read)))
 }

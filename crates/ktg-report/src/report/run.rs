@@ -46,7 +46,7 @@ pub(super) fn section(page: &mut Page, directory: &RunDirectory, options: &Optio
 /// How far a run is and how well it does.
 fn state(run: &RunRecord) -> String {
     let Some(result) = &run.result else {
-        let done = run.epochs.last().map_or(0, |epoch| epoch.train.epoch);
+        let done = run.epochs_done();
         return format!("Not finished: {done} of {} epochs are done.", run.settings.train.epochs);
     };
     let Measures { images, node_average, ensemble, .. } = &result.measures;
@@ -64,9 +64,7 @@ pub(super) fn result_blocks(run: &RunRecord) -> Vec<Block> {
     let caption = "Top-1 accuracy of every node and of the ensemble on the images that the run is judged on, and of the \
                    nodes on the augmented training images.";
     let mut blocks = vec![Figure::new(figures::training_curves(run), caption).into()];
-    let measures = run.result.as_ref().map(|result| &result.measures);
-    let last = run.epochs.iter().rev().find_map(|epoch| epoch.evaluation.as_ref());
-    if let Some(measures) = measures.or(last) {
+    if let Some(measures) = run.measures() {
         let first = "How much the nodes differ, pair by pair; 0 for the same answers.";
         let captions = iter::once(first).chain(iter::repeat("1 for the same."));
         let matrices = figures::diversity(measures).into_iter().zip(captions);

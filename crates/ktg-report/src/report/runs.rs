@@ -48,12 +48,6 @@ struct Row {
 }
 
 impl Row {
-    /// The measures after the last epoch that was judged, finished or not.
-    fn measures(&self) -> Option<&Measures> {
-        let result = self.record.result.as_ref().map(|result| &result.measures);
-        result.or_else(|| self.record.epochs.iter().rev().find_map(|epoch| epoch.evaluation.as_ref()))
-    }
-
     /// What is missing of an unfinished run, in a sentence.
     fn unfinished(&self) -> Option<String> {
         if self.record.result.is_some() {
@@ -111,9 +105,9 @@ fn table(rows: &[Row]) -> Table {
     let best_of = |measure| if judged_alike { best(rows, measure) } else { None };
     let best: Vec<Option<f64>> = MEASURES.iter().map(best_of).collect();
     for row in rows {
-        let RunRecord { settings, graph, epochs, result, .. } = &row.record;
+        let RunRecord { settings, graph, result, .. } = &row.record;
         let all = settings.train.epochs;
-        let done = epochs.last().map_or(0, |epoch| epoch.train.epoch);
+        let done = row.record.epochs_done();
         let name = Cell::text(&*row.name);
         let mut cells = vec![
             match row.unfinished() {
@@ -126,13 +120,13 @@ fn table(rows: &[Row]) -> Table {
             Cell::text(result.as_ref().map_or_else(|| format!("{done} of {all}"), |result| result.epochs.to_string())),
         ];
         for (measure, best) in MEASURES.iter().zip(&best) {
-            let value = row.measures().map(measure.value);
+            let value = row.record.measures().map(measure.value);
             let cell =
                 value.map_or_else(|| Cell::missing("not judged yet"), |value| Cell::number(value, measure.decimals()));
             let is_best = result.is_some() && value.is_some() && value == *best;
             cells.push(if is_best { cell.emphasized() } else { cell });
         }
-        let images = row.measures().map(|measures| measures.images.to_string());
+        let images = row.record.measures().map(|measures| measures.images.to_string());
         cells.push(Cell::text(images.unwrap_or_else(|| "-".to_owned())));
         table.row(cells);
     }

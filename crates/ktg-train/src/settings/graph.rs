@@ -28,7 +28,7 @@ pub struct GraphSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<PathBuf>,
     /// Whether all tensors of that file, and no others, must be the network's. Default: false, what fits is taken.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strict: bool,
     /// The part of every network that stays as it starts: `"backbone"`, or a list of stages.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,9 +36,4 @@ pub struct GraphSettings {
     /// Factor on the learning rate of what is loaded. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate_factor: Option<Factor>,
-}
-
-/// Settings that are off are left out of files, as before there were any.
-fn is_false(setting: &bool) -> bool {
-    !*setting
 }

@@ -64,7 +64,7 @@ pub struct TrainSettings {
     /// Every how many epochs the networks are judged, besides the last. 0: only after the last. Default: 1.
     pub evaluate_every: usize,
     /// In which type of number the networks compute while they learn. Default, and all there is on the CPU: f32.
-    #[serde(skip_serializing_if = "is_single")]
+    #[serde(skip_serializing_if = "is_standard")]
     pub precision: Precision,
     /// Images a batch when judging. Default: 100.
     pub evaluate_batch_size: usize,
@@ -173,10 +173,6 @@ impl Precision {
 }
 
 /// Settings written before there was a choice stay as they are; so for the next ones.
-fn is_single(precision: &Precision) -> bool {
-    *precision == Precision::F32
-}
-
 fn is_standard<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

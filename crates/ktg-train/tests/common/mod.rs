@@ -101,3 +101,13 @@ pub fn contents(directory: &Path) -> Vec<(String, Vec<u8>)> {
     files.sort();
     files
 }
+
+/// Two runs have the same [`contents`]; a message names the first file that differs.
+#[track_caller]
+pub fn assert_same_contents(ours: &Path, theirs: &Path, when: &str) {
+    let (ours, theirs) = (contents(ours), contents(theirs));
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert!(ours == theirs, "{} differs {when}", ours.0);
+    }
+    assert_eq!(ours.len(), theirs.len(), "{when}");
+}

@@ -104,8 +104,7 @@ fn cells<'a>(plan: &Plan, jobs: &'a [Job]) -> Result<Vec<Cell<'a>>> {
         });
         if job.directory.has_run() {
             let record = RunRecord::read(&job.directory)?;
-            let done = record.epochs.last().map_or(0, |epoch| epoch.train.epoch);
-            cell.left.push(1.0 - done as f64 / record.settings.train.epochs as f64);
+            cell.left.push(1.0 - record.epochs_done() as f64 / record.settings.train.epochs as f64);
         } else {
             cell.left.push(1.0);
             cell.new += 1;

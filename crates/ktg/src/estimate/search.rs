@@ -106,7 +106,7 @@ fn graph(space: &Space, template: &Experiment, architecture: Option<&str>) -> Re
             genes.push(place.unwrap_or_else(|| below(&mut rng, parameter.choices.len() as u64) as usize));
         }
         let graph = space.graph(&genes);
-        if (0..graph.len()).all(|m| graph.is_useful(m)) && template.fits(&graph) {
+        if template.fits(&graph) {
             return Ok(graph);
         }
     }
