@@ -75,6 +75,8 @@ palette! {
         LINEAR: "#b85a00", "#e0852b";
         /// Edges with the gate "correct".
         CORRECT: "#00452f", "#b4f0c8";
+        /// Edges with the gate "falling".
+        FALLING: "#8f3399", "#f6a3ff";
     }
     scales {
         /// Nodes or methods, told apart by color-blind readers as well. The first five differ most.
@@ -109,6 +111,7 @@ pub(crate) fn gate(gate: Gate) -> &'static str {
         Gate::Through => THROUGH,
         Gate::Linear => LINEAR,
         Gate::Correct => CORRECT,
+        Gate::Falling => FALLING,
         // Nothing draws a cut edge; a gate needs a color nevertheless.
         Gate::Cutoff => GRID,
     }

@@ -97,6 +97,14 @@ fn series_differ_for_everyone() {
 }
 
 #[test]
+fn gates_differ_for_everyone() {
+    let light = [THROUGH, LINEAR, CORRECT, FALLING];
+    let dark = light.map(dark);
+    assert!(least_distance(&light) >= 9.5, "{}", least_distance(&light));
+    assert!(least_distance(&dark) >= 7.5, "{}", least_distance(&dark));
+}
+
+#[test]
 fn everything_is_legible() {
     let least = [
         (INK, 12.0),
@@ -120,7 +128,7 @@ fn everything_is_legible() {
         assert!(contrast(fill, ink) >= 4.5, "{fill}, {ink}: {}", contrast(fill, ink));
         assert!(contrast(dark(fill), dark(ink)) >= 4.5, "{fill}, {ink} dark: {}", contrast(dark(fill), dark(ink)));
     }
-    let edges = [THROUGH, LINEAR, CORRECT].map(|text| (text, PAPER));
+    let edges = [THROUGH, LINEAR, CORRECT, FALLING].map(|text| (text, PAPER));
     let nodes = [(INK, NODE), (INK, ENSEMBLE_NODE), (INK, PANEL), (SOFT_INK, NODE)];
     for (text, ground) in edges.into_iter().chain(nodes) {
         assert!(contrast(text, ground) >= 4.5, "{text} on {ground}: {}", contrast(text, ground));

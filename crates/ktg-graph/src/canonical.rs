@@ -72,7 +72,7 @@ impl Graph {
     /// To the byte of a node that is strict, freezes a part or has a factor on the learning rate, 2 is added, and
     /// three things follow it: a byte 1 if it is strict and else 0; the number of names that it freezes as u32, and each in
     /// the way of the architecture, in their order (the backbone as the name `backbone`); a byte 1 and the factor as f64 or a byte 0.
-    /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4. Designs are bytes: probability
+    /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5. Designs are bytes: probability
     /// closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6.
     ///
     /// The order of the nodes is part of this: a change to how it is found needs a new version.

@@ -23,11 +23,16 @@ pub enum Gate {
     Linear,
     /// 1 for samples that the source classifies correctly, otherwise 0.
     Correct,
+    /// Falls from almost 1 to 0 over the whole training (not in the thesis).
+    Falling,
 }
 
 impl Gate {
     /// All gates, in the order in which they are listed for people.
-    pub const ALL: [Gate; 4] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct];
+    pub const ALL: [Gate; 5] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct, Gate::Falling];
+
+    /// The gates of the thesis, in the order in which studies list them as choices.
+    pub const THESIS: [Gate; 4] = [Gate::Through, Gate::Cutoff, Gate::Linear, Gate::Correct];
 
     /// Name in files and messages, and the number in the hashed encoding of graphs (never reuse or change one).
     fn row(self) -> (&'static str, u8) {
@@ -36,6 +41,7 @@ impl Gate {
             Gate::Cutoff => ("cutoff", 2),
             Gate::Linear => ("linear", 3),
             Gate::Correct => ("correct", 4),
+            Gate::Falling => ("falling", 5),
         }
     }
 
@@ -59,10 +65,12 @@ impl Gate {
             Gate::Cutoff => 0.0,
             Gate::Linear => progress,
             Gate::Correct => f64::from(u8::from(source_correct)),
+            Gate::Falling => 1.0 - progress,
         }
     }
 
-    /// Whether the weight is always 0, so that the edge might as well not exist.
+    /// Whether the weight is 0 for all of the training, so that the edge might as well not exist. A gate whose weight only
+    /// ends at 0, or is 0 for some samples, is not cut.
     pub fn is_cut(self) -> bool {
         self == Gate::Cutoff
     }
@@ -113,18 +121,29 @@ mod tests {
 
     #[test]
     fn weights_follow_the_definitions() {
-        for (gate, wrong, right) in
-            [(Gate::Through, 1.0, 1.0), (Gate::Cutoff, 0.0, 0.0), (Gate::Linear, 0.25, 0.25), (Gate::Correct, 0.0, 1.0)]
-        {
+        for (gate, wrong, right) in [
+            (Gate::Through, 1.0, 1.0),
+            (Gate::Cutoff, 0.0, 0.0),
+            (Gate::Linear, 0.25, 0.25),
+            (Gate::Correct, 0.0, 1.0),
+            (Gate::Falling, 0.75, 0.75),
+        ] {
             assert_eq!(gate.weight(0.25, false), wrong, "{gate}");
             assert_eq!(gate.weight(0.25, true), right, "{gate}");
         }
     }
 
     #[test]
+    fn a_falling_gate_ends_at_zero_and_is_not_cut() {
+        assert_eq!(Gate::Falling.weight(1.0, true), 0.0);
+        assert!(!Gate::Falling.is_cut());
+    }
+
+    #[test]
     fn flags_agree_with_the_weights() {
         for gate in Gate::ALL {
-            assert_eq!(gate.is_cut(), gate.weight(1.0, true) == 0.0, "{gate}");
+            let is_always_zero = (1..=4).all(|k| gate.weight(f64::from(k) / 4.0, true) == 0.0);
+            assert_eq!(gate.is_cut(), is_always_zero, "{gate}");
             assert_eq!(gate.on_label().weight(0.5, false), gate.weight(0.5, true), "{gate}");
         }
     }
@@ -145,7 +164,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "unknown gate \"throuh\"; did you mean \"through\"? \
-             valid gates: through, cutoff, linear, correct"
+             valid gates: through, cutoff, linear, correct, falling"
         );
     }
 }

@@ -162,11 +162,11 @@ fn wrong_edges() {
         ),
         (
             "\"1 -> 2\" = \"both apart, liner\"",
-            "g.toml:6: unknown gate \"liner\"; did you mean \"linear\"? valid gates: through, cutoff, linear, correct",
+            "g.toml:6: unknown gate \"liner\"; did you mean \"linear\"? valid gates: through, cutoff, linear, correct, falling",
         ),
         (
             "\"1 -> 2\" = \"both apart, linear, x\"",
-            "g.toml:6: unknown gate \"linear, x\"; did you mean \"linear\"? valid gates: through, cutoff, linear, correct",
+            "g.toml:6: unknown gate \"linear, x\"; did you mean \"linear\"? valid gates: through, cutoff, linear, correct, falling",
         ),
         (
             "\"1 -> 2\" = \"linear\"",
@@ -178,7 +178,7 @@ fn wrong_edges() {
         ),
         (
             "[edges.\"1 -> 2\"]\ndesign = \"both apart\"\ngate = \"x\"",
-            "g.toml:8: unknown gate \"x\"; valid gates: through, cutoff, linear, correct",
+            "g.toml:8: unknown gate \"x\"; valid gates: through, cutoff, linear, correct, falling",
         ),
         (
             "[edges.\"1 -> 2\"]\ndesign = \"both apart\"\ngates = \"x\"",
@@ -189,7 +189,7 @@ fn wrong_edges() {
         ("\"1 -> 2\" = { design = 1979-05-27 }", "g.toml:6: \"design\" must be a text in quotes, not a date"),
         (
             "\"label -> 1\" = \"thru\"",
-            "g.toml:6: unknown gate \"thru\"; did you mean \"through\"? valid gates: through, cutoff, linear, correct",
+            "g.toml:6: unknown gate \"thru\"; did you mean \"through\"? valid gates: through, cutoff, linear, correct, falling",
         ),
         (
             "\"label -> 1\" = \"both apart, linear\"",
@@ -306,7 +306,7 @@ fn wrong_json() {
         ),
         (
             edge("\"1 -> 2\": {\n\"design\": \"both apart\",\n\"gate\": \"x\"}"),
-            "g.json: edges[\"1 -> 2\"][\"gate\"]: unknown gate \"x\"; valid gates: through, cutoff, linear, correct",
+            "g.json: edges[\"1 -> 2\"][\"gate\"]: unknown gate \"x\"; valid gates: through, cutoff, linear, correct, falling",
         ),
         (
             edge("\"1 -> 2\": \"both apart\",\n\"1->2\": \"both apart\""),

@@ -50,8 +50,8 @@ pub struct SearchSettings {
 impl Default for SearchSettings {
     fn default() -> Self {
         Self {
-            label_gates: Gate::ALL.to_vec(),
-            gates: Gate::ALL.to_vec(),
+            label_gates: Gate::THESIS.to_vec(),
+            gates: Gate::THESIS.to_vec(),
             designs: Design::ALL.to_vec(),
             architectures: Vec::new(),
             edges: BTreeMap::new(),
