@@ -10,6 +10,7 @@ mod attention;
 mod graph;
 mod label;
 mod probability;
+mod relation;
 mod shown;
 mod transfer;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use attention::Attention;
 use probability::Probability;
+use relation::Relation;
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{CrossEntropy, Labels};
@@ -85,5 +87,6 @@ pub fn of_term(term: Term, settings: &LossSettings) -> Box<dyn Loss> {
     match knowledge {
         Knowledge::Probability => Box::new(Probability { direction, temperature }),
         Knowledge::Attention => Box::new(Attention { direction, crop_sizes: settings.crop_sizes.clone() }),
+        Knowledge::Relation => Box::new(Relation { direction, temperature }),
     }
 }
