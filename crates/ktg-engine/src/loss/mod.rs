@@ -30,7 +30,8 @@ pub use transfer::Loss;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossSettings {
-    /// Softmax temperature T of the losses between class probabilities (probability and relation), which are multiplied by T squared. Positive. Default: 1.
+    /// Softmax temperature T of the losses between class probabilities (probability and relation), which are multiplied by
+    /// T squared. Positive. Default: 1.
     pub temperature: f64,
     /// Sides of the square windows that the attention losses compare. Default: 3, 7, 11.
     pub crop_sizes: Vec<usize>,
