@@ -3,9 +3,10 @@
 //! Their `config.json` and their studies have different names for the same things, and networks in different case
 //! (`resnet20_abn`, `ResNet20_ABN`), so case does not matter.
 
-use crate::design::{Design, Direction};
+use crate::design::{Design, Direction, Term};
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::knowledge::Knowledge;
 use crate::words;
 
 /// Newer code of their group says which way a linear gate goes.
@@ -25,11 +26,11 @@ pub(crate) struct TransferLoss {
     /// How its names in a study begin; a letter for each part follows, `_P` for closer or `_N` for apart.
     study: &'static str,
     /// Each knowledge that it is about, and the flag in a `config.json` that says in which direction.
-    parts: &'static [(&'static str, &'static str)],
+    parts: &'static [(Knowledge, &'static str)],
 }
 
-const PROBABILITY: (&str, &str) = ("probability", "soft_loss_positive");
-const ATTENTION: (&str, &str) = ("attention", "att_loss_positive");
+const PROBABILITY: (Knowledge, &str) = (Knowledge::Probability, "soft_loss_positive");
+const ATTENTION: (Knowledge, &str) = (Knowledge::Attention, "att_loss_positive");
 
 const TRANSFER_LOSSES: [TransferLoss; 3] = [
     TransferLoss { name: "KLLoss", study: "KLLoss", parts: &[PROBABILITY] },
@@ -40,43 +41,23 @@ const TRANSFER_LOSSES: [TransferLoss; 3] = [
 impl TransferLoss {
     /// The loss of this name in a `config.json`.
     pub fn of_config(name: &str) -> Result<&'static TransferLoss, Error> {
-        let losses = TRANSFER_LOSSES.each_ref().map(|loss| (loss.name, loss));
-        look_up("loss name", name, losses)
+        look_up("loss name", name, TRANSFER_LOSSES.each_ref().map(|loss| (loss.name, loss)))
     }
 
     /// Its design, where `direction` says what a flag means.
     pub fn design(&self, mut direction: impl FnMut(&str) -> Result<Direction, Error>) -> Result<Design, Error> {
-        let directions = self.parts.iter().map(|(_, flag)| direction(flag)).collect::<Result<Vec<_>, _>>()?;
-        self.with_directions(&directions)
-    }
-
-    /// Its design if each part has this direction.
-    fn with_directions(&self, directions: &[Direction]) -> Result<Design, Error> {
-        let word = |direction: &Direction| match direction {
-            Direction::Closer => "closer",
-            Direction::Apart => "apart",
-        };
-        if let [first, second] = directions
-            && first == second
-        {
-            return format!("both {}", word(first)).parse();
-        }
-        let terms = self.parts.iter().zip(directions);
-        let terms: Vec<String> = terms.map(|((knowledge, _), way)| format!("{knowledge} {}", word(way))).collect();
-        terms.join(" + ").parse()
+        let term =
+            |(knowledge, flag): &(Knowledge, &str)| Ok(Term { knowledge: *knowledge, direction: direction(flag)? });
+        Design::new(self.parts.iter().map(term).collect::<Result<Vec<Term>, Error>>()?)
     }
 
     /// Its names in a study, and the designs that they mean.
-    fn study_names(&self) -> Result<Vec<(String, Design)>, Error> {
-        let ways = [("_P", Direction::Closer), ("_N", Direction::Apart)];
-        let mut names = vec![(self.study.to_owned(), Vec::new())];
-        for _ in self.parts {
-            let longer = names.iter().flat_map(|(name, directions)| {
-                ways.map(|(letter, direction)| (format!("{name}{letter}"), [&directions[..], &[direction]].concat()))
-            });
-            names = longer.collect();
-        }
-        names.into_iter().map(|(name, directions)| Ok((name, self.with_directions(&directions)?))).collect()
+    fn study_names(&self) -> impl Iterator<Item = (String, Design)> {
+        let has_parts =
+            |design: &Design| design.terms().map(|term| term.knowledge).eq(self.parts.iter().map(|part| part.0));
+        let letter = |term: Term| if term.direction == Direction::Closer { "_P" } else { "_N" };
+        let name = move |design: Design| self.study.to_owned() + &design.terms().map(letter).collect::<String>();
+        Design::all().into_iter().filter(has_parts).map(move |design| (name(design), design))
     }
 }
 
@@ -103,12 +84,10 @@ pub fn gate(name: &str) -> Result<Gate, Error> {
 /// # Errors
 /// If there is none.
 pub fn design_in_study(name: &str) -> Result<Design, Error> {
-    // Studies of DCL only have a loss that brings closer.
-    let mut names = vec![("KLLoss".to_owned(), "probability closer".parse()?)];
-    for loss in &TRANSFER_LOSSES {
-        names.extend(loss.study_names()?);
-    }
-    look_up("loss name", name, names)
+    // The studies of DCL only have a loss that brings closer.
+    let of_dcl = ("KLLoss".to_owned(), Design::PROBABILITY_CLOSER);
+    let others = TRANSFER_LOSSES.iter().flat_map(TransferLoss::study_names);
+    look_up("loss name", name, std::iter::once(of_dcl).chain(others))
 }
 
 /// The architecture that they call so.
@@ -142,4 +121,31 @@ fn look_up<T>(kind: &str, name: &str, table: impl IntoIterator<Item = (impl AsRe
         names.push(known);
     }
     Err(words::unknown(kind, name, names.iter().map(AsRef::as_ref)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_loss_of_their_studies_has_a_design() {
+        for (theirs, ours) in [
+            ("KLLoss", "probability closer"),
+            ("KLLoss_P", "probability closer"),
+            ("KLLoss_N", "probability apart"),
+            ("AttLoss_P", "attention closer"),
+            ("AttLoss_N", "attention apart"),
+            ("KL_Att_P_P", "both closer"),
+            ("KL_Att_N_N", "both apart"),
+            ("KL_Att_P_N", "probability closer + attention apart"),
+            ("KL_Att_N_P", "probability apart + attention closer"),
+        ] {
+            assert_eq!(design_in_study(theirs).map(|design| design.to_string()), Ok(ours.to_owned()));
+        }
+        let error = design_in_study("KL_Att_P").unwrap_err().to_string();
+        assert!(error.starts_with("unknown loss name \"KL_Att_P\"; did you mean "), "{error}");
+        for name in ["IndepLoss", "KL_AttLoss", "", "AttLoss"] {
+            assert!(design_in_study(name).is_err(), "{name}");
+        }
+    }
 }

@@ -32,6 +32,10 @@ fn config() -> Value {
     })
 }
 
+fn mixed(name: &str) -> Design {
+    name.parse().unwrap()
+}
+
 fn expected(design: Design, gate: Gate) -> Graph {
     let second = Node::new("resnet-cifar-20").with_pretrained("w.pkl");
     let mut graph = Graph::new(vec![Node::new("abn-resnet-18"), second]);
@@ -44,18 +48,20 @@ fn expected(design: Design, gate: Gate) -> Graph {
 #[test]
 fn imports_targets_as_rows() {
     let graph = import_authors_config(&config().to_string(), "config.json");
-    assert_eq!(graph, Ok(expected(Design::BothApart, Gate::Linear)));
+    assert_eq!(graph, Ok(expected(Design::BOTH_APART, Gate::Linear)));
 }
 
 #[test]
 fn imports_every_design_and_gate() {
     let designs = [
-        ("KLLoss", 1, 0, Design::ProbabilityCloser),
-        ("KLLoss", 0, 1, Design::ProbabilityApart),
-        ("AttLoss", 0, 1, Design::AttentionCloser),
-        ("AttLoss", 1, 0, Design::AttentionApart),
-        ("KL_AttLoss", 1, 1, Design::BothCloser),
-        ("KL_AttLoss", 0, 0, Design::BothApart),
+        ("KLLoss", 1, 0, Design::PROBABILITY_CLOSER),
+        ("KLLoss", 0, 1, Design::PROBABILITY_APART),
+        ("AttLoss", 0, 1, Design::ATTENTION_CLOSER),
+        ("AttLoss", 1, 0, Design::ATTENTION_APART),
+        ("KL_AttLoss", 1, 1, Design::BOTH_CLOSER),
+        ("KL_AttLoss", 0, 0, Design::BOTH_APART),
+        ("KL_AttLoss", 1, 0, mixed("probability closer + attention apart")),
+        ("KL_AttLoss", 0, 1, mixed("probability apart + attention closer")),
     ];
     let gates = [
         ("ThroughGate", Gate::Through),
@@ -112,7 +118,7 @@ fn a_file_without_an_ensemble_node_is_read() {
     let teacher = Node::new("resnet-cifar-110").with_pretrained("./pre-train/ResNet110.pkl");
     let mut expected = Graph::new(vec![Node::new("resnet-cifar-32"), teacher]);
     expected.set_label_gate(0, Gate::Linear);
-    let transfer = Transfer { design: "probability closer".parse().unwrap(), gate: Gate::Correct };
+    let transfer = Transfer { design: Design::PROBABILITY_CLOSER, gate: Gate::Correct };
     expected.set_transfer(1, 0, Some(transfer));
     assert_eq!(graph, expected);
 }
@@ -133,7 +139,7 @@ fn a_file_is_recognised() {
     std::fs::write(&path, format!("{:#}", config())).unwrap();
     let document = Document::read(&path).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(document.graph, expected(Design::BothApart, Gate::Linear));
+    assert_eq!(document.graph, expected(Design::BOTH_APART, Gate::Linear));
     let origin = path.display();
     assert_eq!(document.node_error(1, "x").to_string(), format!("{origin}: models[2]: x"));
     assert_eq!(document.edge_error(None, 1, "x").to_string(), format!("{origin}: losses[2][2]: x"));
