@@ -6,7 +6,8 @@
 use crate::design::{Design, Direction, Term};
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::knowledge::Knowledge;
+use crate::graph::Graph;
+use crate::knowledge::{Knowledge, Output};
 use crate::words;
 
 /// Newer code of their group says which way a linear gate goes.
@@ -97,6 +98,18 @@ pub fn design_in_study(name: &str) -> Result<Design, Error> {
 pub fn architecture(name: &str) -> Result<String, Error> {
     look_up("network", name, networks())
 }
+
+/// What to say of a graph of theirs in which attention edges meet a plain ResNet for photos, whose map their code crops
+/// otherwise.
+pub fn crops_note(graph: &Graph) -> Option<&'static str> {
+    let is_plain = |node: usize| PLAIN_FOR_PHOTOS.contains(&graph.nodes()[node].architecture.as_str());
+    let mut attention = graph.active_transfers().filter(|(_, _, transfer)| transfer.design.reads(Output::AttentionMap));
+    let note = "a plain ResNet's attention map has 7 x 7 pixels, of which the authors' code compares crops of 3, 5 and 7; \
+                for the same, set `crop_sizes = [3, 5, 7]` under [loss] of the experiment file";
+    attention.any(|(source, target, _)| is_plain(source) || is_plain(target)).then_some(note)
+}
+
+const PLAIN_FOR_PHOTOS: [&str; 3] = ["resnet-18", "resnet-34", "resnet-50"];
 
 /// The networks and our names of them. Those for 224 and for 32 pixels have different depths, but one name.
 fn networks() -> Vec<(String, String)> {

@@ -43,11 +43,12 @@ impl Imported {
 }
 
 impl fmt::Display for Imported {
+    /// Goes after a word such as "it was".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it was imported from the study {:?} in {}", self.study, self.storage)?;
+        write!(f, "imported from the study {:?} in {}", self.study, self.storage)?;
         match self.judged {
             JudgedPart::Ensemble => Ok(()),
-            JudgedPart::FirstNode => f.write_str(", whose values are the accuracy of node 1, not of an ensemble"),
+            JudgedPart::FirstNode => f.write_str("; its values are accuracies of node 1, not of an ensemble"),
         }
     }
 }

@@ -5,6 +5,7 @@ mod part;
 
 use std::collections::BTreeMap;
 
+use ktg_graph::Graph;
 use serde_json::{Value as Json, json};
 
 use self::choices::{TheirChoices, is_pretrained, refused};
@@ -25,6 +26,8 @@ pub struct AuthorsStudy {
     pub space: Space,
     /// Its trials, all of them over. They have the numbers that they have there.
     pub trials: Vec<Trial>,
+    /// How many of them are not over there.
+    pub open: usize,
 }
 
 impl AuthorsStudy {
@@ -39,10 +42,19 @@ impl AuthorsStudy {
         };
         let (mut study, goal) = Study::open_to_import(url, &name)?;
         let (choices, trials) = (study.choices()?, study.trials()?);
+        let open = trials.iter().filter(|trial| !trial.state.is_finished()).count();
         let translated = translate(choices, trials, goal);
         let (judged, space, trials) = translated.map_err(|e| study.error(e.to_string()))?;
         let imported = Imported { study: name, storage: url.place(), judged };
-        Ok(Self { imported, goal, space, trials })
+        Ok(Self { imported, goal, space, trials, open })
+    }
+
+    /// The graphs of its trials, as far as trials say which they are.
+    pub fn graphs(&self) -> impl Iterator<Item = Graph> {
+        self.trials.iter().filter_map(|trial| {
+            let genes = self.space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<Genes>>()?;
+            Some(self.space.graph(&genes))
+        })
     }
 
     /// Writes it as a study of ours, all of it or nothing.

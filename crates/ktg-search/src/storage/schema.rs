@@ -6,7 +6,7 @@ use super::connection::{Answer, Connection, Dialect, Transaction, Trouble};
 const VERSION: &str = "v3.2.0.a";
 
 /// What to do with the tables of an older Optuna.
-const UPGRADE: &str = "bring a copy of it up with `optuna storage upgrade --storage URL`";
+const UPGRADE: &str = "bring a copy of the database up with `optuna storage upgrade --storage URL`";
 
 /// What creates the tables, but for the databases' types.
 const SCHEMA: &str = include_str!("schema.sql");

@@ -76,7 +76,9 @@ impl<'a> Worker<'a> {
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Self, Error> {
         if let Some(imported) = Imported::of(&mut study)? {
-            return Err(study.error(format!("{imported}, and cannot be searched on; give another --study")));
+            let Imported { study: there, storage, .. } = imported;
+            let reason = format!("it was imported from the study {there:?} in {storage}, whose settings are not known");
+            return Err(study.error(format!("{reason}, and cannot be searched on; give another --study")));
         }
         let settings = &plan.settings;
         Agreement::new(SPACE, plan.space.to_json()).settle(&mut study)?;
