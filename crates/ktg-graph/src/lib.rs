@@ -32,6 +32,7 @@
 //! # Ok::<(), ktg_graph::Error>(())
 //! ```
 
+pub mod authors;
 mod canonical;
 mod design;
 mod error;

@@ -24,7 +24,7 @@ fn closest<'a>(word: &str, valid: &[&'a str]) -> Option<&'a str> {
     }
     valid
         .iter()
-        .map(|candidate| (levenshtein(&word, candidate), *candidate))
+        .map(|candidate| (levenshtein(&word, &candidate.to_lowercase()), *candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

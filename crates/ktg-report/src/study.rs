@@ -5,7 +5,7 @@ use ktg_base::edge_name;
 use ktg_graph::Graph;
 use ktg_search::attributes::{SAME_GRAPH, completed_rung};
 use ktg_search::storage::{State, StorageUrl, Study, Trial};
-use ktg_search::{Genes, Space, StudyMetadata};
+use ktg_search::{Genes, JudgedPart, Space, StudyMetadata};
 use ktg_train::Settings;
 use serde_json::Value as Json;
 
@@ -125,13 +125,16 @@ impl StudyRecord {
         genes.context("it lacks parameters of the search space")
     }
 
-    /// The graph of a trial, in canonical form, named after it.
+    /// The graph of a trial, named after it: in canonical form, unless the study judges one of its nodes, whose number
+    /// then says which.
     ///
     /// # Errors
     /// If its parameters are no graph of the search space.
     pub fn graph(&self, trial: &Trial) -> Result<Graph> {
         let genes = self.genes(trial).map_err(|e| anyhow!("trial {} is no graph of the study: {e}", trial.number))?;
-        let mut graph = self.space()?.graph(&genes).canonical();
+        let graph = self.space()?.graph(&genes);
+        let judged = self.metadata.imported.as_ref().map(|imported| imported.judged);
+        let mut graph = if judged == Some(JudgedPart::FirstNode) { graph } else { graph.canonical() };
         graph.name = Some(format!("{}, trial {}", self.name, trial.number));
         Ok(graph)
     }

@@ -14,6 +14,8 @@ pub const TARGET: &str = "trials";
 pub const IDENTITY: &str = "identity";
 /// User attribute of a study: the graph that its trials change, if it is an analysis.
 pub const BASE: &str = "base graph";
+/// User attribute of a study that was not made here: where it is from ([`Imported`](crate::Imported)).
+pub const IMPORTED: &str = "imported";
 
 /// User attribute of a trial: the canonical hash of its graph.
 pub const GRAPH: &str = "graph";

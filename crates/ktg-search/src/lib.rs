@@ -8,8 +8,10 @@
 
 pub mod analysis;
 pub mod attributes;
+mod authors;
 mod error;
 mod history;
+mod imported;
 mod mark;
 mod metadata;
 mod objective;
@@ -22,7 +24,9 @@ mod space;
 pub mod storage;
 mod worker;
 
+pub use authors::AuthorsStudy;
 pub use error::Error;
+pub use imported::{Imported, JudgedPart};
 pub use mark::{Occupant, StudyMark};
 pub use metadata::{Agreement, StudyMetadata, analysed_graph};
 pub use objective::{Objective, Report, Task, Work};

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE, TARGET};
 use crate::storage::Study;
-use crate::{Error, PrunerSettings, Space};
+use crate::{Error, Imported, PrunerSettings, Space};
 
 /// Something that is the same for all workers of a study: an attribute, and its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,8 @@ pub struct StudyMetadata {
     pub pruner_in_words: Option<String>,
     /// The graph whose edges it analyses; `None` for a search.
     pub analysed: Option<Graph>,
+    /// Where it was imported from; `None` for one that was made here.
+    pub imported: Option<Imported>,
     /// Trials that it shall have, as the last worker to start was told.
     pub target: Option<i64>,
 }
@@ -94,13 +96,14 @@ impl StudyMetadata {
             Some(Json::String(words)) => (None, Some(words)),
             Some(json) => {
                 let pruner: PrunerSettings =
-                    serde_json::from_value(json).map_err(|e| damaged(study, PRUNER, &e.to_string()))?;
+                    serde_json::from_value(json).map_err(|e| study.damaged(PRUNER, &e.to_string()))?;
                 (Some(pruner), Some(pruner.to_string()))
             }
         };
         let target = study.attribute(TARGET)?.map(|target| whole_number(study, TARGET, &target)).transpose()?;
         let settings = study.attribute(SETTINGS)?;
-        Ok(Self { space, settings, images, pruner, pruner_in_words, analysed: analysed_graph(study)?, target })
+        let (analysed, imported) = (analysed_graph(study)?, Imported::of(study)?);
+        Ok(Self { space, settings, images, pruner, pruner_in_words, analysed, imported, target })
     }
 }
 
@@ -112,22 +115,18 @@ pub fn analysed_graph(study: &mut Study) -> Result<Option<Graph>, Error> {
     let Some(json) = study.attribute(BASE)? else { return Ok(None) };
     match Document::parse_json(&json.to_string(), BASE) {
         Ok(document) => Ok(Some(document.graph)),
-        Err(e) => Err(damaged(study, BASE, &e.to_string())),
+        Err(e) => Err(study.damaged(BASE, &e.to_string())),
     }
 }
 
 fn search_space(study: &Study, json: &Json) -> Result<Space, Error> {
-    Space::from_json(json).map_err(|e| damaged(study, SPACE, &e.to_string()))
+    Space::from_json(json).map_err(|e| study.damaged(SPACE, &e.to_string()))
 }
 
 fn whole_number(study: &Study, key: &str, json: &Json) -> Result<i64, Error> {
-    json.as_i64().ok_or_else(|| damaged(study, key, "it is no whole number"))
+    json.as_i64().ok_or_else(|| study.damaged(key, "it is no whole number"))
 }
 
 fn text(study: &Study, key: &str, json: &Json) -> Result<String, Error> {
-    json.as_str().map(str::to_owned).ok_or_else(|| damaged(study, key, "it is no text"))
-}
-
-fn damaged(study: &Study, key: &str, reason: &str) -> Error {
-    study.error(format!("its attribute `{key}` is damaged, or of a newer ktg: {reason}"))
+    json.as_str().map(str::to_owned).ok_or_else(|| study.damaged(key, "it is no text"))
 }

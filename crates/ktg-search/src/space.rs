@@ -21,6 +21,14 @@ pub struct Space {
     parameters: Vec<Parameter>,
 }
 
+/// What an edge chooses from; each list has a choice, none twice. A label edge has no designs.
+pub(crate) struct EdgeChoices {
+    pub source: Option<usize>,
+    pub target: usize,
+    pub designs: Vec<Design>,
+    pub gates: Vec<Gate>,
+}
+
 /// As a study keeps it.
 #[derive(Deserialize)]
 struct Saved {
@@ -51,30 +59,15 @@ impl Space {
                 return Err(Error::Setting(format!("`search.edges` names the edge \"{key}\" twice")));
             }
         }
-        let mut parameters = Vec::new();
-        let mut decide = |kind, source, target, choices: Vec<String>| -> Result<(), Error> {
-            if choices.len() > 1 {
-                parameters.push(Parameter::new(Slot { kind, source, target }.name(), choices, m)?);
-            }
-            Ok(())
-        };
         let trained: Vec<usize> = (0..m).filter(|node| !nodes.nodes()[*node].frozen).collect();
         let labels = trained.iter().map(|target| (None, *target));
         let others = |target: usize| (0..m).filter(move |source| *source != target);
         let transfers = trained.iter().flat_map(|target| others(*target).map(|source| (Some(source), *target)));
+        let mut edges = Vec::new();
         for (source, target) in labels.chain(transfers) {
             let own = own.get(&(source, target)).copied();
             let (designs, gates) = edge_choices(source, target, own, settings)?;
-            match source {
-                _ if gates == [Gate::Cutoff] => continue,
-                None if gates.len() == 1 => base.set_label_gate(target, gates[0]),
-                None => {}
-                Some(source_node) => {
-                    decide(ParameterKind::Design, source, target, names(&designs))?;
-                    base.set_transfer(source_node, target, Some(Transfer { design: designs[0], gate: gates[0] }));
-                }
-            }
-            decide(ParameterKind::Gate, source, target, names(&gates))?;
+            edges.push(EdgeChoices { source, target, designs, gates });
         }
         let architectures = &settings.architectures;
         if let Some(name) = first_repeated(architectures) {
@@ -87,11 +80,46 @@ impl Space {
                           fit one architecture only; leave out one of the two";
             return Err(Error::Setting(reason.to_owned()));
         }
-        for node in free {
-            if let [only] = &architectures[..] {
-                base.node_mut(node).architecture.clone_from(only);
+        let architectures: Vec<_> = free.into_iter().map(|node| (node, architectures.clone())).collect();
+        Self::of(base, &edges, &architectures)
+    }
+
+    /// The space over the nodes of a graph without edges. A part with one choice only is no parameter; a node without
+    /// choices of architectures keeps its own.
+    ///
+    /// # Errors
+    /// If everything has one choice only.
+    pub(crate) fn of(
+        mut base: Graph,
+        edges: &[EdgeChoices],
+        architectures: &[(usize, Vec<String>)],
+    ) -> Result<Self, Error> {
+        let m = base.len();
+        let mut parameters = Vec::new();
+        let mut decide = |kind, source, target, choices: Vec<String>| -> Result<(), Error> {
+            if choices.len() > 1 {
+                parameters.push(Parameter::new(Slot { kind, source, target }.name(), choices, m)?);
             }
-            decide(ParameterKind::Architecture, None, node, architectures.clone())?;
+            Ok(())
+        };
+        for EdgeChoices { source, target, designs, gates } in edges {
+            let (source, target) = (*source, *target);
+            match source {
+                _ if *gates == [Gate::Cutoff] => continue,
+                None if gates.len() == 1 => base.set_label_gate(target, gates[0]),
+                None => {}
+                Some(source_node) => {
+                    decide(ParameterKind::Design, source, target, names(designs))?;
+                    base.set_transfer(source_node, target, Some(Transfer { design: designs[0], gate: gates[0] }));
+                }
+            }
+            decide(ParameterKind::Gate, source, target, names(gates))?;
+        }
+        for (node, architectures) in architectures {
+            if let [only] = &architectures[..] {
+                base.node_mut(*node).architecture.clone_from(only);
+            }
+            decide(ParameterKind::Architecture, None, *node, architectures.clone())?;
         }
         if parameters.is_empty() {
             return Err(Error::Setting("there is nothing to search: everything is fixed".to_owned()));
@@ -256,7 +284,8 @@ fn names(all: &[impl ToString]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
-fn first_repeated<T: PartialEq>(all: &[T]) -> Option<&T> {
+/// The first that was there before.
+pub(crate) fn first_repeated<T: PartialEq>(all: &[T]) -> Option<&T> {
     all.iter().enumerate().find(|(i, one)| all[..*i].contains(one)).map(|(_, one)| one)
 }
 

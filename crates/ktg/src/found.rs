@@ -31,6 +31,9 @@ pub fn in_words(study: &StudyRecord) -> String {
     if retries > 0 {
         text += &format!("; {retries} repeat trials of workers that died");
     }
+    if let Some(imported) = &study.metadata.imported {
+        text += &format!("\n{imported}");
+    }
     if let Some(best) = study.ranked().first() {
         let value = best.value.unwrap_or(f64::NAN);
         let command = format!("ktg study best {}{} -o best", shell_word(name), storage_option(url));

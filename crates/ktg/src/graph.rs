@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use ktg_base::{edge_name, read_text, write_atomically};
 use ktg_figures::draw;
 use ktg_figures::png::png;
-use ktg_graph::{Document, Gate, Graph, Node, import_authors_config, presets};
+use ktg_graph::{Document, Gate, Graph, Node, authors, import_authors_config, presets};
 use ktg_net::Architecture;
 
 use crate::args::{GraphCommand, OutputArgs};
@@ -26,7 +26,11 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode> {
             write(&presets::by_name(name, *nodes, architecture)?, output)?;
         }
         GraphCommand::Import { file, output } => {
-            write(&import_authors_config(&read_text(file)?, &file.display().to_string())?, output)?;
+            let graph = import_authors_config(&read_text(file)?, &file.display().to_string())?;
+            write(&graph, output)?;
+            if let Some(sentence) = authors::crops_note(&graph) {
+                note(sentence);
+            }
         }
         GraphCommand::Draw { graph, out } => {
             let graph = read(&graph.graph)?;

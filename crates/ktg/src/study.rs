@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use ktg_base::{create_dir_all, study_file_name, write_atomically};
 use ktg_figures::draw;
+use ktg_graph::{Graph, authors};
 use ktg_report::{StudyRecord, edges};
-use ktg_search::storage::{Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
+use ktg_search::storage::{Goal, Patience, State, Storage, StorageUrl, Study, StudySummary, Trial};
+use ktg_search::{AuthorsStudy, JudgedPart};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::{StorageArg, StudyCommand};
@@ -21,6 +23,9 @@ pub fn run(command: &StudyCommand) -> Result<()> {
         StudyCommand::Show { study, storage, top, json } => show(&storage.open(study)?, *top, *json),
         StudyCommand::Best { study, storage, top, out } => best(storage.open(study)?, *top, out.as_deref()),
         StudyCommand::Export { study, storage, out } => export(storage.open(study)?, out.as_deref()),
+        StudyCommand::Import { study, from, study_there, storage } => {
+            import(study, &from.parse()?, study_there.as_deref(), &storage.url()?)
+        }
         StudyCommand::Close { study, storage } => close(Study::open(&storage.url()?, study, false, Patience::none())?),
     }
 }
@@ -163,6 +168,38 @@ fn csv(trials: &[Trial]) -> Result<Vec<u8>, csv::Error> {
         writer.write_record(fixed.into_iter().chain(parameters).chain(attributes).chain(reports))?;
     }
     writer.into_inner().map_err(|e| e.into_error().into())
+}
+
+/// Reads a study of the authors' code into the study `name`.
+fn import(name: &str, from: &StorageUrl, study_there: Option<&str>, url: &StorageUrl) -> Result<()> {
+    let theirs = AuthorsStudy::read(from, study_there)?;
+    theirs.write(url, name)?;
+    for sentence in sentences(&theirs) {
+        note(&sentence);
+    }
+    print(&found::in_words(&StudyRecord::read(url, name)?))
+}
+
+/// What is not quite in the imported study as it was.
+fn sentences(theirs: &AuthorsStudy) -> Vec<String> {
+    let mut sentences = vec![match theirs.goal {
+        Goal::Minimize => "its values are errors in percent, which became accuracies: 100 - error".to_owned(),
+        Goal::Maximize => "its values are to be large and were taken for accuracies in percent".to_owned(),
+    }];
+    if theirs.open > 0 {
+        sentences.push(format!("{} trials were running or waiting there, and failed here", theirs.open));
+    }
+    let is_untaught = |graph: &Graph| (0..graph.len()).any(|node| !graph.is_trained(node));
+    let untaught = theirs.graphs().filter(is_untaught).count();
+    // Where the ensemble is judged, the authors' code leaves such a node as it begins, too.
+    if untaught > 0 && theirs.imported.judged == JudgedPart::FirstNode {
+        sentences.push(format!(
+            "in {untaught} of its graphs nobody teaches some node, which there began with weights that the study does not \
+             name; before training such a graph, give the node `pretrained` weights in the graph file"
+        ));
+    }
+    sentences.extend(theirs.graphs().find_map(|graph| authors::crops_note(&graph)).map(str::to_owned));
+    sentences
 }
 
 fn close(mut study: Study) -> Result<()> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{bad, good, ktg, text};
-use ktg_graph::{Graph, Node};
+use ktg_graph::{Document, Graph, Node};
 use ktg_search::attributes::{GRAPH, REASON, SPACE};
 use ktg_search::storage::{Enqueued, Inserted, NewTrial, Patience, State, StorageUrl, Study};
 use ktg_search::{SearchSettings, Space};
@@ -265,6 +265,139 @@ fn commands_that_read_leave_a_storage_as_it_is() {
     good(ktg(here, &["study", "close", "s", "--storage", url]));
     assert!(files() != before);
     assert!(good(ktg(here, &["study", "show", "s", "--storage", url])).contains("3 trials (3 complete)"));
+}
+
+/// The study "theirs" as DCL makes it, of accuracies: two networks that are taught by labels and by each other.
+fn make_study_of_dcl(here: &Path) {
+    let gates: Vec<String> = ["ThroughGate", "CutoffGate", "LinearGate"].map(str::to_owned).to_vec();
+    let only = |name: &str| vec![name.to_owned()];
+    let mut study = Study::open(&StorageUrl::file(here.join("theirs.db")), "theirs", true, Patience::none()).unwrap();
+    // In the better trial, the second network is left alone.
+    for (gates_of, accuracy) in [([0, 0], 60.0), ([2, 1], 71.25)] {
+        let mut parameters = BTreeMap::new();
+        for target in 0..2 {
+            parameters.insert(format!("model_{target}_name"), (only("ResNet32"), 0));
+            for source in 0..2 {
+                let loss = if target == source { "IndepLoss" } else { "KLLoss" };
+                parameters.insert(format!("{target:02}_{source:02}_loss"), (only(loss), 0));
+                parameters.insert(format!("{target:02}_{source:02}_gate"), (gates.clone(), gates_of[target]));
+            }
+        }
+        add_ended(&mut study, &parameters, State::Complete, Some(accuracy));
+    }
+}
+
+#[test]
+fn a_study_of_the_authors_is_imported_and_not_searched_on() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    make_study_of_dcl(here);
+    let import = ["study", "import", "s", "--from", "sqlite:///theirs.db"];
+    let output = ktg(here, &import).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    for sentence in [
+        "its values are to be large and were taken for accuracies in percent",
+        "in 1 of its graphs nobody teaches some node",
+        "imported from the study \"theirs\" in sqlite:///",
+        "its values are accuracies of node 1, not of an ensemble",
+        "best: trial 1 with 71.25 %",
+    ] {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+    let taken = bad(ktg(here, &import));
+    assert!(taken.contains("study \"s\": there is a study of this name already; give another name"), "{taken}");
+    // The judged node is node 1: no other numbering would do.
+    let best = Document::parse_toml(&good(ktg(here, &["study", "best", "s"])), "").unwrap().graph;
+    assert!(best.is_trained(0) && !best.is_trained(1), "{best:?}");
+
+    let nodes = "[graph]\nnodes = 2\narchitecture = \"resnet-cifar-32\"\n";
+    fs::write(here.join("e.toml"), EXPERIMENT.to_owned() + nodes).unwrap();
+    let search = bad(ktg(here, &["search", "e.toml", "--no-check", "--study", "s", "--trials", "9"]));
+    assert!(search.contains("study \"s\": it was imported from the study \"theirs\" in sqlite:///"), "{search}");
+    assert!(search.contains("cannot be searched on; give another --study"), "{search}");
+}
+
+/// Imports what Optuna has made in the manner of the authors' code, and compares what every command says with what
+/// Python knows.
+fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
+    let python = std::env::var("KTG_OPTUNA_PYTHON").expect("this test needs a Python with optuna 5.0.0");
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/optuna/make_authors_study.py");
+    let mut command = Command::new(&python);
+    let output =
+        command.current_dir(here).arg(script).args(["sqlite:///optuna.db", "experiment01", form]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let known: Json = serde_json::from_slice(&output.stdout).unwrap();
+
+    let import = ["study", "import", "s", "--from", "sqlite:///optuna.db", "--study-there", "experiment01"];
+    let output = ktg(here, &import).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("its values are errors in percent, which became accuracies: 100 - error"), "{said}");
+    assert!(said.contains("2 trials were running or waiting there, and failed here"), "{said}");
+    assert!(said.contains(first_line), "{said}");
+
+    // Every trial, value and report.
+    let export: Vec<Json> = {
+        good(ktg(here, &["study", "export", "s", "-o", "all.json"]));
+        serde_json::from_slice(&fs::read(here.join("all.json")).unwrap()).unwrap()
+    };
+    for (number, trial) in export.iter().enumerate() {
+        assert_eq!(trial["number"], json!(number));
+        let key = number.to_string();
+        assert_eq!(trial["value"], known["values"].get(&key).cloned().unwrap_or_default(), "trial {number}");
+        assert_eq!(trial["reports"], known["reports"][&key], "trial {number}");
+    }
+    let rung = export.iter().filter(|trial| trial["system"].get("completed_rung_0").is_some()).count();
+    assert_eq!(json!(rung), known["rung_0"]);
+
+    let shown: Json = serde_json::from_str(&good(ktg(here, &["study", "show", "s", "--json"]))).unwrap();
+    let count = |state: &str| known["states"][state].as_i64().unwrap_or(0);
+    for (state, expected) in [
+        ("COMPLETE", count("COMPLETE")),
+        ("PRUNED", count("PRUNED")),
+        ("FAIL", count("FAIL") + count("RUNNING") + count("WAITING")),
+        ("RUNNING", 0),
+        ("WAITING", 0),
+    ] {
+        assert_eq!(shown["states"][state], json!(expected), "{state}");
+    }
+    let best = known["best"]["number"].as_i64().unwrap();
+    assert_eq!(shown["best"][0]["trial"], json!(best));
+    let shown = good(ktg(here, &["study", "show", "s"]));
+    assert!(shown.contains(&format!("best: trial {best} with ")) && shown.contains("rung  trials"), "{shown}");
+
+    let expected = Document::parse_json(&known["best"]["graph"].to_string(), "").unwrap().graph;
+    let mut found = Document::parse_toml(&good(ktg(here, &["study", "best", "s"])), "").unwrap().graph;
+    assert_eq!(found.hash(), expected.hash());
+    if form == "dcl" {
+        // Under the same numbers.
+        found.name = None;
+        assert_eq!(found, expected);
+    }
+
+    let analysed: Json = serde_json::from_str(&good(ktg(here, &["analyse", "s", "--json"]))).unwrap();
+    let judged = count("COMPLETE") + count("PRUNED");
+    assert_eq!((&analysed["graphs"], &analysed["unreadable"]), (&json!(judged), &json!(0)));
+    good(ktg(here, &["analyse", "s"]));
+    good(ktg(here, &["report", "s", "-o", "r.html"]));
+    let page = fs::read_to_string(here.join("r.html")).unwrap();
+    assert!(page.contains(&format!("The best graph is that of trial {best} with ")));
+    assert!(page.contains("The study was imported from the study"));
+}
+
+#[test]
+#[ignore = "needs Optuna: set KTG_OPTUNA_PYTHON"]
+fn an_ensemble_study_that_optuna_made_as_the_authors_do_is_imported() {
+    every_command_knows_what_optuna_knows("ensemble", "imported from the study \"experiment01\" in sqlite:///");
+}
+
+#[test]
+#[ignore = "needs Optuna: set KTG_OPTUNA_PYTHON"]
+fn a_study_of_dcl_that_optuna_made_is_imported() {
+    every_command_knows_what_optuna_knows("dcl", "its values are accuracies of node 1, not of an ensemble");
 }
 
 #[test]

@@ -1,53 +1,17 @@
 //! Import of the authors' `config.json`.
 //!
-//! The part of it that is a graph: `models[0]` is the ensemble node and `models[1..]` are the
-//! networks; `losses[target][source]` is the loss of an edge, where the diagonal holds the label
-//! edges.
+//! The part of it that is a graph: `models` are the networks, after the ensemble node if there is one (their code DCL has
+//! none); `losses[target][source]` is the loss of an edge, where the diagonal holds the label edges.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::document::Document;
-use crate::design::Design;
+use crate::authors::{self, TransferLoss};
+use crate::design::{Design, Direction};
 use crate::error::{Error, Place};
-use crate::gate::Gate;
 use crate::graph::{Graph, MAX_NODES, Node, Transfer};
-use crate::words;
-
-const GATES: [(&str, Gate); 4] = [
-    ("ThroughGate", Gate::Through),
-    ("CutoffGate", Gate::Cutoff),
-    ("LinearGate", Gate::Linear),
-    ("CorrectGate", Gate::Correct),
-];
-
-/// The losses of transfer edges: the design if all of the flags are 1. If they are 0, it is the flipped one.
-const LOSSES: [(&str, (Design, &[&str])); 3] = [
-    ("KLLoss", (Design::PROBABILITY_CLOSER, &["soft_loss_positive"])),
-    ("AttLoss", (Design::ATTENTION_CLOSER, &["att_loss_positive"])),
-    ("KL_AttLoss", (Design::BOTH_CLOSER, &["soft_loss_positive", "att_loss_positive"])),
-];
-
-/// The networks and our names of them. Those for 224 and for 32 pixels have different depths, but one name.
-fn networks() -> Vec<(String, String)> {
-    let large = ["18", "34", "50"].map(|depth| (depth, "resnet"));
-    let small = ["20", "32", "44", "56", "110"].map(|depth| (depth, "resnet-cifar"));
-    let mut networks = Vec::new();
-    for (depth, family) in large.into_iter().chain(small) {
-        networks.push((format!("resnet{depth}_abn"), format!("abn-{family}-{depth}")));
-        networks.push((format!("resnet{depth}"), format!("{family}-{depth}")));
-    }
-    networks
-}
-
-/// What stands in a table for the `name` of a model, loss or gate.
-fn look_up<T: Clone>(kind: &str, item: &Value, table: &[(impl AsRef<str>, T)]) -> Result<T, Error> {
-    let name = name(item);
-    let row = table.iter().find(|(known, _)| known.as_ref() == name);
-    row.map(|(_, value)| value.clone())
-        .ok_or_else(|| words::unknown(kind, name, table.iter().map(|(known, _)| known.as_ref())))
-}
 
 fn name(item: &Value) -> &str {
     item["name"].as_str().unwrap_or_default()
@@ -63,17 +27,16 @@ pub(super) fn graph(text: &str) -> Result<Document, Error> {
     let config: Value = serde_json::from_str(text).map_err(|error| Error::of_json(&error))?;
     let models = config["models"].as_array().map(Vec::as_slice).unwrap_or_default();
     let size = models.len();
-    if models.first().map(name) != Some("Ensemble") {
-        return Err(Error::new("\"models\" must be a list that begins with the ensemble node, named \"Ensemble\""));
-    }
-    if !(1..=MAX_NODES).contains(&(size - 1)) {
-        let count = size - 1;
-        let message = format!("\"models\" must list 1 to {MAX_NODES} networks after the ensemble node, not {count}");
-        return Err(Error::new(message));
+    let has_ensemble = models.first().is_some_and(|model| authors::is_ensemble(name(model)));
+    let first_network = usize::from(has_ensemble);
+    let networks = size - first_network;
+    if !(1..=MAX_NODES).contains(&networks) {
+        let after = if has_ensemble { " after the ensemble node" } else { "" };
+        return Err(Error::new(format!("\"models\" must list 1 to {MAX_NODES} networks{after}, not {networks}")));
     }
     let mut nodes = Vec::new();
     let mut node_places = Vec::new();
-    for (index, model) in models.iter().enumerate().skip(1) {
+    for (index, model) in models.iter().enumerate().skip(first_network) {
         let place = Place::Path(format!("models[{index}]"));
         nodes.push(node(model).map_err(|error| error.at(&place))?);
         node_places.push(place);
@@ -84,7 +47,8 @@ pub(super) fn graph(text: &str) -> Result<Document, Error> {
     for (target, row) in losses_of(&config["losses"], size, "\"losses\"")?.iter().enumerate() {
         for (source, loss) in losses_of(row, size, &format!("losses[{target}]"))?.iter().enumerate() {
             let place = Place::Path(format!("losses[{target}][{source}]"));
-            edge(&mut document, source, target, loss, &place).map_err(|error| error.at(&place))?;
+            let ends = (source.checked_sub(first_network), target.checked_sub(first_network));
+            edge(&mut document, ends, loss, &place).map_err(|error| error.at(&place))?;
         }
     }
     Ok(document)
@@ -99,7 +63,7 @@ fn losses_of<'a>(list: &'a Value, size: usize, what: &str) -> Result<&'a [Value]
 }
 
 fn node(model: &Value) -> Result<Node, Error> {
-    let architecture = look_up("network", model, &networks())?;
+    let architecture = authors::architecture(name(model))?;
     for key in ["pre_ABN", "pre_ResNet"] {
         if model["args"][key] == true {
             return Err(Error::new(format!(
@@ -116,28 +80,27 @@ fn node(model: &Value) -> Result<Node, Error> {
     Ok(Node { pretrained, ..Node::new(architecture) })
 }
 
-/// Reads the loss of one edge into the document. Here, node 0 is the ensemble node.
-fn edge(document: &mut Document, source: usize, target: usize, loss: &Value, place: &Place) -> Result<(), Error> {
-    let args = &loss["args"];
-    let gate = look_up("gate", &args["gate"], &GATES)?;
+/// Reads the loss of one edge into the document. An end that is `None` is the ensemble node.
+fn edge(
+    document: &mut Document,
+    ends: (Option<usize>, Option<usize>),
+    loss: &Value,
+    place: &Place,
+) -> Result<(), Error> {
+    let gate = authors::gate(name(&loss["args"]["gate"]))?;
     if gate.is_cut() {
         return Ok(());
     }
-    let (Some(source), Some(target)) = (source.checked_sub(1), target.checked_sub(1)) else {
+    let (Some(source), Some(target)) = ends else {
         let message = "an edge of the ensemble node is not supported here; cut it with gate \"CutoffGate\"";
         return Err(Error::new(message));
     };
-    for key in ["T", "loss_weight"] {
-        let factor = &args[key];
-        if !factor.is_null() && factor.as_f64() != Some(1.0) {
-            return Err(Error::new(format!("{key:?} must be 1, not {factor}; nothing else is supported")));
-        }
-    }
+    check_factors(loss)?;
     if source != target {
         let transfer = Transfer { design: design(loss)?, gate };
         document.graph.set_transfer(source, target, Some(transfer));
         document.edge_places.insert((Some(source), target), place.clone());
-    } else if name(loss) == "IndependentLoss" {
+    } else if authors::is_label_loss(name(loss)) {
         document.graph.set_label_gate(target, gate);
         document.edge_places.insert((None, target), place.clone());
     } else {
@@ -147,22 +110,37 @@ fn edge(document: &mut Document, source: usize, target: usize, loss: &Value, pla
     Ok(())
 }
 
+/// An edge has no temperature and no weight of its own here.
+fn check_factors(loss: &Value) -> Result<(), Error> {
+    let is_one = |factor: &Value| factor.is_null() || factor.as_f64() == Some(1.0);
+    let (temperature, weight) = (&loss["args"]["T"], &loss["args"]["loss_weight"]);
+    if !is_one(temperature) {
+        return Err(Error::new(format!(
+            "\"T\" must be 1, not {temperature}; write 1, and `temperature` under [loss] of the experiment file, which is \
+             that of all edges"
+        )));
+    }
+    if !is_one(weight) {
+        // The authors' code reads the number and does not use it.
+        let reason = match name(loss) {
+            "KLLoss" => "which the authors' code ignores for a \"KLLoss\"; write 1 for what it does",
+            _ => "and only a gate can weigh an edge here",
+        };
+        return Err(Error::new(format!("\"loss_weight\" must be 1, not {weight}, {reason}")));
+    }
+    Ok(())
+}
+
 fn design(loss: &Value) -> Result<Design, Error> {
-    let (closer, keys) = look_up("loss name", loss, &LOSSES)?;
-    let mut designs = Vec::new();
-    for key in keys {
+    let kind = TransferLoss::of_config(name(loss))?;
+    kind.design(|key| {
         let flag = &loss["args"][key];
-        designs.push(match (flag.as_bool(), flag.as_f64()) {
-            (Some(true), _) | (_, Some(1.0)) => closer,
-            (Some(false), _) | (_, Some(0.0)) => closer.flipped(),
-            _ => return Err(Error::new(format!("{key:?} must be 1 (closer) or 0 (apart), not {flag}"))),
-        });
-    }
-    if designs.iter().any(|design| *design != designs[0]) {
-        return Err(Error::new(
-            "this brings one knowledge closer and pushes the other apart, which is not \
-             supported; \"soft_loss_positive\" and \"att_loss_positive\" must be equal",
-        ));
-    }
-    Ok(designs[0])
+        match (flag.as_bool(), flag.as_f64()) {
+            (Some(true), _) | (_, Some(1.0)) => Ok(Direction::Closer),
+            (Some(false), _) | (_, Some(0.0)) => Ok(Direction::Apart),
+            // DCL has no other.
+            _ if flag.is_null() && kind.name == "KLLoss" => Ok(Direction::Closer),
+            _ => Err(Error::new(format!("{key:?} must be 1 (closer) or 0 (apart), not {flag}"))),
+        }
+    })
 }

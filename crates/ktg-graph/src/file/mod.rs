@@ -85,13 +85,13 @@ fn read_file(path: &Path) -> Result<Document, Error> {
 /// Imports a `config.json` of the authors' published code. `origin` is the name of the file for
 /// messages.
 ///
-/// The ensemble node (entry 0) is dropped, since it is implied here; everything about training and
-/// data in the file is ignored.
+/// The ensemble node, if there is one, is entry 0 and is dropped, since it is implied here; everything about
+/// training and data in the file is ignored.
 ///
 /// # Errors
 /// If the text is not valid JSON or not such a file, or if it uses what a [`Graph`] cannot express:
-/// an edge of the ensemble node that is not cut, knowledge in mixed directions on one edge, a
-/// temperature or loss weight other than 1, an unknown network, loss or gate.
+/// an edge of the ensemble node that is not cut, a temperature or loss weight other than 1, an unknown
+/// network, loss or gate.
 pub fn import_authors_config(text: &str, origin: &str) -> Result<Graph, Error> {
     Ok(in_file(import::graph(text), origin)?.graph)
 }

@@ -33,7 +33,11 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         section.push(Figure::new(rungs, caption));
     }
     if let Some(sheet) = figures::best_graphs(study, options.top) {
-        section.push(Figure::new(sheet, "The best graphs, judged on the held-out part of the training images.").wide());
+        let caption = match study.metadata.imported {
+            None => "The best graphs, judged on the held-out part of the training images.",
+            Some(_) => "The best graphs.",
+        };
+        section.push(Figure::new(sheet, caption).wide());
     }
     let best: Vec<&Trial> = study.ranked().into_iter().take(options.top).collect();
     if !best.is_empty() {
@@ -81,6 +85,9 @@ fn summary(study: &StudyRecord) -> String {
     let counts = counted(states.map(|state| (study.count(state), state.to_string().to_lowercase())));
     let (trials, storage, epochs) = (study.trials.len(), &study.storage, study.epochs());
     let mut text = format!("{trials} trials in {storage} ({counts}), {epochs} epochs of training.");
+    if let Some(imported) = &study.metadata.imported {
+        text += &format!(" The study was {imported}.");
+    }
     if let Some(space) = &study.metadata.space {
         let (nodes, parameters, combinations) = (space.nodes(), space.parameters().len(), space.combinations());
         text += &format!(
@@ -117,8 +124,12 @@ fn best_table(study: &StudyRecord, best: &[&Trial]) -> Table {
 fn commands(study: &StudyRecord) -> String {
     let (name, storage) = (shell_word(&study.name), study.storage.shell_word());
     let trials = study.metadata.target.map_or("N".to_owned(), |target| target.to_string());
+    let search = match study.metadata.imported {
+        None => format!("ktg search EXPERIMENT.toml --study {name} --storage {storage} --trials {trials}\n"),
+        Some(_) => String::new(),
+    };
     format!(
-        "ktg search EXPERIMENT.toml --study {name} --storage {storage} --trials {trials}\n\
+        "{search}\
          ktg watch {name} --storage {storage}\n\
          optuna-dashboard {storage}\n\
          ktg study best {name} --storage {storage} -o best\n\

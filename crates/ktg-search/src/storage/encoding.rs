@@ -99,15 +99,24 @@ pub(super) fn categorical(choices: &[String]) -> String {
     json!({"name": "CategoricalDistribution", "attributes": {"choices": choices}}).to_string()
 }
 
-/// What a parameter's row means: the choice of a categorical distribution, the number of any other.
-pub(super) fn parameter(value: f64, distribution: &str) -> Answer<Json> {
-    let distribution: Json = serde_json::from_str(distribution)
+/// What a distribution lets choose from; `None`: a number.
+pub(super) fn choices(distribution: &str) -> Answer<Option<Vec<Json>>> {
+    let mut distribution: Json = serde_json::from_str(distribution)
         .map_err(|e| Trouble::Lasting(format!("a parameter's distribution is not JSON ({e}); the study is damaged")))?;
     if distribution["name"] != "CategoricalDistribution" {
-        return Ok(json!(value));
+        return Ok(None);
     }
+    match distribution["attributes"]["choices"].take() {
+        Json::Array(choices) => Ok(Some(choices)),
+        _ => Ok(Some(Vec::new())),
+    }
+}
+
+/// What a parameter's row means: the choice of a categorical distribution, the number of any other.
+pub(super) fn parameter(value: f64, distribution: &str) -> Answer<Json> {
+    let Some(choices) = choices(distribution)? else { return Ok(json!(value)) };
     let is_index = value >= 0.0 && value.fract() == 0.0;
-    let choice = is_index.then(|| distribution["attributes"]["choices"].get(value as usize)).flatten();
+    let choice = is_index.then(|| choices.get(value as usize)).flatten();
     choice.cloned().ok_or_else(|| {
         Trouble::Lasting(format!("a parameter has the choice {value}, which does not exist; the study is damaged"))
     })

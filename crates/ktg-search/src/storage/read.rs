@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::connection::{Answer, Connection, Row, Trouble};
-use super::encoding::{State, decode, json, number_from_json, parameter};
+use super::encoding::{State, choices, decode, json, number_from_json, parameter};
 use super::{Storage, Study};
 use crate::Error;
 use crate::attributes::{FAILED_TRIAL, PAUSED, completed_rung};
@@ -69,6 +69,17 @@ impl Trial {
     }
 }
 
+/// A parameter of a study and what there is to choose from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choices {
+    /// The parameter's name.
+    pub parameter: String,
+    /// What there is to choose from, in order; `None`: it is a number.
+    pub choices: Option<Vec<Json>>,
+    /// The number of the first trial that has these.
+    pub trial: i64,
+}
+
 /// A line about a study.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StudySummary {
@@ -116,6 +127,19 @@ impl Study {
     /// All trials, by number.
     pub fn trials(&mut self) -> Result<Vec<Trial>, Error> {
         self.storage.run(|connection| read(connection, "t.study_id = $1", self.id))
+    }
+
+    /// What each parameter of its trials chooses from, in the order of the trials; a parameter with other choices in some
+    /// trials is there again.
+    pub fn choices(&mut self) -> Result<Vec<Choices>, Error> {
+        let select = "SELECT p.param_name, p.distribution_json, MIN(t.number) FROM trials t \
+                      JOIN trial_params p ON p.trial_id = t.trial_id WHERE t.study_id = $1 \
+                      GROUP BY p.param_name, p.distribution_json ORDER BY MIN(t.number), p.param_name";
+        self.storage.run(|connection| {
+            connection.all(select, &[self.id.into()], |row| {
+                Ok(Choices { parameter: row.text(0)?, choices: choices(&row.text(1)?)?, trial: row.int(2)? })
+            })
+        })
     }
 
     /// Key, state and, of paused ones, rung of the trials after that of key `after` and of `others`; it may be of more.

@@ -5,6 +5,9 @@ use super::connection::{Answer, Connection, Dialect, Transaction, Trouble};
 /// The version of the tables, as Optuna's migrations name it.
 const VERSION: &str = "v3.2.0.a";
 
+/// What to do with the tables of an older Optuna.
+const UPGRADE: &str = "bring a copy of the database up with `optuna storage upgrade --storage URL`";
+
 /// What creates the tables, but for the databases' types.
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -59,7 +62,9 @@ fn check_tables(found: &[String], dialect: &Dialect) -> Answer<()> {
         None => return Ok(()),
         Some(_) if found.is_empty() => dialect.empty.to_owned(),
         Some(missing) if all.iter().any(|table| is_there(table)) => {
-            format!("the database lacks Optuna's table `{missing}`; choose another one")
+            format!(
+                "the database lacks Optuna's table `{missing}`; if it is of an older Optuna, {UPGRADE}, or choose another one"
+            )
         }
         Some(_) => {
             let names = found.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -75,7 +80,7 @@ fn check_version(connection: &mut Connection) -> Answer<()> {
         Some(VERSION) => Ok(()),
         found => Err(Trouble::Lasting(format!(
             "its tables have the version {}, but this program knows {VERSION} only (Optuna 3.2 to 5.0); \
-             `optuna storage upgrade` brings older ones up",
+             if they are older, {UPGRADE}",
             found.unwrap_or("none")
         ))),
     }

@@ -2,13 +2,22 @@
 
 use serde_json::Value as Json;
 
-use super::connection::Transaction;
+use super::connection::{Answer, Connection, Transaction};
 use super::encoding::{decode, json, number_to_json};
 use super::rungs::{RungCache, RungValue};
 use super::seen::Seen;
 use super::{Patience, Storage, StorageUrl};
 use crate::Error;
 use crate::attributes::completed_rung;
+
+/// Which values of a study are better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Smaller ones, such as errors.
+    Minimize,
+    /// Larger ones, such as accuracies.
+    Maximize,
+}
 
 /// A study, and what this worker knows of it. Larger values are better.
 pub struct Study {
@@ -26,7 +35,7 @@ impl Study {
     /// If the name is not one, there is no such study, or it does not maximise one value.
     pub fn open(url: &StorageUrl, name: &str, create: bool, patience: Patience) -> Result<Self, Error> {
         check_name(name)?;
-        Self::find(Storage::open(url, create, patience)?, url, name, create)
+        Self::find(Storage::open(url, create, patience)?, url, name, create)?.maximizing()
     }
 
     /// Opens a study that is only read, see [`Storage::open_to_read`]; whatever would write fails.
@@ -35,7 +44,27 @@ impl Study {
     /// As [`open`](Self::open).
     pub fn open_to_read(url: &StorageUrl, name: &str) -> Result<Self, Error> {
         check_name(name)?;
-        Self::find(Storage::open_to_read(url)?, url, name, false)
+        Self::find(Storage::open_to_read(url)?, url, name, false)?.maximizing()
+    }
+
+    /// Opens a study of another program, only to read it, and says which of its values are better.
+    ///
+    /// # Errors
+    /// If there is no such study, or it has several values.
+    pub fn open_to_import(url: &StorageUrl, name: &str) -> Result<(Self, Goal), Error> {
+        check_name(name)?;
+        let mut study = Self::find(Storage::open_to_read(url)?, url, name, false)?;
+        let directions = study.directions()?;
+        let goal = match directions.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["MINIMIZE"] => Goal::Minimize,
+            ["MAXIMIZE"] => Goal::Maximize,
+            _ => {
+                return Err(
+                    study.error(format!("its directions are {directions:?}; only a study of one value can be read"))
+                );
+            }
+        };
+        Ok((study, goal))
     }
 
     fn find(mut storage: Storage, url: &StorageUrl, name: &str, create: bool) -> Result<Self, Error> {
@@ -46,28 +75,27 @@ impl Study {
                 return Ok(found);
             }
             connection.transaction(Transaction::Plain, |connection| {
-                let insert = "INSERT INTO studies (study_name) VALUES ($1) \
-                              ON CONFLICT (study_name) DO NOTHING RETURNING study_id";
-                if let Some(id) = connection.first(insert, &[name.into()], |row| row.int(0))? {
-                    let direction = "INSERT INTO study_directions (direction, study_id, objective) \
-                                     VALUES ('MAXIMIZE', $1, 0)";
-                    connection.run(direction, &[id.into()])?;
-                }
+                insert_study(connection, name)?;
                 connection.first(find, &[name.into()], |row| row.int(0))
             })
         })?;
-        let Some(id) = id else {
-            return Err(study_error(name, &format!("there is no such study in {url}; see `ktg study list`")));
-        };
-        let directions = storage.run(|connection| {
-            let select = "SELECT CAST(direction AS TEXT) FROM study_directions WHERE study_id = $1";
-            connection.all(select, &[id.into()], |row| row.text(0))
-        })?;
-        if directions != ["MAXIMIZE"] {
-            let reason = format!("its directions are {directions:?}; accuracies need one, MAXIMIZE");
-            return Err(study_error(name, &reason));
+        match id {
+            Some(id) => Ok(Self::through(storage, id, name)),
+            None => Err(study_error(name, &format!("there is no such study in {url}; see `ktg study list`"))),
         }
-        Ok(Self::through(storage, id, name))
+    }
+
+    fn maximizing(mut self) -> Result<Self, Error> {
+        let directions = self.directions()?;
+        match directions == ["MAXIMIZE"] {
+            true => Ok(self),
+            false => Err(self.error(format!("its directions are {directions:?}; accuracies need one, MAXIMIZE"))),
+        }
+    }
+
+    fn directions(&mut self) -> Result<Vec<String>, Error> {
+        let select = "SELECT CAST(direction AS TEXT) FROM study_directions WHERE study_id = $1";
+        self.storage.run(|connection| connection.all(select, &[self.id.into()], |row| row.text(0)))
     }
 
     /// The same study for another thread, over the same connection.
@@ -96,6 +124,11 @@ impl Study {
 
     pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
         Error::Study { study: self.name.clone(), reason: reason.into() }
+    }
+
+    /// An attribute cannot be understood.
+    pub(crate) fn damaged(&self, key: &str, reason: &str) -> Error {
+        self.error(format!("its attribute `{key}` is damaged, or of a newer ktg: {reason}"))
     }
 
     /// Sets a user attribute of the study unless it has one of this key; returns the one it has.
@@ -182,13 +215,24 @@ impl Study {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+/// Adds a study of accuracies; returns its key, or nothing if there is a study of this name.
+pub(super) fn insert_study(connection: &mut Connection, name: &str) -> Answer<Option<i64>> {
+    let insert = "INSERT INTO studies (study_name) VALUES ($1) ON CONFLICT (study_name) DO NOTHING RETURNING study_id";
+    let id = connection.first(insert, &[name.into()], |row| row.int(0))?;
+    if let Some(id) = id {
+        let direction = "INSERT INTO study_directions (direction, study_id, objective) VALUES ('MAXIMIZE', $1, 0)";
+        connection.run(direction, &[id.into()])?;
+    }
+    Ok(id)
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     match name.is_empty() || name.chars().count() > 512 || name.contains('\0') {
         true => Err(study_error(name, "a study's name has 1 to 512 characters, and NUL is none of them")),
         false => Ok(()),
     }
 }
 
-fn study_error(name: &str, reason: &str) -> Error {
+pub(super) fn study_error(name: &str, reason: &str) -> Error {
     Error::Study { study: name.to_owned(), reason: reason.to_owned() }
 }

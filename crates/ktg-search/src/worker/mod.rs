@@ -17,6 +17,7 @@ pub use settings::WorkerSettings;
 use crate::Error;
 use crate::attributes::{SPACE, TARGET};
 use crate::history::History;
+use crate::imported::Imported;
 use crate::mark::{StudyMark, unforeseen};
 use crate::metadata::Agreement;
 use crate::objective::Objective;
@@ -66,7 +67,7 @@ impl<'a> Worker<'a> {
     /// A worker that begins when it is told to [`run`](Self::run).
     ///
     /// # Errors
-    /// If the study searches another space, or was set up otherwise.
+    /// If the study searches another space, was set up otherwise, or was imported.
     pub fn new(
         mut study: Study,
         plan: WorkerPlan,
@@ -74,6 +75,11 @@ impl<'a> Worker<'a> {
         stop: &'a AtomicBool,
         tell: &'a mut dyn FnMut(Event),
     ) -> Result<Self, Error> {
+        if let Some(imported) = Imported::of(&mut study)? {
+            let Imported { study: there, storage, .. } = imported;
+            let reason = format!("it was imported from the study {there:?} in {storage}, whose settings are not known");
+            return Err(study.error(format!("{reason}, and cannot be searched on; give another --study")));
+        }
         let settings = &plan.settings;
         Agreement::new(SPACE, plan.space.to_json()).settle(&mut study)?;
         for agreement in &plan.agreements {

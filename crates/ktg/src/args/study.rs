@@ -60,6 +60,19 @@ pub enum StudyCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Read a study of the authors' published code into a new study: its errors become accuracies
+    Import {
+        /// Name of the new study
+        study: String,
+        /// Where the study to read is, as for --storage; it is only read
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// Its name there [default: the only study there]
+        #[arg(long, value_name = "NAME")]
+        study_there: Option<String>,
+        #[command(flatten)]
+        storage: StorageArg,
+    },
     /// Prune the trials that are paused: none of them will go on
     Close {
         /// Name of the study
