@@ -37,8 +37,8 @@ fn settings() -> Settings {
 /// Every such graph in which both networks are trained, in canonical form, once each.
 fn all_graphs() -> Vec<Graph> {
     let transfers = || {
-        let active = Gate::ALL.into_iter().filter(|gate| !gate.is_cut());
-        let pairs = active.flat_map(|gate| Design::ALL.into_iter().map(move |design| Transfer { design, gate }));
+        let active = Gate::THESIS.into_iter().filter(|gate| !gate.is_cut());
+        let pairs = active.flat_map(|gate| Design::THESIS.into_iter().map(move |design| Transfer { design, gate }));
         std::iter::once(None).chain(pairs.map(Some))
     };
     let labels = [Gate::Through, Gate::Linear, Gate::Cutoff];
@@ -78,8 +78,7 @@ fn train(settings: Settings, directory: &Path) -> (Vec<f64>, Result<(), ktg_trai
 
 fn describe(graph: &Graph) -> String {
     let labels = (0..graph.len()).map(|m| format!("label -> {} {}", m + 1, graph.label_gate(m)));
-    let transfers =
-        graph.active_transfers().map(|(s, t, e)| format!("{} -> {} {} {}", s + 1, t + 1, e.design.name(), e.gate));
+    let transfers = graph.active_transfers().map(|(s, t, e)| format!("{} -> {} {} {}", s + 1, t + 1, e.design, e.gate));
     labels.chain(transfers).collect::<Vec<_>>().join("; ")
 }
 

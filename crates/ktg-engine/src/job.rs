@@ -1,6 +1,6 @@
 //! What each node of a graph has to compute in a training step, so that nothing else is.
 
-use ktg_graph::Graph;
+use ktg_graph::{Graph, Output};
 use ktg_net::{Network, Value};
 
 /// Which optional outputs a forward pass computes.
@@ -63,13 +63,14 @@ impl Job {
         let trained = graph.is_trained(m);
         let has_label = !graph.label_gate(m).is_cut();
         Job {
-            logits_learn: trained && (has_label || arriving().any(|(_, _, transfer)| transfer.design.probability())),
-            map_learns: trained && arriving().any(|(_, _, transfer)| transfer.design.attention()),
+            logits_learn: trained
+                && (has_label || arriving().any(|(_, _, transfer)| transfer.design.reads(Output::Logits))),
+            map_learns: trained && arriving().any(|(_, _, transfer)| transfer.design.reads(Output::AttentionMap)),
             trained,
             needed: trained || leaving().next().is_some(),
             wanted: Wanted {
                 attention_logits: trained && has_label,
-                attention_map: edges().any(|(_, _, transfer)| transfer.design.attention()),
+                attention_map: edges().any(|(_, _, transfer)| transfer.design.reads(Output::AttentionMap)),
             },
         }
     }
@@ -93,8 +94,8 @@ mod tests {
     fn a_cut_off_node_does_nothing_and_a_source_only_what_its_edge_needs() {
         let mut graph = Graph::new(vec![Node::new("resnet-18"); 3]);
         graph.set_label_gate(1, Gate::Through);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::AttentionApart, gate: Gate::Correct }));
-        graph.set_transfer(2, 1, Some(Transfer { design: Design::BothCloser, gate: Gate::Cutoff }));
+        graph.set_transfer(0, 1, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Correct }));
+        graph.set_transfer(2, 1, Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Cutoff }));
         let jobs = Job::of_graph(&graph);
         assert_eq!(jobs[0], Job::INFERENCE);
         assert_eq!(jobs[1], Job::TRAINING);

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn transfer(gate: Gate) -> Option<Transfer> {
-        Some(Transfer { design: Design::AttentionApart, gate })
+        Some(Transfer { design: Design::ATTENTION_APART, gate })
     }
 
     #[test]

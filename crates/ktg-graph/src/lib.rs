@@ -27,7 +27,7 @@
 //!
 //! // Files count nodes from 1, code counts from 0.
 //! let transfer = graph.transfer(0, 1).expect("written above");
-//! assert_eq!(transfer.design, Design::AttentionApart);
+//! assert_eq!(transfer.design, Design::ATTENTION_APART);
 //! assert_eq!(transfer.gate, Gate::Linear);
 //! # Ok::<(), ktg_graph::Error>(())
 //! ```
@@ -38,15 +38,17 @@ mod error;
 mod file;
 mod gate;
 mod graph;
+mod knowledge;
 mod labelling;
 pub mod presets;
 mod tuning;
 mod words;
 
 pub use canonical::GraphHash;
-pub use design::{Design, Direction};
+pub use design::{Design, Direction, Term};
 pub use error::Error;
 pub use file::{Document, import_authors_config, parse_edge};
 pub use gate::Gate;
 pub use graph::{Graph, MAX_NODES, Node, Transfer, edge_name};
+pub use knowledge::{Knowledge, Output};
 pub use tuning::{Factor, Freeze};

@@ -26,7 +26,7 @@ pub fn dml(m: usize, architecture: &str) -> Graph {
     graph.name = Some(format!("dml-{m}"));
     for source in 0..m {
         for target in (0..m).filter(|target| *target != source) {
-            connect(&mut graph, source, target, Design::ProbabilityCloser, Gate::Through);
+            connect(&mut graph, source, target, Design::PROBABILITY_CLOSER, Gate::Through);
         }
     }
     graph
@@ -42,7 +42,7 @@ pub fn kd(m: usize, architecture: &str, teacher: Node) -> Graph {
         graph.set_label_gate(0, Gate::Cutoff);
     }
     for student in 1..m {
-        connect(&mut graph, 0, student, Design::ProbabilityCloser, Gate::Through);
+        connect(&mut graph, 0, student, Design::PROBABILITY_CLOSER, Gate::Through);
     }
     graph
 }
@@ -61,16 +61,17 @@ pub fn kd(m: usize, architecture: &str, teacher: Node) -> Graph {
 ///   not its own. A neighbour knows little at first: two of these edges grow with time (linear),
 ///   and the third passes on only what the source gets right (correct).
 pub fn diverse(m: usize, architecture: &str) -> Option<Graph> {
-    use Design::{AttentionApart, ProbabilityCloser};
+    const ATTENTION_APART: Design = Design::ATTENTION_APART;
+    const PROBABILITY_CLOSER: Design = Design::PROBABILITY_CLOSER;
     let edges: &[(usize, usize, Design, Gate)] = match m {
-        2 => &[(0, 1, AttentionApart, Gate::Through), (1, 0, AttentionApart, Gate::Through)],
+        2 => &[(0, 1, ATTENTION_APART, Gate::Through), (1, 0, ATTENTION_APART, Gate::Through)],
         3 => &[
-            (0, 1, AttentionApart, Gate::Through),
-            (1, 2, AttentionApart, Gate::Through),
-            (2, 0, AttentionApart, Gate::Through),
-            (1, 0, ProbabilityCloser, Gate::Linear),
-            (2, 1, ProbabilityCloser, Gate::Linear),
-            (0, 2, ProbabilityCloser, Gate::Correct),
+            (0, 1, ATTENTION_APART, Gate::Through),
+            (1, 2, ATTENTION_APART, Gate::Through),
+            (2, 0, ATTENTION_APART, Gate::Through),
+            (1, 0, PROBABILITY_CLOSER, Gate::Linear),
+            (2, 1, PROBABILITY_CLOSER, Gate::Linear),
+            (0, 2, PROBABILITY_CLOSER, Gate::Correct),
         ],
         _ => return None,
     };

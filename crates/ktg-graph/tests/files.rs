@@ -31,10 +31,10 @@ fn example() -> Graph {
     graph.name = Some("diverse-2".to_owned());
     graph.set_label_gate(0, Gate::Through);
     graph.set_label_gate(1, Gate::Linear);
-    graph.set_transfer(0, 1, transfer(Design::AttentionApart, Gate::Linear));
-    graph.set_transfer(1, 0, transfer(Design::ProbabilityCloser, Gate::Correct));
-    graph.set_transfer(2, 0, transfer(Design::AttentionApart, Gate::Through));
-    graph.set_transfer(2, 1, transfer(Design::BothCloser, Gate::Through));
+    graph.set_transfer(0, 1, transfer(Design::ATTENTION_APART, Gate::Linear));
+    graph.set_transfer(1, 0, transfer(Design::PROBABILITY_CLOSER, Gate::Correct));
+    graph.set_transfer(2, 0, transfer(Design::ATTENTION_APART, Gate::Through));
+    graph.set_transfer(2, 1, transfer(Design::BOTH_CLOSER, Gate::Through));
     graph
 }
 

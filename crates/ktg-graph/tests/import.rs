@@ -44,18 +44,18 @@ fn expected(design: Design, gate: Gate) -> Graph {
 #[test]
 fn imports_targets_as_rows() {
     let graph = import_authors_config(&config().to_string(), "config.json");
-    assert_eq!(graph, Ok(expected(Design::BothApart, Gate::Linear)));
+    assert_eq!(graph, Ok(expected(Design::BOTH_APART, Gate::Linear)));
 }
 
 #[test]
 fn imports_every_design_and_gate() {
     let designs = [
-        ("KLLoss", 1, 0, Design::ProbabilityCloser),
-        ("KLLoss", 0, 1, Design::ProbabilityApart),
-        ("AttLoss", 0, 1, Design::AttentionCloser),
-        ("AttLoss", 1, 0, Design::AttentionApart),
-        ("KL_AttLoss", 1, 1, Design::BothCloser),
-        ("KL_AttLoss", 0, 0, Design::BothApart),
+        ("KLLoss", 1, 0, Design::PROBABILITY_CLOSER),
+        ("KLLoss", 0, 1, Design::PROBABILITY_APART),
+        ("AttLoss", 0, 1, Design::ATTENTION_CLOSER),
+        ("AttLoss", 1, 0, Design::ATTENTION_APART),
+        ("KL_AttLoss", 1, 1, Design::BOTH_CLOSER),
+        ("KL_AttLoss", 0, 0, Design::BOTH_APART),
     ];
     let gates = [("ThroughGate", Gate::Through), ("LinearGate", Gate::Linear), ("CorrectGate", Gate::Correct)];
     for (name, soft, attention, design) in designs {
@@ -91,7 +91,7 @@ fn a_file_is_recognised() {
     std::fs::write(&path, format!("{:#}", config())).unwrap();
     let document = Document::read(&path).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(document.graph, expected(Design::BothApart, Gate::Linear));
+    assert_eq!(document.graph, expected(Design::BOTH_APART, Gate::Linear));
     let origin = path.display();
     assert_eq!(document.node_error(1, "x").to_string(), format!("{origin}: models[2]: x"));
     assert_eq!(document.edge_error(None, 1, "x").to_string(), format!("{origin}: losses[2][2]: x"));

@@ -21,7 +21,7 @@ const ROUNDS: usize = 2000;
 pub fn feature_names() -> Vec<String> {
     let mut names =
         vec!["transfer edges".to_owned(), "edges that bring closer".to_owned(), "edges that push apart".to_owned()];
-    names.extend(Design::ALL.map(|design| design.name().to_owned()));
+    names.extend(Design::THESIS.map(|design| design.to_string()));
     names.extend(transfer_gates().map(|gate| format!("transfer gate {gate}")));
     names.extend([Gate::Through, Gate::Linear, Gate::Cutoff].map(|gate| format!("label gate {gate}")));
     names
@@ -35,9 +35,9 @@ fn transfer_gates() -> impl Iterator<Item = Gate> {
 pub fn features(graph: &Graph) -> Vec<f64> {
     let transfers: Vec<_> = graph.active_transfers().map(|(_, _, transfer)| transfer).collect();
     let count = |wanted: &dyn Fn(&ktg_graph::Transfer) -> bool| transfers.iter().filter(|t| wanted(t)).count() as f64;
-    let towards = |direction: Direction| count(&|transfer| transfer.design.direction() == direction);
+    let towards = |direction: Direction| count(&|transfer| transfer.design.direction() == Some(direction));
     let mut counts = vec![transfers.len() as f64, towards(Direction::Closer), towards(Direction::Apart)];
-    counts.extend(Design::ALL.map(|design| count(&|transfer| transfer.design == design)));
+    counts.extend(Design::THESIS.map(|design| count(&|transfer| transfer.design == design)));
     counts.extend(transfer_gates().map(|gate| count(&|transfer| transfer.gate == gate)));
     // `correct` on a label edge is `through`.
     let labels = |gate: Gate| (0..graph.len()).filter(|m| graph.label_gate(*m).on_label() == gate).count() as f64;
@@ -301,7 +301,7 @@ mod tests {
     fn a_graph_is_counted_whatever_its_numbering() {
         let mut graph = presets::dml(3, "a");
         graph.set_label_gate(2, Gate::Cutoff);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::AttentionApart, gate: Gate::Linear }));
+        graph.set_transfer(0, 1, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Linear }));
         let counts: BTreeMap<String, f64> = feature_names().into_iter().zip(features(&graph)).collect();
         let of = |name: &str| counts[name];
         assert_eq!((of("transfer edges"), of("edges that push apart"), of("probability closer")), (6.0, 1.0, 5.0));

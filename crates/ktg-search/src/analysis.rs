@@ -133,8 +133,8 @@ mod tests {
     fn found() -> Graph {
         let mut graph = presets::independent(2, "abn-resnet-18");
         graph.set_label_gate(1, Gate::Cutoff);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::BothCloser, gate: Gate::Linear }));
-        graph.set_transfer(1, 0, Some(Transfer { design: Design::AttentionApart, gate: Gate::Correct }));
+        graph.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Linear }));
+        graph.set_transfer(1, 0, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Correct }));
         graph
     }
 
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(variants[0].graph, found());
         assert!(variants[2].graph.transfer(1, 0).is_none());
         let flipped = variants[4].graph.transfer(0, 1).unwrap();
-        assert_eq!((flipped.design, flipped.gate), (Design::BothApart, Gate::Linear));
+        assert_eq!((flipped.design, flipped.gate), (Design::BOTH_APART, Gate::Linear));
     }
 
     #[test]

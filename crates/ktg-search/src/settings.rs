@@ -52,7 +52,7 @@ impl Default for SearchSettings {
         Self {
             label_gates: Gate::THESIS.to_vec(),
             gates: Gate::THESIS.to_vec(),
-            designs: Design::ALL.to_vec(),
+            designs: Design::THESIS.to_vec(),
             architectures: Vec::new(),
             edges: BTreeMap::new(),
             sampler: SamplerKind::Random,

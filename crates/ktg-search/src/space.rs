@@ -309,7 +309,7 @@ mod tests {
         let genes: Genes = genes.into_iter().map(Option::unwrap).collect();
         let graph = space.graph(&genes);
         assert_eq!((graph.label_gate(0), graph.label_gate(1)), (Gate::Linear, Gate::Correct));
-        assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BothApart, gate: Gate::Correct }));
+        assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BOTH_APART, gate: Gate::Correct }));
         assert_eq!(graph.transfer(0, 1), None);
         // The cut edge's design does not matter, and the label is always correct.
         assert_eq!(space.relevant(&genes), [Some(2), Some(0), Some(5), Some(3), None, Some(1)]);
@@ -330,8 +330,8 @@ mod tests {
         assert_eq!(names, ["2->1 gate", "3->1 design", "3->1 gate", "3->2 design", "3->2 gate"]);
         let graph = space.graph(&[0, 1, 1, 2, 0]);
         assert_eq!(graph.label_gate(2), Gate::Through);
-        assert_eq!(graph.transfer(0, 1), Some(Transfer { design: Design::AttentionApart, gate: Gate::Linear }));
-        assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BothCloser, gate: Gate::Through }));
+        assert_eq!(graph.transfer(0, 1), Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Linear }));
+        assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Through }));
         assert_eq!((graph.transfer(0, 2), graph.transfer(1, 2), graph.transfer(2, 0)), (None, None, None));
         assert_eq!(Space::from_json(&space.to_json()).unwrap(), space);
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_graph::{Document, Gate, Graph, Node, presets};
+use ktg_graph::{Document, Gate, Graph, Node, Output, presets};
 use ktg_net::{Architecture, Network};
 
 use crate::data::{Data, DataFile, split_data};
@@ -233,10 +233,10 @@ fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &D
     }
     for (source, target, transfer) in graph.active_transfers() {
         let (a, b) = (networks[source].map_side(side), networks[target].map_side(side));
-        if transfer.design.attention() && a != b {
+        if transfer.design.reads(Output::AttentionMap) && a != b {
             let message = format!(
                 "edge `{}` compares attention maps, but they are {a}x{a} and {b}x{b} at {side} px; \
-                 use a probability design or networks whose maps have the same size",
+                 use another knowledge or networks whose maps have the same size",
                 edge_name(Some(source), target)
             );
             return Err(match document {

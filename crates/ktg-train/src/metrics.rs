@@ -7,6 +7,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use ktg_base::read_text;
+use ktg_graph::Knowledge;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Measures};
@@ -44,12 +45,9 @@ pub struct EdgeReport {
     pub to: usize,
     /// Sum of the parts below, or the cross-entropy of a label edge.
     pub loss: f64,
-    /// From class probabilities, if the design uses them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probability: Option<f64>,
-    /// From attention maps, if the design uses them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attention: Option<f64>,
+    /// The losses of its design's terms.
+    #[serde(flatten)]
+    pub terms: BTreeMap<Knowledge, f64>,
 }
 
 /// Where an edge starts.
@@ -82,8 +80,9 @@ impl StepReport {
         }
         for (own, other) in self.edges.iter_mut().zip(&other.edges) {
             own.loss = combine(own.loss, other.loss);
-            combine_known(&mut own.probability, other.probability);
-            combine_known(&mut own.attention, other.attention);
+            for (own, other) in own.terms.values_mut().zip(other.terms.values()) {
+                *own = combine(*own, *other);
+            }
         }
     }
 }
@@ -217,7 +216,8 @@ mod tests {
 
     #[test]
     fn reports_read_back_as_written() {
-        let edge = |from| EdgeReport { from, to: 2, loss: 0.1 + 0.2, probability: Some(1.0 / 3.0), attention: None };
+        let terms = BTreeMap::from([(Knowledge::Attention, 1.0 / 3.0)]);
+        let edge = |from| EdgeReport { from, to: 2, loss: 0.1 + 0.2, terms: terms.clone() };
         let report = StepReport {
             step: 3,
             epoch: 1,
@@ -226,7 +226,11 @@ mod tests {
             edges: vec![edge(Source::Label(LabelName::Label)), edge(Source::Node(1))],
         };
         let text = serde_json::to_string(&report).unwrap();
-        assert!(text.contains(r#""from":"label""#) && text.contains(r#""from":1"#), "{text}");
+        assert!(
+            text.contains(r#"{"from":"label","to":2,"loss":0.30000000000000004,"attention":0.3333333333333333}"#),
+            "{text}"
+        );
+        assert!(text.contains(r#""from":1"#), "{text}");
         assert_eq!(serde_json::from_str::<StepReport>(&text).unwrap(), report);
     }
 

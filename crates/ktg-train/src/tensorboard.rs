@@ -8,7 +8,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::{EdgeReport, EpochReport, Error, StepReport};
+use ktg_graph::Knowledge;
+
+use crate::{EpochReport, Error, StepReport};
 
 const PREFIX: &str = "events.out.tfevents.";
 const ENDING: &str = ".ktg";
@@ -92,8 +94,14 @@ pub(crate) fn step_scalars(report: &StepReport) -> Vec<(String, f64)> {
     for (m, node) in report.nodes.iter().enumerate() {
         scalars.extend(node.loss.map(|loss| (format!("step/loss of node {}", m + 1), loss)));
     }
-    let edge = |edge: &EdgeReport| (format!("step/loss of edge {edge}"), edge.loss);
-    scalars.extend(report.edges.iter().map(edge));
+    for edge in &report.edges {
+        scalars.push((format!("step/loss of edge {edge}"), edge.loss));
+        if edge.terms.len() > 1 {
+            let term =
+                |(knowledge, loss): (&Knowledge, &f64)| (format!("step/loss of edge {edge}, {knowledge}"), *loss);
+            scalars.extend(edge.terms.iter().map(term));
+        }
+    }
     scalars
 }
 

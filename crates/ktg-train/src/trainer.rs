@@ -168,12 +168,10 @@ fn report(losses: &GraphLosses, images: usize, at: Position, learning_rate: f64)
     let mut nodes: Vec<NodeReport> = losses.hits.iter().map(node).collect();
     let mut edges = Vec::new();
     for edge in &losses.edges {
-        let probability = edge.probability.iter().map(|part| f64::from(*part)).reduce(|a, b| a + b);
-        let attention = edge.attention.map(f64::from);
-        let loss = probability.unwrap_or(0.0) + attention.unwrap_or(0.0);
+        let loss = edge.parts.iter().fold(0.0, |sum, (_, part)| sum + f64::from(*part));
         let from = edge.source.map_or(Source::Label(LabelName::Label), |source| Source::Node(source + 1));
-        let probability = probability.filter(|_| edge.source.is_some());
-        let report = EdgeReport { from, to: edge.target + 1, loss, probability, attention };
+        let terms = edge.parts.iter().filter_map(|(knowledge, part)| Some(((*knowledge)?, f64::from(*part)))).collect();
+        let report = EdgeReport { from, to: edge.target + 1, loss, terms };
         if !loss.is_finite() {
             let (node, edge, value) = (edge.target + 1, report.to_string(), loss as f32);
             return Err(Error::Diverged { node, edge, step, value, learning_rate });

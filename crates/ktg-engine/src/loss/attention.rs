@@ -3,7 +3,7 @@
 use ktg_graph::Direction;
 
 use super::shown::{Shown, argmax};
-use super::transfer::{Knowledge, Loss};
+use super::transfer::{Loss, gated_mean};
 use crate::Map;
 
 /// Squared length below which a crop counts as all zero: it has no direction, is normalized to zero and passes no
@@ -40,10 +40,13 @@ impl Attention {
 }
 
 impl Loss for Attention {
-    fn knowledge(&self) -> Knowledge {
-        Knowledge::Attention
+    fn of_batch(&self, source: &Shown, target: &Shown, weights: &[f64], gradient: &mut [f64]) -> f32 {
+        gated_mean(weights, gradient, |i, weight, gradient| self.sample(i, source, target, weight, gradient))
     }
+}
 
+impl Attention {
+    /// The loss of sample `i`. Adds `weight` times its gradient with respect to the target's map to `gradient`.
     fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
         let ((source, sizes), (target, target_sizes)) = (source.map(i), target.map(i));
         assert_eq!(sizes.pixels(), target_sizes.pixels(), "an attention edge joins nodes with maps of one size");

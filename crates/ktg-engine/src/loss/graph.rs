@@ -1,8 +1,8 @@
 //! The losses of all edges of a graph in one step.
 
-use ktg_graph::{Gate, Graph};
+use ktg_graph::{Gate, Graph, Knowledge, Output};
 
-use super::{CrossEntropy, Knowledge, Labels, Loss, LossSettings, Shown, of_design, transfer};
+use super::{CrossEntropy, Labels, Loss, LossSettings, Shown, of_term};
 use crate::{Job, OutputGradients, Outputs};
 
 /// The loss of an edge, gated and averaged over the batch.
@@ -12,10 +12,9 @@ pub struct EdgeLoss {
     pub source: Option<usize>,
     /// The node that learns, from 0.
     pub target: usize,
-    /// From the class probabilities: one part, or for a label edge to a node with an attention branch two.
-    pub probability: Vec<f32>,
-    /// From the attention maps.
-    pub attention: Option<f32>,
+    /// What it adds up: a part a term of its design with the term's knowledge, or the cross-entropies of the target's
+    /// branches, which have none.
+    pub parts: Vec<(Option<Knowledge>, f32)>,
 }
 
 /// The losses of one step.
@@ -34,7 +33,7 @@ struct Edge {
     source: usize,
     target: usize,
     gate: Gate,
-    losses: Vec<Box<dyn Loss>>,
+    terms: Vec<(Knowledge, Box<dyn Loss>)>,
 }
 
 /// Computes the losses of a graph.
@@ -84,7 +83,7 @@ impl GraphLoss {
             source,
             target,
             gate: transfer.gate,
-            losses: of_design(transfer.design, settings),
+            terms: transfer.design.terms().map(|term| (term.knowledge, of_term(term, settings))).collect(),
         };
         Self {
             jobs: Job::of_graph(graph),
@@ -131,25 +130,25 @@ impl GraphLoss {
 
     /// Both branches learn from the label, which is always right: the gate `correct` lets everything through (SPEC 5).
     fn label_edge(&self, target: usize, weight: f64, outputs: &Outputs, labels: Labels, sums: &mut Sums) -> EdgeLoss {
-        let mut probability = vec![self.cross_entropy.mean(&outputs.logits, labels, weight, &mut sums.logits)];
+        let mut parts = vec![(None, self.cross_entropy.mean(&outputs.logits, labels, weight, &mut sums.logits))];
         if let Some(logits) = &outputs.attention_logits {
-            probability.push(self.cross_entropy.mean(logits, labels, weight, &mut sums.attention_logits));
+            parts.push((None, self.cross_entropy.mean(logits, labels, weight, &mut sums.attention_logits)));
         }
-        EdgeLoss { source: None, target, probability, attention: None }
+        EdgeLoss { source: None, target, parts }
     }
 }
 
 impl Edge {
     fn loss(&self, source: &Shown, target: &Shown, progress: f64, sums: &mut Sums) -> EdgeLoss {
         let weights: Vec<f64> = source.correct.iter().map(|&correct| self.gate.weight(progress, correct)).collect();
-        let (mut probability, mut attention) = (Vec::new(), None);
-        for loss in &self.losses {
-            let transferred = |gradient: &mut [f64]| transfer(&**loss, source, target, &weights, gradient);
-            match loss.knowledge() {
-                Knowledge::Probability => probability.push(transferred(&mut sums.logits)),
-                Knowledge::Attention => attention = Some(transferred(&mut sums.attention_map)),
-            }
+        let mut parts = Vec::new();
+        for (knowledge, loss) in &self.terms {
+            let gradient = match knowledge.output() {
+                Output::Logits => &mut sums.logits,
+                Output::AttentionMap => &mut sums.attention_map,
+            };
+            parts.push((Some(*knowledge), loss.of_batch(source, target, &weights, gradient)));
         }
-        EdgeLoss { source: Some(self.source), target: self.target, probability, attention }
+        EdgeLoss { source: Some(self.source), target: self.target, parts }
     }
 }

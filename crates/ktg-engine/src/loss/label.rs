@@ -28,7 +28,7 @@ impl CrossEntropy {
     /// large as the logits.
     pub fn mean(&self, logits: &[f32], labels: Labels, weight: f64, gradient: &mut [f64]) -> f32 {
         let classes = logits.len() / labels.own.len();
-        gated_mean(&vec![weight; labels.own.len()], gradient, classes, |i, weight, gradient| {
+        gated_mean(&vec![weight; labels.own.len()], gradient, |i, weight, gradient| {
             let mut log_probabilities = Vec::with_capacity(classes);
             log_softmax(&logits[i * classes..][..classes], 1.0, &mut log_probabilities);
             let targets = self.targets(i, labels, classes);

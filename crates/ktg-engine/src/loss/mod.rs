@@ -2,7 +2,7 @@
 //! (SPEC 5).
 //!
 //! Everything happens on the host, in plain loops over the samples of a batch: outputs are small. A loss is a type with one
-//! method ([`Loss::sample`]), and all of them are in one table ([`of_design`]). Losses are per sample, computed in `f64`,
+//! method ([`Loss::of_batch`]), and all of them are in one table ([`of_term`]). Losses are per sample, computed in `f64`,
 //! and added in the order of the samples, so that they do not depend on the number of threads. Only the target learns: no
 //! gradient reaches the source.
 
@@ -13,7 +13,7 @@ mod probability;
 mod shown;
 mod transfer;
 
-use ktg_graph::Design;
+use ktg_graph::{Knowledge, Term};
 use serde::{Deserialize, Serialize};
 
 use attention::Attention;
@@ -22,7 +22,7 @@ use probability::Probability;
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{CrossEntropy, Labels};
 pub use shown::{Shown, argmax};
-pub use transfer::{Knowledge, Loss, transfer};
+pub use transfer::Loss;
 
 /// Settings that all edges of a graph share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,17 +78,12 @@ impl Default for LossSettings {
     }
 }
 
-/// The losses that a design adds up.
-pub fn of_design(design: Design, settings: &LossSettings) -> Vec<Box<dyn Loss>> {
-    let direction = design.direction();
-    let probability = Probability { direction, temperature: settings.temperature };
-    let attention = Attention { direction, crop_sizes: settings.crop_sizes.clone() };
-    let mut losses: Vec<Box<dyn Loss>> = Vec::new();
-    if design.probability() {
-        losses.push(Box::new(probability));
+/// The loss of a term.
+pub fn of_term(term: Term, settings: &LossSettings) -> Box<dyn Loss> {
+    let Term { knowledge, direction } = term;
+    let temperature = settings.temperature;
+    match knowledge {
+        Knowledge::Probability => Box::new(Probability { direction, temperature }),
+        Knowledge::Attention => Box::new(Attention { direction, crop_sizes: settings.crop_sizes.clone() }),
     }
-    if design.attention() {
-        losses.push(Box::new(attention));
-    }
-    losses
 }

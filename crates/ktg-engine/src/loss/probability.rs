@@ -3,7 +3,7 @@
 use ktg_graph::Direction;
 
 use super::shown::Shown;
-use super::transfer::{Knowledge, Loss};
+use super::transfer::{Loss, gated_mean};
 
 /// A loss between softmaxes.
 pub(super) struct Probability {
@@ -13,10 +13,13 @@ pub(super) struct Probability {
 }
 
 impl Loss for Probability {
-    fn knowledge(&self) -> Knowledge {
-        Knowledge::Probability
+    fn of_batch(&self, source: &Shown, target: &Shown, weights: &[f64], gradient: &mut [f64]) -> f32 {
+        gated_mean(weights, gradient, |i, weight, gradient| self.sample(i, source, target, weight, gradient))
     }
+}
 
+impl Probability {
+    /// The loss of sample `i`. Adds `weight` times its gradient with respect to the target's logits to `gradient`.
     fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
         let ((source, log_source), (target, log_target)) = (source.probabilities(i), target.probabilities(i));
         let pairs = || source.iter().zip(target);

@@ -97,7 +97,7 @@ fn transfer_edge(layout: &Layout, source: usize, target: usize, transfer: Transf
     let (from, to) = (&layout.nodes[source].area, &layout.nodes[target].area);
     let bend = bend(layout, source, target, back);
     let curve = between(&bent(from.center(), to.center(), bend), from, to, RIM_GAP);
-    let size = (width(transfer.design.label(), EDGE_FONT, false) + 8.0, 15.0);
+    let size = (width(&transfer.design.labels().join(" + "), EDGE_FONT, false) + 8.0, 15.0);
     let text = Strip::from(Rect::from_center_size(Point::ORIGIN, size));
     // Of two opposite edges that are close together each has its text nearer to its source.
     let preferred = if back && bend < 22.0 { 0.25 } else { 0.5 };

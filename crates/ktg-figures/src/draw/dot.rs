@@ -44,8 +44,8 @@ pub fn dot(graph: &Graph) -> String {
 
 fn edge(source: &str, target: usize, gate: Gate, design: Option<Design>) -> String {
     let color = palette::gate(gate);
-    let label = design.map(|design| format!("label=\"{}\", ", design.label())).unwrap_or_default();
-    let apart = design.is_some_and(|design| design.direction() == Direction::Apart);
+    let label = design.map(|design| format!("label=\"{}\", ", design.labels().join(" + "))).unwrap_or_default();
+    let apart = design.is_some_and(|design| design.direction() == Some(Direction::Apart));
     let style = if apart { "style=dashed, arrowhead=empty, " } else { "" };
     format!("{source} -> {target} [{label}{style}color=\"{color}\", fontcolor=\"{color}\", tooltip=\"{gate}\"];")
 }

@@ -92,9 +92,9 @@ fn gates(graphs: &[&Graph]) -> Vec<(Key, String)> {
 /// The directions of designs that the graphs use.
 fn designs(graphs: &[&Graph]) -> Vec<(Key, String)> {
     let transfers = graphs.iter().flat_map(|graph| graph.active_transfers());
-    let used: Vec<Direction> = transfers.map(|(_, _, transfer)| transfer.design.direction()).collect();
+    let used: Vec<Option<Direction>> = transfers.map(|(_, _, transfer)| transfer.design.direction()).collect();
     let shown = [("closer", Direction::Closer), ("apart", Direction::Apart)];
-    let shown = shown.into_iter().filter(|(_, direction)| used.contains(direction));
+    let shown = shown.into_iter().filter(|(_, direction)| used.contains(&Some(*direction)));
     shown.map(|(name, direction)| (Key::Arrow(edge(INK, direction)), name.to_owned())).collect()
 }
 
@@ -137,7 +137,7 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
     let transfers = layout.transfers.iter().map(|transfer| {
         let (design, gate) = (transfer.transfer.design, transfer.transfer.gate);
         let tip = name(Some(transfer.source), transfer.target, &format!("{design}, {gate}"));
-        (transfer, edge(palette::gate(gate), design.direction()), tip)
+        (transfer, edge(palette::gate(gate), design.direction().unwrap_or(Direction::Closer)), tip)
     });
     let transfers: Vec<_> = transfers.collect();
     for (transfer, stroke, tip) in &transfers {
@@ -175,7 +175,7 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
         // The text stands in a gap of its line.
         let gap = Rect::from_center_size(Point::ORIGIN, (2.0 * transfer.text.half).to_size());
         sheet.rectangle(gap, PAPER, 1.0, "");
-        sheet.text(0.0, 0.0, centered(EDGE_FONT, stroke.color), transfer.transfer.design.label());
+        sheet.text(0.0, 0.0, centered(EDGE_FONT, stroke.color), &transfer.transfer.design.labels().join(" + "));
         sheet.end_group();
     }
 }

@@ -24,9 +24,9 @@ const GATES: [(&str, Gate); 4] = [
 
 /// The losses of transfer edges: the design if all of the flags are 1. If they are 0, it is the flipped one.
 const LOSSES: [(&str, (Design, &[&str])); 3] = [
-    ("KLLoss", (Design::ProbabilityCloser, &["soft_loss_positive"])),
-    ("AttLoss", (Design::AttentionCloser, &["att_loss_positive"])),
-    ("KL_AttLoss", (Design::BothCloser, &["soft_loss_positive", "att_loss_positive"])),
+    ("KLLoss", (Design::PROBABILITY_CLOSER, &["soft_loss_positive"])),
+    ("AttLoss", (Design::ATTENTION_CLOSER, &["att_loss_positive"])),
+    ("KL_AttLoss", (Design::BOTH_CLOSER, &["soft_loss_positive", "att_loss_positive"])),
 ];
 
 /// The networks and our names of them. Those for 224 and for 32 pixels have different depths, but one name.
