@@ -22,18 +22,18 @@ pub(super) const EDGE_FONT: f64 = 12.0;
 pub(super) const EDGE_LINE: f64 = 13.5;
 /// Architecture names that are wider are broken into two lines.
 const NAME_WIDTH: f64 = 90.0;
-/// Circles to try, in parts of the smallest; the last are for texts of several lines.
-const CIRCLES: [f64; 9] = [1.0, 1.08, 1.17, 1.27, 1.38, 1.5, 1.65, 1.8, 2.0];
-/// So many of them are tried where every text has one line.
-const CIRCLES_FOR_LINES: usize = 6;
+/// Circles to try where every text has one line, in parts of the smallest.
+const CIRCLES: [f64; 6] = [1.0, 1.08, 1.17, 1.27, 1.38, 1.5];
+/// Circles to try where a text has several lines.
+const LARGER_CIRCLES: [f64; 7] = [1.17, 1.27, 1.38, 1.5, 1.65, 1.8, 2.0];
 
 /// The best of some circles: the smallest without texts on other things, or else the one with least of that.
 pub(super) fn arranged(graph: &Graph) -> Layout {
     let smallest = smallest_radius(graph);
-    let mut best = on_circle(graph, smallest);
     let has_one_line = |(_, _, transfer): (usize, usize, Transfer)| transfer.design.labels().len() == 1;
-    let tried = if graph.active_transfers().all(has_one_line) { CIRCLES_FOR_LINES } else { CIRCLES.len() };
-    for factor in &CIRCLES[1..tried] {
+    let circles: &[f64] = if graph.active_transfers().all(has_one_line) { &CIRCLES } else { &LARGER_CIRCLES };
+    let mut best = on_circle(graph, smallest * circles[0]);
+    for factor in &circles[1..] {
         if best.trouble.price() == 0.0 {
             break;
         }
