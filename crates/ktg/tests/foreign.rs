@@ -275,12 +275,12 @@ fn make_study_of_dcl(here: &Path) {
     // In the better trial, the second network is left alone.
     for (gates_of, accuracy) in [([0, 0], 60.0), ([2, 1], 71.25)] {
         let mut parameters = BTreeMap::new();
-        for target in 0..2 {
+        for (target, gate) in gates_of.into_iter().enumerate() {
             parameters.insert(format!("model_{target}_name"), (only("ResNet32"), 0));
             for source in 0..2 {
                 let loss = if target == source { "IndepLoss" } else { "KLLoss" };
                 parameters.insert(format!("{target:02}_{source:02}_loss"), (only(loss), 0));
-                parameters.insert(format!("{target:02}_{source:02}_gate"), (gates.clone(), gates_of[target]));
+                parameters.insert(format!("{target:02}_{source:02}_gate"), (gates.clone(), gate));
             }
         }
         add_ended(&mut study, &parameters, State::Complete, Some(accuracy));
