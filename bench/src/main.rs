@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (command, count) = line.trim().split_once(' ').unwrap_or((line.trim(), "1"));
         match (command, count.parse()) {
             ("train", Ok(count)) if count > 0 => say(case.train(count)?)?,
-            ("infer", Ok(count)) if count > 0 => say(case.infer(count))?,
+            ("infer", Ok(count)) if count > 0 => say(case.infer(count)?)?,
             ("memory", _) => say(json!({ "peak_rss_mib": peak_memory() }))?,
             ("quit", _) => break,
             _ => say(json!({ "error": format!("unknown command `{}`", line.trim()) }))?,
@@ -131,20 +131,23 @@ impl Case {
 
     /// The ensemble's answer to the batch, so many times: milliseconds of all of them, the mean logit (as a check), and
     /// images.
-    fn infer(&mut self, count: u64) -> serde_json::Value {
+    fn infer(&mut self, count: u64) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
         let images = Images { data: &self.batch.images, count: self.batch.labels.len() };
         let nothing = Wanted { attention_logits: false, attention_map: false };
         let (nodes, scratch) = self.trainer.nodes();
         let mut values = Vec::new();
         let start = Instant::now();
         for _ in 0..count {
-            let outputs: Vec<Outputs> = nodes.iter().map(|node| node.infer(images, nothing, scratch)).collect();
+            let mut outputs: Vec<Outputs> = Vec::with_capacity(nodes.len());
+            for node in nodes {
+                outputs.push(node.infer(images, nothing, scratch)?);
+            }
             let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
             values = ensemble_logits(&logits);
         }
         let ms = start.elapsed().as_secs_f64() * 1e3;
         let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
-        json!({ "ms": ms, "loss": mean, "images": self.batch.labels.len() as u64 * count })
+        Ok(json!({ "ms": ms, "loss": mean, "images": self.batch.labels.len() as u64 * count }))
     }
 }
 

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use ktg_kernels::{Kernels, Level};
-use ktg_net::{Network, ShapeError};
+use ktg_net::Network;
 
-use crate::{CpuNode, Job, Node, ReferenceNode};
+use crate::{CpuNode, EngineError, Job, Node, ReferenceNode};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub fn chosen() -> Choice {
 /// # Errors
 ///
 /// If the images are too small for the network.
-pub fn node(network: Network, image: [usize; 2], job: Job) -> Result<Box<dyn Node>, ShapeError> {
+pub fn node(network: Network, image: [usize; 2], job: Job) -> Result<Box<dyn Node>, EngineError> {
     Ok(match chosen() {
         Choice::Kernels(kernels) => Box::new(CpuNode::new(network, image, job, kernels)?),
         Choice::Reference => Box::new(ReferenceNode::new(network, image, job)?),

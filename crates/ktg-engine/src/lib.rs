@@ -14,6 +14,7 @@
 mod choice;
 mod cpu;
 mod device;
+mod error;
 mod job;
 pub mod loss;
 mod node;
@@ -27,6 +28,7 @@ mod reference;
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
 pub use cpu::CpuNode;
 pub use device::{Device, DeviceError};
+pub use error::EngineError;
 pub use job::{Job, Wanted};
 pub use node::{Node, Scratch};
 pub use optimizer::{AVERAGE, Factors, MOMENTS, MOMENTUM, Optimizer, OptimizerState, Rule};

@@ -74,9 +74,9 @@ fn gradients_by(outputs: &Outputs, job: Job, gradient: impl Fn(f32) -> f32) -> O
 /// A step of a node, and the weights it leaves.
 fn step(node: &mut dyn Node, job: Job, images: Images) -> StateDict {
     let mut scratch = Scratch::default();
-    let outputs = node.forward(images, &mut scratch);
-    node.learn(images, &gradients(&outputs, job), RULE, &mut scratch);
-    node.weights()
+    let outputs = node.forward(images, &mut scratch).unwrap();
+    node.learn(images, &gradients(&outputs, job), RULE, &mut scratch).unwrap();
+    node.weights().unwrap()
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn forward_and_backward_change_no_state() {
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         let mut scratch = Scratch::default();
-        let outputs = node.forward(images, &mut scratch);
-        assert!(node.forward(images, &mut scratch) == outputs, "{name}: a second pass");
-        node.backward(images, &gradients(&outputs, Job::TRAINING), &mut scratch);
-        assert!(node.weights() == weights() && node.optimizer_state().is_empty(), "{name}");
-        node.update(4, RULE, &scratch);
-        let after = node.weights();
+        let outputs = node.forward(images, &mut scratch).unwrap();
+        assert!(node.forward(images, &mut scratch).unwrap() == outputs, "{name}: a second pass");
+        node.backward(images, &gradients(&outputs, Job::TRAINING), &mut scratch).unwrap();
+        assert!(node.weights().unwrap() == weights() && node.optimizer_state().unwrap().is_empty(), "{name}");
+        node.update(4, RULE, &scratch).unwrap();
+        let after = node.weights().unwrap();
         assert!(after.iter().all(|(name, array)| *array != weights()[name]), "{name}: all tensors move in the update");
     }
 }
@@ -103,13 +103,16 @@ fn nodes_that_are_not_trained_run_in_inference_mode_and_trained_ones_in_training
     for (name, maker) in engines() {
         let mut scratch = Scratch::default();
         let mut teacher = node(&maker, Job::INFERENCE);
-        let shown = teacher.forward(images, &mut scratch);
-        assert!(shown == teacher.infer(images, Wanted::MAP, &mut scratch), "{name}");
-        teacher.update(4, RULE, &scratch);
-        assert!(teacher.weights() == weights(), "{name}: an update leaves it alone");
+        let shown = teacher.forward(images, &mut scratch).unwrap();
+        assert!(shown == teacher.infer(images, Wanted::MAP, &mut scratch).unwrap(), "{name}");
+        teacher.update(4, RULE, &scratch).unwrap();
+        assert!(teacher.weights().unwrap() == weights(), "{name}: an update leaves it alone");
         let mut student = node(&maker, Job::TRAINING);
-        assert!(student.forward(images, &mut scratch).logits != shown.logits, "{name}: statistics of the batch");
-        assert!(student.infer(images, Wanted::MAP, &mut scratch) == shown, "{name}");
+        assert!(
+            student.forward(images, &mut scratch).unwrap().logits != shown.logits,
+            "{name}: statistics of the batch"
+        );
+        assert!(student.infer(images, Wanted::MAP, &mut scratch).unwrap() == shown, "{name}");
     }
 }
 
@@ -127,7 +130,7 @@ fn statistics_move_where_a_layer_is_reached_and_weights_where_a_gradient_is() {
         assert!(moves("layer3.0.bn1.running_mean") && moves("bn1.running_var"), "{name}");
         for tensor in ["layer3.0.bn1.weight", "layer3.0.conv1.weight", "fc.weight", "fc.bias", "att_conv2.weight"] {
             assert!(!moves(tensor), "{name}: {tensor}");
-            assert!(!node.optimizer_state()["momentum"].contains_key(tensor), "{name}: momentum of {tensor}");
+            assert!(!node.optimizer_state().unwrap()["momentum"].contains_key(tensor), "{name}: momentum of {tensor}");
         }
         assert!(moves("att_conv3.weight") && moves("conv1.weight"), "{name}");
     }
@@ -140,15 +143,15 @@ fn gradients_of_zero_let_weight_decay_and_momentum_act() {
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         let mut scratch = Scratch::default();
-        let outputs = node.forward(images, &mut scratch);
+        let outputs = node.forward(images, &mut scratch).unwrap();
         let at_outputs = gradients_by(&outputs, Job::TRAINING, |_| 0.0);
-        node.learn(images, &at_outputs, RULE, &mut scratch);
-        let (after, before) = (&node.weights()["conv1.weight"], &weights()["conv1.weight"]);
+        node.learn(images, &at_outputs, RULE, &mut scratch).unwrap();
+        let (after, before) = (&node.weights().unwrap()["conv1.weight"], &weights()["conv1.weight"]);
         for (after, before) in after.data.iter().zip(&before.data) {
             let expected = before * (1.0 - 0.1 * 0.01);
             assert!((after - expected).abs() <= 1e-6 * before.abs(), "{name}: {after}, not {expected}");
         }
-        assert!(node.optimizer_state()["momentum"]["conv1.weight"].data.iter().any(|v| *v != 0.0), "{name}");
+        assert!(node.optimizer_state().unwrap()["momentum"]["conv1.weight"].data.iter().any(|v| *v != 0.0), "{name}");
     }
 }
 
@@ -161,7 +164,10 @@ fn bits_depend_neither_on_threads_nor_on_what_ran_before() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut node = node(&maker, Job::TRAINING);
-                (step(&mut *node, Job::TRAINING, images), node.infer(images, Wanted::ALL, &mut Scratch::default()))
+                (
+                    step(&mut *node, Job::TRAINING, images),
+                    node.infer(images, Wanted::ALL, &mut Scratch::default()).unwrap(),
+                )
             })
         };
         let expected = on(1);
@@ -170,17 +176,17 @@ fn bits_depend_neither_on_threads_nor_on_what_ran_before() {
         // Memory that others have used, and batches of other sizes, which the plan has to hold too.
         let (mut node, mut other) = (node(&maker, Job::TRAINING), node(&maker, Job::TRAINING));
         let mut scratch = Scratch::default();
-        other.forward(images, &mut scratch);
-        other.infer(images, Wanted::ALL, &mut scratch);
+        other.forward(images, &mut scratch).unwrap();
+        other.infer(images, Wanted::ALL, &mut scratch).unwrap();
         for count in [1, 6] {
             let some = Images { data: &pixels[..count * 3 * SIDE * SIDE], count };
-            let outputs = node.forward(some, &mut scratch);
-            other.forward(some, &mut scratch);
+            let outputs = node.forward(some, &mut scratch).unwrap();
+            other.forward(some, &mut scratch).unwrap();
             if count == 6 {
-                node.learn(some, &gradients(&outputs, Job::TRAINING), RULE, &mut scratch);
+                node.learn(some, &gradients(&outputs, Job::TRAINING), RULE, &mut scratch).unwrap();
             }
         }
-        assert!(node.weights() == expected.0, "{name}: memory used before");
+        assert!(node.weights().unwrap() == expected.0, "{name}: memory used before");
     }
 }
 
@@ -191,11 +197,11 @@ fn an_images_bits_do_not_depend_on_its_batch_in_inference() {
     for (name, maker) in engines() {
         let node = node(&maker, Job::INFERENCE);
         let mut scratch = Scratch::default();
-        let together = node.infer(whole, Wanted::MAP, &mut scratch);
+        let together = node.infer(whole, Wanted::MAP, &mut scratch).unwrap();
         let map = together.attention_map.unwrap();
         for i in 0..7 {
             let image = Images { data: &pixels[i * 3 * SIDE * SIDE..][..3 * SIDE * SIDE], count: 1 };
-            let alone = node.infer(image, Wanted::MAP, &mut scratch);
+            let alone = node.infer(image, Wanted::MAP, &mut scratch).unwrap();
             assert_eq!(alone.logits, together.logits[i * 5..][..5], "{name}: image {i}");
             assert_eq!(alone.attention_map.unwrap().data, map.data[i * map.pixels()..][..map.pixels()], "{name}");
         }
@@ -222,18 +228,18 @@ fn what_the_optimizer_remembers_is_named_and_of_others_refused_by_name() {
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         step(&mut *node, Job::TRAINING, images);
-        let state = node.optimizer_state();
+        let state = node.optimizer_state().unwrap();
         let learned = weights().into_keys().filter(|name| !name.contains("running")).collect::<Vec<_>>();
         assert_eq!(state.keys().collect::<Vec<_>>(), ["momentum"], "{name}");
         assert_eq!(state["momentum"].keys().cloned().collect::<Vec<_>>(), learned, "{name}");
         // Resumed, it goes on to the same bits.
         let mut resumed = maker(Job::TRAINING);
-        resumed.load_weights(&node.weights(), "test").unwrap();
+        resumed.load_weights(&node.weights().unwrap(), "test").unwrap();
         resumed.load_optimizer_state(&state, "test").unwrap();
         let [a, b] = [&mut node, &mut resumed].map(|node| step(&mut **node, Job::TRAINING, images));
         assert!(a == b, "{name}: resumed");
 
-        let before = node.optimizer_state();
+        let before = node.optimizer_state().unwrap();
         let mut wrong = state.clone();
         wrong.get_mut("momentum").unwrap().get_mut("fc.bias").unwrap().shape = vec![4];
         let message = node.load_optimizer_state(&wrong, "run/optimiser.safetensors").unwrap_err().to_string();
@@ -242,13 +248,13 @@ fn what_the_optimizer_remembers_is_named_and_of_others_refused_by_name() {
         let other = OptimizerState::from([("hessian".to_owned(), state["momentum"].clone())]);
         let message = node.load_optimizer_state(&other, "x").unwrap_err().to_string();
         assert!(message.contains("a `hessian`"), "{name}: {message}");
-        assert!(node.optimizer_state() == before, "{name}: unchanged");
+        assert!(node.optimizer_state().unwrap() == before, "{name}: unchanged");
         let mut broken = weights();
         broken.remove("bn1.bias");
-        let before = node.weights();
+        let before = node.weights().unwrap();
         let message = node.load_weights(&broken, "w.safetensors").unwrap_err().to_string();
         assert_eq!(message, "w.safetensors does not fit the network: `bn1.bias` is missing", "{name}");
-        assert!(node.weights() == before, "{name}: unchanged");
+        assert!(node.weights().unwrap() == before, "{name}: unchanged");
     }
 }
 
@@ -258,7 +264,7 @@ fn numbers_that_are_none_go_through_as_such() {
     pixels[5] = f32::NAN;
     let images = Images { data: &pixels, count: 4 };
     for (name, maker) in engines() {
-        let outputs = node(&maker, Job::TRAINING).forward(images, &mut Scratch::default());
+        let outputs = node(&maker, Job::TRAINING).forward(images, &mut Scratch::default()).unwrap();
         assert!(outputs.logits.iter().all(|logit| logit.is_nan()), "{name}: the batch's statistics are NaN");
     }
 }
@@ -279,8 +285,8 @@ fn rules() -> Vec<Rule<'static>> {
 fn train(node: &mut dyn Node, images: Images, rule: Rule, numbers: std::ops::Range<u64>) {
     let mut scratch = Scratch::default();
     for number in numbers {
-        let outputs = node.forward(images, &mut scratch);
-        node.learn(images, &gradients(&outputs, Job::TRAINING), Rule { number, ..rule }, &mut scratch);
+        let outputs = node.forward(images, &mut scratch).unwrap();
+        node.learn(images, &gradients(&outputs, Job::TRAINING), Rule { number, ..rule }, &mut scratch).unwrap();
     }
 }
 
@@ -293,12 +299,12 @@ fn every_optimizer_goes_on_from_its_state() {
             let mut node = node(&maker, Job::TRAINING);
             train(&mut *node, images, rule, 1..3);
             let mut resumed = maker(Job::TRAINING);
-            resumed.load_weights(&node.weights(), "test").unwrap();
-            resumed.load_optimizer_state(&node.optimizer_state(), "test").unwrap();
+            resumed.load_weights(&node.weights().unwrap(), "test").unwrap();
+            resumed.load_optimizer_state(&node.optimizer_state().unwrap(), "test").unwrap();
             train(&mut *node, images, rule, 3..5);
             train(&mut *resumed, images, rule, 3..5);
-            assert!(node.weights() == resumed.weights(), "{name}, {rule:?}");
-            assert!(node.optimizer_state() == resumed.optimizer_state(), "{name}, {rule:?}");
+            assert!(node.weights().unwrap() == resumed.weights().unwrap(), "{name}, {rule:?}");
+            assert!(node.optimizer_state().unwrap() == resumed.optimizer_state().unwrap(), "{name}, {rule:?}");
         }
     }
 }
@@ -319,13 +325,14 @@ fn what_is_frozen_runs_in_inference_mode_and_stays() {
     for node in &mut nodes {
         node.load_weights(&weights(), "test").unwrap();
         let mut scratch = Scratch::default();
-        let (trained, inferred) = (node.forward(images, &mut scratch), node.infer(images, Wanted::ALL, &mut scratch));
+        let (trained, inferred) =
+            (node.forward(images, &mut scratch).unwrap(), node.infer(images, Wanted::ALL, &mut scratch).unwrap());
         // The branch is frozen: its map is that of inference; the last stage is not.
         assert!(trained.attention_map == inferred.attention_map && trained.logits != inferred.logits);
-        node.backward(images, &gradients(&trained, Job::TRAINING), &mut scratch);
-        assert!(node.gradients(&scratch).keys().all(|name| !is_frozen(name)));
-        node.update(4, RULE, &scratch);
-        for (name, array) in node.weights() {
+        node.backward(images, &gradients(&trained, Job::TRAINING), &mut scratch).unwrap();
+        assert!(node.gradients(&scratch).unwrap().keys().all(|name| !is_frozen(name)));
+        node.update(4, RULE, &scratch).unwrap();
+        for (name, array) in node.weights().unwrap() {
             assert_eq!(array == weights()[&name], is_frozen(&name), "{name}");
         }
     }
@@ -341,19 +348,19 @@ fn accumulated_batches_count_as_one() {
         let mut scratch = Scratch::default();
         let mut parts = Vec::new();
         for i in 0..3 {
-            let outputs = node.forward(batch(i), &mut scratch);
+            let outputs = node.forward(batch(i), &mut scratch).unwrap();
             let at_outputs = gradients(&outputs, Job::TRAINING);
-            node.backward(batch(i), &at_outputs, &mut scratch);
-            parts.push(node.gradients(&scratch));
-            assert!(i == 0 || node.weights()["conv1.weight"] == weights()["conv1.weight"], "{name}");
+            node.backward(batch(i), &at_outputs, &mut scratch).unwrap();
+            parts.push(node.gradients(&scratch).unwrap());
+            assert!(i == 0 || node.weights().unwrap()["conv1.weight"] == weights()["conv1.weight"], "{name}");
             // What the way back has overwritten is computed again.
-            node.forward(batch(i), &mut scratch);
+            node.forward(batch(i), &mut scratch).unwrap();
             match i {
-                2 => node.learn(batch(i), &at_outputs, rule, &mut scratch),
-                _ => node.accumulate(2, &scratch),
+                2 => node.learn(batch(i), &at_outputs, rule, &mut scratch).unwrap(),
+                _ => node.accumulate(2, &scratch).unwrap(),
             }
         }
-        let (before, after) = (weights(), node.weights());
+        let (before, after) = (weights(), node.weights().unwrap());
         for (parameter, gradient) in &parts[0] {
             for i in 0..gradient.data.len() {
                 let sum: f32 = parts.iter().map(|part| part[parameter].data[i]).sum();
@@ -368,7 +375,7 @@ fn accumulated_batches_count_as_one() {
         // The next step begins anew.
         let mut fresh = maker(Job::TRAINING);
         fresh.load_weights(&after, "test").unwrap();
-        fresh.load_optimizer_state(&node.optimizer_state(), "test").unwrap();
+        fresh.load_optimizer_state(&node.optimizer_state().unwrap(), "test").unwrap();
         let [a, b] = [&mut node, &mut fresh].map(|node| step(&mut **node, Job::TRAINING, batch(0)));
         assert!(a == b, "{name}");
     }
@@ -383,7 +390,7 @@ fn gradients_are_clipped_together() {
         let mut node = node(&maker, Job::TRAINING);
         train(&mut *node, images, clipped, 1..2);
         let learned = |name: &&String| !name.contains("running");
-        let after = node.weights();
+        let after = node.weights().unwrap();
         let before = weights();
         let moved = after.keys().filter(learned).flat_map(|name| {
             let pairs = before[name].data.iter().zip(&after[name].data);
@@ -398,7 +405,7 @@ fn gradients_are_clipped_together() {
         loose.load_weights(&weights(), "test").unwrap();
         train(&mut *free, images, RULE, 1..2);
         train(&mut *loose, images, Rule { clip_norm: Some(1e6), ..RULE }, 1..2);
-        assert!(free.weights() == loose.weights(), "{name}");
+        assert!(free.weights().unwrap() == loose.weights().unwrap(), "{name}");
     }
 }
 
@@ -410,10 +417,13 @@ fn a_node_answers_by_its_average() {
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         train(&mut *node, images, rule, 1..2);
-        assert!(node.optimizer_state()[AVERAGE] == node.weights(), "{name}: the first one is the weights");
-        let before = node.weights();
+        assert!(
+            node.optimizer_state().unwrap()[AVERAGE] == node.weights().unwrap(),
+            "{name}: the first one is the weights"
+        );
+        let before = node.weights().unwrap();
         train(&mut *node, images, rule, 2..3);
-        let (average, after) = (&node.optimizer_state()[AVERAGE], node.weights());
+        let (average, after) = (&node.optimizer_state().unwrap()[AVERAGE], node.weights().unwrap());
         for (parameter, array) in average {
             for (i, value) in array.data.iter().enumerate() {
                 let (old, new) = (before[parameter].data[i], after[parameter].data[i]);
@@ -424,7 +434,7 @@ fn a_node_answers_by_its_average() {
         let mut other = maker(Job::INFERENCE);
         other.load_weights(average, "test").unwrap();
         let mut scratch = Scratch::default();
-        let [a, b] = [&node, &other].map(|node| node.infer(images, Wanted::ALL, &mut scratch));
+        let [a, b] = [&node, &other].map(|node| node.infer(images, Wanted::ALL, &mut scratch).unwrap());
         assert!(a == b, "{name}");
     }
 }
@@ -444,7 +454,7 @@ fn tensors_have_factors_of_their_own() {
         let run = |rule: Rule| {
             let mut node = node(&maker, Job::TRAINING);
             train(&mut *node, images, rule, 1..2);
-            node.weights()
+            node.weights().unwrap()
         };
         let (plain, special) = (run(RULE), run(Rule { factors: &factors, ..RULE }));
         let half = run(Rule { learning_rate: 0.05, weight_decay: 0.0, ..RULE });

@@ -79,11 +79,11 @@ fn check_network(name: &str) {
     let images = Images { data: &data["images"].data, count: shape[0] };
     let mut node: Box<dyn Node> = node(network(&fixture), [shape[2], shape[3]], Job::TRAINING).unwrap();
     let mut scratch = Scratch::default();
-    let start = filled(&node.weights(), "", &fixture["scales"]);
+    let start = filled(&node.weights().unwrap(), "", &fixture["scales"]);
     node.load_weights(&start, "filled").unwrap();
 
     // Inference, first with statistics that do not fit the weights, then with those of the batch.
-    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch), &data, "eval");
+    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch).unwrap(), &data, "eval");
     let mut calibrated = start.clone();
     for (name, array) in &mut calibrated {
         if let Some(replacement) = data.get(&format!("calibrated_stats.{name}")) {
@@ -91,22 +91,22 @@ fn check_network(name: &str) {
         }
     }
     node.load_weights(&calibrated, "calibrated").unwrap();
-    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch), &data, "calibrated");
+    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch).unwrap(), &data, "calibrated");
 
     // Training.
     node.load_weights(&start, "filled").unwrap();
-    let outputs = node.forward(images, &mut scratch);
+    let outputs = node.forward(images, &mut scratch).unwrap();
     check_outputs(&outputs, &data, "train");
     let labels: Vec<u32> = serde_json::from_value(fixture["labels"].clone()).unwrap();
     let (value, at_outputs) = loss(&outputs, &labels);
     let expected = fixture["loss"].as_f64().unwrap();
     assert!((value - expected).abs() <= LIMIT * expected, "loss {value} instead of {expected}");
-    node.backward(images, &at_outputs, &mut scratch);
+    node.backward(images, &at_outputs, &mut scratch).unwrap();
     let total = fixture["grad_norm_total"].as_f64().unwrap();
-    check_gradients(&node.gradients(&scratch), &start, &data, &fixture["grad_norms"], total);
-    node.update(images.count, Rule::sgd(0.0, 0.0, 0.0), &scratch);
+    check_gradients(&node.gradients(&scratch).unwrap(), &start, &data, &fixture["grad_norms"], total);
+    node.update(images.count, Rule::sgd(0.0, 0.0, 0.0), &scratch).unwrap();
     let mut seen = 0;
-    for (name, array) in node.weights() {
+    for (name, array) in node.weights().unwrap() {
         let before = &start[&name].data;
         // Statistics that are not stored follow from those of the batch.
         let expected = match (data.get(&format!("stats.{name}")), data.get(&format!("calibrated_stats.{name}"))) {
@@ -147,13 +147,13 @@ fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
         node.load_weights(&initial, "initial").unwrap();
         let pixels = vec![1.0; 3 * side * side];
         let images = Images { data: &pixels, count: 1 };
-        let outputs = node.forward(images, &mut scratch);
+        let outputs = node.forward(images, &mut scratch).unwrap();
         let (value, at_outputs) = loss(&outputs, &[2]);
-        node.backward(images, &at_outputs, &mut scratch);
-        let gradients = node.gradients(&scratch);
-        node.update(1, Rule::sgd(0.1, 0.9, 1e-4), &scratch);
+        node.backward(images, &at_outputs, &mut scratch).unwrap();
+        let gradients = node.gradients(&scratch).unwrap();
+        node.update(1, Rule::sgd(0.1, 0.9, 1e-4), &scratch).unwrap();
         let is_finite = |dict: &StateDict| dict.values().all(|array| array.data.iter().all(|v| v.is_finite()));
-        assert!(value.is_finite() && is_finite(&gradients) && is_finite(&node.weights()), "{name}");
+        assert!(value.is_finite() && is_finite(&gradients) && is_finite(&node.weights().unwrap()), "{name}");
         assert_eq!(gradients.len(), initial.keys().filter(|name| !name.contains("running_")).count());
     }
 }

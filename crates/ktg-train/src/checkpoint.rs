@@ -135,7 +135,7 @@ pub(crate) fn write(
         Ok(write_synced(&temporary.join(name), &bytes)?)
     };
     for m in 0..trainer.node_count() {
-        let (mut weights, mut state) = trainer.state(m);
+        let (mut weights, mut state) = trainer.state(m)?;
         // What others read is what the run is judged by.
         if let Some(average) = state.remove(AVERAGE) {
             state.insert(WEIGHTS.to_owned(), std::mem::replace(&mut weights, average));

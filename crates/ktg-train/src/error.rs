@@ -19,6 +19,9 @@ pub enum Error {
     /// A network that cannot be run.
     #[error(transparent)]
     Shape(#[from] ktg_net::ShapeError),
+    /// A node that cannot be made or cannot compute.
+    #[error(transparent)]
+    Engine(#[from] ktg_engine::EngineError),
     /// A setting that makes no sense.
     #[error("{0}")]
     Setting(String),

@@ -110,7 +110,7 @@ impl Estimate {
         let (step_seconds, report) = measure_steps(experiment, &mut trainer)?;
         let evaluation_seconds = measure_evaluation(experiment, &mut trainer)?;
         let started = Instant::now();
-        let checkpoint_bytes = checkpoint_bytes(&trainer);
+        let checkpoint_bytes = checkpoint_bytes(&trainer)?;
         let checkpoint_seconds = started.elapsed().as_secs_f64();
 
         let (step, length) = (Spread::of(&step_seconds), experiment.length());
@@ -206,10 +206,10 @@ fn evaluations(settings: &TrainSettings) -> usize {
 }
 
 /// Bytes of the files of a checkpoint, made as one is written.
-fn checkpoint_bytes(trainer: &Trainer) -> u64 {
+fn checkpoint_bytes(trainer: &Trainer) -> Result<u64, Error> {
     let mut bytes = 0;
     for m in 0..trainer.node_count() {
-        let (weights, state) = trainer.state(m);
+        let (weights, state) = trainer.state(m)?;
         for dict in std::iter::once(&weights).chain(state.values()) {
             let file = weights::to_bytes(dict, None);
             // A checkpoint has the checksums of its files; computing them is a part of the time it takes.
@@ -217,7 +217,7 @@ fn checkpoint_bytes(trainer: &Trainer) -> u64 {
             bytes += file.len() as u64;
         }
     }
-    bytes
+    Ok(bytes)
 }
 
 /// Bytes of the copies of pretrained weights: of equal files there is one.

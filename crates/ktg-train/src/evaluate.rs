@@ -66,9 +66,9 @@ pub(crate) fn infer(
     let mirrored = transform.eval_flip.then(|| mirrored(images.data, transform.size));
     let mut all = Vec::with_capacity(nodes.len());
     for (m, node) in nodes.iter().enumerate() {
-        let mut outputs = node.infer(images, Wanted::MAP, scratch);
+        let mut outputs = node.infer(images, Wanted::MAP, scratch)?;
         if let Some(data) = &mirrored {
-            let of_mirrored = node.infer(Images { data, ..images }, Wanted::MAP, scratch);
+            let of_mirrored = node.infer(Images { data, ..images }, Wanted::MAP, scratch)?;
             average_with_mirrored(&mut outputs, &of_mirrored);
         }
         if let Some(position) = outputs.logits.iter().position(|logit| !logit.is_finite()) {

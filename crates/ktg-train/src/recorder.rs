@@ -27,7 +27,7 @@ impl Recorder {
         let initial = directory.join("initial");
         create_dir_all(&initial)?;
         for m in 0..trainer.node_count() {
-            write_atomically(&initial.join(weights_name(m)), &weights::to_bytes(&trainer.state(m).0, None))?;
+            write_atomically(&initial.join(weights_name(m)), &weights::to_bytes(&trainer.state(m)?.0, None))?;
         }
         Ok(Self { directory: directory.to_owned(), steps, all_steps, batches: Vec::new() })
     }

@@ -46,8 +46,8 @@ impl Trainer {
             start.frozen.iter().for_each(|layer| network.layers[*layer].frozen = true);
             let mut node = node(network.clone(), image, *job)?;
             let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
-            network.initial(&mut rng).for_each(|(name, array)| node.set(&name, &array.data));
-            loaded(&start, &network)?.iter().for_each(|(name, array)| node.set(name, &array.data));
+            network.initial(&mut rng).try_for_each(|(name, array)| node.set(&name, &array.data))?;
+            loaded(&start, &network)?.iter().try_for_each(|(name, array)| node.set(name, &array.data))?;
             nodes.push(node);
             factors.push(start.factors(&network));
         }
@@ -84,8 +84,12 @@ impl Trainer {
     }
 
     /// Weights and optimizer state of node `m` (from 0).
-    pub fn state(&self, m: usize) -> (StateDict, OptimizerState) {
-        (self.nodes[m].weights(), self.nodes[m].optimizer_state())
+    ///
+    /// # Errors
+    ///
+    /// If the node's device fails.
+    pub fn state(&self, m: usize) -> Result<(StateDict, OptimizerState), Error> {
+        Ok((self.nodes[m].weights()?, self.nodes[m].optimizer_state()?))
     }
 
     /// Puts back what [`state`](Self::state) gave; `origin` names it in messages.
@@ -116,41 +120,50 @@ impl Trainer {
         let mut sums = ReportSums::default();
         for (i, batch) in batches.iter().enumerate() {
             let images = Images { data: &batch.images, count: batch.labels.len() };
-            let losses = self.losses(images, batch, at, length);
+            let losses = self.losses(images, batch, at, length)?;
             sums.add(&report(&losses, images.count, at, rule.learning_rate)?);
             let is_last = i + 1 == batches.len();
-            self.learn(images, &losses.gradients, is_last.then_some(rule));
+            self.learn(images, &losses.gradients, is_last.then_some(rule))?;
         }
         Ok(sums.mean().unwrap_or_default())
     }
 
     /// The losses of a batch.
-    fn losses(&mut self, images: Images, batch: &Batch, at: Position, length: Length) -> GraphLosses {
+    fn losses(&mut self, images: Images, batch: &Batch, at: Position, length: Length) -> Result<GraphLosses, Error> {
+        for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
+            if job.needed {
+                node.begin_forward(images)?;
+            }
+        }
         let mut outputs: Vec<Option<Outputs>> = Vec::with_capacity(self.nodes.len());
         for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
-            outputs.push(job.needed.then(|| node.forward(images, &mut self.scratch)));
+            outputs.push(match job.needed {
+                true => Some(node.forward(images, &mut self.scratch)?),
+                false => None,
+            });
         }
         let mixed = batch.mixed.as_ref().map(|mixed| (&mixed.labels[..], mixed.share));
         let labels = Labels { own: &batch.labels, mixed };
         let progress = (at.step + 1) as f64 / length.steps() as f64;
-        self.loss.step(&outputs, labels, progress)
+        Ok(self.loss.step(&outputs, labels, progress))
     }
 
     /// Has every trained node go backward, and learn if there is a rule, else remember its gradients.
-    fn learn(&mut self, images: Images, gradients: &[OutputGradients], rule: Option<Rule>) {
+    fn learn(&mut self, images: Images, gradients: &[OutputGradients], rule: Option<Rule>) -> Result<(), Error> {
         let nodes = self.nodes.iter_mut().zip(&self.jobs).zip(gradients).zip(&self.factors);
         for (((node, job), gradients), factors) in nodes {
             if !job.trained {
                 continue;
             }
             match rule {
-                Some(rule) => node.learn(images, gradients, Rule { factors, ..rule }, &mut self.scratch),
+                Some(rule) => node.learn(images, gradients, Rule { factors, ..rule }, &mut self.scratch)?,
                 None => {
-                    node.backward(images, gradients, &mut self.scratch);
-                    node.accumulate(images.count, &self.scratch);
+                    node.backward(images, gradients, &mut self.scratch)?;
+                    node.accumulate(images.count, &self.scratch)?;
                 }
             }
         }
+        Ok(())
     }
 }
 

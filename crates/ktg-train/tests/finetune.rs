@@ -39,7 +39,7 @@ fn settings(fixture: &Value, freeze: &[String]) -> Settings {
 
 /// The head that PyTorch was given, in place of our random one.
 fn replace_head(trainer: &mut Trainer) {
-    let (mut weights, _) = trainer.state(0);
+    let (mut weights, _) = trainer.state(0).unwrap();
     let inputs = weights["fc.weight"].shape[1];
     for name in ["fc.weight", "fc.bias"] {
         let head = weights.get_mut(name).unwrap();
@@ -75,7 +75,7 @@ fn five_steps_from_a_file_are_pytorchs() {
                 step + 1
             );
         }
-        let (weights, _) = trainer.state(0);
+        let (weights, _) = trainer.state(0).unwrap();
         for (name, expected) in case["after"].as_object().unwrap() {
             check_summary(&format!("{}: {name}", case["name"]), &weights[name].data, expected, 1e-4);
         }

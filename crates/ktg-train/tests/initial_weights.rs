@@ -40,7 +40,7 @@ fn initial_checksums(architecture: &str, nodes: usize, seed: u64) -> Vec<String>
     let networks = vec![architecture.parse::<Architecture>().unwrap().network(3, 10); nodes];
     let loss = GraphLoss::new(&graph, &LossSettings::default(), &[]);
     let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, loss).unwrap();
-    (0..nodes).map(|m| checksum(&trainer.state(m).0)).collect()
+    (0..nodes).map(|m| checksum(&trainer.state(m).unwrap().0)).collect()
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn check(recipe: &Value, fixture: &Value, data: &StateDict) {
     let loss = GraphLoss::new(&graph, &loss, &images);
     let side = data["images.1"].shape[2];
     let mut trainer = Trainer::new(&graph, vec![network], [side, side], &[start], 0, loss).unwrap();
-    let weights = filled(&trainer.state(0).0, "node1.", &Value::Null);
+    let weights = filled(&trainer.state(0).unwrap().0, "node1.", &Value::Null);
     trainer.restore(0, &weights, &OptimizerState::new(), "filled").unwrap();
     if !train.decay_norms_and_biases {
         trainer.spare_norms_and_biases();
@@ -65,7 +65,7 @@ fn check(recipe: &Value, fixture: &Value, data: &StateDict) {
         let (ours, theirs) = (report.nodes[0].loss.unwrap(), expected.as_f64().unwrap());
         assert!((ours - theirs).abs() <= limit * theirs, "step {}: loss {ours}, not {theirs}", step + 1);
     }
-    let (weights, state) = trainer.state(0);
+    let (weights, state) = trainer.state(0).unwrap();
     for (kind, expected) in recipe["after"].as_object().unwrap() {
         let ours = if kind == "weights" { &weights } else { &state[kind] };
         for (name, expected) in expected.as_object().unwrap() {

@@ -60,7 +60,7 @@ fn check_variant(file: &str, name: &str) {
     let shape = &data["images.1"].shape;
     let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, loss).unwrap();
     for m in 0..graph.len() {
-        let weights = filled(&trainer.state(m).0, &format!("node{}.", m + 1), &Value::Null);
+        let weights = filled(&trainer.state(m).unwrap().0, &format!("node{}.", m + 1), &Value::Null);
         trainer.restore(m, &weights, &OptimizerState::new(), "filled").unwrap();
     }
     let steps = variant["steps"].as_array().unwrap();
@@ -87,7 +87,7 @@ fn check_variant(file: &str, name: &str) {
         }
     }
     for m in 0..graph.len() {
-        let (weights, optimizer) = trainer.state(m);
+        let (weights, optimizer) = trainer.state(m).unwrap();
         let momentum = &optimizer["momentum"];
         let after = &variant["after"][format!("node{}", m + 1)];
         for (what, dict) in [("parameters", &weights), ("momentum", momentum), ("statistics", &weights)] {
@@ -228,7 +228,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     graph.set_transfer(1, 0, Some(attention));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
     let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph)).unwrap();
-    let before = [trainer.state(0).0, trainer.state(1).0];
+    let before = [trainer.state(0).unwrap().0, trainer.state(1).unwrap().0];
     let batch = Batch {
         indices: (0..4).collect(),
         images: (0..4 * 3 * 16 * 16).map(|i| ((i * 37 % 101) as f32) / 101.0).collect(),
@@ -239,7 +239,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
         mixed: None,
     };
     trainer.step(std::slice::from_ref(&batch), Position::default(), TEN_STEPS, RULE).unwrap();
-    let after = [trainer.state(0), trainer.state(1)];
+    let after = [trainer.state(0).unwrap(), trainer.state(1).unwrap()];
     let unchanged = |m: usize, name: &str| before[m][name] == after[m].0[name];
     for name in ["fc.weight", "fc.bias", "layer3.0.conv1.weight", "att_conv2.weight"] {
         assert!(unchanged(0, name) && !after[0].1["momentum"].contains_key(name), "{name} of node 1");
@@ -269,9 +269,9 @@ fn a_source_that_is_never_right_gives_gradients_of_zero() {
     let mut seen = [false; 2];
     for label in 0..3 {
         let mut trainer = taught_where_right();
-        let before = trainer.state(1).0;
+        let before = trainer.state(1).unwrap().0;
         let report = trainer.step(&[one_image_of(label)], Position::default(), TEN_STEPS, RULE).unwrap();
-        let (after, optimizer) = trainer.state(1);
+        let (after, optimizer) = trainer.state(1).unwrap();
         let is_right = report.nodes[0].accuracy == Some(100.0);
         seen[usize::from(is_right)] = true;
         let (after, before) = (&after["conv1.weight"].data, &before["conv1.weight"].data);
@@ -286,11 +286,11 @@ fn a_source_that_is_never_right_gives_gradients_of_zero() {
 fn a_step_that_diverges_changes_nothing() {
     let mut trainer = taught_where_right();
     trainer.step(&[one_image_of(0)], Position::default(), TEN_STEPS, RULE).unwrap();
-    let before = [trainer.state(0), trainer.state(1)];
+    let before = [trainer.state(0).unwrap(), trainer.state(1).unwrap()];
     let mut batch = one_image_of(0);
     batch.images[7] = f32::NAN;
     let second = Position { step: 1, epoch: 0, batch: 1 };
     let error = trainer.step(std::slice::from_ref(&batch), second, TEN_STEPS, RULE).unwrap_err();
     assert!(matches!(error, ktg_train::Error::Diverged { node: 1, step: 2, .. }), "{error}");
-    assert!([trainer.state(0), trainer.state(1)] == before);
+    assert!([trainer.state(0).unwrap(), trainer.state(1).unwrap()] == before);
 }

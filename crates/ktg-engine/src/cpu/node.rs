@@ -1,7 +1,7 @@
 //! A network at work on the CPU.
 
 use ktg_kernels::{Arena, Kernels};
-use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value, WeightsError};
+use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value};
 
 use super::backward::{Learner, backward};
 use super::forward::{Context, Moments, forward};
@@ -11,7 +11,7 @@ use super::update::{GradientSum, Memories};
 use crate::node::Buffer;
 use crate::optimizer::{check_state, norm};
 use crate::parameters::Layout;
-use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
+use crate::{EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
 
 /// A network at work on `ktg-kernels`.
 pub struct CpuNode {
@@ -99,35 +99,36 @@ impl Node for CpuNode {
         &self.network
     }
 
-    fn weights(&self) -> StateDict {
-        self.layout.to_dict(&self.values, |_| true)
+    fn weights(&self) -> Result<StateDict, EngineError> {
+        Ok(self.layout.to_dict(&self.values, |_| true))
     }
 
-    fn set(&mut self, name: &str, values: &[f32]) {
+    fn set(&mut self, name: &str, values: &[f32]) -> Result<(), EngineError> {
         self.values[self.layout.named(name)].copy_from_slice(values);
+        Ok(())
     }
 
-    fn optimizer_state(&self) -> OptimizerState {
-        self.memories.to_state(&self.layout, &self.learns)
+    fn optimizer_state(&self) -> Result<OptimizerState, EngineError> {
+        Ok(self.memories.to_state(&self.layout, &self.learns))
     }
 
-    fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), WeightsError> {
+    fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), EngineError> {
         check_state(&self.layout.parameters, state, origin)?;
         self.memories = Memories::of_state(&self.layout, state);
         Ok(())
     }
 
-    fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Outputs {
+    fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Result<Outputs, EngineError> {
         let Self { network, layout, values, kernels, job: plan, kept, moments, .. } = self;
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
         let context = Context { network, layout, plan, kernels: *kernels };
         forward(context, values, &mut memory, moments);
-        outputs(network, plan, &memory)
+        Ok(outputs(network, plan, &memory))
     }
 
-    fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Outputs {
+    fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Result<Outputs, EngineError> {
         let Self { network, layout, values, memories, kernels, inference, .. } = self;
         let values = memories.average.as_ref().unwrap_or(values);
         let plan = &inference[usize::from(wanted.attention_logits)];
@@ -135,14 +136,26 @@ impl Node for CpuNode {
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
         forward(Context { network, layout, plan, kernels: *kernels }, values, &mut memory, &mut []);
         let all = outputs(network, plan, &memory);
-        Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all }
+        Ok(Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all })
     }
 
-    fn backward(&mut self, images: Images, at_outputs: &OutputGradients, scratch: &mut Scratch) {
+    fn backward(
+        &mut self,
+        images: Images,
+        at_outputs: &OutputGradients,
+        scratch: &mut Scratch,
+    ) -> Result<(), EngineError> {
         self.go_back(images, at_outputs, scratch, None);
+        Ok(())
     }
 
-    fn learn(&mut self, images: Images, at_outputs: &OutputGradients, rule: Rule, scratch: &mut Scratch) {
+    fn learn(
+        &mut self,
+        images: Images,
+        at_outputs: &OutputGradients,
+        rule: Rule,
+        scratch: &mut Scratch,
+    ) -> Result<(), EngineError> {
         let all_first = rule.clip_norm.is_some() || !self.sum.is_empty();
         if all_first {
             self.go_back(images, at_outputs, scratch, None);
@@ -151,15 +164,16 @@ impl Node for CpuNode {
         self.go_back(images, at_outputs, scratch, Some(rule));
         self.move_statistics(images.count);
         self.move_average(rule);
+        Ok(())
     }
 
-    fn gradients(&self, scratch: &Scratch) -> StateDict {
-        self.layout.to_dict(scratch.gradients.get(), |i| self.learns[i])
+    fn gradients(&self, scratch: &Scratch) -> Result<StateDict, EngineError> {
+        Ok(self.layout.to_dict(scratch.gradients.get(), |i| self.learns[i]))
     }
 
-    fn update(&mut self, images: usize, rule: Rule, scratch: &Scratch) {
+    fn update(&mut self, images: usize, rule: Rule, scratch: &Scratch) -> Result<(), EngineError> {
         if !self.trained {
-            return;
+            return Ok(());
         }
         self.move_statistics(images);
         let (mut gradients, mut mean) = (scratch.gradients.get(), 1.0);
@@ -176,13 +190,15 @@ impl Node for CpuNode {
             updates.tensor(i, range.clone(), &mut self.values[range.clone()], &gradients[range]);
         }
         self.move_average(rule);
+        Ok(())
     }
 
-    fn accumulate(&mut self, images: usize, scratch: &Scratch) {
+    fn accumulate(&mut self, images: usize, scratch: &Scratch) -> Result<(), EngineError> {
         if self.trained {
             self.move_statistics(images);
             self.sum.add(&scratch.gradients.get()[..self.layout.len()]);
         }
+        Ok(())
     }
 }
 

@@ -97,12 +97,12 @@ struct Done {
 fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &OutputGradients, rule: Rule) -> Done {
     let mut scratch = Scratch::default();
     node.load_weights(weights, "test").unwrap();
-    let inferred = node.infer(images, Wanted::ALL, &mut scratch);
-    let outputs = node.forward(images, &mut scratch);
-    node.backward(images, at_outputs, &mut scratch);
-    let gradients = node.gradients(&scratch);
-    node.update(images.count, rule, &scratch);
-    Done { outputs, inferred, gradients, after: node.weights() }
+    let inferred = node.infer(images, Wanted::ALL, &mut scratch).unwrap();
+    let outputs = node.forward(images, &mut scratch).unwrap();
+    node.backward(images, at_outputs, &mut scratch).unwrap();
+    let gradients = node.gradients(&scratch).unwrap();
+    node.update(images.count, rule, &scratch).unwrap();
+    Done { outputs, inferred, gradients, after: node.weights().unwrap() }
 }
 
 /// Whether rounding cannot decide a ReLU otherwise: none has an input near zero.
@@ -148,7 +148,7 @@ fn random_networks_are_computed_as_defined() {
         let (logits_learn, map_learns) = (flag(), wanted.attention_map && flag());
         let job = Job { wanted, logits_learn, map_learns, ..Job::TRAINING };
         let mut reference = ReferenceNode::new(network.clone(), [SIDE; 2], job).unwrap();
-        let mut weights = reference.weights();
+        let mut weights = reference.weights().unwrap();
         for (name, array) in &mut weights {
             let count = array.data.len();
             array.data = numbers.values(count);
@@ -190,10 +190,10 @@ fn random_networks_are_computed_as_defined() {
             let mut again = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
             let mut scratch = Scratch::default();
             again.load_weights(&weights, "test").unwrap();
-            again.forward(images, &mut scratch);
-            again.learn(images, &at_outputs, rule, &mut scratch);
-            assert!(again.weights() == done.after, "{what}: learning at once");
-            assert!(again.optimizer_state() == node.optimizer_state(), "{what}: learning at once");
+            again.forward(images, &mut scratch).unwrap();
+            again.learn(images, &at_outputs, rule, &mut scratch).unwrap();
+            assert!(again.weights().unwrap() == done.after, "{what}: learning at once");
+            assert!(again.optimizer_state().unwrap() == node.optimizer_state().unwrap(), "{what}: learning at once");
         }
     }
     assert!(compared > 150, "only {compared} networks were compared");

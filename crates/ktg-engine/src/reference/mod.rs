@@ -8,10 +8,10 @@ mod update;
 
 use std::collections::BTreeMap;
 
-use ktg_net::{Array, Network, Op, Shape, ShapeError, StateDict, Value, WeightsError};
+use ktg_net::{Array, Network, Op, Shape, ShapeError, StateDict, Value};
 
 use crate::optimizer::{AVERAGE, check_state};
-use crate::{Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
+use crate::{EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
 use layers::{Moments, Tensors};
 use update::Gradients;
 
@@ -118,35 +118,36 @@ impl Node for ReferenceNode {
         &self.network
     }
 
-    fn weights(&self) -> StateDict {
-        self.weights.clone()
+    fn weights(&self) -> Result<StateDict, EngineError> {
+        Ok(self.weights.clone())
     }
 
-    fn set(&mut self, name: &str, values: &[f32]) {
+    fn set(&mut self, name: &str, values: &[f32]) -> Result<(), EngineError> {
         self.weights.get_mut(name).expect("a parameter of the network").data.copy_from_slice(values);
+        Ok(())
     }
 
-    fn optimizer_state(&self) -> OptimizerState {
-        self.state.clone()
+    fn optimizer_state(&self) -> Result<OptimizerState, EngineError> {
+        Ok(self.state.clone())
     }
 
-    fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), WeightsError> {
+    fn load_optimizer_state(&mut self, state: &OptimizerState, origin: &str) -> Result<(), EngineError> {
         check_state(&self.network.parameters(), state, origin)?;
         self.state = state.clone();
         Ok(())
     }
 
-    fn forward(&mut self, images: Images, _: &mut Scratch) -> Outputs {
+    fn forward(&mut self, images: Images, _: &mut Scratch) -> Result<Outputs, EngineError> {
         self.pass = self.run(&self.weights, images, self.job.trained);
-        self.outputs(&self.pass, self.job.wanted)
+        Ok(self.outputs(&self.pass, self.job.wanted))
     }
 
-    fn infer(&self, images: Images, wanted: Wanted, _: &mut Scratch) -> Outputs {
+    fn infer(&self, images: Images, wanted: Wanted, _: &mut Scratch) -> Result<Outputs, EngineError> {
         let weights = self.state.get(AVERAGE).unwrap_or(&self.weights);
-        self.outputs(&self.run(weights, images, false), wanted)
+        Ok(self.outputs(&self.run(weights, images, false), wanted))
     }
 
-    fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) {
+    fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) -> Result<(), EngineError> {
         let given = |output: Value| Some((output, at_outputs.of(&self.network, output)?));
         let given: Vec<(Value, &[f32])> = Wanted::ALL.outputs(&self.network).into_iter().filter_map(given).collect();
         let learns = self.sources(given.iter().map(|(output, _)| *output));
@@ -176,31 +177,34 @@ impl Node for ReferenceNode {
             }
         }
         self.gradients = of_parameters;
+        Ok(())
     }
 
-    fn gradients(&self, _: &Scratch) -> StateDict {
+    fn gradients(&self, _: &Scratch) -> Result<StateDict, EngineError> {
         let array = |(name, gradient): (&String, &Vec<f64>)| {
             let data = gradient.iter().map(|g| *g as f32).collect();
             (name.clone(), Array { shape: self.weights[name].shape.clone(), data })
         };
-        self.gradients.iter().map(array).collect()
+        Ok(self.gradients.iter().map(array).collect())
     }
 
-    fn update(&mut self, images: usize, rule: Rule, _: &Scratch) {
+    fn update(&mut self, images: usize, rule: Rule, _: &Scratch) -> Result<(), EngineError> {
         if !self.job.trained {
-            return;
+            return Ok(());
         }
         self.move_statistics(images);
         let gradients = self.mean_gradients();
         update::parameters(rule, &self.network.parameters(), &gradients, &mut self.weights, &mut self.state);
         update::average(rule, &self.weights, &mut self.state);
+        Ok(())
     }
 
-    fn accumulate(&mut self, images: usize, _: &Scratch) {
+    fn accumulate(&mut self, images: usize, _: &Scratch) -> Result<(), EngineError> {
         if self.job.trained {
             self.move_statistics(images);
             self.earlier.push(std::mem::take(&mut self.gradients));
         }
+        Ok(())
     }
 }
 

@@ -44,7 +44,7 @@ fn check(frozen: &[&str]) {
     let mut network = network();
     network.layers.iter_mut().for_each(|layer| layer.frozen = frozen.contains(&layer.name.as_str()));
     let mut node = ReferenceNode::new(network.clone(), [side, side], Job::TRAINING).unwrap();
-    let mut weights = node.weights();
+    let mut weights = node.weights().unwrap();
     for (seed, (name, array)) in weights.iter_mut().enumerate() {
         let len = array.data.len();
         array.data = Numbers(seed as u64).values(len);
@@ -55,7 +55,7 @@ fn check(frozen: &[&str]) {
     node.load_weights(&weights, "test").unwrap();
     let pixels = Numbers(100).values(count * 2 * side * side);
     let images = Images { data: &pixels, count };
-    let outputs = node.forward(images, &mut Scratch::default());
+    let outputs = node.forward(images, &mut Scratch::default()).unwrap();
     let map = outputs.attention_map.unwrap().data.len();
     let [of_logits, of_branch, of_map] = [(200, 9), (300, 9), (400, map)].map(|(seed, len)| Numbers(seed).values(len));
     let value = |pass: &Pass| {
@@ -67,7 +67,7 @@ fn check(frozen: &[&str]) {
     };
     let [logits, attention_logits, attention_map] = [&of_logits, &of_branch, &of_map].map(|g| Some(g.clone()));
     let at_outputs = OutputGradients { logits, attention_logits, attention_map };
-    node.backward(images, &at_outputs, &mut Scratch::default());
+    node.backward(images, &at_outputs, &mut Scratch::default()).unwrap();
     let gradients = node.gradients.clone();
     let mut checked = 0;
     for (name, gradient) in &gradients {
