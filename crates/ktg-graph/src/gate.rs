@@ -75,6 +75,11 @@ impl Gate {
         self == Gate::Cutoff
     }
 
+    /// Whether the weight moves with the training, so that a longer one would have had other weights all along.
+    pub fn is_timed(self) -> bool {
+        self.weight(0.25, true) != self.weight(0.75, true)
+    }
+
     /// The gate that a label edge with this gate amounts to: the label is always correct, so a gate
     /// that asks only for correctness is [`Gate::Through`].
     pub fn on_label(self) -> Gate {
@@ -137,6 +142,7 @@ mod tests {
     fn a_falling_gate_ends_at_zero_and_is_not_cut() {
         assert_eq!(Gate::Falling.weight(1.0, true), 0.0);
         assert!(!Gate::Falling.is_cut());
+        assert_eq!(Gate::ALL.map(Gate::is_timed), [false, false, true, false, true]);
     }
 
     #[test]

@@ -45,11 +45,17 @@ pub fn variants(graph: &Graph) -> Vec<Variant> {
     variants
 }
 
-/// The space that holds every variant of a graph: the thesis', and the designs and gates that the graph has beyond it.
+/// The space that holds every variant of a graph; see [`choices`].
 ///
 /// # Errors
 /// If the graph's nodes are all frozen.
 pub fn space(graph: &Graph) -> Result<Space, Error> {
+    Space::new(graph, &choices(graph))
+}
+
+/// What there is to choose from in the space that holds every variant of a graph: the thesis' designs and gates, and
+/// those that the variants have beyond them.
+pub fn choices(graph: &Graph) -> SearchSettings {
     let mut settings = SearchSettings::default();
     for Variant { graph, .. } in variants(graph) {
         for target in 0..graph.len() {
@@ -62,7 +68,7 @@ pub fn space(graph: &Graph) -> Result<Space, Error> {
             }
         }
     }
-    Space::new(graph, &settings)
+    settings
 }
 
 fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {

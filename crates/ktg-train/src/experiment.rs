@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_graph::{Document, Gate, Graph, Node, Output, presets};
+use ktg_graph::{Document, Graph, Node, Output, presets};
 use ktg_net::{Architecture, Network};
 
 use crate::data::{Data, DataFile, split_data};
@@ -179,18 +179,18 @@ impl Experiment {
     }
 
     /// What would have been otherwise all along in a longer training; `None`: nothing, so that it can be extended.
-    pub(crate) fn depends_on_length(&self) -> Option<&'static str> {
+    pub(crate) fn depends_on_length(&self) -> Option<String> {
         let graph = &self.graph;
         let of_labels = (0..graph.len()).map(|node| graph.label_gate(node));
         let mut gates = of_labels.chain(graph.active_transfers().map(|(_, _, transfer)| transfer.gate));
         let train = &self.settings.train;
         if train.schedule.depends_on_length() {
-            Some("the learning rate (`train.schedule`)")
+            Some("the learning rate (`train.schedule`)".to_owned())
         } else if train.chooses() && train.evaluate_every > 1 {
             // The last epoch is judged, whichever it is.
-            Some("the choice of an epoch (`train.evaluate_every`)")
+            Some("the choice of an epoch (`train.evaluate_every`)".to_owned())
         } else {
-            gates.any(|gate| gate == Gate::Linear).then_some("a gate (`linear`)")
+            gates.find(|gate| gate.is_timed()).map(|gate| format!("a gate (`{gate}`)"))
         }
     }
 

@@ -179,13 +179,19 @@ fn a_run_that_depends_on_its_length_is_not_extended() {
     let temporary = tempfile::tempdir().unwrap();
     let mut by_schedule = extensible(2);
     by_schedule.train.schedule = ktg_train::Schedule::Cosine {};
-    let mut by_gate = extensible(2);
-    let mut graph = ktg_graph::presets::dml(2, "abn-resnet-cifar-8");
-    graph.set_label_gate(1, ktg_graph::Gate::Linear);
-    let file = temporary.path().join("linear.toml");
-    fs::write(&file, graph.to_toml()).unwrap();
-    by_gate.graph = GraphSettings { file: Some(file), ..GraphSettings::default() };
-    for (name, settings, what) in [("schedule", by_schedule, "`train.schedule`"), ("gate", by_gate, "`linear`")] {
+    let mut cases = vec![("schedule", by_schedule, "`train.schedule`")];
+    for (gate, name, what) in
+        [(ktg_graph::Gate::Linear, "linear", "`linear`"), (ktg_graph::Gate::Falling, "falling", "`falling`")]
+    {
+        let mut by_gate = extensible(2);
+        let mut graph = ktg_graph::presets::dml(2, "abn-resnet-cifar-8");
+        graph.set_label_gate(1, gate);
+        let file = temporary.path().join(format!("{name}.toml"));
+        fs::write(&file, graph.to_toml()).unwrap();
+        by_gate.graph = GraphSettings { file: Some(file), ..GraphSettings::default() };
+        cases.push((name, by_gate, what));
+    }
+    for (name, settings, what) in cases {
         let directory = temporary.path().join(name);
         let before = train(settings, &directory).unwrap();
         let message = Run::resume_until(&RunDirectory::new(&directory), 4).err().unwrap().to_string();

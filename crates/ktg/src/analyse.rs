@@ -138,11 +138,7 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<Exi
     let mut search = Search {
         url: url.clone(),
         study: name.to_owned(),
-        settings: SearchSettings {
-            sampler: SamplerKind::Random,
-            pruner: PrunerKind::None,
-            ..SearchSettings::default()
-        },
+        settings: SearchSettings { sampler: SamplerKind::Random, pruner: PrunerKind::None, ..changes::choices(&graph) },
         worker: WorkerSettings { trials: 0, runs, seed: Some(0), ..worker },
         patience,
         enqueued: None,

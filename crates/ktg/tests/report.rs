@@ -235,6 +235,33 @@ fn a_study_is_analysed_and_reported() {
     assert!(run.contains("epoch 2 of 2 · finished") && run.contains("ensemble"), "{run}");
 }
 
+#[test]
+fn graphs_beyond_the_thesis_are_searched_analysed_and_reported() {
+    let temporary = here();
+    let here = temporary.path();
+    let search = r#"
+[search]
+pruner = "none"
+label_gates = ["through", "falling"]
+gates = ["falling", "through"]
+designs = ["attention apart + probability closer", "relation closer + probability apart"]
+"#;
+    fs::write(here.join("e.toml"), format!("{EXPERIMENT}{search}")).unwrap();
+    good(here, &["search", "e.toml", "--study", "s", "--trials", "10", "--sampler-seed", "1", "--no-check"]);
+    let shown = good(here, &["analyse", "s"]);
+    for row in ["mixed edges", "edges with relation closer", "transfer gate falling", "label gate falling"] {
+        assert!(shown.contains(row), "{row}: {shown}");
+    }
+    let shown = good(here, &["analyse", "s", "e.toml", "--edges", "--seeds", "1", "--no-check"]);
+    assert!(shown.contains("2 -> 1 flipped") && !shown.contains("not complete"), "{shown}");
+    good(here, &["study", "best", "s", "-o", "best"]);
+    let picture = fs::read_to_string(here.join("best/s-1.svg")).unwrap();
+    assert!(picture.contains(">mixed</text>") && picture.contains(" + "), "{picture}");
+    good(here, &["report", "s", "s edges", "-o", "r.html"]);
+    let page = fs::read_to_string(here.join("r.html")).unwrap();
+    assert!(page.contains("mixed edges") && page.contains("What each edge is good for"));
+}
+
 /// Makes the study "s" with so many trials that have a graph, two complete ones that lack parameters, and a failed one.
 fn damaged_study(here: &Path, graphs: usize) {
     let mut study = Study::open(&StorageUrl::file(here.join("ktg.db")), "s", true, Patience::none()).unwrap();
