@@ -3,17 +3,39 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where networks are computed. There is one place so far.
+/// Where networks are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// This processor.
+    /// This processor, by our kernels.
     #[default]
     Cpu,
+    /// This processor, by PyTorch's.
+    Torch,
+    /// A GPU of NVIDIA's or, with PyTorch for ROCm, of AMD's, counted from 0.
+    Cuda(usize),
+    /// The GPU of a Mac.
+    Mps,
 }
 
 impl Device {
     /// The environment variable that names one where `--device` does not.
     pub const VARIABLE: &str = "KTG_DEVICE";
+
+    /// Whether PyTorch computes there, for which ktg is built with the feature `torch`.
+    pub fn is_torch(self) -> bool {
+        self != Device::Cpu
+    }
+
+    /// As PyTorch's library names it; `None`: not one of its devices.
+    #[cfg(feature = "torch")]
+    pub(crate) fn to_torch(self) -> Option<tch::Device> {
+        match self {
+            Device::Cpu => None,
+            Device::Torch => Some(tch::Device::Cpu),
+            Device::Cuda(index) => Some(tch::Device::Cuda(index)),
+            Device::Mps => Some(tch::Device::Mps),
+        }
+    }
 }
 
 /// No such device.
@@ -35,7 +57,12 @@ impl FromStr for Device {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("cpu")
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Torch => f.write_str("torch"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+            Device::Mps => f.write_str("mps"),
+        }
     }
 }
 

@@ -24,6 +24,8 @@ mod optimizer;
 mod outputs;
 mod parameters;
 mod reference;
+#[cfg(feature = "torch")]
+mod torch;
 
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
 pub use cpu::CpuNode;
@@ -34,3 +36,5 @@ pub use node::{Node, Scratch};
 pub use optimizer::{AVERAGE, Factors, MOMENTS, MOMENTUM, Optimizer, OptimizerState, Rule};
 pub use outputs::{Images, Map, OutputGradients, Outputs};
 pub use reference::ReferenceNode;
+#[cfg(feature = "torch")]
+pub use torch::TorchNode;

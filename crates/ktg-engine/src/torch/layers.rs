@@ -1,0 +1,44 @@
+//! What PyTorch computes for each layer.
+
+use ktg_net::{Layer, Op};
+use tch::{Kind, TchError, Tensor};
+
+/// What a layer works with.
+pub struct LayerTensors {
+    /// Weight, bias, and for a batch norm running mean and variance.
+    pub parameters: Vec<Tensor>,
+    /// Where a batch norm that normalizes by the batch leaves the batch's mean and unbiased variance, both zero before.
+    pub moments: Option<[Tensor; 2]>,
+}
+
+/// The result of a layer.
+pub fn forward(layer: &Layer, tensors: &LayerTensors, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
+    let (x, parameters) = (inputs[0], &tensors.parameters);
+    let none = None::<&Tensor>;
+    match layer.op {
+        Op::Conv2d { stride, padding, .. } => {
+            let (stride, padding) = (stride as i64, padding as i64);
+            x.f_conv2d(&parameters[0], none, [stride; 2], [padding; 2], [1; 2], 1)
+        }
+        Op::Linear { .. } => x.f_linear(&parameters[0], Some(&parameters[1])),
+        Op::BatchNorm { .. } => {
+            // Buffers that forget all of the past take the batch's moments themselves.
+            let ([mean, variance], training, momentum) = match &tensors.moments {
+                Some([mean, variance]) => ([mean, variance], true, 1.0),
+                None => ([&parameters[2], &parameters[3]], false, Op::NORM_MOMENTUM),
+            };
+            let (weight, bias) = (Some(&parameters[0]), Some(&parameters[1]));
+            x.f_batch_norm(weight, bias, Some(mean), Some(variance), training, momentum, Op::NORM_EPSILON, true)
+        }
+        Op::Relu => x.f_relu(),
+        Op::Sigmoid => x.f_sigmoid(),
+        Op::Add => x.f_add(inputs[1]),
+        Op::Attend => x.f_mul(inputs[1]),
+        Op::MaxPool { kernel, stride, padding } => {
+            let [kernel, stride, padding] = [kernel, stride, padding].map(|size| [size as i64; 2]);
+            x.f_max_pool2d(kernel, stride, padding, [1; 2], false)
+        }
+        Op::GlobalAveragePool => x.f_mean_dim([2_i64, 3].as_slice(), false, None::<Kind>),
+        Op::MeanSquare => x.f_square()?.f_mean_dim([1_i64].as_slice(), true, None::<Kind>),
+    }
+}

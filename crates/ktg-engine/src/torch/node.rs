@@ -1,0 +1,436 @@
+//! A network at work on a device of PyTorch.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ktg_net::{Network, Op, Shape, ShapeError, StateDict, Value};
+use tch::{Kind, TchError, Tensor};
+
+use super::layers::{LayerTensors, forward};
+use super::tensors::{Tensors, tensor, values};
+use super::update::{self, Memories};
+use crate::optimizer::{AVERAGE, MOMENTS, MOMENTUM, check_state};
+use crate::{
+    Device, EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted,
+};
+
+/// A network at work.
+pub struct TorchNode {
+    network: Network,
+    shapes: Vec<Shape>,
+    job: Job,
+    device: Device,
+    /// Of a network that is evaluated, several threads may ask.
+    state: Mutex<State>,
+}
+
+/// What is on the device.
+struct State {
+    place: tch::Device,
+    tensors: Tensors,
+    memories: Memories,
+    /// Moving averages of `learned` and `statistics`.
+    average: Option<[Tensor; 2]>,
+    /// The forward pass that was begun and not gone back through.
+    pass: Option<Pass>,
+    /// Of the last backward pass, laid out as `learned`, and which parameters have one.
+    gradients: Option<(Tensor, Vec<bool>)>,
+    /// Moments of the batch, laid out as `statistics`, and the batch norms that have them.
+    moments: Option<(Tensor, Vec<usize>)>,
+    /// Sum of the gradients of batches that are parts of a larger one, and their number.
+    sum: Option<(Tensor, usize)>,
+    /// The parameters that have ever had a gradient.
+    learned: Vec<bool>,
+}
+
+/// What a forward pass leaves.
+struct Pass {
+    /// The wanted outputs.
+    outputs: Vec<(Value, Tensor)>,
+    /// By parameter, what its gradient is asked of; none where it has none.
+    leaves: Vec<Option<Tensor>>,
+}
+
+impl TorchNode {
+    /// A node with all weights zero, for images of the given height and width.
+    ///
+    /// # Errors
+    ///
+    /// If the images are too small for the network, or the device fails.
+    pub fn new(network: Network, image: [usize; 2], job: Job, device: Device) -> Result<Self, EngineError> {
+        let shapes = network.shapes(image).map_err(|e: ShapeError| EngineError::from(e))?;
+        let place = device.to_torch().ok_or_else(|| failed(device, "it is no device of PyTorch's"))?;
+        let tensors = Tensors::new(&network, place).map_err(|e| failure(device, &e))?;
+        let learned = vec![false; tensors.parameters.len()];
+        let (memories, average, pass, gradients, moments, sum) = Default::default();
+        let state = State { place, tensors, memories, average, pass, gradients, moments, sum, learned };
+        Ok(Self { network, shapes, job, device, state: Mutex::new(state) })
+    }
+
+    /// The state, even after a thread that had it panicked.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something on the device.
+    fn on_device<T>(&self, action: impl FnOnce(&mut State) -> Result<T, TchError>) -> Result<T, EngineError> {
+        action(&mut self.state()).map_err(|e| failure(self.device, &e))
+    }
+
+    /// By value, whether any of the given outputs depends on it.
+    fn sources(&self, outputs: impl IntoIterator<Item = Value>) -> Vec<bool> {
+        let mut marked = vec![false; self.shapes.len()];
+        outputs.into_iter().for_each(|output| marked[output.index()] = true);
+        for (index, layer) in self.network.layers.iter().enumerate().rev() {
+            if marked[index + 1] {
+                layer.inputs.iter().for_each(|value| marked[value.index()] = true);
+            }
+        }
+        marked
+    }
+
+    fn images(&self, images: Images, place: tch::Device) -> Result<Tensor, TchError> {
+        let Shape { channels, height, width } = self.shapes[0];
+        let shape = [images.count, channels, height, width].map(|side| side as i64);
+        tensor(images.data, &shape, place)
+    }
+
+    /// Runs the layers that the outputs depend on; `tensors_of` gives what a layer works with.
+    fn run(
+        &self,
+        images: Tensor,
+        outputs: &[Value],
+        mut tensors_of: impl FnMut(usize) -> Result<LayerTensors, TchError>,
+    ) -> Result<Vec<(Value, Tensor)>, TchError> {
+        let needed = self.sources(outputs.iter().copied());
+        let mut last_reader = vec![0; self.shapes.len()];
+        for (index, layer) in self.network.layers.iter().enumerate().filter(|(index, _)| needed[index + 1]) {
+            layer.inputs.iter().for_each(|value| last_reader[value.index()] = index);
+        }
+        let mut values: Vec<Option<Tensor>> = vec![Some(images)];
+        for (index, layer) in self.network.layers.iter().enumerate() {
+            let result = match needed[index + 1] {
+                true => {
+                    let inputs: Vec<&Tensor> =
+                        layer.inputs.iter().filter_map(|value| values[value.index()].as_ref()).collect();
+                    Some(forward(layer, &tensors_of(index)?, &inputs)?)
+                }
+                false => None,
+            };
+            values.push(result);
+            // What nobody reads any more is given back; autograd holds what it needs.
+            for value in &layer.inputs {
+                if last_reader[value.index()] <= index && !outputs.contains(value) {
+                    values[value.index()] = None;
+                }
+            }
+        }
+        let taken = outputs.iter().filter_map(|output| Some((*output, values[output.index()].take()?)));
+        Ok(taken.collect())
+    }
+
+    /// The forward pass of a training step.
+    fn train(&self, state: &mut State, images: Images) -> Result<Pass, TchError> {
+        let x = self.images(images, state.place)?;
+        let outputs = self.job.wanted.outputs(&self.network);
+        let tensors = &state.tensors;
+        let mut leaves: Vec<Option<Tensor>> = tensors.parameters.iter().map(|_| None).collect();
+        let moments = {
+            let _no_grad = tch::no_grad_guard();
+            tensors.statistics.f_zeros_like()?
+        };
+        let mut moved = Vec::new();
+        let of_layer = |index: usize| {
+            let layer = &self.network.layers[index];
+            let mut parameters = Vec::new();
+            for i in tensors.of_layer(index) {
+                let parameter = {
+                    let _no_grad = tch::no_grad_guard();
+                    tensors.get(i)?.f_detach()?
+                };
+                if self.job.trained && !layer.frozen && tensors.is_learned(i) {
+                    leaves[i] = Some(parameter.f_set_requires_grad(true)?);
+                }
+                parameters.push(parameter);
+            }
+            let mut of_batch = None;
+            if self.job.trained && !layer.frozen && matches!(layer.op, Op::BatchNorm { .. }) {
+                let [mean, variance] = [2, 3].map(|n| tensors.of_layer(index).start + n);
+                of_batch = Some([tensors.part(&moments, mean)?, tensors.part(&moments, variance)?]);
+                moved.push(index);
+            }
+            Ok(LayerTensors { parameters, moments: of_batch })
+        };
+        let outputs = match self.job.trained {
+            true => self.run(x, &outputs, of_layer)?,
+            false => {
+                let _no_grad = tch::no_grad_guard();
+                self.run(x, &outputs, of_layer)?
+            }
+        };
+        self.mend_single_values(tensors, &moments, &moved, images.count)?;
+        state.moments = Some((moments, moved));
+        Ok(Pass { outputs, leaves })
+    }
+
+    /// One value a channel has no unbiased variance; as the other engines, this one keeps the biased one, which is zero.
+    fn mend_single_values(
+        &self,
+        tensors: &Tensors,
+        moments: &Tensor,
+        norms: &[usize],
+        count: usize,
+    ) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        for layer in norms.iter().filter(|layer| count * self.shapes[**layer + 1].pixels() == 1) {
+            let _ = tensors.part(moments, tensors.of_layer(*layer).start + 3)?.f_zero_()?;
+        }
+        Ok(())
+    }
+
+    /// Outputs as the host has them.
+    fn to_host(&self, outputs: &[(Value, Tensor)], wanted: Wanted) -> Result<Outputs, TchError> {
+        let of = |value: Value| {
+            let found = outputs.iter().find(|(output, _)| *output == value);
+            found.map(|(_, tensor)| values(&tensor.f_detach()?)).transpose()
+        };
+        let Network { logits, attention_logits, attention_map, .. } = self.network;
+        let Shape { height, width, .. } = self.shapes[attention_map.index()];
+        let branch = attention_logits.filter(|_| wanted.attention_logits);
+        let map = if wanted.attention_map { of(attention_map)? } else { None };
+        Ok(Outputs {
+            logits: of(logits)?.unwrap_or_default(),
+            attention_logits: branch.map(of).transpose()?.flatten(),
+            attention_map: map.map(|data| Map { data, height, width }),
+        })
+    }
+
+    /// Moves the running statistics of the batch norms that saw the batch.
+    fn move_statistics(state: &mut State) -> Result<(), TchError> {
+        let Some((moments, norms)) = state.moments.take() else { return Ok(()) };
+        let _no_grad = tch::no_grad_guard();
+        for layer in norms {
+            let first = state.tensors.of_layer(layer).start;
+            for i in [first + 2, first + 3] {
+                let (mut running, batch) = (state.tensors.get(i)?, state.tensors.part(&moments, i)?);
+                let _ = running.f_lerp_(&batch, Op::NORM_MOMENTUM)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn move_parameters(state: &mut State, rule: Rule) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let Some((mut gradients, learns)) = state.gradients.take() else { return Ok(()) };
+        if let Some((sum, batches)) = state.sum.take() {
+            gradients = sum.f_add(&gradients)?.f_div_scalar((batches + 1) as f64)?;
+        }
+        update::learned(rule, &mut state.tensors, &learns, &gradients, &mut state.memories)?;
+        state.learned.iter_mut().zip(&learns).for_each(|(learned, learns)| *learned |= learns);
+        Ok(())
+    }
+
+    fn move_average(state: &mut State, rule: Rule) -> Result<(), TchError> {
+        let Some(share) = rule.new_share() else { return Ok(()) };
+        let _no_grad = tch::no_grad_guard();
+        let Tensors { learned, statistics, .. } = &state.tensors;
+        match &mut state.average {
+            None => state.average = Some([learned.f_copy()?, statistics.f_copy()?]),
+            Some(average) => {
+                for (average, new) in average.iter_mut().zip([learned, statistics]) {
+                    let _ = average.f_lerp_(new, share)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(device: Device, reason: &str) -> EngineError {
+    EngineError::Device { device: device.to_string(), reason: reason.to_owned() }
+}
+
+/// PyTorch's errors have a backtrace after their first line.
+fn failure(device: Device, error: &TchError) -> EngineError {
+    let text = error.to_string();
+    failed(device, text.lines().next().unwrap_or_default())
+}
+
+impl Node for TorchNode {
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn weights(&self) -> Result<StateDict, EngineError> {
+        self.on_device(|state| {
+            let Tensors { learned, statistics, .. } = &state.tensors;
+            state.tensors.to_dict(learned, statistics, |_| true)
+        })
+    }
+
+    fn set(&mut self, name: &str, values: &[f32]) -> Result<(), EngineError> {
+        self.on_device(|state| {
+            let _no_grad = tch::no_grad_guard();
+            let mut parameter = state.tensors.get(state.tensors.named(name))?;
+            let given = tensor(values, &parameter.size(), state.place)?;
+            parameter.f_copy_(&given)
+        })
+    }
+
+    fn optimizer_state(&self) -> Result<OptimizerState, EngineError> {
+        self.on_device(|state| {
+            let State { tensors, memories, average, learned, .. } = state;
+            let mut of_kinds = OptimizerState::new();
+            for (kind, memory) in memories.iter() {
+                let dict = tensors.to_dict(memory, &tensors.statistics, |i| learned[i])?;
+                of_kinds.insert((*kind).to_owned(), dict);
+            }
+            if let Some([of_learned, of_statistics]) = average {
+                of_kinds.insert(AVERAGE.to_owned(), tensors.to_dict(of_learned, of_statistics, |_| true)?);
+            }
+            Ok(of_kinds)
+        })
+    }
+
+    fn load_optimizer_state(&mut self, given: &OptimizerState, origin: &str) -> Result<(), EngineError> {
+        check_state(&self.network.parameters(), given, origin)?;
+        self.on_device(|state| {
+            let _no_grad = tch::no_grad_guard();
+            let State { place, tensors, memories, average, learned, .. } = state;
+            let fill = |dict: &StateDict, [of_learned, of_statistics]: [&Tensor; 2]| -> Result<(), TchError> {
+                for (name, array) in dict {
+                    let i = tensors.named(name);
+                    let mut part = tensors.part(if tensors.is_learned(i) { of_learned } else { of_statistics }, i)?;
+                    part.f_copy_(&tensor(&array.data, &part.size(), *place)?)?;
+                }
+                Ok(())
+            };
+            memories.clear();
+            for kind in [MOMENTUM, MOMENTS[0], MOMENTS[1]] {
+                let Some(dict) = given.get(kind).filter(|dict| !dict.is_empty()) else { continue };
+                let memory = tensors.learned.f_zeros_like()?;
+                fill(dict, [&memory, &tensors.statistics])?;
+                dict.keys().for_each(|name| learned[tensors.named(name)] = true);
+                memories.insert(kind, memory);
+            }
+            *average = None;
+            if let Some(dict) = given.get(AVERAGE) {
+                let [of_learned, of_statistics] = [tensors.learned.f_copy()?, tensors.statistics.f_copy()?];
+                fill(dict, [&of_learned, &of_statistics])?;
+                *average = Some([of_learned, of_statistics]);
+            }
+            Ok(())
+        })
+    }
+
+    fn begin_forward(&mut self, images: Images) -> Result<(), EngineError> {
+        self.on_device(|state| {
+            state.pass = None;
+            state.pass = Some(self.train(state, images)?);
+            Ok(())
+        })
+    }
+
+    fn forward(&mut self, images: Images, _: &mut Scratch) -> Result<Outputs, EngineError> {
+        if self.state().pass.is_none() {
+            self.begin_forward(images)?;
+        }
+        self.on_device(|state| {
+            let outputs = state.pass.as_ref().map_or(&[][..], |pass| &pass.outputs);
+            self.to_host(outputs, self.job.wanted)
+        })
+    }
+
+    fn infer(&self, images: Images, wanted: Wanted, _: &mut Scratch) -> Result<Outputs, EngineError> {
+        self.on_device(|state| {
+            let _no_grad = tch::no_grad_guard();
+            let State { place, tensors, average, .. } = state;
+            let [learned, statistics] = match average {
+                Some([learned, statistics]) => [&*learned, &*statistics],
+                None => [&tensors.learned, &tensors.statistics],
+            };
+            let of_layer = |index: usize| {
+                let part = |i: usize| tensors.part(if tensors.is_learned(i) { learned } else { statistics }, i);
+                let parameters = tensors.of_layer(index).map(part).collect::<Result<Vec<Tensor>, TchError>>()?;
+                Ok(LayerTensors { parameters, moments: None })
+            };
+            let outputs = self.run(self.images(images, *place)?, &wanted.outputs(&self.network), of_layer)?;
+            self.to_host(&outputs, wanted)
+        })
+    }
+
+    fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) -> Result<(), EngineError> {
+        self.on_device(|state| {
+            let Some(pass) = state.pass.take() else { return Ok(()) };
+            let given = |(output, tensor): &(Value, Tensor)| {
+                let gradient = at_outputs.of(&self.network, *output)?;
+                Some((*output, tensor.shallow_clone(), gradient))
+            };
+            let given: Vec<(Value, Tensor, &[f32])> = pass.outputs.iter().filter_map(given).collect();
+            let reached = self.sources(given.iter().map(|(output, ..)| *output));
+            let parameters = state.tensors.parameters.iter();
+            let learns = parameters.zip(&pass.leaves).map(|(p, leaf)| leaf.is_some() && reached[p.layer + 1]);
+            let learns: Vec<bool> = learns.collect();
+            // PyTorch goes back from a scalar: the gradients of its dot product with the outputs are those given.
+            let mut scalar: Option<Tensor> = None;
+            for (_, output, gradient) in &given {
+                let gradient = tensor(gradient, &output.size(), state.place)?;
+                let product = output.f_mul(&gradient)?.f_sum(Kind::Float)?;
+                scalar = Some(match scalar {
+                    Some(sum) => sum.f_add(&product)?,
+                    None => product,
+                });
+            }
+            let leaves = pass.leaves.iter().zip(&learns).filter_map(|(leaf, learns)| leaf.as_ref().filter(|_| *learns));
+            let leaves: Vec<&Tensor> = leaves.collect();
+            let mut gradients = match scalar.filter(|_| !leaves.is_empty()) {
+                Some(scalar) => Tensor::f_run_backward(&[scalar], &leaves, false, false)?,
+                None => Vec::new(),
+            }
+            .into_iter();
+            let _no_grad = tch::no_grad_guard();
+            let mut parts = Vec::new();
+            for i in (0..learns.len()).filter(|i| state.tensors.is_learned(*i)) {
+                parts.push(match learns[i] {
+                    true => gradients.next().unwrap_or_default().f_reshape([-1_i64].as_slice())?,
+                    false => Tensor::f_zeros([state.tensors.parameters[i].len() as i64], (Kind::Float, state.place))?,
+                });
+            }
+            state.gradients = Some((Tensor::f_cat(&parts, 0)?, learns));
+            Ok(())
+        })
+    }
+
+    fn gradients(&self, _: &Scratch) -> Result<StateDict, EngineError> {
+        self.on_device(|state| {
+            let Some((gradients, learns)) = &state.gradients else { return Ok(StateDict::new()) };
+            state.tensors.to_dict(gradients, &state.tensors.statistics, |i| learns[i])
+        })
+    }
+
+    fn update(&mut self, _: usize, rule: Rule, _: &Scratch) -> Result<(), EngineError> {
+        if !self.job.trained {
+            return Ok(());
+        }
+        self.on_device(|state| {
+            Self::move_statistics(state)?;
+            Self::move_parameters(state, rule)?;
+            Self::move_average(state, rule)
+        })
+    }
+
+    fn accumulate(&mut self, _: usize, _: &Scratch) -> Result<(), EngineError> {
+        if !self.job.trained {
+            return Ok(());
+        }
+        self.on_device(|state| {
+            Self::move_statistics(state)?;
+            let _no_grad = tch::no_grad_guard();
+            let Some((gradients, _)) = state.gradients.take() else { return Ok(()) };
+            state.sum = Some(match state.sum.take() {
+                None => (gradients, 1),
+                Some((sum, batches)) => (sum.f_add(&gradients)?, batches + 1),
+            });
+            Ok(())
+        })
+    }
+}
