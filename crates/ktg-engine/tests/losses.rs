@@ -125,6 +125,44 @@ fn losses_gradients_and_gates_are_pytorchs() {
     }
 }
 
+/// Correlations are of a batch and so have no losses of single samples: the gate's weights are within.
+#[test]
+fn relation_is_pytorchs_behind_every_gate() {
+    let (fixture, data) = (json("relation.json"), tensors("relation.safetensors"));
+    let progress = fixture["progress"].as_f64().unwrap();
+    let mut compared = 0;
+    for entry in fixture["cases"].as_array().unwrap() {
+        let name = entry["name"].as_str().unwrap();
+        let node = |who: &str| Outputs {
+            logits: data[&format!("{name}.{who}_logits")].data.clone(),
+            attention_logits: None,
+            attention_map: None,
+        };
+        let (source, target) = (node("source"), node("target"));
+        let labels: Vec<u32> = serde_json::from_value(entry["labels"].clone()).unwrap();
+        let settings = LossSettings { temperature: entry["temperature"].as_f64().unwrap(), ..LossSettings::default() };
+        let shown = |outputs| Shown::new(outputs, &labels, settings.temperature);
+        let (shown_source, shown_target) = (shown(&source), shown(&target));
+        for edge in entry["edges"].as_array().unwrap() {
+            let design: Design = edge["design"].as_str().unwrap().parse().unwrap();
+            let gate: Gate = edge["gate"].as_str().unwrap().parse().unwrap();
+            let term = design.terms().next().unwrap();
+            let weights: Vec<f64> =
+                shown_source.correct.iter().map(|correct| gate.weight(progress, *correct)).collect();
+            let mut gradient = vec![0.0; target.logits.len()];
+            let loss = of_term(term, &settings).of_batch(&shown_source, &shown_target, &weights, &mut gradient);
+            let what = format!("{name}, {design} through {gate}");
+            assert_close(&what, &[loss], &[edge["loss"].as_f64().unwrap() as f32], 1e-5, 1e-5);
+            let ours: Vec<f32> = gradient.into_iter().map(|v| v as f32).collect();
+            let theirs = &data[&format!("{name}.{}.{gate}.grad_logits", term.direction)].data;
+            // Of equal nodes the true gradient is zero.
+            assert_close(&what, &ours, theirs, 1e-4, 1e-5);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 10 * 2 * 4);
+}
+
 #[test]
 fn label_losses_are_pytorchs() {
     let (fixture, data) = (json("losses.json"), tensors("losses.safetensors"));
@@ -292,6 +330,7 @@ fn random_graph() -> Graph {
         (4, 0, Design::BOTH_CLOSER, Gate::Linear),
         (4, 1, Design::ATTENTION_APART, Gate::Through),
         (0, 3, Design::PROBABILITY_APART, Gate::Linear),
+        (1, 4, "probability closer + attention apart + relation closer".parse().unwrap(), Gate::Falling),
         (1, 2, Design::PROBABILITY_CLOSER, Gate::Cutoff),
     ];
     let mut graph = Graph::new(vec![Node::new("abn-resnet-8"); 5]);
@@ -332,8 +371,17 @@ fn a_graphs_gradients_are_the_sums_of_its_edges() {
     let graph = random_graph();
     let whole = graph_losses(&graph);
     let ends: Vec<_> = whole.edges.iter().map(|edge| (edge.source, edge.target)).collect();
-    let expected =
-        [(None, 2), (Some(1), 0), (Some(4), 0), (Some(0), 1), (Some(4), 1), (Some(3), 2), (Some(0), 3), (Some(2), 3)];
+    let expected = [
+        (None, 2),
+        (Some(1), 0),
+        (Some(4), 0),
+        (Some(0), 1),
+        (Some(4), 1),
+        (Some(3), 2),
+        (Some(0), 3),
+        (Some(2), 3),
+        (Some(1), 4),
+    ];
     assert_eq!(ends, expected, "label edges first, then target by target; none that is cut");
     for target in 0..5 {
         let mut sums: [Vec<f32>; 2] = [Vec::new(), Vec::new()];

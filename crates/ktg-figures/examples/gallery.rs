@@ -1,4 +1,4 @@
-//! Draws every chart from made-up numbers, to look at: `cargo run -p ktg-figures --example gallery -- FOLDER`.
+//! Draws every chart from made-up numbers, and graphs, to look at: `cargo run -p ktg-figures --example gallery -- FOLDER`.
 //!
 //! Nothing in these pictures was measured. Each chart is written as SVG and as PNG, and all of them once more into
 //! `gallery.html`, which follows the browser's light or dark mode.
@@ -8,11 +8,16 @@ use std::path::PathBuf;
 
 use ktg_figures::chart::*;
 use ktg_figures::stats::ReliabilityBin;
-use ktg_figures::{palette, png};
+use ktg_figures::{draw, palette, png};
+use ktg_graph::{Design, Gate, Graph, Node, Transfer};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("which folder?")?);
     std::fs::create_dir_all(&folder)?;
+    let all = Design::all();
+    // Those with most terms first.
+    let mut mixed: Vec<Design> = all.iter().copied().filter(|design| design.direction().is_none()).collect();
+    mixed.sort_by_key(|design| std::cmp::Reverse(design.terms().count()));
     let charts = [
         ("curves", curves(&made_up_curves(5, true))),
         ("curves-plain", curves(&made_up_curves(12, false))),
@@ -29,6 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("forest", forest(&made_up_forest())),
         ("by-nodes", by_nodes(&made_up_methods())),
         ("pictures", pictures(&made_up_pictures()?)?),
+        ("graph-mixed", draw::svg(&made_up_graph(3, &mixed))),
+        ("graph-thesis", draw::svg(&made_up_graph(3, &Design::THESIS))),
+        ("graph-large", draw::svg(&made_up_graph(5, &mixed))),
+        ("graphs", draw::sheet(&[(&made_up_graph(2, &mixed), "two"), (&made_up_graph(4, &all), "four")], 2)),
     ];
     let mut page = format!(
         "<!doctype html><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
@@ -43,6 +52,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     std::fs::write(folder.join("gallery.html"), page)?;
     Ok(())
+}
+
+/// A graph with almost all edges, on which gates and designs take turns.
+fn made_up_graph(nodes: usize, designs: &[Design]) -> Graph {
+    let mut graph = Graph::new(vec![Node::new("abn-resnet-18"); nodes]);
+    let mut gates = [Gate::Through, Gate::Falling, Gate::Linear, Gate::Correct, Gate::Cutoff].into_iter().cycle();
+    let mut designs = designs.iter().copied().cycle();
+    for target in 0..nodes {
+        for source in (0..nodes).filter(|source| *source != target) {
+            let transfer = designs.next().zip(gates.next()).map(|(design, gate)| Transfer { design, gate });
+            graph.set_transfer(source, target, transfer);
+        }
+        graph.set_label_gate(target, [Gate::Through, Gate::Falling, Gate::Linear][target % 3]);
+    }
+    graph
 }
 
 /// Reproducible noise from -1 to 1.

@@ -1,7 +1,7 @@
 //! Pictures of graphs show what the graphs say.
 
 use ktg_figures::draw::{dot, sheet, svg};
-use ktg_graph::{Node, presets};
+use ktg_graph::{Design, Direction, Gate, Graph, Node, Transfer, presets};
 
 #[test]
 fn shows_what_the_graph_says() {
@@ -68,4 +68,49 @@ fn names_are_quoted_for_graphviz() {
     let dot = dot(&graph);
     assert!(dot.starts_with("digraph \"x\\\"; y\\n\" {"), "{dot}");
     assert!(dot.contains("1\\na\\\"b\\\\c"), "{dot}");
+}
+
+/// Two nodes, one of which teaches a design to the other, whose label is cut.
+fn one_edge(design: Design, gate: Gate) -> Graph {
+    let mut graph = presets::independent(2, "a");
+    graph.set_label_gate(1, Gate::Cutoff);
+    graph.set_transfer(0, 1, Some(Transfer { design, gate }));
+    graph
+}
+
+#[test]
+fn a_mixed_design_has_a_line_of_its_own_and_a_text_for_each_term() {
+    let mixed: Design = "probability closer + attention apart".parse().unwrap();
+    let picture = svg(&one_edge(mixed, Gate::Falling));
+    assert_eq!(picture.matches(">Prob closer<").count(), 1);
+    assert_eq!(picture.matches(">Attention apart<").count(), 1);
+    assert!(picture.contains("1 -&gt; 2: probability closer + attention apart, falling"));
+    assert!(picture.contains(">mixed</text>") && !picture.contains(">closer</text>"), "{picture}");
+    // In the picture and in the legend.
+    assert_eq!(picture.matches("stroke-dasharray=\"9 3 2 3\"").count(), 2);
+    assert_eq!(picture.matches("stroke-dasharray").count(), 2);
+
+    let dot = dot(&one_edge(mixed, Gate::Falling));
+    assert!(dot.contains("1 -> 2 [label=\"Prob closer\\nAttention apart\", style=dotted, color="), "{dot}");
+    assert!(dot.contains("tooltip=\"falling\""), "{dot}");
+}
+
+#[test]
+fn the_line_of_every_design_says_its_direction() {
+    for design in Design::all() {
+        let picture = svg(&one_edge(design, Gate::Through));
+        let (pattern, name) = match design.direction() {
+            Some(Direction::Closer) => (None, "closer"),
+            Some(Direction::Apart) => (Some("stroke-dasharray=\"6 4\""), "apart"),
+            None => (Some("stroke-dasharray=\"9 3 2 3\""), "mixed"),
+        };
+        let shown: Vec<&str> = ["closer", "apart", "mixed"]
+            .into_iter()
+            .filter(|word| picture.contains(&format!(">{word}</text>")))
+            .collect();
+        assert_eq!(shown, [name], "{design}");
+        let patterned = picture.matches("stroke-dasharray").count();
+        assert_eq!(patterned, if pattern.is_some() { 2 } else { 0 }, "{design}");
+        assert!(pattern.is_none_or(|pattern| picture.matches(pattern).count() == 2), "{design}");
+    }
 }

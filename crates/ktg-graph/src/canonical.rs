@@ -74,7 +74,7 @@ impl Graph {
     /// the way of the architecture, in their order (the backbone as the name `backbone`); a byte 1 and the factor as f64 or a byte 0.
     /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5. Designs are bytes: probability
     /// closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6; any other design 16 and a number in base three
-    /// with a digit a knowledge (0 without it, 1 closer, 2 apart), that of probability the lowest, then attention.
+    /// with a digit a knowledge (0 without it, 1 closer, 2 apart), that of probability the lowest, then attention, then relation.
     ///
     /// The order of the nodes is part of this: a change to how it is found needs a new version.
     pub fn hash(&self) -> GraphHash {

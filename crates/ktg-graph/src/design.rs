@@ -286,6 +286,8 @@ mod tests {
         let code = |name: &str| name.parse::<Design>().unwrap().code();
         assert_eq!(code("probability closer + attention apart"), 16 + 1 + 2 * 3);
         assert_eq!(code("probability apart + attention closer"), 16 + 2 + 3);
+        assert_eq!(code("relation closer"), 16 + 9);
+        assert_eq!(code("probability closer + attention closer + relation apart"), 16 + 1 + 3 + 2 * 9);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Knowledge {
     Probability,
     /// The attention map around the source's peak (thesis eq. 3 and 4).
     Attention,
+    /// How class probabilities correlate within an image and between images (not in the thesis).
+    Relation,
 }
 
 /// The output of a network that a knowledge is read from, and where its gradient is.
@@ -37,13 +39,14 @@ struct Row {
 impl Knowledge {
     /// All kinds, in the order in which designs list them. A new one comes last: the numbers of designs in the hashed
     /// encoding of graphs depend on the order.
-    pub const ALL: [Knowledge; 2] = [Knowledge::Probability, Knowledge::Attention];
+    pub const ALL: [Knowledge; 3] = [Knowledge::Probability, Knowledge::Attention, Knowledge::Relation];
 
     fn row(self) -> Row {
         use Output::{AttentionMap, Logits};
         let (name, abbreviation, label, output) = match self {
             Knowledge::Probability => ("probability", "prob", "Prob", Logits),
             Knowledge::Attention => ("attention", "att", "Attention", AttentionMap),
+            Knowledge::Relation => ("relation", "rel", "Relation", Logits),
         };
         Row { name, abbreviation, label, output }
     }

@@ -158,7 +158,7 @@ fn wrong_edges() {
         ),
         (
             "\"1 -> 2\" = \"both part\"",
-            "g.toml:6: unknown design \"both part\"; did you mean \"both apart\"? valid designs: probability closer, probability apart, attention closer, attention apart, both closer, both apart",
+            "g.toml:6: unknown design \"both part\"; did you mean \"both apart\"? valid designs: probability closer, probability apart, attention closer, attention apart, both closer, both apart, relation closer, relation apart",
         ),
         (
             "\"1 -> 2\" = \"both apart, liner\"",

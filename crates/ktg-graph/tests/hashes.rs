@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ktg_graph::{Document, Graph, presets};
+use ktg_graph::{Design, Document, Graph, presets};
 use serde_json::Value;
 
 /// The graph of a case: a preset, or TOML.
@@ -19,13 +19,32 @@ fn graph(case: &Value) -> Graph {
 
 #[test]
 fn the_hashes_of_200_graphs_are_what_they_were() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data/graph_hashes.json");
-    let cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let cases = cases("graph_hashes.json");
     assert_eq!(cases.len(), 200);
     for preset in presets::NAMES {
         assert!(cases.iter().any(|case| case["preset"] == preset), "{preset} is missing");
     }
-    for case in &cases {
+    check(&cases);
+}
+
+#[test]
+fn so_do_those_of_all_other_designs_and_gates() {
+    let cases = cases("graph_hashes_beyond.json");
+    assert_eq!(cases.len(), 100);
+    for design in Design::all() {
+        let is_there = |case: &Value| case["toml"].as_str().unwrap().contains(&format!("\"{design}, "));
+        assert!(cases.iter().any(is_there), "{design} is missing");
+    }
+    check(&cases);
+}
+
+fn cases(file: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data").join(file);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn check(cases: &[Value]) {
+    for case in cases {
         let graph = graph(case);
         assert!((2..=6).contains(&graph.len()), "{case}");
         assert_eq!(graph.hash().to_string(), case["hash"], "{case}");

@@ -1,14 +1,14 @@
 //! What good graphs have in common, and what each edge of one is good for. The thesis leaves both open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ktg_figures::chart::{self, Effect, Forest};
 use ktg_figures::stats::{self, CategoryRank, Enrichment, Importance, Paired};
 use ktg_figures::table::{Cell, Column, Table};
-use ktg_graph::{Design, Direction, Gate, Graph};
-use ktg_search::Parameter;
+use ktg_graph::{Design, Direction, Gate, Graph, Term};
 use ktg_search::analysis::{AS_FOUND, Judged};
 use ktg_search::attributes::NODE_AVERAGE;
+use ktg_search::{Parameter, Space};
 
 use crate::cells::{LEVEL, adjusted_where_known, difference, emphasized_if_significant, interval, number_or_dash};
 use crate::placed::PlacedGraphs;
@@ -17,32 +17,83 @@ use crate::{LeftOut, StudyRecord};
 /// Shuffles of a permutation test, at least. A p-value that is adjusted for many tests needs more to be small at all.
 const ROUNDS: usize = 2000;
 
-/// What is counted in a graph.
-pub fn feature_names() -> Vec<String> {
-    let mut names =
-        vec!["transfer edges".to_owned(), "edges that bring closer".to_owned(), "edges that push apart".to_owned()];
-    names.extend(Design::THESIS.map(|design| design.to_string()));
-    names.extend(transfer_gates().map(|gate| format!("transfer gate {gate}")));
-    names.extend([Gate::Through, Gate::Linear, Gate::Cutoff].map(|gate| format!("label gate {gate}")));
-    names
+/// Something that is counted in a graph. The numbering of the nodes does not matter.
+#[derive(Clone, Copy, Debug)]
+enum Feature {
+    /// Transfer edges.
+    Edges,
+    /// Those whose terms all have this direction; `None`: those of which some have the one, some the other.
+    Directed(Option<Direction>),
+    /// Those whose design has this term.
+    Term(Term),
+    /// Those of this design.
+    Design(Design),
+    /// Those with this gate.
+    TransferGate(Gate),
+    /// Label edges with this gate; `correct` is `through` there.
+    LabelGate(Gate),
 }
 
-fn transfer_gates() -> impl Iterator<Item = Gate> {
-    Gate::ALL.into_iter().filter(|gate| !gate.is_cut())
+impl Feature {
+    /// What is counted in the graphs of a space, in the order of the tables.
+    fn all(space: &Space) -> Vec<Feature> {
+        let designs = counted(space.designs(), &Design::THESIS);
+        let mut features =
+            vec![Feature::Edges, Feature::Directed(Some(Direction::Closer)), Feature::Directed(Some(Direction::Apart))];
+        if designs.iter().any(|design| design.direction().is_none()) {
+            features.push(Feature::Directed(None));
+            let terms: BTreeSet<Term> = designs.iter().flat_map(|design| design.terms()).collect();
+            features.extend(terms.into_iter().map(Feature::Term));
+        }
+        features.extend(designs.into_iter().map(Feature::Design));
+        let gates = counted(space.transfer_gates(), &Gate::THESIS).into_iter().filter(|gate| !gate.is_cut());
+        features.extend(gates.map(Feature::TransferGate));
+        let mut label_gates = counted(space.label_gates().into_iter().map(Gate::on_label).collect(), &LABEL_GATES);
+        // Those that are cut come last.
+        label_gates.sort_by_key(|gate| gate.is_cut());
+        features.extend(label_gates.into_iter().map(Feature::LabelGate));
+        features
+    }
+
+    /// The name in tables, behind "number of".
+    fn name(self) -> String {
+        match self {
+            Feature::Edges => "transfer edges".to_owned(),
+            Feature::Directed(Some(Direction::Closer)) => "edges that bring closer".to_owned(),
+            Feature::Directed(Some(Direction::Apart)) => "edges that push apart".to_owned(),
+            Feature::Directed(None) => "mixed edges".to_owned(),
+            Feature::Term(term) => format!("edges with {term}"),
+            Feature::Design(design) => design.to_string(),
+            Feature::TransferGate(gate) => format!("transfer gate {gate}"),
+            Feature::LabelGate(gate) => format!("label gate {gate}"),
+        }
+    }
+
+    fn count(self, graph: &Graph) -> f64 {
+        let transfers = graph.active_transfers().map(|(_, _, transfer)| transfer);
+        let count = match self {
+            Feature::Edges => transfers.count(),
+            Feature::Directed(direction) => transfers.filter(|t| t.design.direction() == direction).count(),
+            Feature::Term(term) => transfers.filter(|t| t.design.terms().any(|other| other == term)).count(),
+            Feature::Design(design) => transfers.filter(|t| t.design == design).count(),
+            Feature::TransferGate(gate) => transfers.filter(|t| t.gate == gate).count(),
+            Feature::LabelGate(gate) => (0..graph.len()).filter(|m| graph.label_gate(*m).on_label() == gate).count(),
+        };
+        count as f64
+    }
 }
 
-/// The counts of a graph, in the order of [`feature_names`]. The numbering of the nodes does not matter.
-pub fn features(graph: &Graph) -> Vec<f64> {
-    let transfers: Vec<_> = graph.active_transfers().map(|(_, _, transfer)| transfer).collect();
-    let count = |wanted: &dyn Fn(&ktg_graph::Transfer) -> bool| transfers.iter().filter(|t| wanted(t)).count() as f64;
-    let towards = |direction: Direction| count(&|transfer| transfer.design.direction() == Some(direction));
-    let mut counts = vec![transfers.len() as f64, towards(Direction::Closer), towards(Direction::Apart)];
-    counts.extend(Design::THESIS.map(|design| count(&|transfer| transfer.design == design)));
-    counts.extend(transfer_gates().map(|gate| count(&|transfer| transfer.gate == gate)));
-    // `correct` on a label edge is `through`.
-    let labels = |gate: Gate| (0..graph.len()).filter(|m| graph.label_gate(*m).on_label() == gate).count() as f64;
-    counts.extend([Gate::Through, Gate::Linear, Gate::Cutoff].map(labels));
-    counts
+/// The thesis' gates of label edges that differ in what they do.
+const LABEL_GATES: [Gate; 3] = [Gate::Through, Gate::Linear, Gate::Cutoff];
+
+/// What is counted of what a space offers: all that the thesis has if there is nothing else, and otherwise what is offered,
+/// the thesis' first.
+fn counted<T: Copy + Ord>(offered: BTreeSet<T>, thesis: &[T]) -> Vec<T> {
+    if offered.iter().all(|one| thesis.contains(one)) {
+        return thesis.to_vec();
+    }
+    let known = thesis.iter().copied().filter(|one| offered.contains(one));
+    known.chain(offered.iter().copied().filter(|one| !thesis.contains(one))).collect()
 }
 
 /// What the best graphs of a study have more or less of than all its graphs.
@@ -80,9 +131,11 @@ pub fn common(study: &StudyRecord, share: f64) -> Option<Common> {
         return None;
     }
     let top = ((graphs as f64 * share).round() as usize).clamp(3, graphs);
-    let counts: Vec<Vec<f64>> = genes.iter().map(|genes| features(&space.graph(genes))).collect();
+    let features = Feature::all(space);
+    let counts_in = |graph: &Graph| features.iter().map(|feature| feature.count(graph)).collect();
+    let counts: Vec<Vec<f64>> = genes.iter().map(|genes| counts_in(&space.graph(genes))).collect();
     let found = stats::enrichment(&places, &counts, top, ROUNDS, 0)?;
-    let features = feature_names().into_iter().zip(found).collect();
+    let features = features.into_iter().map(Feature::name).zip(found).collect();
     Some(Common { graphs, top, left_out: LeftOut::of(study), features })
 }
 
@@ -294,19 +347,105 @@ pub fn contribution_figure(contributions: &[Contribution]) -> String {
 #[cfg(test)]
 mod tests {
     use ktg_graph::{Transfer, presets};
+    use ktg_search::SearchSettings;
 
     use super::*;
+
+    fn space(search: &str) -> Space {
+        let settings = SearchSettings::parse(&format!("[search]\n{search}"), "test").unwrap();
+        Space::new(&presets::dml(3, "a"), &settings).unwrap()
+    }
+
+    fn names(search: &str) -> Vec<String> {
+        Feature::all(&space(search)).into_iter().map(Feature::name).collect()
+    }
+
+    /// The names of what is counted, and how often it is in a graph.
+    fn counts(search: &str, graph: &Graph) -> BTreeMap<String, f64> {
+        Feature::all(&space(search)).into_iter().map(|feature| (feature.name(), feature.count(graph))).collect()
+    }
 
     #[test]
     fn a_graph_is_counted_whatever_its_numbering() {
         let mut graph = presets::dml(3, "a");
         graph.set_label_gate(2, Gate::Cutoff);
         graph.set_transfer(0, 1, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Linear }));
-        let counts: BTreeMap<String, f64> = feature_names().into_iter().zip(features(&graph)).collect();
-        let of = |name: &str| counts[name];
+        let counts_of_thesis = counts("", &graph);
+        let of = |name: &str| counts_of_thesis[name];
         assert_eq!((of("transfer edges"), of("edges that push apart"), of("probability closer")), (6.0, 1.0, 5.0));
         assert_eq!((of("transfer gate linear"), of("label gate through"), of("label gate cutoff")), (1.0, 2.0, 1.0));
-        assert_eq!(features(&graph), features(&graph.canonical()));
+        assert_eq!(counts("", &graph.canonical()), counts_of_thesis);
+    }
+
+    const THESIS: [&str; 15] = [
+        "transfer edges",
+        "edges that bring closer",
+        "edges that push apart",
+        "probability closer",
+        "probability apart",
+        "attention closer",
+        "attention apart",
+        "both closer",
+        "both apart",
+        "transfer gate through",
+        "transfer gate linear",
+        "transfer gate correct",
+        "label gate through",
+        "label gate linear",
+        "label gate cutoff",
+    ];
+
+    #[test]
+    fn in_the_space_of_the_thesis_and_in_parts_of_it_the_same_is_counted() {
+        assert_eq!(names(""), THESIS);
+        let part = "designs = [\"attention apart\", \"both closer\"]\ngates = [\"through\", \"cutoff\"]\nlabel_gates = [\"correct\"]";
+        assert_eq!(names(part), THESIS);
+    }
+
+    #[test]
+    fn a_larger_space_has_rows_for_what_it_offers() {
+        let search = "designs = [\"both apart\", \"prob closer + att apart\", \"prob closer\"]\n\
+                      gates = [\"falling\", \"cutoff\", \"through\"]";
+        let expected = [
+            "transfer edges",
+            "edges that bring closer",
+            "edges that push apart",
+            "mixed edges",
+            "edges with probability closer",
+            "edges with probability apart",
+            "edges with attention apart",
+            "probability closer",
+            "both apart",
+            "probability closer + attention apart",
+            "transfer gate through",
+            "transfer gate falling",
+            "label gate through",
+            "label gate linear",
+            "label gate cutoff",
+        ];
+        assert_eq!(names(search), expected);
+
+        let mut graph = presets::dml(3, "a");
+        let mixed = "probability closer + attention apart".parse().unwrap();
+        graph.set_transfer(0, 1, Some(Transfer { design: mixed, gate: Gate::Falling }));
+        graph.set_transfer(1, 0, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Falling }));
+        graph.set_transfer(2, 0, Some(Transfer { design: mixed, gate: Gate::Cutoff }));
+        let counted = counts(search, &graph);
+        let of = |names: [&str; 3]| names.map(|name| counted[name]);
+        assert_eq!(of(["transfer edges", "mixed edges", "probability closer + attention apart"]), [5.0, 1.0, 1.0]);
+        assert_eq!(of(["edges that bring closer", "edges that push apart", "both apart"]), [3.0, 1.0, 1.0]);
+        let terms = ["edges with probability closer", "edges with probability apart", "edges with attention apart"];
+        assert_eq!(of(terms), [4.0, 1.0, 2.0]);
+        assert_eq!((counted["transfer gate falling"], counted["transfer gate through"]), (2.0, 3.0));
+
+        // Labels that may fall, and a gate that only an edge of its own may have.
+        let falling = names(
+            "label_gates = [\"cutoff\", \"falling\", \"correct\"]\n[search.edges]\n\"1 -> 2\" = \"both closer, falling\"",
+        );
+        assert_eq!(falling[..9], THESIS[..9]);
+        let gates = ["transfer gate through", "transfer gate linear", "transfer gate correct", "transfer gate falling"];
+        assert_eq!(falling[9..13], gates);
+        assert_eq!(falling[13..], ["label gate through", "label gate falling", "label gate cutoff"]);
     }
 
     fn judged(variant: &str, seed: u64, ensemble: f64, average: f64) -> Judged {

@@ -36,18 +36,24 @@ pub fn training_curves(run: &RunRecord) -> String {
     chart::curves(&Curves { title, y_title: "accuracy in %".to_owned(), lines, kinds })
 }
 
-/// Loss of every edge, after its gate, over the epochs.
+/// Loss of every edge, after its gate, over the epochs; and of each term, if an edge has several.
 pub fn edge_losses(run: &RunRecord) -> String {
     let mut lines: Vec<Curve> = Vec::new();
     for report in &run.epochs {
         for edge in &report.train.edges {
-            let (name, point) = (edge.to_string(), (report.train.epoch as f64, edge.loss));
-            match lines.iter_mut().find(|line| line.name == name) {
-                Some(line) => line.points.push(point),
-                None => {
-                    let role = Role::Series(edge.to - 1);
-                    lines.push(Curve { name, points: vec![point], role, dashed: false });
+            let mut add = |name: String, loss: f64| {
+                let point = (report.train.epoch as f64, loss);
+                match lines.iter_mut().find(|line| line.name == name) {
+                    Some(line) => line.points.push(point),
+                    None => {
+                        let role = Role::Series(edge.to - 1);
+                        lines.push(Curve { name, points: vec![point], role, dashed: false });
+                    }
                 }
+            };
+            add(edge.to_string(), edge.loss);
+            if edge.terms.len() > 1 {
+                edge.terms.iter().for_each(|(knowledge, loss)| add(format!("{edge}, {knowledge}"), *loss));
             }
         }
     }

@@ -45,12 +45,30 @@ pub fn variants(graph: &Graph) -> Vec<Variant> {
     variants
 }
 
-/// The space that holds every variant of a graph.
+/// The space that holds every variant of a graph: the thesis', and the designs and gates that the graph has beyond it.
 ///
 /// # Errors
 /// If the graph's nodes are all frozen.
 pub fn space(graph: &Graph) -> Result<Space, Error> {
-    Space::new(graph, &SearchSettings::default())
+    let mut settings = SearchSettings::default();
+    for Variant { graph, .. } in variants(graph) {
+        for target in 0..graph.len() {
+            add_new(&mut settings.label_gates, graph.label_gate(target));
+            for source in (0..graph.len()).filter(|source| *source != target) {
+                if let Some(Transfer { design, gate }) = graph.transfer(source, target) {
+                    add_new(&mut settings.designs, design);
+                    add_new(&mut settings.gates, gate);
+                }
+            }
+        }
+    }
+    Space::new(graph, &settings)
+}
+
+fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
 }
 
 /// The trials of an analysis: every variant with every seed, seed by seed, so that an unfinished analysis can be read.
@@ -161,6 +179,59 @@ mod tests {
             assert_eq!(space.graph(&genes).hash(), variant.graph.hash(), "{}", variant.name);
         }
         assert_eq!(trials[variants.len()].attributes[1], (SEED.to_owned(), json!(2)));
+    }
+
+    #[test]
+    fn graphs_of_the_thesis_have_its_space() {
+        let thesis = Space::new(&found(), &SearchSettings::default()).unwrap();
+        assert_eq!(space(&found()).unwrap().to_json().to_string(), thesis.to_json().to_string());
+    }
+
+    /// A graph with mixed designs and falling gates; one edge is cut.
+    fn beyond_the_thesis() -> Graph {
+        let mut graph = presets::independent(3, "abn-resnet-18");
+        let mixed = |name: &str, gate| Some(Transfer { design: name.parse().unwrap(), gate });
+        graph.set_label_gate(0, Gate::Falling);
+        graph.set_transfer(0, 1, mixed("probability closer + attention apart", Gate::Linear));
+        graph.set_transfer(1, 2, mixed("both apart", Gate::Falling));
+        graph.set_transfer(2, 1, mixed("probability closer + attention apart", Gate::Cutoff));
+        graph
+    }
+
+    #[test]
+    fn mixed_designs_and_falling_gates_come_back_out_of_their_parameters() {
+        let graph = beyond_the_thesis();
+        let (space, variants) = (space(&graph).unwrap(), variants(&graph));
+        let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
+        let expected = "as found, label -> 1 cut, label -> 2 cut, label -> 3 cut, 1 -> 2 cut, 2 -> 3 cut, 1 -> 2 flipped, 2 -> 3 flipped";
+        let left_out = "label -> 1 cut, ";
+        assert_eq!(names.join(", "), expected.replace(left_out, ""), "node 1 has no other teacher");
+        let flipped = &variants.iter().find(|variant| variant.name == "1 -> 2 flipped").unwrap().graph;
+        let design = flipped.transfer(0, 1).unwrap().design;
+        assert_eq!(design.to_string(), "probability apart + attention closer");
+
+        let trials = trials(&space, &variants, &[1]).unwrap();
+        for (trial, variant) in trials.iter().zip(&variants) {
+            let genes: Vec<usize> = space.genes(&trial.parameters).unwrap().into_iter().map(Option::unwrap).collect();
+            assert_eq!(space.graph(&genes).hash(), variant.graph.hash(), "{}", variant.name);
+        }
+        // The thesis' choices come first, so that its parameters keep their numbers.
+        let choices = |name: &str| {
+            let parameter = space.parameters().iter().find(|parameter| parameter.name == name).unwrap();
+            parameter.choices.clone()
+        };
+        assert_eq!(choices("1->2 gate"), ["through", "cutoff", "linear", "correct", "falling"]);
+        assert_eq!(choices("label->2 gate"), choices("1->2 gate"));
+        let thesis = Design::THESIS.map(|design| design.to_string());
+        assert_eq!(choices("3->1 design")[..6], thesis);
+        assert_eq!(
+            choices("3->1 design")[6..],
+            ["probability closer + attention apart", "probability apart + attention closer"]
+        );
+        // An edge that falls does not make labels fall.
+        let mut graph = graph;
+        graph.set_label_gate(0, Gate::Through);
+        assert!(!super::space(&graph).unwrap().label_gates().contains(&Gate::Falling));
     }
 
     #[test]

@@ -110,6 +110,22 @@ impl Parameter {
         Ok(Self { name, choices, slot, contents })
     }
 
+    /// The gates that it offers.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = Gate> {
+        self.contents.iter().filter_map(|content| match content {
+            Content::Gate(gate) => Some(*gate),
+            _ => None,
+        })
+    }
+
+    /// The designs that it offers.
+    pub(crate) fn designs(&self) -> impl Iterator<Item = Design> {
+        self.contents.iter().filter_map(|content| match content {
+            Content::Design(design) => Some(*design),
+            _ => None,
+        })
+    }
+
     /// What kind of choice it is.
     pub fn kind(&self) -> ParameterKind {
         self.slot.kind

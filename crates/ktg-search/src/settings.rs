@@ -25,11 +25,11 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchSettings {
-    /// Gates of label edges. Default: all four (SPEC 8), of which `correct` and `through` mean the same there.
+    /// Gates of label edges. Default: the thesis' four, of which `correct` and `through` mean the same there.
     pub label_gates: Vec<Gate>,
-    /// Gates of transfer edges. Default: all four.
+    /// Gates of transfer edges. Default: the thesis' four.
     pub gates: Vec<Gate>,
-    /// Designs of transfer edges. Default: all six.
+    /// Designs of transfer edges. Default: the thesis' six.
     pub designs: Vec<Design>,
     /// Architectures that every node may have. Default: none, each node has the one that the graph gives it.
     pub architectures: Vec<String>,

@@ -1,6 +1,6 @@
 //! The search space: which graphs a study chooses from (SPEC 8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ktg_graph::{Design, Document, Gate, Graph, Transfer, edge_name, parse_edge};
 use serde::Deserialize;
@@ -152,6 +152,35 @@ impl Space {
     /// The number of network nodes.
     pub fn nodes(&self) -> usize {
         self.base.len()
+    }
+
+    /// The designs that transfer edges of its graphs may have.
+    pub fn designs(&self) -> BTreeSet<Design> {
+        let fixed = self.base_transfers().map(|transfer| transfer.design);
+        fixed.chain(self.parameters.iter().flat_map(Parameter::designs)).collect()
+    }
+
+    /// The gates that transfer edges of its graphs may have.
+    pub fn transfer_gates(&self) -> BTreeSet<Gate> {
+        let fixed = self.base_transfers().map(|transfer| transfer.gate);
+        let of_transfers = self.parameters.iter().filter(|parameter| parameter.slot.source.is_some());
+        fixed.chain(of_transfers.flat_map(Parameter::gates)).collect()
+    }
+
+    /// The gates that label edges of its graphs may have.
+    pub fn label_gates(&self) -> BTreeSet<Gate> {
+        let of_label = |target| Slot { kind: ParameterKind::Gate, source: None, target };
+        let gates = |target| match self.parameters.iter().find(|parameter| parameter.slot == of_label(target)) {
+            Some(parameter) => parameter.gates().collect(),
+            None => vec![self.base.label_gate(target)],
+        };
+        (0..self.nodes()).flat_map(gates).collect()
+    }
+
+    /// What transfer edges have where no parameter decides, and of what they are offered the first.
+    fn base_transfers(&self) -> impl Iterator<Item = Transfer> {
+        let pairs = (0..self.nodes()).flat_map(|target| (0..self.nodes()).map(move |source| (source, target)));
+        pairs.filter_map(|(source, target)| self.base.transfer(source, target))
     }
 
     /// The number of combinations of choices (several may be the same graph), as far as it can be counted.
@@ -363,6 +392,27 @@ mod tests {
         assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Through }));
         assert_eq!((graph.transfer(0, 2), graph.transfer(1, 2), graph.transfer(2, 0)), (None, None, None));
         assert_eq!(Space::from_json(&space.to_json()).unwrap(), space);
+    }
+
+    #[test]
+    fn what_edges_may_be_is_what_is_offered_and_what_is_fixed() {
+        let space = Space::new(
+            &nodes(2),
+            &settings(
+                "label_gates = [\"falling\", \"through\"]\ngates = [\"cutoff\", \"through\"]\ndesigns = [\"both closer\"]\n\
+                 [search.edges]\n\"label -> 2\" = \"linear\"\n\
+                 \"1 -> 2\" = { designs = [\"attention apart + prob closer\", \"both apart\"], gates = [\"correct\"] }",
+            ),
+        )
+        .unwrap();
+        let mixed: Design = "probability closer + attention apart".parse().unwrap();
+        assert_eq!(space.designs(), BTreeSet::from([Design::BOTH_CLOSER, Design::BOTH_APART, mixed]));
+        assert_eq!(space.transfer_gates(), BTreeSet::from([Gate::Cutoff, Gate::Through, Gate::Correct]));
+        assert_eq!(space.label_gates(), BTreeSet::from([Gate::Falling, Gate::Through, Gate::Linear]));
+        let thesis = Space::new(&nodes(3), &SearchSettings::default()).unwrap();
+        assert_eq!(thesis.designs(), BTreeSet::from(Design::THESIS));
+        assert_eq!(thesis.transfer_gates(), BTreeSet::from(Gate::THESIS));
+        assert_eq!(thesis.label_gates(), BTreeSet::from(Gate::THESIS));
     }
 
     #[test]

@@ -278,15 +278,19 @@ fn trouble_that_would_stop_every_trial_gives_the_trial_back_and_ends_the_search(
 
 on_each_storage!(a_space_that_is_searched_through_ends_the_search);
 fn a_space_that_is_searched_through_ends_the_search(place: &Place) {
+    let labels = "label_gates = [\"through\", \"linear\"]\ngates = [\"linear\"]\ndesigns = [\"both apart\"]";
+    let edges = "label_gates = [\"falling\"]\ngates = [\"falling\"]\n\
+                 designs = [\"prob apart + att closer\", \"prob closer + att apart\"]";
     for sampler in [SamplerKind::Random, SamplerKind::Tpe, SamplerKind::Evolution] {
-        let mut search = Search::new(place, 1000);
-        search.sampler = sampler;
-        search.space =
-            space(2, "label_gates = [\"through\", \"linear\"]\ngates = [\"linear\"]\ndesigns = [\"both apart\"]");
-        assert!(search.run(&mut Scripted::training(1)).unwrap());
-        // Two nodes with one of two label gates each, up to their exchange.
-        assert_eq!(search.states(), [State::Complete; 3]);
-        assert_eq!(search.heard.last(), Some(&Heard::Exhausted));
+        for choices in [labels, edges] {
+            let mut search = Search::new(place, 1000);
+            search.sampler = sampler;
+            search.space = space(2, choices);
+            assert!(search.run(&mut Scripted::training(1)).unwrap());
+            // Two nodes with one of two label gates or designs each, up to their exchange.
+            assert_eq!(search.states(), [State::Complete; 3]);
+            assert_eq!(search.heard.last(), Some(&Heard::Exhausted));
+        }
     }
 }
 

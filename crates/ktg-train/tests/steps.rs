@@ -43,8 +43,8 @@ fn usual_loss(graph: &Graph) -> GraphLoss {
 const RULE: Rule = Rule::sgd(0.1, 0.9, 0.1);
 const TEN_STEPS: Length = Length { epochs: 1, batches: 10 };
 
-fn check_variant(name: &str) {
-    let (fixture, data) = (json("steps.json"), tensors("steps.safetensors"));
+fn check_variant(file: &str, name: &str) {
+    let (fixture, data) = (json(&format!("{file}.json")), tensors(&format!("{file}.safetensors")));
     let variant = fixture["variants"].as_array().unwrap().iter().find(|v| v["name"] == name).unwrap();
     let graph = graph(&fixture);
     let size = |key: &str| fixture[key].as_u64().unwrap() as usize;
@@ -102,12 +102,18 @@ fn check_variant(name: &str) {
 
 #[test]
 fn three_steps_at_a_constant_rate_are_pytorchs() {
-    check_variant("constant");
+    check_variant("steps", "constant");
 }
 
 #[test]
 fn three_steps_with_temperature_and_a_cosine_are_pytorchs() {
-    check_variant("cosine");
+    check_variant("steps", "cosine");
+}
+
+/// Mixed designs, relation and the falling gate.
+#[test]
+fn three_steps_beyond_the_thesis_are_pytorchs() {
+    check_variant("steps_beyond", "beyond");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod attention;
 mod graph;
 mod label;
 mod probability;
+mod relation;
 mod shown;
 mod transfer;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use attention::Attention;
 use probability::Probability;
+use relation::Relation;
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{CrossEntropy, Labels};
@@ -28,7 +30,8 @@ pub use transfer::Loss;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossSettings {
-    /// Softmax temperature T of the probability losses, which are multiplied by T squared. Positive. Default: 1.
+    /// Softmax temperature T of the losses between class probabilities (probability and relation), which are multiplied by
+    /// T squared. Positive. Default: 1.
     pub temperature: f64,
     /// Sides of the square windows that the attention losses compare. Default: 3, 7, 11.
     pub crop_sizes: Vec<usize>,
@@ -85,5 +88,6 @@ pub fn of_term(term: Term, settings: &LossSettings) -> Box<dyn Loss> {
     match knowledge {
         Knowledge::Probability => Box::new(Probability { direction, temperature }),
         Knowledge::Attention => Box::new(Attention { direction, crop_sizes: settings.crop_sizes.clone() }),
+        Knowledge::Relation => Box::new(Relation { direction, temperature }),
     }
 }

@@ -91,9 +91,7 @@ fn draw_segment(plot: &mut Plot, line: &Curve, points: &[(f64, f64)]) {
     let (thick, radius) = if line.role == Role::Ensemble { (2.8, 4.0) } else { (1.5, 3.0) };
     match points {
         [point] => plot.key(*point, if line.dashed { Key::Ring(color) } else { Key::Dot(color) }, radius, ""),
-        _ if line.dashed => {
-            plot.line(points, Stroke { dashed: true, opacity: 0.75, ..Stroke::new(color, thick * 0.8) })
-        }
+        _ if line.dashed => plot.line(points, Stroke { opacity: 0.75, ..Stroke::new(color, thick * 0.8).dashed(true) }),
         _ => plot.line(points, Stroke::new(color, thick)),
     }
 }

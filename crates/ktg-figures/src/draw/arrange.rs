@@ -13,21 +13,27 @@ use super::curve::{Strip, bent, between, ellipse_contains, ellipse_radius};
 use super::layout::{LabelEdge, Layout, NodeShape, RIM_GAP, TransferEdge, Trouble};
 use super::place::place_texts;
 use super::{ports, remark};
-use crate::svg::{widest, width, wrapped};
+use crate::svg::{widest, wrapped};
 
 pub(super) const NUMBER_FONT: f64 = 16.0;
 pub(super) const NODE_FONT: f64 = 11.5;
 pub(super) const EDGE_FONT: f64 = 12.0;
+/// From one line of an edge's text to the next.
+pub(super) const EDGE_LINE: f64 = 13.5;
 /// Architecture names that are wider are broken into two lines.
 const NAME_WIDTH: f64 = 90.0;
-/// Circles to try, in parts of the smallest.
+/// Circles to try where every text has one line, in parts of the smallest.
 const CIRCLES: [f64; 6] = [1.0, 1.08, 1.17, 1.27, 1.38, 1.5];
+/// Circles to try where a text has several lines.
+const LARGER_CIRCLES: [f64; 7] = [1.17, 1.27, 1.38, 1.5, 1.65, 1.8, 2.0];
 
 /// The best of some circles: the smallest without texts on other things, or else the one with least of that.
 pub(super) fn arranged(graph: &Graph) -> Layout {
     let smallest = smallest_radius(graph);
-    let mut best = on_circle(graph, smallest);
-    for factor in &CIRCLES[1..] {
+    let has_one_line = |(_, _, transfer): (usize, usize, Transfer)| transfer.design.labels().len() == 1;
+    let circles: &[f64] = if graph.active_transfers().all(has_one_line) { &CIRCLES } else { &LARGER_CIRCLES };
+    let mut best = on_circle(graph, smallest * circles[0]);
+    for factor in &circles[1..] {
         if best.trouble.price() == 0.0 {
             break;
         }
@@ -95,9 +101,11 @@ fn label_edge(target: usize, gate: Gate, node: &Rect) -> LabelEdge {
 
 fn transfer_edge(layout: &Layout, source: usize, target: usize, transfer: Transfer, back: bool) -> TransferEdge {
     let (from, to) = (&layout.nodes[source].area, &layout.nodes[target].area);
-    let bend = bend(layout, source, target, back);
+    let lines = transfer.design.labels();
+    let height = 15.0 + EDGE_LINE * (lines.len() - 1) as f64;
+    let size = (widest(&lines, EDGE_FONT, false) + 8.0, height);
+    let bend = bend(layout, source, target, back, height / 2.0);
     let curve = between(&bent(from.center(), to.center(), bend), from, to, RIM_GAP);
-    let size = (width(&transfer.design.labels().join(" + "), EDGE_FONT, false) + 8.0, 15.0);
     let text = Strip::from(Rect::from_center_size(Point::ORIGIN, size));
     // Of two opposite edges that are close together each has its text nearer to its source.
     let preferred = if back && bend < 22.0 { 0.25 } else { 0.5 };
@@ -107,8 +115,8 @@ fn transfer_edge(layout: &Layout, source: usize, target: usize, transfer: Transf
 }
 
 /// How much an edge is bent to its side: little, but enough to be apart from the edge back and to pass the ensemble
-/// node.
-fn bend(layout: &Layout, source: usize, target: usize, back: bool) -> f64 {
+/// node with its text, which takes `beside` pixels to either side of the line.
+fn bend(layout: &Layout, source: usize, target: usize, back: bool, beside: f64) -> f64 {
     let (start, end) = (layout.nodes[source].area.center(), layout.nodes[target].area.center());
     let m = layout.nodes.len();
     let hops = source.abs_diff(target).min(m - source.abs_diff(target));
@@ -116,11 +124,12 @@ fn bend(layout: &Layout, source: usize, target: usize, back: bool) -> f64 {
     let angle = 180.0 / m as f64;
     let share = if hops == 1 { 0.26 } else { 0.19 };
     let length = (end - start).length();
-    let preferred = if back { (length / 4.0 * (share * angle + 2.0).to_radians().tan()).max(15.0) } else { 0.0 };
+    let preferred =
+        if back { (length / 4.0 * (share * angle + 2.0).to_radians().tan()).max(7.5 + beside) } else { 0.0 };
     // By symmetry the middle of the curve is nearest to the ensemble node.
     let clear = |bend: f64| {
         let middle = bent(start, end, bend).eval(0.5);
-        !ellipse_contains(&layout.ensemble.inflate(17.0, 17.0), middle)
+        !ellipse_contains(&layout.ensemble.inflate(9.5 + beside, 9.5 + beside), middle)
     };
     // From the nearest to the preferred one.
     (0..100)

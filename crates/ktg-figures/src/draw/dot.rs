@@ -10,7 +10,7 @@ const FONT: &str = "fontname=\"DejaVu Sans,Helvetica\"";
 /// The graph in DOT, for Graphviz and whatever else reads it.
 ///
 /// The gate of an edge is its color and also its tooltip; a loss that pushes apart is a dashed line with a hollow
-/// head.
+/// head, a mixed one a dotted line (Graphviz has none of dashes and dots).
 pub fn dot(graph: &Graph) -> String {
     let name = quoted(graph.name.as_deref().unwrap_or_default());
     let mut lines = vec![
@@ -44,9 +44,12 @@ pub fn dot(graph: &Graph) -> String {
 
 fn edge(source: &str, target: usize, gate: Gate, design: Option<Design>) -> String {
     let color = palette::gate(gate);
-    let label = design.map(|design| format!("label=\"{}\", ", design.labels().join(" + "))).unwrap_or_default();
-    let apart = design.is_some_and(|design| design.direction() == Some(Direction::Apart));
-    let style = if apart { "style=dashed, arrowhead=empty, " } else { "" };
+    let label = design.map(|design| format!("label={}, ", quoted(&design.labels().join("\n")))).unwrap_or_default();
+    let style = match design.map(Design::direction) {
+        None | Some(Some(Direction::Closer)) => "",
+        Some(Some(Direction::Apart)) => "style=dashed, arrowhead=empty, ",
+        Some(None) => "style=dotted, ",
+    };
     format!("{source} -> {target} [{label}{style}color=\"{color}\", fontcolor=\"{color}\", tooltip=\"{gate}\"];")
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The ensemble node is red and network nodes are gray, each with its number and architecture and,
 //! where it applies, "frozen", "not trained" or "pretrained". The color of an edge is its gate, the
-//! text on it the design; a loss that pushes apart is a dashed line with a hollow head. Cut edges are
-//! left out.
+//! text on it the design, a line for each term where it has no name of its own. A loss that pushes
+//! apart is a dashed line with a hollow head, one of which some terms pull closer and others push apart
+//! a line of dashes and dots. Cut edges are left out.
 
 mod arrange;
 mod curve;

@@ -3,11 +3,11 @@
 use ktg_graph::{Direction, Gate, Graph, edge_name};
 use kurbo::{ParamCurve, Point, QuadBez, Rect};
 
-use super::arrange::{EDGE_FONT, NODE_FONT, NUMBER_FONT, arranged, on_circle};
+use super::arrange::{EDGE_FONT, EDGE_LINE, NODE_FONT, NUMBER_FONT, arranged, on_circle};
 use super::curve::before_end;
 use super::layout::{Layout, NodeShape};
 use crate::palette::{self, AXIS, ENSEMBLE, ENSEMBLE_NODE, INK, MEAN, NODE, PANEL, PAPER, SOFT_INK};
-use crate::svg::{self, Anchor, Key, MARGIN, Sheet, Stroke, Type, point, short, shortened, width};
+use crate::svg::{self, Anchor, Key, MARGIN, Pattern, Sheet, Stroke, Type, point, short, shortened, width};
 
 const EDGE_WIDTH: f64 = 1.8;
 /// Between neighboring graphs.
@@ -93,13 +93,18 @@ fn gates(graphs: &[&Graph]) -> Vec<(Key, String)> {
 fn designs(graphs: &[&Graph]) -> Vec<(Key, String)> {
     let transfers = graphs.iter().flat_map(|graph| graph.active_transfers());
     let used: Vec<Option<Direction>> = transfers.map(|(_, _, transfer)| transfer.design.direction()).collect();
-    let shown = [("closer", Direction::Closer), ("apart", Direction::Apart)];
-    let shown = shown.into_iter().filter(|(_, direction)| used.contains(&Some(*direction)));
+    let shown = [("closer", Some(Direction::Closer)), ("apart", Some(Direction::Apart)), ("mixed", None)];
+    let shown = shown.into_iter().filter(|(_, direction)| used.contains(direction));
     shown.map(|(name, direction)| (Key::Arrow(edge(INK, direction)), name.to_owned())).collect()
 }
 
-fn edge(color: &'static str, direction: Direction) -> Stroke {
-    Stroke::new(color, EDGE_WIDTH).dashed(direction == Direction::Apart)
+/// The line of a design whose terms have this direction; `None`: some have the one, some the other.
+fn edge(color: &'static str, direction: Option<Direction>) -> Stroke {
+    Stroke::new(color, EDGE_WIDTH).with(match direction {
+        Some(Direction::Closer) => Pattern::Solid,
+        Some(Direction::Apart) => Pattern::Dashed,
+        None => Pattern::DashDotted,
+    })
 }
 
 /// Layouts in which graphs of equally many nodes have equally large circles.
@@ -137,7 +142,7 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
     let transfers = layout.transfers.iter().map(|transfer| {
         let (design, gate) = (transfer.transfer.design, transfer.transfer.gate);
         let tip = name(Some(transfer.source), transfer.target, &format!("{design}, {gate}"));
-        (transfer, edge(palette::gate(gate), design.direction().unwrap_or(Direction::Closer)), tip)
+        (transfer, edge(palette::gate(gate), design.direction()), tip)
     });
     let transfers: Vec<_> = transfers.collect();
     for (transfer, stroke, tip) in &transfers {
@@ -175,14 +180,19 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
         // The text stands in a gap of its line.
         let gap = Rect::from_center_size(Point::ORIGIN, (2.0 * transfer.text.half).to_size());
         sheet.rectangle(gap, PAPER, 1.0, "");
-        sheet.text(0.0, 0.0, centered(EDGE_FONT, stroke.color), &transfer.transfer.design.labels().join(" + "));
+        let lines = transfer.transfer.design.labels();
+        let mut y = -0.5 * EDGE_LINE * (lines.len() - 1) as f64;
+        for text in &lines {
+            sheet.text(0.0, y, centered(EDGE_FONT, stroke.color), text);
+            y += EDGE_LINE;
+        }
         sheet.end_group();
     }
 }
 
 /// The line of an edge, which ends inside the head, so that its blunt end does not show; a hollow head begins earlier.
 fn line(sheet: &mut Sheet, curve: &QuadBez, stroke: Stroke) {
-    let inside = if stroke.dashed { 0.95 } else { 0.6 };
+    let inside = if stroke.has_hollow_head() { 0.95 } else { 0.6 };
     sheet.path(&quadratic(&curve.subsegment(0.0..before_end(curve, inside * stroke.head()))), stroke);
 }
 

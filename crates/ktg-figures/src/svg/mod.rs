@@ -5,5 +5,5 @@ mod style;
 mod text;
 
 pub(crate) use sheet::{MARGIN, SMALL, Sheet, TEXT, WIDTH};
-pub(crate) use style::{Anchor, Key, Stroke, Type, attributes};
+pub(crate) use style::{Anchor, Key, Pattern, Stroke, Type, attributes};
 pub(crate) use text::{counted, escaped, number, point, short, shortened, widest, width, wrapped};

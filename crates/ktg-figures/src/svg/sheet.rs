@@ -142,7 +142,7 @@ impl Sheet {
         let (half_x, half_y) = (0.4 * (back.1 - tip.1), 0.4 * (tip.0 - back.0));
         let sides = [(back.0 + half_x, back.1 + half_y), (back.0 - half_x, back.1 - half_y)];
         let commands = format!("M{}L{}L{}Z", point(tip), point(sides[0]), point(sides[1]));
-        let paint = if stroke.dashed {
+        let paint = if stroke.has_hollow_head() {
             format!("fill=\"{PAPER}\" stroke=\"{}\" stroke-width=\"{}\"", stroke.color, short(0.8 * stroke.width))
         } else {
             format!("fill=\"{}\"", stroke.color)

@@ -12,22 +12,40 @@ pub(crate) fn attributes(area: Rect) -> String {
     format!("x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\"", short(area.x0), short(area.y0))
 }
 
+/// What a line consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    Solid,
+    Dashed,
+    /// Dashes and dots in turn.
+    DashDotted,
+}
+
 /// How a line looks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stroke {
     pub color: &'static str,
     pub width: f64,
-    pub dashed: bool,
+    pub pattern: Pattern,
     pub opacity: f64,
 }
 
 impl Stroke {
     pub fn new(color: &'static str, width: f64) -> Self {
-        Self { color, width, dashed: false, opacity: 1.0 }
+        Self { color, width, pattern: Pattern::Solid, opacity: 1.0 }
     }
 
     pub fn dashed(self, dashed: bool) -> Self {
-        Self { dashed, ..self }
+        self.with(if dashed { Pattern::Dashed } else { Pattern::Solid })
+    }
+
+    pub fn with(self, pattern: Pattern) -> Self {
+        Self { pattern, ..self }
+    }
+
+    /// Whether an arrow head at its end is an outline only.
+    pub fn has_hollow_head(&self) -> bool {
+        self.pattern == Pattern::Dashed
     }
 
     /// How long an arrow head at its end is.
@@ -38,9 +56,11 @@ impl Stroke {
     /// As attributes of an SVG element.
     pub fn attributes(&self) -> String {
         let mut attributes = format!("stroke=\"{}\" stroke-width=\"{}\"", self.color, short(self.width));
-        if self.dashed {
-            attributes += " stroke-dasharray=\"6 4\"";
-        }
+        attributes += match self.pattern {
+            Pattern::Solid => "",
+            Pattern::Dashed => " stroke-dasharray=\"6 4\"",
+            Pattern::DashDotted => " stroke-dasharray=\"9 3 2 3\"",
+        };
         if self.opacity < 1.0 {
             attributes += &format!(" stroke-opacity=\"{}\"", self.opacity);
         }

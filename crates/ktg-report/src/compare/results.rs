@@ -113,6 +113,8 @@ pub struct Group {
     pub runs: Vec<GroupRun>,
     /// The thesis' figures for this setting, if it has it.
     pub thesis: Option<thesis::Row>,
+    /// Accuracy in percent of the ensemble that the authors released for this setting, a single run's.
+    pub released: Option<f64>,
 }
 
 impl Group {
@@ -218,7 +220,8 @@ impl Comparison {
                 runs.push(GroupRun { seed: *seed, directory: run, state });
             }
             let thesis = settings.as_ref().and_then(|s| thesis::row_for(s, &document.graph, found_on));
-            groups.push(Group { method, data, nodes, origin, graph: document.graph, settings, runs, thesis });
+            let released = settings.as_ref().and_then(|s| thesis::released_for(s, &document.graph, found_on));
+            groups.push(Group { method, data, nodes, origin, graph: document.graph, settings, runs, thesis, released });
         }
         Ok(Self { directory: directory.to_owned(), index, groups })
     }

@@ -45,6 +45,14 @@ fn thesis_cell(figure: Option<Figure>) -> Cell {
     }
 }
 
+fn released_cell(accuracy: Option<f64>) -> Cell {
+    Cell::text(accuracy.map_or_else(|| "-".to_owned(), |accuracy| format!("{accuracy:.2}")))
+}
+
+/// What the columns of released accuracies show.
+const RELEASED_NOTE: &str = "Released, one run: the ensemble of the checkpoints that the thesis' authors released, where the \
+     setting is the same; a single run each, so no mean over runs.";
+
 /// The architectures of a graph, equal ones summed up: "abn-resnet-18 x 2 + resnet-50".
 pub fn network(graph: &ktg_graph::Graph) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
@@ -75,11 +83,15 @@ fn judged_on(comparison: &Comparison, data: &str) -> Option<String> {
 /// The thesis' table 1 for a data set: methods by number of nodes.
 pub fn table_1(comparison: &Comparison, data: &str) -> Table {
     let with_thesis = comparison.groups.iter().any(|group| group.data == data && group.thesis.is_some());
+    let with_released = comparison.groups.iter().any(|group| group.data == data && group.released.is_some());
     let mut columns = vec![Column::left("method"), Column::left("network")];
     columns.extend(["node average", "ensemble", "gain"].map(|name| Column::right(name).under("accuracy [%]")));
     columns.push(Column::right("runs"));
     if with_thesis {
         columns.extend(["node average", "ensemble"].map(|name| Column::right(name).under("thesis [%]")));
+    }
+    if with_released {
+        columns.push(Column::right("ensemble").under("released, one run [%]"));
     }
     let mut title = format!("Methods on {data}");
     if let Some(judged) = judged_on(comparison, data) {
@@ -99,6 +111,9 @@ pub fn table_1(comparison: &Comparison, data: &str) -> Table {
             cells.push(thesis_cell(group.thesis.and_then(|row| row.node_average)));
             cells.push(thesis_cell(group.thesis.map(|row| row.ensemble)));
         }
+        if with_released {
+            cells.push(released_cell(group.released));
+        }
         table.row(cells);
     }
     table.note("Mean ± sample standard deviation over runs with different seeds. Gain: ensemble minus node average, run by run.");
@@ -107,6 +122,9 @@ pub fn table_1(comparison: &Comparison, data: &str) -> Table {
     }
     if with_thesis {
         table.note("Thesis: its own figures where the setting is the same (data, 224 px, ABN-ResNet-18, 300 epochs, batch 16).");
+    }
+    if with_released {
+        table.note(RELEASED_NOTE);
     }
     table
 }
@@ -128,10 +146,14 @@ fn other_networks(comparison: &Comparison, data: &str) -> Vec<String> {
 pub fn table_2(comparison: &Comparison) -> Table {
     let nodes = &comparison.index.nodes;
     let with_thesis = comparison.groups.iter().any(|group| group.thesis.is_some());
+    let with_released = comparison.groups.iter().any(|group| group.released.is_some());
     let mut columns = vec![Column::left("data"), Column::left("method")];
     columns.extend(nodes.iter().map(|m| Column::right(m.to_string()).under("nodes, ensemble [%]")));
     if with_thesis {
         columns.extend(nodes.iter().map(|m| Column::right(m.to_string()).under("nodes, thesis [%]")));
+    }
+    if with_released {
+        columns.extend(nodes.iter().map(|m| Column::right(m.to_string()).under("nodes, released, one run [%]")));
     }
     let mut table = Table::new("Ensemble accuracy by data set and number of nodes", columns);
     for (i, data) in comparison.index.data_sets.iter().enumerate() {
@@ -149,10 +171,16 @@ pub fn table_2(comparison: &Comparison) -> Table {
             if with_thesis {
                 cells.extend(groups.iter().map(|g| thesis_cell(g.and_then(|g| g.thesis).map(|row| row.ensemble))));
             }
+            if with_released {
+                cells.extend(groups.iter().map(|group| released_cell(group.and_then(|group| group.released))));
+            }
             table.row(cells);
         }
     }
     table.note("-: not part of the plan. Mean ± sample standard deviation over runs with different seeds.");
+    if with_released {
+        table.note(RELEASED_NOTE);
+    }
     table
 }
 
@@ -295,6 +323,7 @@ mod tests {
                 .map(|(state, seed)| GroupRun { seed, directory: RunDirectory::new(""), state })
                 .collect(),
             thesis: None,
+            released: None,
         }
     }
 
@@ -332,7 +361,7 @@ mod tests {
         assert!(line("Independent").contains("72.00 ± 2.00") && line("Independent").contains("3 of 3"), "{text}");
         assert!(line("DML").contains("73.00 ± 2.12") && line("DML").contains("2 of 3"), "{text}");
         assert!(text.contains("Over 2 runs: 1 of 3 runs failed"), "{text}");
-        assert!(!text.contains("thesis"), "no setting is the thesis'");
+        assert!(!text.contains("thesis") && !text.contains("eleased"), "no setting is the thesis'");
     }
 
     #[test]
@@ -357,6 +386,21 @@ mod tests {
         assert!(accuracy_figure(&comparison, "dogs").contains("DML (thesis)"));
         let text = table_2(&comparison).to_text();
         assert!(text.contains("72.08") && text.contains("73.00 ± 2.12"), "{text}");
+    }
+
+    #[test]
+    fn released_runs_stand_in_a_column_of_their_own() {
+        let mut comparison = two_methods();
+        comparison.groups[0].released = Some(71.06);
+        let text = table_1(&comparison, "dogs").to_text();
+        let line = |text: &str, method: &str| text.lines().find(|line| line.contains(method)).unwrap().to_owned();
+        assert!(line(&text, "Independent").trim_end().ends_with("71.06"), "{text}");
+        assert!(line(&text, "DML").trim_end().ends_with('-'), "{text}");
+        assert!(text.contains("released, one run [%]") && text.contains("no mean over runs"), "{text}");
+        assert!(!text.contains("thesis [%]"), "{text}");
+        let text = table_2(&comparison).to_text();
+        assert!(line(&text, "Independent").trim_end().ends_with("71.06"), "{text}");
+        assert!(text.contains("nodes, released, one run [%]") && text.contains("no mean over runs"), "{text}");
     }
 
     #[test]

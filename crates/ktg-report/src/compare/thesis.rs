@@ -1,4 +1,4 @@
-//! The thesis' own figures, to stand beside ours where the setting is the same (SPEC 9 and 10).
+//! The thesis' own figures and those of what its authors released, to stand beside ours where the setting is the same.
 
 use ktg_data::{Augment, Preset, SourceKind};
 use ktg_graph::{Graph, presets};
@@ -37,31 +37,94 @@ const fn row(average: f64, average_sd: f64, ensemble: f64, ensemble_sd: f64) -> 
     Row { node_average: Some((average, Some(average_sd))), ensemble: (ensemble, Some(ensemble_sd)) }
 }
 
-/// The thesis' figures for a run like this one, if it has the thesis' setting: one of its data sets, all of it, at 224 px,
-/// ABN-ResNet-18, 300 epochs of batches of 16, judged on the test images. `found_on` says that the graph was found, and
-/// on what; graphs without it are recognised as independent or DML.
-pub fn row_for(settings: &Settings, graph: &Graph, found_on: Option<FoundOn>) -> Option<Row> {
+/// Accuracies in percent of the ensembles that the authors released for a network, one run each, on Stanford Dogs with 2, 3,
+/// 4 and 5 nodes.
+struct Released {
+    network: &'static str,
+    independent: [f64; 4],
+    found: [f64; 4],
+}
+
+/// All that the authors released.
+const RELEASED: [Released; 2] = [
+    Released {
+        network: "abn-resnet-18",
+        independent: [71.06, 71.85, 72.69, 72.61],
+        found: [74.20, 74.01, 74.23, 74.52],
+    },
+    Released { network: "resnet-18", independent: [68.48, 69.07, 69.43, 69.60], found: [72.60, 72.32, 72.83, 71.93] },
+];
+
+/// What the authors call a graph.
+#[derive(Clone, Copy, PartialEq)]
+enum Method {
+    Independent,
+    Dml,
+    /// Found on this data set.
+    Found(FoundOn),
+}
+
+/// A run that the authors may have made, too.
+struct Known<'a> {
+    data: FoundOn,
+    /// Architecture of all nodes.
+    network: &'a str,
+    nodes: usize,
+    method: Method,
+}
+
+/// What a run is in the authors' words, if it has their setting: one of their data sets, all of it, at 224 px, 300 epochs of
+/// batches of 16 from fresh weights, equal networks, judged on the test images. `found_on` says that the graph was found,
+/// and on what; graphs without it are recognised as independent or DML.
+fn known<'a>(settings: &Settings, graph: &'a Graph, found_on: Option<FoundOn>) -> Option<Known<'a>> {
     let data = match &settings.data.kind {
         SourceKind::StanfordDogs(_) => FoundOn::Dogs,
         SourceKind::Cub(_) => FoundOn::Cub,
         SourceKind::StanfordCars(_) => FoundOn::Cars,
         _ => return None,
     };
-    let same = papers(settings)
-        && graph.nodes().iter().all(|node| node.architecture == "abn-resnet-18" && node.pretrained.is_none());
-    let column = graph.len().checked_sub(3).filter(|column| same && *column < 3)?;
-    let m = graph.len();
+    let nodes = graph.len();
+    let network = &*graph.nodes().first()?.architecture;
+    let alike = graph.nodes().iter().all(|node| node.architecture == network && node.pretrained.is_none());
+    if !alike || !papers(settings) {
+        return None;
+    }
     let is = |preset: Graph| preset.hash() == graph.hash();
-    match (data, found_on) {
-        (FoundOn::Dogs, None) if is(presets::independent(m, "abn-resnet-18")) => Some(TABLE_1[0][column]),
-        (FoundOn::Dogs, None) if is(presets::dml(m, "abn-resnet-18")) => Some(TABLE_1[1][column]),
-        (FoundOn::Dogs, Some(FoundOn::Dogs)) => Some(TABLE_1[2][column]),
-        (data, Some(source)) => {
+    let method = match found_on {
+        Some(source) => Method::Found(source),
+        None if is(presets::independent(nodes, network)) => Method::Independent,
+        None if is(presets::dml(nodes, network)) => Method::Dml,
+        None => return None,
+    };
+    Some(Known { data, network, nodes, method })
+}
+
+/// The thesis' figures for a run like this one, if it has the thesis' setting (see [`known`]) with ABN-ResNet-18.
+pub fn row_for(settings: &Settings, graph: &Graph, found_on: Option<FoundOn>) -> Option<Row> {
+    let Known { data, network, nodes, method } = known(settings, graph, found_on)?;
+    let column = nodes.checked_sub(3).filter(|column| *column < 3 && network == "abn-resnet-18")?;
+    match (data, method) {
+        (FoundOn::Dogs, Method::Independent) => Some(TABLE_1[0][column]),
+        (FoundOn::Dogs, Method::Dml) => Some(TABLE_1[1][column]),
+        (FoundOn::Dogs, Method::Found(FoundOn::Dogs)) => Some(TABLE_1[2][column]),
+        (data, Method::Found(source)) => {
             let (_, _, ensembles) = TABLE_2.iter().find(|(on, from, _)| (*on, *from) == (data, source))?;
             Some(Row { node_average: None, ensemble: (ensembles[column], None) })
         }
         _ => None,
     }
+}
+
+/// Accuracy in percent of the ensemble that the authors released for a run like this one: a single run's, no mean.
+pub fn released_for(settings: &Settings, graph: &Graph, found_on: Option<FoundOn>) -> Option<f64> {
+    let Known { data, network, nodes, method } = known(settings, graph, found_on)?;
+    let released = RELEASED.iter().find(|released| data == FoundOn::Dogs && released.network == network)?;
+    let ensembles = match method {
+        Method::Independent => released.independent,
+        Method::Found(FoundOn::Dogs) => released.found,
+        _ => return None,
+    };
+    ensembles.get(nodes.checked_sub(2)?).copied()
 }
 
 /// Whether all that decides about a run's result, but for data, graph and seed, is as in the paper.
@@ -111,5 +174,42 @@ mod tests {
         let row = row_for(&paper("stanford-cars"), &graph, Some(FoundOn::Dogs)).unwrap();
         assert_eq!((row.node_average, row.ensemble), (None, (90.41, None)));
         assert_eq!(row_for(&paper("stanford-dogs"), &graph, Some(FoundOn::Cub)), None);
+    }
+
+    #[test]
+    fn released_runs_are_of_both_networks_and_of_two_to_five_nodes() {
+        let dogs = paper("stanford-dogs");
+        let independent =
+            |network: &str| [2, 3, 4, 5].map(|m| released_for(&dogs, &presets::independent(m, network), None).unwrap());
+        assert_eq!(independent("abn-resnet-18"), [71.06, 71.85, 72.69, 72.61]);
+        assert_eq!(independent("resnet-18"), [68.48, 69.07, 69.43, 69.60]);
+        let found = |network: &str| {
+            [2, 3, 4, 5].map(|m| released_for(&dogs, &presets::dml(m, network), Some(FoundOn::Dogs)).unwrap())
+        };
+        assert_eq!(found("abn-resnet-18"), [74.20, 74.01, 74.23, 74.52]);
+        assert_eq!(found("resnet-18"), [72.60, 72.32, 72.83, 71.93]);
+        // The thesis has means of ABN-ResNet-18 only, and of 3 nodes and more.
+        assert_eq!(row_for(&dogs, &presets::independent(3, "resnet-18"), None), None);
+        assert_eq!(row_for(&dogs, &presets::independent(2, "abn-resnet-18"), None), None);
+    }
+
+    #[test]
+    fn what_was_not_released_stands_nowhere() {
+        let graph = presets::independent(3, "abn-resnet-18");
+        let nothing = [
+            released_for(&paper("stanford-dogs"), &presets::dml(3, "abn-resnet-18"), None),
+            released_for(&paper("stanford-dogs"), &graph, Some(FoundOn::Cub)),
+            released_for(&paper("stanford-dogs"), &presets::independent(6, "abn-resnet-18"), None),
+            released_for(&paper("stanford-dogs"), &presets::independent(1, "abn-resnet-18"), None),
+            released_for(&paper("stanford-dogs"), &presets::independent(3, "abn-resnet-34"), None),
+            released_for(&paper("cub-200-2011"), &graph, Some(FoundOn::Dogs)),
+        ];
+        assert_eq!(nothing, [None; 6]);
+        let mut short = paper("stanford-dogs");
+        short.train.epochs = 100;
+        assert_eq!(released_for(&short, &graph, None), None);
+        let mut mixed = graph;
+        mixed.node_mut(2).architecture = "resnet-18".to_owned();
+        assert_eq!(released_for(&paper("stanford-dogs"), &mixed, Some(FoundOn::Dogs)), None);
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn result_blocks(run: &RunRecord) -> Vec<Block> {
             blocks.push(Block::Figures(matrices));
         }
     }
-    let caption = "Mean loss of every edge in every epoch, after its gate. Colours are the targets'.";
+    let caption = "Mean loss of every edge in every epoch, after its gate. Colors are the targets'.";
     let losses = Figure::new(figures::edge_losses(run), caption);
     blocks.push(Block::details("Losses of the edges", [losses.into()]));
     blocks
