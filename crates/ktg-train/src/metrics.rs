@@ -80,9 +80,13 @@ impl StepReport {
         }
         for (own, other) in self.edges.iter_mut().zip(&other.edges) {
             own.loss = combine(own.loss, other.loss);
-            for (own, other) in own.terms.values_mut().zip(other.terms.values()) {
-                *own = combine(*own, *other);
-            }
+            own.terms.retain(|knowledge, own| {
+                let other = other.terms.get(knowledge);
+                other.is_some_and(|other| {
+                    *own = combine(*own, *other);
+                    true
+                })
+            });
         }
     }
 }
