@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn terms_are_combined_by_their_knowledge() {
+        let of = |terms: &[(Knowledge, f64)]| StepReport {
+            edges: vec![EdgeReport { from: Source::Node(1), to: 2, loss: 1.0, terms: terms.iter().copied().collect() }],
+            ..StepReport::default()
+        };
+        let mut sums = ReportSums::default();
+        sums.add(&of(&[(Knowledge::Probability, 1.0), (Knowledge::Relation, 5.0)]));
+        sums.add(&of(&[(Knowledge::Attention, 3.0), (Knowledge::Relation, 7.0)]));
+        assert_eq!(sums.mean().unwrap().edges[0].terms, BTreeMap::from([(Knowledge::Relation, 6.0)]));
+    }
+
+    #[test]
     fn means_are_over_steps() {
         let node = |loss| StepReport {
             step: 1,

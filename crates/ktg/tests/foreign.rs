@@ -273,9 +273,9 @@ fn make_study_of_dcl(here: &Path) {
     let only = |name: &str| vec![name.to_owned()];
     let mut study = Study::open(&StorageUrl::file(here.join("theirs.db")), "theirs", true, Patience::none()).unwrap();
     // In the better trial, the second network is left alone.
-    for (gates_of, accuracy) in [([0, 0], 60.0), ([2, 1], 71.25)] {
+    for (chosen, accuracy) in [([0, 0], 60.0), ([2, 1], 71.25)] {
         let mut parameters = BTreeMap::new();
-        for (target, gate) in gates_of.into_iter().enumerate() {
+        for (target, gate) in chosen.into_iter().enumerate() {
             parameters.insert(format!("model_{target}_name"), (only("ResNet32"), 0));
             for source in 0..2 {
                 let loss = if target == source { "IndepLoss" } else { "KLLoss" };
