@@ -134,6 +134,22 @@ fn assert_same_outputs(what: &str, ours: &Outputs, theirs: &Outputs) {
     assert_close(&format!("{what}: map"), &map(ours), &map(theirs), 1e-2);
 }
 
+/// Makes a node of an engine.
+type Maker = fn(&Network, Job) -> Box<dyn Node>;
+
+fn engines() -> Vec<(&'static str, Maker)> {
+    fn at(level: Level, network: &Network, job: Job) -> Box<dyn Node> {
+        Box::new(CpuNode::new(network.clone(), [SIDE; 2], job, Kernels::at(level).unwrap()).unwrap())
+    }
+    let mut engines: Vec<(&str, Maker)> = vec![("portable", |network, job| at(Level::Portable, network, job))];
+    engines.push(("fastest", |network, job| at(*Level::available().last().unwrap(), network, job)));
+    #[cfg(feature = "torch")]
+    engines.push(("torch", |network, job| {
+        Box::new(crate::TorchNode::new(network.clone(), [SIDE; 2], job, crate::Device::Torch).unwrap())
+    }));
+    engines
+}
+
 #[test]
 fn random_networks_are_computed_as_defined() {
     let mut compared = 0;
@@ -171,11 +187,10 @@ fn random_networks_are_computed_as_defined() {
         }
         compared += 1;
         let overall = expected.gradients.values().map(|gradient| largest(&gradient.data)).fold(0.0, f32::max);
-        for level in [Level::Portable, *Level::available().last().unwrap()] {
-            let kernels = Kernels::at(level).unwrap();
-            let mut node = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
-            let done = work(&mut node, &weights, images, &at_outputs, rule);
-            let what = format!("seed {seed}, {}", level.name());
+        for (engine, make) in engines() {
+            let mut node = make(&network, job);
+            let done = work(&mut *node, &weights, images, &at_outputs, rule);
+            let what = format!("seed {seed}, {engine}");
             assert_same_outputs(&what, &done.outputs, &expected.outputs);
             assert_same_outputs(&format!("{what}, inference"), &done.inferred, &expected.inferred);
             assert!(done.gradients.keys().eq(expected.gradients.keys()), "{what}");
@@ -187,7 +202,7 @@ fn random_networks_are_computed_as_defined() {
                 assert_close(&what, &done.after[name].data, &array.data, overall.max(1.0));
             }
             // Going backward and learning at once comes to the same bits.
-            let mut again = CpuNode::new(network.clone(), [SIDE; 2], job, kernels).unwrap();
+            let mut again = make(&network, job);
             let mut scratch = Scratch::default();
             again.load_weights(&weights, "test").unwrap();
             again.forward(images, &mut scratch).unwrap();

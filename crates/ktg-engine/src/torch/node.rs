@@ -30,8 +30,10 @@ struct State {
     memories: Memories,
     /// Moving averages of `learned` and `statistics`.
     average: Option<[Tensor; 2]>,
-    /// The forward pass that was begun and not gone back through.
+    /// The last forward pass, until it is gone back through.
     pass: Option<Pass>,
+    /// It was begun and its outputs were not asked for.
+    begun: bool,
     /// Of the last backward pass, laid out as `learned`, and which parameters have one.
     gradients: Option<(Tensor, Vec<bool>)>,
     /// Moments of the batch, laid out as `statistics`, and the batch norms that have them.
@@ -61,8 +63,8 @@ impl TorchNode {
         let place = device.to_torch().ok_or_else(|| failed(device, "it is no device of PyTorch's"))?;
         let tensors = Tensors::new(&network, place).map_err(|e| failure(device, &e))?;
         let learned = vec![false; tensors.parameters.len()];
-        let (memories, average, pass, gradients, moments, sum) = Default::default();
-        let state = State { place, tensors, memories, average, pass, gradients, moments, sum, learned };
+        let (memories, average, pass, begun, gradients, moments, sum) = Default::default();
+        let state = State { place, tensors, memories, average, pass, begun, gradients, moments, sum, learned };
         Ok(Self { network, shapes, job, device, state: Mutex::new(state) })
     }
 
@@ -234,7 +236,7 @@ impl TorchNode {
         let _no_grad = tch::no_grad_guard();
         let Tensors { learned, statistics, .. } = &state.tensors;
         match &mut state.average {
-            None => state.average = Some([learned.f_copy()?, statistics.f_copy()?]),
+            None => state.average = Some([learned.f_detach_copy()?, statistics.f_detach_copy()?]),
             Some(average) => {
                 for (average, new) in average.iter_mut().zip([learned, statistics]) {
                     let _ = average.f_lerp_(new, share)?;
@@ -314,7 +316,7 @@ impl Node for TorchNode {
             }
             *average = None;
             if let Some(dict) = given.get(AVERAGE) {
-                let [of_learned, of_statistics] = [tensors.learned.f_copy()?, tensors.statistics.f_copy()?];
+                let [of_learned, of_statistics] = [tensors.learned.f_detach_copy()?, tensors.statistics.f_detach_copy()?];
                 fill(dict, [&of_learned, &of_statistics])?;
                 *average = Some([of_learned, of_statistics]);
             }
@@ -326,15 +328,17 @@ impl Node for TorchNode {
         self.on_device(|state| {
             state.pass = None;
             state.pass = Some(self.train(state, images)?);
+            state.begun = true;
             Ok(())
         })
     }
 
     fn forward(&mut self, images: Images, _: &mut Scratch) -> Result<Outputs, EngineError> {
-        if self.state().pass.is_none() {
+        if !self.state().begun {
             self.begin_forward(images)?;
         }
         self.on_device(|state| {
+            state.begun = false;
             let outputs = state.pass.as_ref().map_or(&[][..], |pass| &pass.outputs);
             self.to_host(outputs, self.job.wanted)
         })

@@ -40,12 +40,11 @@ impl Rates {
             return Ok(Self { learning: Rate::One(rule.learning_rate), decay: Rate::One(rule.weight_decay) });
         }
         let of = |rate: f64, factor: fn(Factors) -> f64| {
-            let each = |i: usize| if learns[i] { (rate * factor(rule.factors_of(i))) as f32 } else { 0.0 };
-            Ok(Rate::Each(tensors.by_parameter(each)?))
+            tensors.by_parameter(|i| if learns[i] { (rate * factor(rule.factors_of(i))) as f32 } else { 0.0 })
         };
         Ok(Self {
-            learning: of(rule.learning_rate, |factors| factors.learning_rate)?,
-            decay: of(rule.weight_decay, |factors| factors.weight_decay)?,
+            learning: Rate::Each(of(rule.learning_rate, |factors| factors.learning_rate)?),
+            decay: Rate::Each(of(rule.weight_decay, |factors| factors.weight_decay)?),
         })
     }
 }
