@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use ktg_kernels::{Kernels, Level};
 use ktg_net::Network;
 
-use crate::{CpuNode, EngineError, Job, Node, ReferenceNode};
+use crate::{CpuNode, Device, Devices, EngineError, Job, Node, ReferenceNode};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +83,20 @@ pub fn chosen() -> Choice {
     })
 }
 
-/// A node for images of the given height and width, with all weights zero, in the engine that was [`chosen`].
+/// Node `m` of a graph, for images of the given height and width, with all weights zero: on its device
+/// ([`Devices::chosen`]), on the CPU in the engine that was [`chosen`].
 ///
 /// # Errors
 ///
-/// If the images are too small for the network.
-pub fn node(network: Network, image: [usize; 2], job: Job) -> Result<Box<dyn Node>, EngineError> {
-    Ok(match chosen() {
-        Choice::Kernels(kernels) => Box::new(CpuNode::new(network, image, job, kernels)?),
-        Choice::Reference => Box::new(ReferenceNode::new(network, image, job)?),
+/// If the images are too small for the network, or the device fails.
+pub fn node(network: Network, image: [usize; 2], job: Job, m: usize) -> Result<Box<dyn Node>, EngineError> {
+    Ok(match (Devices::chosen().of_node(m), chosen()) {
+        (Device::Cpu, Choice::Kernels(kernels)) => Box::new(CpuNode::new(network, image, job, kernels)?),
+        (Device::Cpu, Choice::Reference) => Box::new(ReferenceNode::new(network, image, job)?),
+        #[cfg(feature = "torch")]
+        (device, _) => Box::new(crate::TorchNode::new(network, image, job, device)?),
+        #[cfg(not(feature = "torch"))]
+        (device, _) => unreachable!("without the feature there is no {device}"),
     })
 }
 

@@ -5,9 +5,10 @@
 //! ([`loss`]), value and gradient side by side. One training step is: `forward` of every node that is needed, losses and
 //! gradients of the graph, `backward` and `update` of every node that learns.
 //!
-//! There are two engines: [`CpuNode`], on `ktg-kernels`, plans a network once (which layers are computed together, which
-//! buffer lives how long); [`ReferenceNode`] is written from the definitions, plain and slow, in double precision.
-//! [`Choice`] names one of them, and for the first the instructions it uses.
+//! [`CpuNode`], on `ktg-kernels`, plans a network once (which layers are computed together, which buffer lives how long);
+//! [`ReferenceNode`] is written from the definitions, plain and slow, in double precision: [`Choice`] names one of them, and
+//! for the first the instructions it uses. With the feature `torch`, `TorchNode` calls PyTorch's library, for GPUs:
+//! [`Devices`] says where which node lives.
 //!
 //! What both promise is in `docs/design.md`, "The engine's contract", and tested sentence by sentence in `tests/contract.rs`.
 
@@ -29,7 +30,7 @@ mod torch;
 
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
 pub use cpu::CpuNode;
-pub use device::{Device, DeviceError};
+pub use device::{Device, DeviceError, Devices};
 pub use error::EngineError;
 pub use job::{Job, Wanted};
 pub use node::{Node, Scratch};

@@ -77,7 +77,7 @@ fn check_network(name: &str) {
     let data = tensors(&format!("{name}.safetensors"));
     let shape = &data["images"].shape;
     let images = Images { data: &data["images"].data, count: shape[0] };
-    let mut node: Box<dyn Node> = node(network(&fixture), [shape[2], shape[3]], Job::TRAINING).unwrap();
+    let mut node: Box<dyn Node> = node(network(&fixture), [shape[2], shape[3]], Job::TRAINING, 0).unwrap();
     let mut scratch = Scratch::default();
     let start = filled(&node.weights().unwrap(), "", &fixture["scales"]);
     node.load_weights(&start, "filled").unwrap();
@@ -143,7 +143,7 @@ fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
     for (name, side) in [("abn-resnet-18", 1), ("abn-resnet-cifar-8", 3), ("resnet-18", 1), ("resnet-cifar-8", 1)] {
         let network = name.parse::<Architecture>().unwrap().network(3, 3);
         let initial: StateDict = network.initial(&mut ChaCha8Rng::seed_from_u64(4)).collect();
-        let (mut node, mut scratch) = (node(network, [side, side], Job::TRAINING).unwrap(), Scratch::default());
+        let (mut node, mut scratch) = (node(network, [side, side], Job::TRAINING, 0).unwrap(), Scratch::default());
         node.load_weights(&initial, "initial").unwrap();
         let pixels = vec![1.0; 3 * side * side];
         let images = Images { data: &pixels, count: 1 };

@@ -32,10 +32,10 @@ pub(crate) struct State {
     pub position: Position,
     /// Fingerprint of graph, decisive settings and data; it must be the run's.
     pub fingerprint: String,
-    /// Kernels that computed ([`ktg_engine::Choice`]); others round otherwise. Empty in old checkpoints.
+    /// Kernels that computed ([`ktg_engine::Choice`], or as the device); others round otherwise. Empty in old checkpoints.
     #[serde(default)]
     pub kernels: String,
-    /// Device that computed ([`ktg_engine::Device`]); another one rounds otherwise. Empty in old checkpoints.
+    /// Kind of device that computed ([`ktg_engine::Device::kind`]); another one rounds otherwise. Empty in old checkpoints.
     #[serde(default)]
     pub device: String,
     /// Length of `metrics.jsonl`.
@@ -52,7 +52,8 @@ pub(crate) struct State {
 impl State {
     /// Before the first step.
     pub fn new(fingerprint: String) -> Self {
-        let (kernels, device) = (ktg_engine::chosen().to_string(), ktg_engine::Device::Cpu.to_string());
+        let device = ktg_engine::Devices::chosen().kind().to_owned();
+        let kernels = if device == "cpu" { ktg_engine::chosen().to_string() } else { device.clone() };
         Self { fingerprint, kernels, device, ..Self::default() }
     }
 

@@ -84,7 +84,7 @@ impl SavedRun {
             let architecture: Architecture =
                 of_graph.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
             let path = checkpoint.join(weights_name(m));
-            let mut node = node(architecture.network(data.channels, data.classes.len()), image, Job::INFERENCE)?;
+            let mut node = node(architecture.network(data.channels, data.classes.len()), image, Job::INFERENCE, m)?;
             node.load_weights(&weights::read(&path)?.arrays, &path.display().to_string())?;
             nodes.push(node);
         }

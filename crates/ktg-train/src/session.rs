@@ -388,13 +388,14 @@ fn restore(
         checkpoint::set_aside(path)?;
     }
     let (before, after) = (then.device_name(), now.device_name());
-    if before != after {
+    let is_moved = before != after;
+    if is_moved {
         warnings.push(format!(
             "the run was computed on {before} and goes on on {after}; the last bits will differ (see --device)"
         ));
     }
     let (before, after) = (&then.kernels, &now.kernels);
-    if before != after && !before.is_empty() {
+    if before != after && !is_moved && !before.is_empty() {
         warnings.push(format!(
             "the run was computed by the `{before}` kernels and goes on with `{after}`, which round otherwise (see --kernels)"
         ));

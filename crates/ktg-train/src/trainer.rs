@@ -44,7 +44,7 @@ impl Trainer {
         for (m, (mut network, job)) in networks.into_iter().zip(&jobs).enumerate() {
             let start = starts.get(m).cloned().unwrap_or_default();
             start.frozen.iter().for_each(|layer| network.layers[*layer].frozen = true);
-            let mut node = node(network.clone(), image, *job)?;
+            let mut node = node(network.clone(), image, *job, m)?;
             let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
             network.initial(&mut rng).try_for_each(|(name, array)| node.set(&name, &array.data))?;
             loaded(&start, &network)?.iter().try_for_each(|(name, array)| node.set(name, &array.data))?;

@@ -5,6 +5,7 @@ mod args;
 mod compare;
 mod data;
 mod demo;
+mod devices;
 mod estimate;
 mod eval;
 mod export;
@@ -54,6 +55,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(args: Args) -> Result<ExitCode> {
     ktg_engine::choose(args.kernels)?;
+    args.device.choose()?;
     // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
     // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.
     let threads = args.threads.unwrap_or(0).into();
@@ -74,6 +76,7 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(&args)?,
         Command::Eval(args) => eval::run(&args)?,
         Command::Predict(args) => return predict::run(&args),
+        Command::Devices => devices::run()?,
         Command::Net(command) => net::run(&command)?,
         Command::Graph(command) => return graph::run(&command),
         Command::Completions { shell } => output::completions(shell)?,

@@ -316,7 +316,8 @@ impl Node for TorchNode {
             }
             *average = None;
             if let Some(dict) = given.get(AVERAGE) {
-                let [of_learned, of_statistics] = [tensors.learned.f_detach_copy()?, tensors.statistics.f_detach_copy()?];
+                let [of_learned, of_statistics] =
+                    [tensors.learned.f_detach_copy()?, tensors.statistics.f_detach_copy()?];
                 fill(dict, [&of_learned, &of_statistics])?;
                 *average = Some([of_learned, of_statistics]);
             }

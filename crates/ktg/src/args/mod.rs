@@ -40,9 +40,10 @@ pub struct Args {
     /// (plain and slow, from the definitions, to compare with)
     #[arg(long, global = true, value_name = "NAME", env = ktg_engine::VARIABLE, default_value = "auto", hide_env_values = true)]
     pub kernels: ktg_engine::Choice,
-    /// Where the networks are computed: cpu, or auto (the best there is)
-    #[arg(long, global = true, value_name = "NAME", env = ktg_engine::Device::VARIABLE, default_value = "auto", hide_env_values = true)]
-    pub device: ktg_engine::Device,
+    /// Where the networks are computed: cpu; by PyTorch (docs/gpu.md) on cuda, cuda:1, mps or, its CPU, torch; or auto (the first
+    /// cuda device, else cpu). Of several, as in cuda:0,cuda:1, each node lives on the next
+    #[arg(long, global = true, value_name = "NAMES", env = ktg_engine::Device::VARIABLE, default_value = "auto", hide_env_values = true)]
+    pub device: ktg_engine::Devices,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -51,6 +52,8 @@ pub struct Args {
 pub enum Command {
     /// Search for a graph and compare it with two others, on data that comes with the program, in under ten minutes
     Demo(DemoArgs),
+    /// List the devices that networks can be computed on
+    Devices,
     /// Train the networks of one graph, or go on with an interrupted run
     Train(Box<TrainArgs>),
     /// Look at data, check it, split it for the search, pack it for speed
