@@ -129,7 +129,6 @@ fn losses_gradients_and_gates_are_pytorchs() {
 #[test]
 fn relation_is_pytorchs_behind_every_gate() {
     let (fixture, data) = (json("relation.json"), tensors("relation.safetensors"));
-    let progress = fixture["progress"].as_f64().unwrap();
     let mut compared = 0;
     for entry in fixture["cases"].as_array().unwrap() {
         let name = entry["name"].as_str().unwrap();
@@ -146,21 +145,22 @@ fn relation_is_pytorchs_behind_every_gate() {
         for edge in entry["edges"].as_array().unwrap() {
             let design: Design = edge["design"].as_str().unwrap().parse().unwrap();
             let gate: Gate = edge["gate"].as_str().unwrap().parse().unwrap();
+            let progress = edge["progress"].as_f64().unwrap();
             let term = design.terms().next().unwrap();
             let weights: Vec<f64> =
                 shown_source.correct.iter().map(|correct| gate.weight(progress, *correct)).collect();
             let mut gradient = vec![0.0; target.logits.len()];
             let loss = of_term(term, &settings).of_batch(&shown_source, &shown_target, &weights, &mut gradient);
-            let what = format!("{name}, {design} through {gate}");
+            let what = format!("{name}, {design} through {gate} at {progress}");
             assert_close(&what, &[loss], &[edge["loss"].as_f64().unwrap() as f32], 1e-5, 1e-5);
             let ours: Vec<f32> = gradient.into_iter().map(|v| v as f32).collect();
-            let theirs = &data[&format!("{name}.{}.{gate}.grad_logits", term.direction)].data;
+            let theirs = &data[&format!("{name}.{}.{gate}.{progress:?}.grad_logits", term.direction)].data;
             // Of equal nodes the true gradient is zero.
             assert_close(&what, &ours, theirs, 1e-4, 1e-5);
             compared += 1;
         }
     }
-    assert_eq!(compared, 10 * 2 * 4);
+    assert_eq!(compared, 12 * 2 * 6);
 }
 
 #[test]

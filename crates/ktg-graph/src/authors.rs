@@ -161,4 +161,19 @@ mod tests {
             assert!(design_in_study(name).is_err(), "{name}");
         }
     }
+    #[test]
+    fn only_attention_on_a_plain_resnet_for_photos_is_cropped_otherwise() {
+        for (architecture, design, is_noted) in [
+            ("resnet-18", "both closer", true),
+            ("resnet-18", "probability apart + attention closer", true),
+            ("resnet-18", "probability closer", false),
+            ("abn-resnet-18", "both closer", false),
+            ("resnet-cifar-20", "attention apart", false),
+        ] {
+            let mut graph = Graph::new(vec![crate::Node::new(architecture); 2]);
+            let transfer = crate::Transfer { design: design.parse().unwrap(), gate: Gate::Through };
+            graph.set_transfer(0, 1, Some(transfer));
+            assert_eq!(crops_note(&graph).is_some(), is_noted, "{architecture}, {design}");
+        }
+    }
 }

@@ -68,6 +68,9 @@ pub struct Design {
 /// Codes up to this are for designs that have names of their own.
 const LAST_NAMED_CODE: u8 = 16;
 
+// With a fifth kind of knowledge, codes need a second byte and hashes a new version.
+const _: () = assert!(3_u32.pow(Knowledge::ALL.len() as u32) + LAST_NAMED_CODE as u32 <= u8::MAX as u32);
+
 impl Design {
     /// KL divergence from the source's class probabilities (thesis eq. 1).
     pub const PROBABILITY_CLOSER: Design = Design::NONE.and(Knowledge::Probability, Direction::Closer);

@@ -80,9 +80,13 @@ impl StepReport {
         }
         for (own, other) in self.edges.iter_mut().zip(&other.edges) {
             own.loss = combine(own.loss, other.loss);
-            for (own, other) in own.terms.values_mut().zip(other.terms.values()) {
-                *own = combine(*own, *other);
-            }
+            own.terms.retain(|knowledge, own| {
+                let other = other.terms.get(knowledge);
+                other.is_some_and(|other| {
+                    *own = combine(*own, *other);
+                    true
+                })
+            });
         }
     }
 }
@@ -232,6 +236,18 @@ mod tests {
         );
         assert!(text.contains(r#""from":1"#), "{text}");
         assert_eq!(serde_json::from_str::<StepReport>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn terms_are_combined_by_their_knowledge() {
+        let of = |terms: &[(Knowledge, f64)]| StepReport {
+            edges: vec![EdgeReport { from: Source::Node(1), to: 2, loss: 1.0, terms: terms.iter().copied().collect() }],
+            ..StepReport::default()
+        };
+        let mut sums = ReportSums::default();
+        sums.add(&of(&[(Knowledge::Probability, 1.0), (Knowledge::Relation, 5.0)]));
+        sums.add(&of(&[(Knowledge::Attention, 3.0), (Knowledge::Relation, 7.0)]));
+        assert_eq!(sums.mean().unwrap().edges[0].terms, BTreeMap::from([(Knowledge::Relation, 6.0)]));
     }
 
     #[test]

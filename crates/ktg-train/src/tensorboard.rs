@@ -156,6 +156,28 @@ fn event(wall_time: f64, step: u64, what: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{EdgeReport, Source};
+
+    #[test]
+    fn an_edge_of_several_terms_has_a_scalar_for_each() {
+        let edge = |to: usize, terms: &[(Knowledge, f64)]| EdgeReport {
+            from: Source::Node(2),
+            to,
+            loss: terms.iter().map(|(_, loss)| loss).sum(),
+            terms: terms.iter().copied().collect(),
+        };
+        let mixed = [(Knowledge::Probability, 0.5), (Knowledge::Relation, 0.25)];
+        let edges = vec![edge(1, &[(Knowledge::Attention, 2.0)]), edge(3, &mixed)];
+        let scalars = step_scalars(&StepReport { learning_rate: 0.1, edges, ..StepReport::default() });
+        let expected = [
+            ("learning rate", 0.1),
+            ("step/loss of edge 2 -> 1", 2.0),
+            ("step/loss of edge 2 -> 3", 0.75),
+            ("step/loss of edge 2 -> 3, probability", 0.5),
+            ("step/loss of edge 2 -> 3, relation", 0.25),
+        ];
+        assert_eq!(scalars, expected.map(|(name, value)| (name.to_owned(), value)));
+    }
 
     #[test]
     fn files_are_in_the_order_of_the_processes_whatever_the_clock_says() {

@@ -273,9 +273,9 @@ fn make_study_of_dcl(here: &Path) {
     let only = |name: &str| vec![name.to_owned()];
     let mut study = Study::open(&StorageUrl::file(here.join("theirs.db")), "theirs", true, Patience::none()).unwrap();
     // In the better trial, the second network is left alone.
-    for (gates_of, accuracy) in [([0, 0], 60.0), ([2, 1], 71.25)] {
+    for (chosen, accuracy) in [([0, 0], 60.0), ([2, 1], 71.25)] {
         let mut parameters = BTreeMap::new();
-        for (target, gate) in gates_of.into_iter().enumerate() {
+        for (target, gate) in chosen.into_iter().enumerate() {
             parameters.insert(format!("model_{target}_name"), (only("ResNet32"), 0));
             for source in 0..2 {
                 let loss = if target == source { "IndepLoss" } else { "KLLoss" };
@@ -324,12 +324,13 @@ fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
     let python = std::env::var("KTG_OPTUNA_PYTHON").expect("this test needs a Python with optuna 5.0.0");
     let temporary = tempfile::tempdir().unwrap();
     let here = temporary.path();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/optuna/make_authors_study.py");
-    let mut command = Command::new(&python);
-    let output =
-        command.current_dir(here).arg(script).args(["sqlite:///optuna.db", "experiment01", form]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    let known: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let run = |script: &str, arguments: &[&str]| -> Json {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/optuna").join(script);
+        let output = Command::new(&python).current_dir(here).arg(script).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let known = run("make_authors_study.py", &["sqlite:///optuna.db", "experiment01", form]);
 
     let import = ["study", "import", "s", "--from", "sqlite:///optuna.db", "--study-there", "experiment01"];
     let output = ktg(here, &import).output().unwrap();
@@ -386,6 +387,10 @@ fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
     let page = fs::read_to_string(here.join("r.html")).unwrap();
     assert!(page.contains(&format!("The best graph is that of trial {best} with ")));
     assert!(page.contains("The study was imported from the study"));
+
+    let seen = run("read_study.py", &["sqlite:///ktg.db", "s"]);
+    assert_eq!((&seen["direction"], &seen["best"]["number"]), (&json!("maximize"), &json!(best)));
+    assert_eq!(seen["states"]["COMPLETE"], known["states"]["COMPLETE"]);
 }
 
 #[test]

@@ -5,8 +5,12 @@ use ktg_graph::Direction;
 use super::shown::Shown;
 use super::transfer::{Loss, gated_mean};
 
-/// A list whose variance is a smaller share of its mean square than this does not vary: rounding is all there is.
-const LEAST_VARIANCE: f64 = 1e-24;
+/// A list whose variance is a smaller share of its mean square than this does not vary: its deviations are a millionth of its
+/// values, which is what rounding leaves of equal logits in single precision.
+const LEAST_SHARE: f64 = 1e-12;
+
+/// Nor does a list with a smaller variance than this: what its deviations count in the gradient must not overflow.
+const LEAST_VARIANCE: f64 = 1e-200;
 
 /// A loss of how class probabilities relate: within each sample, and between the samples of a batch class by class.
 pub(super) struct Relation {
@@ -98,7 +102,7 @@ impl Correlation {
             target_variance += weight * target * target;
             covariance += weight * source * target;
         }
-        let is_flat = |variance: f64, squares: f64| variance <= LEAST_VARIANCE * squares;
+        let is_flat = |variance: f64, squares: f64| variance <= LEAST_SHARE * squares || variance < LEAST_VARIANCE;
         if is_flat(source_variance, squares[0]) || is_flat(target_variance, squares[1]) {
             return Self::default();
         }

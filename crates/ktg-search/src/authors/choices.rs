@@ -184,7 +184,7 @@ pub(super) fn refused(reason: String) -> Error {
     Error::Setting(reason)
 }
 
-/// A choice of theirs, which is a text but for [`Part::Pretrained`].
+/// Whether a choice of [`Part::Pretrained`] is not a clear no.
 pub(super) fn is_pretrained(choice: &Json) -> bool {
     choice.as_bool().unwrap_or_else(|| choice.as_f64() != Some(0.0))
 }
