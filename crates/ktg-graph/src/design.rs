@@ -208,12 +208,28 @@ impl FromStr for Design {
     /// Reads what is [displayed](fmt::Display), terms in any order. A `-` or `_` may stand for the space, `prob` and `att`
     /// for the long words, and the case does not matter.
     fn from_str(text: &str) -> Result<Design, Error> {
+        if let Some(error) = comma_between_terms(text) {
+            return Err(error);
+        }
         let mut terms = Vec::new();
-        for part in text.split('+') {
+        for (i, part) in text.split('+').enumerate() {
+            if part.trim().is_empty() && text.contains('+') {
+                let side = if i == 0 { "before" } else { "after" };
+                return Err(Error::new(format!("a term is missing {side} \"+\" in the design {:?}", text.trim())));
+            }
             terms.extend(part_of_name(part).ok_or_else(|| unknown(part))?.terms());
         }
         Design::new(terms)
     }
+}
+
+/// The error of a text, a design or a transfer, in which a comma joins two designs.
+pub(crate) fn comma_between_terms(text: &str) -> Option<Error> {
+    let (first, rest) = text.split_once(',')?;
+    let is_design = |text: &str| text.parse::<Design>().is_ok();
+    let joined = is_design(first) && is_design(rest.split(',').next()?);
+    let (first, rest) = (first.trim(), rest.trim());
+    joined.then(|| Error::new(format!("terms of a design are joined by \" + \"; write \"{first} + {rest}\"")))
 }
 
 /// A design that is not written as a sum.
@@ -318,7 +334,7 @@ mod tests {
             ),
             "{error}"
         );
-        for text in ["heat", "", "+", "closer", "attention", "attention closer closer"] {
+        for text in ["heat", "", "closer", "attention", "attention closer closer"] {
             assert!(message(text).starts_with("unknown design \""), "{}", message(text));
         }
         assert_eq!(

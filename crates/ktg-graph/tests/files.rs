@@ -169,6 +169,30 @@ fn wrong_edges() {
             "g.toml:6: unknown gate \"linear, x\"; did you mean \"linear\"? valid gates: through, cutoff, linear, correct, falling",
         ),
         (
+            "\"1 -> 2\" = \"probability closer +\"",
+            "g.toml:6: a term is missing after \"+\" in the design \"probability closer +\"",
+        ),
+        (
+            "\"1 -> 2\" = \"probability closer + + attention apart, linear\"",
+            "g.toml:6: a term is missing after \"+\" in the design \"probability closer + + attention apart\"",
+        ),
+        (
+            "\"1 -> 2\" = { design = \"+ attention apart\" }",
+            "g.toml:6: a term is missing before \"+\" in the design \"+ attention apart\"",
+        ),
+        (
+            "\"1 -> 2\" = \"probability closer, attention apart\"",
+            "g.toml:6: terms of a design are joined by \" + \"; write \"probability closer + attention apart\"",
+        ),
+        (
+            "\"1 -> 2\" = \"prob closer + att apart, relation closer, linear\"",
+            "g.toml:6: terms of a design are joined by \" + \"; write \"prob closer + att apart + relation closer, linear\"",
+        ),
+        (
+            "\"1 -> 2\" = { design = \"probability closer, attention apart\" }",
+            "g.toml:6: terms of a design are joined by \" + \"; write \"probability closer + attention apart\"",
+        ),
+        (
             "\"1 -> 2\" = \"linear\"",
             "g.toml:6: a transfer edge needs a design before its gate, such as \"probability closer, linear\"; leave the edge out to cut it",
         ),

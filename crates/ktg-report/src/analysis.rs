@@ -43,7 +43,9 @@ impl Feature {
         if designs.iter().any(|design| design.direction().is_none()) {
             features.push(Feature::Directed(None));
             let terms: BTreeSet<Term> = designs.iter().flat_map(|design| design.terms()).collect();
-            features.extend(terms.into_iter().map(Feature::Term));
+            let designs_with = |wanted: Term| designs.iter().filter(|design| has(**design, wanted)).count();
+            // What one design only has is counted with that design.
+            features.extend(terms.into_iter().filter(|term| designs_with(*term) > 1).map(Feature::Term));
         }
         features.extend(designs.into_iter().map(Feature::Design));
         let gates = counted(space.transfer_gates(), &Gate::THESIS).into_iter().filter(|gate| !gate.is_cut());
@@ -74,13 +76,17 @@ impl Feature {
         let count = match self {
             Feature::Edges => transfers.count(),
             Feature::Directed(direction) => transfers.filter(|t| t.design.direction() == direction).count(),
-            Feature::Term(term) => transfers.filter(|t| t.design.terms().any(|other| other == term)).count(),
+            Feature::Term(term) => transfers.filter(|t| has(t.design, term)).count(),
             Feature::Design(design) => transfers.filter(|t| t.design == design).count(),
             Feature::TransferGate(gate) => transfers.filter(|t| t.gate == gate).count(),
             Feature::LabelGate(gate) => (0..graph.len()).filter(|m| graph.label_gate(*m).on_label() == gate).count(),
         };
         count as f64
     }
+}
+
+fn has(design: Design, term: Term) -> bool {
+    design.terms().any(|other| other == term)
 }
 
 /// The thesis' gates of label edges that differ in what they do.
@@ -403,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_space_has_rows_for_what_it_offers() {
+    fn a_larger_space_has_rows_for_what_it_offers_and_no_term_has_the_same_as_its_only_design() {
         let search = "designs = [\"both apart\", \"prob closer + att apart\", \"prob closer\"]\n\
                       gates = [\"falling\", \"cutoff\", \"through\"]";
         let expected = [
@@ -412,7 +418,6 @@ mod tests {
             "edges that push apart",
             "mixed edges",
             "edges with probability closer",
-            "edges with probability apart",
             "edges with attention apart",
             "probability closer",
             "both apart",
@@ -434,8 +439,8 @@ mod tests {
         let of = |names: [&str; 3]| names.map(|name| counted[name]);
         assert_eq!(of(["transfer edges", "mixed edges", "probability closer + attention apart"]), [5.0, 1.0, 1.0]);
         assert_eq!(of(["edges that bring closer", "edges that push apart", "both apart"]), [3.0, 1.0, 1.0]);
-        let terms = ["edges with probability closer", "edges with probability apart", "edges with attention apart"];
-        assert_eq!(of(terms), [4.0, 1.0, 2.0]);
+        let terms = ["edges with probability closer", "edges with attention apart"];
+        assert_eq!(terms.map(|name| counted[name]), [4.0, 2.0]);
         assert_eq!((counted["transfer gate falling"], counted["transfer gate through"]), (2.0, 3.0));
 
         // Labels that may fall, and a gate that only an edge of its own may have.

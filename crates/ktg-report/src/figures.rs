@@ -36,30 +36,34 @@ pub fn training_curves(run: &RunRecord) -> String {
     chart::curves(&Curves { title, y_title: "accuracy in %".to_owned(), lines, kinds })
 }
 
-/// Loss of every edge, after its gate, over the epochs; and of each term, if an edge has several.
+/// Loss of every edge, after its gate, over the epochs; dashed and without a name, that of each term of an edge that has
+/// several.
 pub fn edge_losses(run: &RunRecord) -> String {
     let mut lines: Vec<Curve> = Vec::new();
     for report in &run.epochs {
+        let epoch = report.train.epoch as f64;
         for edge in &report.train.edges {
-            let mut add = |name: String, loss: f64| {
-                let point = (report.train.epoch as f64, loss);
-                match lines.iter_mut().find(|line| line.name == name) {
-                    Some(line) => line.points.push(point),
-                    None => {
-                        let role = Role::Series(edge.to - 1);
-                        lines.push(Curve { name, points: vec![point], role, dashed: false });
-                    }
-                }
-            };
-            add(edge.to_string(), edge.loss);
+            let role = Role::Series(edge.to - 1);
+            add_point(&mut lines, edge.to_string(), role, false, (epoch, edge.loss));
             if edge.terms.len() > 1 {
-                edge.terms.iter().for_each(|(knowledge, loss)| add(format!("{edge}, {knowledge}"), *loss));
+                for (knowledge, loss) in &edge.terms {
+                    add_point(&mut lines, format!("{edge}, {knowledge}"), role, true, (epoch, *loss));
+                }
             }
         }
     }
-    let kinds = [String::new(), String::new()];
+    lines.sort_by_key(|line| line.dashed);
+    let kinds = ["edge".to_owned(), "one of its terms".to_owned()];
     let (title, y_title) = ("Loss of every edge".to_owned(), "mean loss after the gate".to_owned());
     chart::curves(&Curves { title, y_title, lines, kinds })
+}
+
+/// Adds a point to the line of this name, which begins with it if it is the first.
+fn add_point(lines: &mut Vec<Curve>, name: String, role: Role, dashed: bool, point: (f64, f64)) {
+    match lines.iter_mut().find(|line| line.name == name) {
+        Some(line) => line.points.push(point),
+        None => lines.push(Curve { name, points: vec![point], role, dashed }),
+    }
 }
 
 /// How much the nodes differ, pair by pair: disagreement, cosine of the probabilities and, where maps can be compared,

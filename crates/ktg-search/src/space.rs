@@ -1,6 +1,7 @@
 //! The search space: which graphs a study chooses from (SPEC 8).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use ktg_graph::{Design, Document, Gate, Graph, Transfer, edge_name, parse_edge};
 use serde::Deserialize;
@@ -8,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::Error;
 use crate::parameter::{Parameter, ParameterKind, Slot};
-use crate::settings::{EdgeSettings, SearchSettings};
+use crate::settings::{EdgeChoice, EdgeSettings, SearchSettings};
 
 /// The index of the choice of each parameter.
 pub type Genes = Vec<usize>;
@@ -281,32 +282,42 @@ fn edge_choices(
     let error = |reason: &str| Error::Setting(format!("`search.edges`, edge \"{name}\": {reason}"));
     let of_graph = |e: ktg_graph::Error| error(&e.to_string());
     let is_label = source.is_none();
-    let mut designs = settings.designs.clone();
-    let mut gates = if is_label { settings.label_gates.clone() } else { settings.gates.clone() };
-    match own {
-        None => {}
+    let choice = match own {
+        None => EdgeChoice::default(),
         Some(EdgeSettings::Fixed(text)) if is_label || text.trim().eq_ignore_ascii_case(Gate::Cutoff.name()) => {
-            gates = vec![text.parse().map_err(of_graph)?];
+            EdgeChoice { designs: None, gates: Some(vec![text.parse().map_err(of_graph)?]) }
         }
         Some(EdgeSettings::Fixed(text)) => {
             let transfer: Transfer = text.parse().map_err(of_graph)?;
-            (designs, gates) = (vec![transfer.design], vec![transfer.gate]);
+            EdgeChoice { designs: Some(vec![transfer.design]), gates: Some(vec![transfer.gate]) }
         }
-        Some(EdgeSettings::Choice(choice)) => {
-            if choice.designs.is_some() && is_label {
-                return Err(error("a label edge has gates but no designs"));
-            }
-            designs = choice.designs.clone().unwrap_or(designs);
-            gates = choice.gates.clone().unwrap_or(gates);
+        Some(EdgeSettings::Choice(choice)) if choice.designs.is_some() && is_label => {
+            return Err(error("a label edge has gates but no designs"));
         }
-    }
-    if gates.is_empty() || designs.is_empty() {
-        return Err(error("it has nothing to choose from"));
-    }
-    if first_repeated(&gates).is_some() || first_repeated(&designs).is_some() {
-        return Err(error("it has the same choice twice"));
-    }
+        Some(EdgeSettings::Choice(choice)) => choice.clone(),
+    };
+    let own_list = |list: &str| format!("`search.edges`, edge \"{name}\": `{list}`");
+    let designs = match choice.designs {
+        Some(own) => checked(own, &own_list("designs"))?,
+        None => checked(settings.designs.clone(), "`search.designs`")?,
+    };
+    let gates = match choice.gates {
+        Some(own) => checked(own, &own_list("gates"))?,
+        None if is_label => checked(settings.label_gates.clone(), "`search.label_gates`")?,
+        None => checked(settings.gates.clone(), "`search.gates`")?,
+    };
     Ok((designs, gates))
+}
+
+/// A list of choices, which messages call `list`: there is one, and none twice.
+fn checked<T: PartialEq + Display>(choices: Vec<T>, list: &str) -> Result<Vec<T>, Error> {
+    if choices.is_empty() {
+        return Err(Error::Setting(format!("{list} is empty: there is nothing to choose from")));
+    }
+    match first_repeated(&choices) {
+        Some(choice) => Err(Error::Setting(format!("{list} names \"{choice}\" twice"))),
+        None => Ok(choices),
+    }
 }
 
 fn names(all: &[impl ToString]) -> Vec<String> {
@@ -444,8 +455,35 @@ mod tests {
         assert!(message(2, "[search.edges]\n\"1 -> 3\" = \"cutoff\"").contains("there is no node 3"));
         assert!(message(2, "[search.edges]\n\"1 -> 2\" = \"linear\"").contains("needs a design before its gate"));
         assert!(message(2, "[search.edges]\n\"1 -> 2\" = \"cutoff\"\n\"1->2\" = \"cutoff\"").contains("twice"));
-        assert!(message(2, "gates = []").contains("nothing to choose from"));
-        assert!(message(2, "gates = [\"linear\", \"linear\"]").contains("twice"));
         assert!(message(1, "label_gates = [\"through\"]").contains("nothing to search"));
+    }
+
+    #[test]
+    fn a_list_that_is_empty_or_has_a_choice_twice_is_named_as_it_was_written() {
+        let message = |text: &str| Space::new(&nodes(2), &settings(text)).unwrap_err().to_string();
+        let twice = "designs = [\"both apart\", \"attention apart + prob closer\", \"prob closer + att apart\"]";
+        let of_edge = |lists: &str| message(&format!("[search.edges]\n\"1 -> 2\" = {{ {lists} }}"));
+        for (message, expected) in [
+            (message(twice), "`search.designs` names \"probability closer + attention apart\" twice"),
+            (message("gates = [\"linear\", \"linear\"]"), "`search.gates` names \"linear\" twice"),
+            (message("label_gates = [\"correct\", \"correct\"]"), "`search.label_gates` names \"correct\" twice"),
+            (
+                of_edge(twice),
+                "`search.edges`, edge \"1 -> 2\": `designs` names \"probability closer + attention apart\" twice",
+            ),
+            (
+                of_edge("gates = [\"falling\", \"falling\"]"),
+                "`search.edges`, edge \"1 -> 2\": `gates` names \"falling\" twice",
+            ),
+            (message("designs = []"), "`search.designs` is empty: there is nothing to choose from"),
+            (message("gates = []"), "`search.gates` is empty: there is nothing to choose from"),
+            (message("label_gates = []"), "`search.label_gates` is empty: there is nothing to choose from"),
+            (
+                of_edge("gates = []"),
+                "`search.edges`, edge \"1 -> 2\": `gates` is empty: there is nothing to choose from",
+            ),
+        ] {
+            assert_eq!(message, expected);
+        }
     }
 }

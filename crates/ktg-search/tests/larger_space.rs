@@ -303,7 +303,7 @@ fn a_mixed_design_is_one_choice_however_it_is_spelled() {
     for search in [format!("designs = {twice}"), format!("edges.\"1 -> 2\" = {{ designs = {twice} }}")] {
         let settings = SearchSettings::parse(&format!("[search]\n{search}"), "test").unwrap();
         let error = Space::new(&equal_nodes(2), &settings).unwrap_err().to_string();
-        assert!(error.contains("it has the same choice twice"), "{error}");
+        assert!(error.ends_with("names \"probability closer + attention apart\" twice"), "{error}");
     }
     let contradiction = "[search]\ndesigns = [\"attention apart + attention closer\"]";
     assert!(SearchSettings::parse(contradiction, "test").is_err());

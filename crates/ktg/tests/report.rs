@@ -244,7 +244,7 @@ fn graphs_beyond_the_thesis_are_searched_analysed_and_reported() {
 pruner = "none"
 label_gates = ["through", "falling"]
 gates = ["falling", "through"]
-designs = ["attention apart + probability closer", "relation closer + probability apart"]
+designs = ["attention apart + probability closer", "relation closer + probability apart", "relation closer + attention apart"]
 "#;
     fs::write(here.join("e.toml"), format!("{EXPERIMENT}{search}")).unwrap();
     good(here, &["search", "e.toml", "--study", "s", "--trials", "10", "--sampler-seed", "1", "--no-check"]);
@@ -252,6 +252,7 @@ designs = ["attention apart + probability closer", "relation closer + probabilit
     for row in ["mixed edges", "edges with relation closer", "transfer gate falling", "label gate falling"] {
         assert!(shown.contains(row), "{row}: {shown}");
     }
+    assert!(!shown.contains("edges with probability apart"), "one design only has it: {shown}");
     let shown = good(here, &["analyse", "s", "e.toml", "--edges", "--seeds", "1", "--no-check"]);
     assert!(shown.contains("2 -> 1 flipped") && !shown.contains("not complete"), "{shown}");
     good(here, &["study", "best", "s", "-o", "best"]);

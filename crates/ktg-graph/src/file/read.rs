@@ -7,7 +7,7 @@ use ktg_base::edge_name;
 
 use super::document::Document;
 use super::entry::{Entry, Value};
-use crate::design::Design;
+use crate::design::{Design, comma_between_terms};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::graph::{Graph, MAX_NODES, Node, Transfer, frozen_message};
@@ -232,6 +232,9 @@ impl FromStr for Transfer {
 
     /// Reads a transfer as files write it, such as `attention apart, linear`; the gate may be left out.
     fn from_str(text: &str) -> Result<Transfer, Error> {
+        if let Some(error) = comma_between_terms(text) {
+            return Err(error);
+        }
         let (design_text, gate) = match text.split_once(',') {
             Some((design, gate)) => (design, Some(gate)),
             None => (text, None),

@@ -51,7 +51,7 @@ fn released_cell(accuracy: Option<f64>) -> Cell {
 
 /// What the columns of released accuracies show.
 const RELEASED_NOTE: &str = "Released, one run: the ensemble of the checkpoints that the thesis' authors released, where the \
-     setting is the same; a single run each, so no mean over runs.";
+     setting is the same (crops of a plain ResNet-18's attention maps: 3, 5 and 7); a single run each, so no mean over runs.";
 
 /// The architectures of a graph, equal ones summed up: "abn-resnet-18 x 2 + resnet-50".
 pub fn network(graph: &ktg_graph::Graph) -> String {
@@ -397,6 +397,7 @@ mod tests {
         assert!(line(&text, "Independent").trim_end().ends_with("71.06"), "{text}");
         assert!(line(&text, "DML").trim_end().ends_with('-'), "{text}");
         assert!(text.contains("released, one run [%]") && text.contains("no mean over runs"), "{text}");
+        assert!(text.contains("crops of a plain ResNet-18's attention maps: 3, 5 and 7"), "{text}");
         assert!(!text.contains("thesis [%]"), "{text}");
         let text = table_2(&comparison).to_text();
         assert!(line(&text, "Independent").trim_end().ends_with("71.06"), "{text}");

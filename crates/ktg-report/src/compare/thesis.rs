@@ -1,7 +1,7 @@
 //! The thesis' own figures and those of what its authors released, to stand beside ours where the setting is the same.
 
 use ktg_data::{Augment, Preset, SourceKind};
-use ktg_graph::{Graph, presets};
+use ktg_graph::{Graph, Output, presets};
 use ktg_train::Settings;
 
 use super::plan::FoundOn;
@@ -86,7 +86,7 @@ fn known<'a>(settings: &Settings, graph: &'a Graph, found_on: Option<FoundOn>) -
     let nodes = graph.len();
     let network = &*graph.nodes().first()?.architecture;
     let alike = graph.nodes().iter().all(|node| node.architecture == network && node.pretrained.is_none());
-    if !alike || !papers(settings) {
+    if !alike || !papers(settings) || !has_papers_crops(settings, network, graph) {
         return None;
     }
     let is = |preset: Graph| preset.hash() == graph.hash();
@@ -127,12 +127,26 @@ pub fn released_for(settings: &Settings, graph: &Graph, found_on: Option<FoundOn
     ensembles.get(nodes.checked_sub(2)?).copied()
 }
 
-/// Whether all that decides about a run's result, but for data, graph and seed, is as in the paper.
+/// Whether the crops of attention maps are as in the paper. Of a plain ResNet's map, which has 7 x 7 pixels, the authors' code
+/// compares smaller ones; what no edge compares does not matter there.
+fn has_papers_crops(settings: &Settings, network: &str, graph: &Graph) -> bool {
+    let crop_sizes = &settings.loss.crop_sizes;
+    match network {
+        "resnet-18" => {
+            let mut transfers = graph.active_transfers();
+            *crop_sizes == [3, 5, 7] || !transfers.any(|(_, _, transfer)| transfer.design.reads(Output::AttentionMap))
+        }
+        _ => *crop_sizes == Settings::default().loss.crop_sizes,
+    }
+}
+
+/// Whether all that decides about a run's result, but for data, graph, seed and crops of attention maps, is as in the paper.
 fn papers(settings: &Settings) -> bool {
     let augment = Augment::preset(Preset::FineGrained);
     let paper = Settings { side: 224, augment, ..Settings::default() };
     let mut ours = settings.decisive();
     (ours.seed, ours.graph, ours.data) = (paper.seed, paper.graph.clone(), paper.data.clone());
+    ours.loss.crop_sizes.clone_from(&paper.loss.crop_sizes);
     let (train, standard) = (&mut ours.train, &paper.train);
     (train.log_every, train.record_steps) = (standard.log_every, standard.record_steps);
     (train.evaluate_every, train.evaluate_batch_size) = (standard.evaluate_every, standard.evaluate_batch_size);
@@ -141,6 +155,8 @@ fn papers(settings: &Settings) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ktg_graph::{Design, Gate, Transfer};
+
     use super::*;
 
     fn paper(source: &str) -> Settings {
@@ -170,7 +186,7 @@ mod tests {
     #[test]
     fn graphs_carried_to_other_data_are_in_table_2() {
         let mut graph = presets::independent(5, "abn-resnet-18");
-        graph.set_label_gate(1, ktg_graph::Gate::Linear);
+        graph.set_label_gate(1, Gate::Linear);
         let row = row_for(&paper("stanford-cars"), &graph, Some(FoundOn::Dogs)).unwrap();
         assert_eq!((row.node_average, row.ensemble), (None, (90.41, None)));
         assert_eq!(row_for(&paper("stanford-dogs"), &graph, Some(FoundOn::Cub)), None);
@@ -179,18 +195,50 @@ mod tests {
     #[test]
     fn released_runs_are_of_both_networks_and_of_two_to_five_nodes() {
         let dogs = paper("stanford-dogs");
+        let mut small_crops = dogs.clone();
+        small_crops.loss.crop_sizes = vec![3, 5, 7];
         let independent =
             |network: &str| [2, 3, 4, 5].map(|m| released_for(&dogs, &presets::independent(m, network), None).unwrap());
         assert_eq!(independent("abn-resnet-18"), [71.06, 71.85, 72.69, 72.61]);
         assert_eq!(independent("resnet-18"), [68.48, 69.07, 69.43, 69.60]);
-        let found = |network: &str| {
-            [2, 3, 4, 5].map(|m| released_for(&dogs, &presets::dml(m, network), Some(FoundOn::Dogs)).unwrap())
+        let found = |settings: &Settings, network: &str| {
+            [2, 3, 4, 5].map(|m| released_for(settings, &with_attention(m, network), Some(FoundOn::Dogs)))
         };
-        assert_eq!(found("abn-resnet-18"), [74.20, 74.01, 74.23, 74.52]);
-        assert_eq!(found("resnet-18"), [72.60, 72.32, 72.83, 71.93]);
+        assert_eq!(found(&dogs, "abn-resnet-18"), [74.20, 74.01, 74.23, 74.52].map(Some));
+        assert_eq!(found(&small_crops, "resnet-18"), [72.60, 72.32, 72.83, 71.93].map(Some));
         // The thesis has means of ABN-ResNet-18 only, and of 3 nodes and more.
         assert_eq!(row_for(&dogs, &presets::independent(3, "resnet-18"), None), None);
         assert_eq!(row_for(&dogs, &presets::independent(2, "abn-resnet-18"), None), None);
+    }
+
+    /// A graph in which one edge reads attention maps.
+    fn with_attention(nodes: usize, network: &str) -> Graph {
+        let mut graph = presets::dml(nodes, network);
+        graph.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Through }));
+        graph
+    }
+
+    #[test]
+    fn where_attention_is_read_the_crops_are_those_of_the_authors_for_the_network() {
+        let standard = paper("stanford-dogs");
+        let with_crops = |crops: &[usize]| {
+            let mut settings = standard.clone();
+            settings.loss.crop_sizes = crops.to_vec();
+            settings
+        };
+        let (small, other) = (with_crops(&[3, 5, 7]), with_crops(&[3]));
+        let of = |graph: Graph| {
+            [&standard, &small, &other].map(|settings| released_for(settings, &graph, Some(FoundOn::Dogs)))
+        };
+        assert_eq!(of(with_attention(3, "resnet-18")), [None, Some(72.32), None]);
+        assert_eq!(of(presets::dml(3, "resnet-18")), [Some(72.32); 3]);
+        let mut cut = with_attention(3, "resnet-18");
+        cut.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Cutoff }));
+        assert_eq!(of(cut), [Some(72.32); 3]);
+        assert_eq!(of(with_attention(3, "abn-resnet-18")), [Some(74.01), None, None]);
+        let thesis = |settings: &Settings| row_for(settings, &presets::dml(3, "abn-resnet-18"), None);
+        assert!(thesis(&standard).is_some());
+        assert_eq!((thesis(&small), thesis(&other)), (None, None));
     }
 
     #[test]

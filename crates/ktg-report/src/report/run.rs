@@ -1,17 +1,21 @@
 //! The section about one run, and its parts that others use.
 
+use std::collections::BTreeSet;
 use std::iter;
 
 use anyhow::Result;
 use ktg_base::shell_word;
 use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
+use ktg_figures::table::{Cell, Column, Table};
+use ktg_graph::Knowledge;
 use ktg_train::measures::{Accuracy, EnsembleMeasures, Measures};
 use ktg_train::{RunDirectory, RunRecord};
 
 use super::classes::class_blocks;
 use super::evaluated::{Evaluated, Options};
 use crate::attention::most_disagreed;
+use crate::cells::number_or_dash;
 use crate::compare::network;
 use crate::{edges, figures};
 
@@ -73,10 +77,29 @@ pub(super) fn result_blocks(run: &RunRecord) -> Vec<Block> {
             blocks.push(Block::Figures(matrices));
         }
     }
-    let caption = "Mean loss of every edge in every epoch, after its gate. Colors are the targets'.";
-    let losses = Figure::new(figures::edge_losses(run), caption);
-    blocks.push(Block::details("Losses of the edges", [losses.into()]));
+    let caption = "Mean loss of every edge in every epoch, after its gate; dashed, each term of an edge that has several. \
+                   Colors are the targets'.";
+    let mut losses = vec![Figure::new(figures::edge_losses(run), caption).into()];
+    losses.extend(term_losses(run).map(Block::Table));
+    blocks.push(Block::details("Losses of the edges", losses));
     blocks
+}
+
+/// The losses of the last epoch by term, if an edge has several: which dashed line of the figure is which.
+fn term_losses(run: &RunRecord) -> Option<Table> {
+    let train = &run.epochs.last()?.train;
+    if train.edges.iter().all(|edge| edge.terms.len() < 2) {
+        return None;
+    }
+    let kinds: BTreeSet<Knowledge> = train.edges.iter().flat_map(|edge| edge.terms.keys().copied()).collect();
+    let terms = kinds.iter().map(|knowledge| Column::right(knowledge.to_string()).under("its terms"));
+    let columns = [Column::left("edge"), Column::right("loss")].into_iter().chain(terms);
+    let mut table = Table::new(format!("Losses of epoch {}", train.epoch), columns);
+    for edge in &train.edges {
+        let terms = kinds.iter().map(|knowledge| number_or_dash(edge.terms.get(knowledge).copied(), 4));
+        table.row([Cell::text(edge.to_string()), Cell::number(edge.loss, 4)].into_iter().chain(terms));
+    }
+    Some(table)
 }
 
 /// Calibration and attention maps; `with_spread`: over images of many classes, too.

@@ -72,6 +72,31 @@ fn a_finished_run_is_drawn_with_its_result() {
 }
 
 #[test]
+fn terms_of_an_edge_that_has_several_are_dashed_and_in_a_table() {
+    let here = tempfile::tempdir().unwrap();
+    let directory = finished_run(here.path().join("run"));
+    let table = "Losses of epoch 2";
+    assert!(!figures::edge_losses(&RunRecord::read(&directory).unwrap()).contains("stroke-dasharray"));
+    assert!(!page(&directory, false).unwrap().contains(table));
+
+    // Both edges between the nodes teach attention, too.
+    let metrics = directory.path().join("metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    fs::write(&metrics, text.replace("\"probability\":", "\"attention\":0.0625,\"probability\":")).unwrap();
+    let losses = figures::edge_losses(&RunRecord::read(&directory).unwrap());
+    // Two terms of two edges, and the legend.
+    assert_eq!(losses.matches("stroke-dasharray").count(), 2 * 2 + 1, "{losses}");
+    assert!(losses.contains("one of its terms") && !losses.contains(", attention"), "{losses}");
+    let dashed_of_terms = losses.match_indices("stroke-dasharray").nth(1).unwrap().0;
+    let last_sum = losses.rfind("stroke-width=\"1.5\"").unwrap();
+    assert!(last_sum < dashed_of_terms, "the terms come after the sums: {losses}");
+    let page = page(&directory, false).unwrap();
+    for text in ["dashed, each term of an edge that has several", table, "0.0625"] {
+        assert!(page.contains(text), "{text} in {page:.3000}");
+    }
+}
+
+#[test]
 fn pairs_of_nodes_are_drawn_by_what_was_measured() {
     let here = tempfile::tempdir().unwrap();
     let run = RunRecord::read(&finished_run(here.path().join("run"))).unwrap();

@@ -25,8 +25,8 @@ pub use study::{DEFAULT_STORAGE, StorageArg, StudyCommand};
 /// Train ensembles of image classifiers that teach each other.
 ///
 /// M networks learn the same images together. A knowledge transfer graph says who pulls whom closer or pushes whom
-/// apart, in class probabilities or attention maps, through which gate. The ensemble, the mean of their logits, gains
-/// most when its members are good but differ.
+/// apart, in class probabilities, attention maps or both (by choice, also in how class probabilities correlate), through
+/// which gate. The ensemble, the mean of their logits, gains most when its members are good but differ.
 ///
 /// Start with `ktg demo`; then `ktg train` on images of your own.
 #[derive(Parser, Debug)]
