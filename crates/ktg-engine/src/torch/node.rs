@@ -169,24 +169,8 @@ impl TorchNode {
                 self.run(x, &outputs, of_layer)?
             }
         };
-        self.mend_single_values(tensors, &moments, &moved, images.count)?;
         state.moments = Some((moments, moved));
         Ok(Pass { outputs, leaves })
-    }
-
-    /// One value a channel has no unbiased variance; as the other engines, this one keeps the biased one, which is zero.
-    fn mend_single_values(
-        &self,
-        tensors: &Tensors,
-        moments: &Tensor,
-        norms: &[usize],
-        count: usize,
-    ) -> Result<(), TchError> {
-        let _no_grad = tch::no_grad_guard();
-        for layer in norms.iter().filter(|layer| count * self.shapes[**layer + 1].pixels() == 1) {
-            let _ = tensors.part(moments, tensors.of_layer(*layer).start + 3)?.f_zero_()?;
-        }
-        Ok(())
     }
 
     /// Outputs as the host has them.
@@ -207,12 +191,16 @@ impl TorchNode {
     }
 
     /// Moves the running statistics of the batch norms that saw the batch.
-    fn move_statistics(state: &mut State) -> Result<(), TchError> {
+    fn move_statistics(&self, state: &mut State, images: usize) -> Result<(), TchError> {
         let Some((moments, norms)) = state.moments.take() else { return Ok(()) };
         let _no_grad = tch::no_grad_guard();
         for layer in norms {
-            let first = state.tensors.of_layer(layer).start;
-            for i in [first + 2, first + 3] {
+            let [mean, variance] = [2, 3].map(|n| state.tensors.of_layer(layer).start + n);
+            if images * self.shapes[layer + 1].pixels() == 1 {
+                // One value a channel has no unbiased variance; as the other engines, this one takes the biased one.
+                let _ = state.tensors.part(&moments, variance)?.f_zero_()?;
+            }
+            for i in [mean, variance] {
                 let (mut running, batch) = (state.tensors.get(i)?, state.tensors.part(&moments, i)?);
                 let _ = running.f_lerp_(&batch, Op::NORM_MOMENTUM)?;
             }
@@ -412,23 +400,23 @@ impl Node for TorchNode {
         })
     }
 
-    fn update(&mut self, _: usize, rule: Rule, _: &Scratch) -> Result<(), EngineError> {
+    fn update(&mut self, images: usize, rule: Rule, _: &Scratch) -> Result<(), EngineError> {
         if !self.job.trained {
             return Ok(());
         }
         self.on_device(|state| {
-            Self::move_statistics(state)?;
+            self.move_statistics(state, images)?;
             Self::move_parameters(state, rule)?;
             Self::move_average(state, rule)
         })
     }
 
-    fn accumulate(&mut self, _: usize, _: &Scratch) -> Result<(), EngineError> {
+    fn accumulate(&mut self, images: usize, _: &Scratch) -> Result<(), EngineError> {
         if !self.job.trained {
             return Ok(());
         }
         self.on_device(|state| {
-            Self::move_statistics(state)?;
+            self.move_statistics(state, images)?;
             let _no_grad = tch::no_grad_guard();
             let Some((gradients, _)) = state.gradients.take() else { return Ok(()) };
             state.sum = Some(match state.sum.take() {
