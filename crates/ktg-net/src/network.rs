@@ -123,3 +123,17 @@ pub struct Network {
     /// Attention map, `[batch, 1, height, width]`.
     pub attention_map: Value,
 }
+
+impl Network {
+    /// By value ([`Value::index`]), whether any of the given outputs depends on it.
+    pub fn sources(&self, outputs: impl IntoIterator<Item = Value>) -> Vec<bool> {
+        let mut marked = vec![false; self.layers.len() + 1];
+        outputs.into_iter().for_each(|output| marked[output.index()] = true);
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            if marked[index + 1] {
+                layer.inputs.iter().for_each(|value| marked[value.index()] = true);
+            }
+        }
+        marked
+    }
+}

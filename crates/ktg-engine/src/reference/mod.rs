@@ -95,18 +95,6 @@ impl ReferenceNode {
             attention_map: wanted.attention_map.then(map),
         }
     }
-
-    /// By value, whether any of the given outputs depends on it.
-    fn sources(&self, outputs: impl IntoIterator<Item = Value>) -> Vec<bool> {
-        let mut marked = vec![false; self.shapes.len()];
-        outputs.into_iter().for_each(|output| marked[output.index()] = true);
-        for (index, layer) in self.network.layers.iter().enumerate().rev() {
-            if marked[index + 1] {
-                layer.inputs.iter().for_each(|value| marked[value.index()] = true);
-            }
-        }
-        marked
-    }
 }
 
 fn add(sum: &mut [f64], part: impl IntoIterator<Item = f64>) {
@@ -150,7 +138,7 @@ impl Node for ReferenceNode {
     fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) -> Result<(), EngineError> {
         let given = |output: Value| Some((output, at_outputs.of(&self.network, output)?));
         let given: Vec<(Value, &[f32])> = Wanted::ALL.outputs(&self.network).into_iter().filter_map(given).collect();
-        let learns = self.sources(given.iter().map(|(output, _)| *output));
+        let learns = self.network.sources(given.iter().map(|(output, _)| *output));
         let mut gradients: Vec<Vec<f64>> = self.pass.values.iter().map(|value| vec![0.0; value.len()]).collect();
         for (output, given) in given {
             add(&mut gradients[output.index()], given.iter().map(|g| f64::from(*g)));
@@ -212,7 +200,7 @@ impl ReferenceNode {
     /// `running += 0.1 (batch - running)`, with the unbiased variance, where the wanted outputs depend on the layer.
     fn move_statistics(&mut self, images: usize) {
         debug_assert_eq!(images, self.pass.count);
-        let reached = self.sources(self.job.wanted.outputs(&self.network));
+        let reached = self.network.sources(self.job.wanted.outputs(&self.network));
         for (index, (layer, moments)) in self.network.layers.iter().zip(&self.pass.moments).enumerate() {
             let Some(Moments { mean, variance, count }) = moments.as_ref().filter(|_| reached[index + 1]) else {
                 continue;

@@ -78,18 +78,6 @@ impl TorchNode {
         action(&mut self.state()).map_err(|e| failure(self.device, &e))
     }
 
-    /// By value, whether any of the given outputs depends on it.
-    fn sources(&self, outputs: impl IntoIterator<Item = Value>) -> Vec<bool> {
-        let mut marked = vec![false; self.shapes.len()];
-        outputs.into_iter().for_each(|output| marked[output.index()] = true);
-        for (index, layer) in self.network.layers.iter().enumerate().rev() {
-            if marked[index + 1] {
-                layer.inputs.iter().for_each(|value| marked[value.index()] = true);
-            }
-        }
-        marked
-    }
-
     fn images(&self, images: Images, place: tch::Device) -> Result<Tensor, TchError> {
         let Shape { channels, height, width } = self.shapes[0];
         let shape = [images.count, channels, height, width].map(|side| side as i64);
@@ -103,7 +91,7 @@ impl TorchNode {
         outputs: &[Value],
         mut tensors_of: impl FnMut(usize) -> Result<LayerTensors, TchError>,
     ) -> Result<Vec<(Value, Tensor)>, TchError> {
-        let needed = self.sources(outputs.iter().copied());
+        let needed = self.network.sources(outputs.iter().copied());
         let mut last_reader = vec![0; self.shapes.len()];
         for (index, layer) in self.network.layers.iter().enumerate().filter(|(index, _)| needed[index + 1]) {
             layer.inputs.iter().for_each(|value| last_reader[value.index()] = index);
@@ -359,7 +347,7 @@ impl Node for TorchNode {
                 Some((*output, tensor.shallow_clone(), gradient))
             };
             let given: Vec<(Value, Tensor, &[f32])> = pass.outputs.iter().filter_map(given).collect();
-            let reached = self.sources(given.iter().map(|(output, ..)| *output));
+            let reached = self.network.sources(given.iter().map(|(output, ..)| *output));
             let parameters = state.tensors.parameters.iter();
             let learns = parameters.zip(&pass.leaves).map(|(p, leaf)| leaf.is_some() && reached[p.layer + 1]);
             let learns: Vec<bool> = learns.collect();
