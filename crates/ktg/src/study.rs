@@ -1,6 +1,7 @@
 //! `ktg study`: what a search found.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
@@ -186,9 +187,8 @@ fn sentences(theirs: &AuthorsStudy) -> Vec<String> {
         Goal::Minimize => "its values are errors in percent, which became accuracies: 100 - error".to_owned(),
         Goal::Maximize => "its values are to be large and were taken for accuracies in percent".to_owned(),
     }];
-    if theirs.open > 0 {
-        sentences.push(format!("{} trials were running or waiting there, and failed here", theirs.open));
-    }
+    sentences.extend(of_trials(theirs.open, "was running or waiting there, and failed here"));
+    sentences.extend(failures(&theirs.failures));
     let is_untaught = |graph: &Graph| (0..graph.len()).any(|node| !graph.is_trained(node));
     let untaught = theirs.graphs().filter(is_untaught).count();
     // Where the ensemble is judged, the authors' code leaves such a node as it begins, too.
@@ -200,6 +200,30 @@ fn sentences(theirs: &AuthorsStudy) -> Vec<String> {
     }
     sentences.extend(theirs.graphs().find_map(|graph| authors::crops_note(&graph)).map(str::to_owned));
     sentences
+}
+
+/// Why trials fail here that did not fail there.
+fn failures(reasons: &BTreeMap<String, usize>) -> Option<String> {
+    /// So many reasons are said.
+    const MOST: usize = 5;
+    let mut counts: Vec<(usize, &str)> = reasons.iter().map(|(reason, count)| (*count, &**reason)).collect();
+    counts.sort_by_key(|(count, _)| Reverse(*count));
+    let said = counts.iter().take(MOST).map(|(count, reason)| format!("{reason} ({count})"));
+    let mut said = said.collect::<Vec<_>>().join(", ");
+    if counts.len() > MOST {
+        said += ", and more reasons, which `ktg study export` has";
+    }
+    let all = counts.iter().map(|(count, _)| count).sum();
+    of_trials(all, &format!("cannot be translated, and failed here: {said}"))
+}
+
+/// A sentence about so many trials, whose first word is "was" or the same for one and for many; `None` if there are none.
+fn of_trials(count: usize, is_so: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 trial {is_so}")),
+        _ => Some(format!("{count} trials {}", is_so.replacen("was", "were", 1))),
+    }
 }
 
 fn close(mut study: Study) -> Result<()> {

@@ -76,8 +76,6 @@ pub struct Choices {
     pub parameter: String,
     /// What there is to choose from, in order; `None`: it is a number.
     pub choices: Option<Vec<Json>>,
-    /// The number of the first trial that has these.
-    pub trial: i64,
 }
 
 /// A line about a study.
@@ -132,12 +130,12 @@ impl Study {
     /// What each parameter of its trials chooses from, in the order of the trials; a parameter with other choices in some
     /// trials is there again.
     pub fn choices(&mut self) -> Result<Vec<Choices>, Error> {
-        let select = "SELECT p.param_name, p.distribution_json, MIN(t.number) FROM trials t \
+        let select = "SELECT p.param_name, p.distribution_json FROM trials t \
                       JOIN trial_params p ON p.trial_id = t.trial_id WHERE t.study_id = $1 \
                       GROUP BY p.param_name, p.distribution_json ORDER BY MIN(t.number), p.param_name";
         self.storage.run(|connection| {
             connection.all(select, &[self.id.into()], |row| {
-                Ok(Choices { parameter: row.text(0)?, choices: choices(&row.text(1)?)?, trial: row.int(2)? })
+                Ok(Choices { parameter: row.text(0)?, choices: choices(&row.text(1)?)? })
             })
         })
     }

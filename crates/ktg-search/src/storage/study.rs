@@ -226,7 +226,7 @@ pub(super) fn insert_study(connection: &mut Connection, name: &str) -> Answer<Op
     Ok(id)
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     match name.is_empty() || name.chars().count() > 512 || name.contains('\0') {
         true => Err(study_error(name, "a study's name has 1 to 512 characters, and NUL is none of them")),
         false => Ok(()),
