@@ -60,7 +60,7 @@ impl Study {
             ["MAXIMIZE"] => Goal::Maximize,
             _ => {
                 return Err(
-                    study.error(format!("its directions are {directions:?}; only a study of one value can be read"))
+                    study.error(format!("its directions in {url} are {directions:?}; give a study of one value"))
                 );
             }
         };
@@ -81,7 +81,10 @@ impl Study {
         })?;
         match id {
             Some(id) => Ok(Self::through(storage, id, name)),
-            None => Err(study_error(name, &format!("there is no such study in {url}; see `ktg study list`"))),
+            None => {
+                let list = format!("ktg study list --storage {}", url.shell_word());
+                Err(study_error(name, &format!("there is no such study in {url}; see `{list}`")))
+            }
         }
     }
 
