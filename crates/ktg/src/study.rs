@@ -71,6 +71,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
         let failed = failed.into_iter().map(|(trial, reason)| json!({"trial": trial, "reason": reason}));
         return print_json(&json!({
             "study": &found.name,
+            "imported": found.metadata.imported,
             "trials": found.trials.len(),
             "states": states,
             "best": best,
@@ -99,6 +100,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
 
 fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
     let (_, graph) = found.graph_of(None)?;
+    say_imported(&found);
     say_unranked(&found);
     let Some(directory) = out else {
         return print(graph.to_toml().trim_end());
@@ -119,6 +121,13 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says where a study is from that was not made here, on standard error.
+pub fn say_imported(study: &StudyRecord) {
+    if let Some(imported) = &study.metadata.imported {
+        note(&format!("study \"{}\": {imported}", study.name));
+    }
 }
 
 /// Says which trials of a study are not ranked, on standard error.
