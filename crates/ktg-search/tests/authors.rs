@@ -104,7 +104,7 @@ impl<'a> Theirs<'a> {
         let message = self.read().map(drop).unwrap_err();
         assert_sentence(&message);
         let start = format!("study \"{}\": no trial of it in {} can be translated: ", self.name, self.place.url);
-        let end = "; give a study of the authors' published search scripts with --from and --study-there";
+        let end = "; docs/search.md says what can be; give another study with --study-there";
         let reason = message.strip_prefix(&start).and_then(|rest| rest.strip_suffix(end));
         reason.unwrap_or_else(|| panic!("{message}")).to_owned()
     }

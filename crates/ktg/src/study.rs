@@ -242,3 +242,21 @@ fn close(mut study: Study) -> Result<()> {
     }
     print(&format!("{pruned} paused trials are pruned; their checkpoints lie where their `run` attribute says"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_that_fail_here_are_counted_by_their_reasons_the_most_frequent_first() {
+        assert_eq!(failures(&BTreeMap::new()), None);
+        assert_eq!(of_trials(1, "was running there").as_deref(), Some("1 trial was running there"));
+        assert_eq!(of_trials(2, "was running there").as_deref(), Some("2 trials were running there"));
+        let reasons = ["a", "b", "c", "d", "e", "f"].map(|reason| (reason.to_owned(), 1 + usize::from(reason == "f")));
+        let all = "7 trials cannot be translated, and failed here: f (2), a (1), b (1), c (1), d (1), and more reasons, \
+                   which `ktg study export` has";
+        assert_eq!(failures(&reasons.into()).as_deref(), Some(all));
+        let one = BTreeMap::from([("a".to_owned(), 1)]);
+        assert_eq!(failures(&one).as_deref(), Some("1 trial cannot be translated, and failed here: a (1)"));
+    }
+}

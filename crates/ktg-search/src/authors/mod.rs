@@ -48,7 +48,7 @@ impl AuthorsStudy {
         let (choices, trials) = (TheirChoices::of(study.choices()?), study.trials()?);
         let open = trials.iter().filter(|trial| !trial.state.is_finished()).count();
         let Translation { space, trials, failures } = Translation::of(&choices, trials, goal).map_err(|reason| {
-            let way_out = "give a study of the authors' published search scripts with --from and --study-there";
+            let way_out = "docs/search.md says what can be; give another study with --study-there";
             study.error(format!("no trial of it in {url} can be translated: {reason}; {way_out}"))
         })?;
         let judged = if choices.has_ensemble { JudgedPart::Ensemble } else { JudgedPart::FirstNode };
