@@ -182,6 +182,21 @@ fn what_is_not_supported_is_said() {
             "losses[2][1]: \"T\" must be 1, not 2; write 1, and `temperature` under [loss] of the experiment file, which is that of all edges",
         ),
         (
+            "/losses/2/2/args/T",
+            json!(4),
+            "losses[2][2]: \"T\" must be 1, not 4, which the authors' code ignores for \"IndependentLoss\"; write 1 for what it does",
+        ),
+        (
+            "/losses/2/1",
+            json!({"name": "AttLoss", "args": {"T": 2, "loss_weight": 1, "gate": {"name": "ThroughGate"}}}),
+            "losses[2][1]: \"T\" must be 1, not 2, which the authors' code ignores for \"AttLoss\"; write 1 for what it does",
+        ),
+        (
+            "/losses/2/1",
+            json!({"name": "KLLoss", "args": {"T": 1, "loss_weight": 1, "gate": {"name": "ThroughGate"}}}),
+            "losses[2][1]: \"soft_loss_positive\" must be 1 (closer) or 0 (apart), not null",
+        ),
+        (
             "/losses/2/2/args/loss_weight",
             json!(0.5),
             "losses[2][2]: \"loss_weight\" must be 1, not 0.5, and only a gate can weigh an edge here",

@@ -144,8 +144,13 @@ pub fn history(study: &StudyRecord) -> String {
         }
     };
     let trials = trials.iter().map(trial).collect();
-    let (title, y_title) = (format!("Search of the study {}", study.name), "ensemble accuracy in %".to_owned());
+    let (title, y_title) = (format!("Search of the study {}", study.name), value_title(study));
     chart::history(&History { title, y_title, trials })
+}
+
+/// What the values of a study's trials are.
+fn value_title(study: &StudyRecord) -> String {
+    format!("{} accuracy in %", study.judged_part())
 }
 
 /// How many trials reached each rung, and their values there. `None` for a study without rungs.
@@ -156,7 +161,7 @@ pub fn rungs(study: &StudyRecord) -> Option<String> {
         stopped: rung.stopped,
     });
     let rungs: Vec<chart::Rung> = rungs.collect();
-    let (title, y_title) = ("Rungs".to_owned(), "ensemble accuracy in %".to_owned());
+    let (title, y_title) = ("Rungs".to_owned(), value_title(study));
     (!rungs.is_empty()).then(|| chart::rungs(&Rungs { title, y_title, rungs }))
 }
 

@@ -62,6 +62,11 @@ impl StudyRecord {
         })
     }
 
+    /// What a trial's value is the accuracy of.
+    pub fn judged_part(&self) -> JudgedPart {
+        self.metadata.imported.as_ref().map_or(JudgedPart::Ensemble, |imported| imported.judged)
+    }
+
     /// The complete trials that are graphs of the search space, the best first; of equal ones, the older. For the others
     /// see [`unranked`](Self::unranked).
     pub fn ranked(&self) -> Vec<&Trial> {
@@ -133,8 +138,10 @@ impl StudyRecord {
     pub fn graph(&self, trial: &Trial) -> Result<Graph> {
         let genes = self.genes(trial).map_err(|e| anyhow!("trial {} is no graph of the study: {e}", trial.number))?;
         let graph = self.space()?.graph(&genes);
-        let judged = self.metadata.imported.as_ref().map(|imported| imported.judged);
-        let mut graph = if judged == Some(JudgedPart::FirstNode) { graph } else { graph.canonical() };
+        let mut graph = match self.judged_part() {
+            JudgedPart::FirstNode => graph,
+            JudgedPart::Ensemble => graph.canonical(),
+        };
         graph.name = Some(format!("{}, trial {}", self.name, trial.number));
         Ok(graph)
     }

@@ -42,6 +42,12 @@ impl Imported {
     }
 }
 
+impl fmt::Display for JudgedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl fmt::Display for Imported {
     /// Goes after a word such as "it was".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -82,14 +82,18 @@ impl Space {
             return Err(Error::Setting(reason.to_owned()));
         }
         let architectures: Vec<_> = free.into_iter().map(|node| (node, architectures.clone())).collect();
-        Self::of(base, &edges, &architectures)
+        let space = Self::of(base, &edges, &architectures)?;
+        if space.parameters.is_empty() {
+            return Err(Error::Setting("there is nothing to search: everything is fixed".to_owned()));
+        }
+        Ok(space)
     }
 
     /// The space over the nodes of a graph without edges. A part with one choice only is no parameter; a node without
-    /// choices of architectures keeps its own.
+    /// choices of architectures keeps its own. There may be no parameters at all.
     ///
     /// # Errors
-    /// If everything has one choice only.
+    /// If a choice says nothing.
     pub(crate) fn of(
         mut base: Graph,
         edges: &[EdgeChoices],
@@ -121,9 +125,6 @@ impl Space {
                 base.node_mut(*node).architecture.clone_from(only);
             }
             decide(ParameterKind::Architecture, None, *node, architectures.clone())?;
-        }
-        if parameters.is_empty() {
-            return Err(Error::Setting("there is nothing to search: everything is fixed".to_owned()));
         }
         Ok(Self { base, parameters })
     }
@@ -325,7 +326,7 @@ fn names(all: &[impl ToString]) -> Vec<String> {
 }
 
 /// The first that was there before.
-pub(crate) fn first_repeated<T: PartialEq>(all: &[T]) -> Option<&T> {
+fn first_repeated<T: PartialEq>(all: &[T]) -> Option<&T> {
     all.iter().enumerate().find(|(i, one)| all[..*i].contains(one)).map(|(_, one)| one)
 }
 

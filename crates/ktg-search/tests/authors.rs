@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::{Place, assert_sentence, on_each_storage, unique};
 use ktg_graph::{Design, Document, Gate, Graph, Node, Transfer};
 use ktg_search::attributes::{GRAPH, REASON, SPACE};
-use ktg_search::storage::{Inserted, NewTrial, State, Study, Trial};
+use ktg_search::storage::{Inserted, NewTrial, State, StorageUrl, Study, Trial};
 use ktg_search::{AuthorsStudy, Imported, JudgedPart, Space, StudyMetadata};
 use serde_json::json;
 
@@ -103,8 +103,10 @@ impl<'a> Theirs<'a> {
     fn refused(&self) -> String {
         let message = self.read().map(drop).unwrap_err();
         assert_sentence(&message);
-        let of_study = format!("study \"{}\": ", self.name);
-        message.strip_prefix(&of_study).unwrap_or_else(|| panic!("{message}")).to_owned()
+        let start = format!("study \"{}\": no trial of it in {} can be translated: ", self.name, self.place.url);
+        let end = "; docs/search.md says what can be; give another study with --study-there";
+        let reason = message.strip_prefix(&start).and_then(|rest| rest.strip_suffix(end));
+        reason.unwrap_or_else(|| panic!("{message}")).to_owned()
     }
 
     /// The study that it becomes.
@@ -242,11 +244,81 @@ fn what_is_not_over_fails_with_a_reason(place: &Place) {
     assert_eq!((study.busy().unwrap(), study.claim_waiting("w").unwrap()), (0, None));
 }
 
-on_each_storage!(what_does_not_exist_here_is_refused_by_name);
-fn what_does_not_exist_here_is_refused_by_name(place: &Place) {
+/// Adds a parameter `1_is_pretrained` to a trial.
+fn add_is_pretrained(place: &Place, trial: i64, chosen: u8) {
+    let choices = r#"{"name": "CategoricalDistribution", "attributes": {"choices": [0, 1]}}"#;
+    place.sql(&format!(
+        "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) \
+         VALUES ({trial}, '1_is_pretrained', {chosen}, '{choices}')"
+    ));
+}
+
+fn reasons(trials: &[Trial]) -> Vec<Option<&str>> {
+    trials.iter().map(|trial| trial.attributes.get(REASON)?.as_str()).collect()
+}
+
+on_each_storage!(what_is_offered_and_does_not_exist_here_only_fails_the_trials_that_chose_it);
+fn what_is_offered_and_does_not_exist_here_only_fails_the_trials_that_chose_it(place: &Place) {
+    // As the published script of DCL offers them, and a newer one.
+    let mut parameters = of_dcl();
+    let networks = ["ResNet32", "ResNet110", "WRN28_2", "DeiT_Tiny_p16_32"];
+    parameters.insert("model_1_name".to_owned(), texts(&networks));
+    let mut theirs = Theirs::new(place, parameters);
+    let good = theirs.add_complete(&[("model_1_name", "ResNet110")], 28.0);
+    let wide = theirs.add_complete(&[("model_1_name", "WRN28_2")], 25.0);
+    let pretrained = theirs.add_complete(&[], 24.0);
+    for (trial, chosen) in [(good, 0), (wide, 0), (pretrained, 1)] {
+        add_is_pretrained(place, trial, chosen);
+    }
+    theirs.add_complete(&[("model_1_name", "WRN28_2")], 23.0);
+
+    let (metadata, trials) = theirs.import();
+    let space = metadata.space.unwrap();
+    let architectures = space.parameters().iter().find(|parameter| parameter.name == "node 2 architecture").unwrap();
+    assert_eq!(architectures.choices, ["resnet-cifar-32", "resnet-cifar-110"]);
+    assert_eq!(graph_of(&space, &trials[0]).nodes()[1].architecture, "resnet-cifar-110");
+    let wide = "`model_1_name` is \"WRN28_2\", which does not exist here";
+    let pretrained = "`1_is_pretrained` is 1; weights that only their code knows are not supported";
+    assert_eq!(reasons(&trials), [None, Some(wide), Some(pretrained), Some(wide)]);
+    assert_eq!(trials.iter().map(|trial| trial.value).collect::<Vec<_>>(), [Some(72.0), None, None, None]);
+    let failed = trials.iter().filter(|trial| trial.state == State::Fail && trial.parameters.is_empty()).count();
+    assert_eq!((failed, trials[0].state), (3, State::Complete));
+    let failures = BTreeMap::from([(wide.to_owned(), 2), (pretrained.to_owned(), 1)]);
+    assert_eq!(theirs.read().unwrap().failures, failures);
+}
+
+on_each_storage!(two_names_of_one_thing_are_one_choice);
+fn two_names_of_one_thing_are_one_choice(place: &Place) {
+    let mut parameters = of_ensemble();
+    parameters.insert("02_01_gate".to_owned(), texts(&["LinearGate", "PositiveLinearGate", "ThroughGate"]));
+    let mut theirs = Theirs::new(place, parameters);
+    theirs.add_complete(&[("02_01_gate", "PositiveLinearGate")], 28.0);
+    let (metadata, trials) = theirs.import();
+    let space = metadata.space.unwrap();
+    let gate = space.parameters().iter().find(|parameter| parameter.name == "1->2 gate").unwrap();
+    assert_eq!(gate.choices, ["linear", "through"]);
+    assert_eq!(graph_of(&space, &trials[0]).transfer(0, 1).unwrap().gate, Gate::Linear);
+}
+
+on_each_storage!(a_study_without_choices_is_one_graph);
+fn a_study_without_choices_is_one_graph(place: &Place) {
+    let mut parameters = of_dcl();
+    for choices in parameters.values_mut() {
+        choices.truncate(1);
+    }
+    let mut theirs = Theirs::new(place, parameters);
+    theirs.add_complete(&[], 28.0);
+    let (metadata, trials) = theirs.import();
+    let graph = graph_of(&metadata.space.unwrap(), &trials[0]);
+    assert_eq!((graph.len(), graph.active_transfers().count(), trials[0].value), (2, 2, Some(72.0)));
+}
+
+on_each_storage!(a_study_of_which_no_trial_can_be_translated_is_refused);
+fn a_study_of_which_no_trial_can_be_translated_is_refused(place: &Place) {
     let refused = |parameters: Parameters| {
         let mut theirs = Theirs::new(place, parameters);
         theirs.add_complete(&[], 28.0);
+        theirs.add(&[]);
         theirs.refused()
     };
     let with = |name: &str, choices: &[&str]| {
@@ -254,88 +326,71 @@ fn what_does_not_exist_here_is_refused_by_name(place: &Place) {
         parameters.insert(name.to_owned(), texts(choices));
         refused(parameters)
     };
-    let network = with("model_1_name", &["ResNet20_ABN", "WRN28_2"]);
-    assert!(network.starts_with("the parameter `model_1_name`: unknown network \"WRN28_2\"; "), "{network}");
-    let gate = with("02_01_gate", &["ThroughGate", "GammaGate"]);
-    assert!(gate.starts_with("the parameter `02_01_gate`: unknown gate \"GammaGate\"; "), "{gate}");
+    let network = with("model_1_name", &["WRN28_2"]);
+    assert_eq!(network, "trial 0: `model_1_name` is \"WRN28_2\", which does not exist here");
+    let gate = with("02_01_gate", &["GammaGate", "ThroughGate"]);
+    assert_eq!(gate, "trial 0: `02_01_gate` is \"GammaGate\", which does not exist here");
     let loss = with("02_01_loss", &["CELoss"]);
-    assert!(loss.starts_with("the parameter `02_01_loss`: unknown loss name \"CELoss\"; "), "{loss}");
+    assert_eq!(loss, "trial 0: `02_01_loss` is \"CELoss\", which does not exist here");
     let label = with("01_01_loss", &["KLLoss_P"]);
-    assert_eq!(label, "the parameter `01_01_loss` must be \"IndepLoss\", not \"KLLoss_P\"");
-    let ensemble = with("01_00_gate", &["CutoffGate", "ThroughGate"]);
-    assert!(ensemble.starts_with("the parameter `01_00_gate`: an edge of the ensemble node"), "{ensemble}");
-    let twice = with("02_01_gate", &["LinearGate", "PositiveLinearGate"]);
-    assert_eq!(twice, "two choices of the parameter `02_01_gate` mean the same here");
-    let foreign = with("lr", &["0.1"]);
-    assert!(foreign.starts_with("trial 0 has the parameter `lr`, which the authors' code has not"), "{foreign}");
+    assert_eq!(label, "trial 0: `01_01_loss` is \"KLLoss_P\"; the loss of a label must be \"IndepLoss\"");
+    let ensemble = with("01_00_gate", &["ThroughGate", "CutoffGate"]);
+    assert_eq!(ensemble, "trial 0: `01_00_gate` is \"ThroughGate\"; an edge of the ensemble node must be cut here");
+    // As newer code of their group names it.
+    let form = "is not in the form of the authors' published studies, such as `02_01_gate`";
+    for name in ["lr", "0_1_gate", "1_model"] {
+        assert_eq!(with(name, &["a"]), format!("trial 0: the parameter `{name}` {form}"));
+    }
     let no_model = with("03_01_gate", &GATES);
-    assert_eq!(no_model, "it has a parameter `03_01_gate` but no `model_3_name`");
+    assert_eq!(no_model, "trial 0: there is a parameter `03_01_gate` but no `model_3_name`");
     let mut parameters = of_ensemble();
     parameters.remove("02_01_gate");
-    assert_eq!(refused(parameters), "its trials have no parameter `02_01_gate`");
+    assert_eq!(refused(parameters), "trial 0: there is no parameter `02_01_gate`");
     let nothing = Theirs::new(place, Parameters::new());
-    assert_eq!(nothing.refused(), "its trials have 0 networks, and 1 to 64 can be read");
+    assert_eq!(nothing.refused(), "none says which networks it has");
+    let mut bad_value = Theirs::new(place, of_ensemble());
+    bad_value.add_complete(&[], 130.0);
+    assert_eq!(bad_value.refused(), "trial 0: the value is 130, which is no percentage from 0 to 100");
 }
 
-on_each_storage!(an_odd_trial_is_refused_by_number);
-fn an_odd_trial_is_refused_by_number(place: &Place) {
-    let refused = |change: &dyn Fn(&mut Theirs, i64)| {
+on_each_storage!(an_odd_trial_fails_with_its_reason_and_the_others_are_read);
+fn an_odd_trial_fails_with_its_reason_and_the_others_are_read(place: &Place) {
+    let odd = |statement: &str| {
         let mut theirs = Theirs::new(place, of_ensemble());
         theirs.add_complete(&[], 28.0);
-        let id = theirs.add_complete(&[], 30.0);
-        change(&mut theirs, id);
-        theirs.refused()
+        let id = theirs.add(&[]);
+        assert!(theirs.study.report(id, 1, 60.0).unwrap() && theirs.study.report(id, 2, 50.0).unwrap());
+        theirs.study.complete_rung(id, 0, 60.0).unwrap();
+        assert!(theirs.study.finish(id, State::Complete, Some(30.0), &[]).unwrap());
+        place.sql(&statement.replace("ID", &id.to_string()));
+        let (_, mut trials) = theirs.import();
+        assert_eq!((trials[0].state, trials[0].value, reasons(&trials)[0]), (State::Complete, Some(72.0), None));
+        let failures = theirs.read().unwrap().failures;
+        assert_eq!((trials[1].state, trials[1].value), (State::Fail, None));
+        let odd = trials.remove(1);
+        let reason = reasons(std::slice::from_ref(&odd))[0].unwrap().to_owned();
+        assert_eq!(failures, BTreeMap::from([(reason.clone(), 1)]));
+        (reason, odd)
     };
-    let sql = |statement: &str| {
-        let statement = statement.to_owned();
-        refused(&move |theirs, id| theirs.place.sql(&statement.replace("ID", &id.to_string())))
-    };
-    assert_eq!(
-        sql("UPDATE trial_values SET value = 130 WHERE trial_id = ID"),
-        "trial 1: the value is 130, and no percentage from 0 to 100"
-    );
-    assert_eq!(
-        sql("INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value_type) VALUES (ID, 3, 'NAN')"),
-        "trial 1: step 3 is NaN, and no percentage from 0 to 100"
-    );
-    assert_eq!(
-        sql(
-            "INSERT INTO trial_system_attributes (trial_id, \"key\", value_json) VALUES (ID, 'completed_rung_0', '-1')"
-        ),
-        "trial 1: completed_rung_0 is -1, and no percentage from 0 to 100"
-    );
-    assert_eq!(
-        sql("DELETE FROM trial_params WHERE trial_id = ID AND param_name = '02_01_gate'"),
-        "trial 1: it has no parameter `02_01_gate`"
-    );
-    let categorical =
-        |choices: &str| format!(r#"{{"name": "CategoricalDistribution", "attributes": {{"choices": {choices}}}}}"#);
-    let other_choices = sql(&format!(
-        "UPDATE trial_params SET distribution_json = '{}' WHERE trial_id = ID AND param_name = '02_01_gate'",
-        categorical(r#"["ThroughGate"]"#)
-    ));
-    let reason = "trial 1: the parameter `02_01_gate` has other choices than in the trials before; it cannot be one search space";
-    assert_eq!(other_choices, reason);
+    let all = BTreeMap::from([(1, 40.0), (2, 50.0)]);
+    let (reason, trial) = odd("UPDATE trial_values SET value = 130 WHERE trial_id = ID");
+    assert_eq!(reason, "the value is 130, which is no percentage from 0 to 100");
+    assert_eq!((trial.reports, trial.system.len()), (all.clone(), 1));
+    let (reason, trial) =
+        odd("UPDATE trial_intermediate_values SET intermediate_value = NULL, intermediate_value_type = 'NAN' \
+         WHERE trial_id = ID AND step = 2");
+    assert_eq!(reason, "step 2 is NaN, which is no percentage from 0 to 100");
+    assert_eq!(trial.reports, BTreeMap::from([(1, 40.0)]));
+    let (reason, trial) = odd("UPDATE trial_system_attributes SET value_json = '-1' WHERE trial_id = ID");
+    assert_eq!(reason, "completed_rung_0 is -1, which is no percentage from 0 to 100");
+    assert_eq!((trial.reports, trial.system.len()), (all, 0));
+    let (reason, _) = odd("DELETE FROM trial_params WHERE trial_id = ID AND param_name = '02_01_gate'");
+    assert_eq!(reason, "there is no parameter `02_01_gate`");
     let number = r#"{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}"#;
-    let a_number = sql(&format!(
+    let (reason, _) = odd(&format!(
         "UPDATE trial_params SET distribution_json = '{number}' WHERE trial_id = ID AND param_name = '02_01_gate'"
     ));
-    assert_eq!(a_number, "trial 1: the parameter `02_01_gate` is no choice of names");
-    let pretrained = |chosen: u8| {
-        format!(
-            "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) \
-             VALUES (ID, '1_is_pretrained', {chosen}, '{}')",
-            categorical("[0, 1]")
-        )
-    };
-    assert_eq!(
-        sql(&pretrained(1)),
-        "trial 1: `1_is_pretrained` is 1: weights that only their code knows are not supported"
-    );
-    let mut theirs = Theirs::new(place, of_ensemble());
-    let id = theirs.add_complete(&[], 30.0);
-    place.sql(&pretrained(0).replace("ID", &id.to_string()));
-    assert_eq!(theirs.read().unwrap().trials.len(), 1);
+    assert!(reason.starts_with("`02_01_gate` is 0") && reason.ends_with(", which does not exist here"), "{reason}");
 }
 
 on_each_storage!(a_name_that_is_taken_is_refused_and_a_study_is_written_whole_or_not_at_all);
@@ -364,10 +419,22 @@ fn the_only_study_needs_no_name() {
     let place = Place::sqlite();
     let message = |place: &Place| AuthorsStudy::read(&place.url, None).map(drop).unwrap_err().to_string();
     drop(place.storage());
-    assert_eq!(message(&place), format!("there are no studies in {}", place.url));
+    assert_eq!(message(&place), format!("there are no studies in {}; give another storage with --from", place.url));
     let mut theirs = Theirs::new(&place, of_ensemble());
     theirs.add_complete(&[], 28.0);
     assert_eq!(AuthorsStudy::read(&place.url, None).unwrap().imported.study, theirs.name);
     drop(place.study("another"));
     assert!(message(&place).ends_with(&format!("say it with --study-there: another, {}", theirs.name)));
+}
+
+#[test]
+fn no_file_is_made_for_a_study_without_a_name() {
+    let place = Place::sqlite();
+    let mut theirs = Theirs::new(&place, of_ensemble());
+    theirs.add_complete(&[], 28.0);
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("new.db");
+    let message = theirs.read().unwrap().write(&StorageUrl::file(&path), "").unwrap_err().to_string();
+    assert!(message.contains("1 to 512 characters"), "{message}");
+    assert!(!path.exists());
 }

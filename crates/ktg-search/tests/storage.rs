@@ -361,4 +361,17 @@ fn studies_are_listed_with_what_they_hold(place: &Place) {
     assert_eq!(ours[1].best, Some(0.75));
     assert_eq!(ours[1].states, [(State::Complete, 2), (State::Pruned, 1), (State::Running, 1)].into());
     assert_eq!(ours[2].directions, ["MINIMIZE", "MAXIMIZE"]);
+
+    // The best value is that of the study's direction, if it has one.
+    let best = |directions: &str| {
+        let key = place.key(&names[0]);
+        place.sql(&format!("DELETE FROM study_directions WHERE study_id = {key}"));
+        for (i, direction) in directions.split_whitespace().enumerate() {
+            place.sql(&format!(
+                "INSERT INTO study_directions (direction, study_id, objective) VALUES ('{direction}', {key}, {i})"
+            ));
+        }
+        place.storage().studies().unwrap().into_iter().find(|study| study.name == names[0]).unwrap().best
+    };
+    assert_eq!([best("MINIMIZE"), best("MINIMIZE MAXIMIZE"), best("MAXIMIZE")], [Some(0.5), None, Some(0.75)]);
 }

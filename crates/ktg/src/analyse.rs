@@ -8,7 +8,7 @@ use ktg_base::{first_difference, shell_word};
 use ktg_report::{LeftOut, StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{StorageUrl, Study};
-use ktg_search::{PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
+use ktg_search::{JudgedPart, PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
 use ktg_train::{EvaluateOn, Experiment, Settings};
 use serde_json::{Map, Value as Json, json};
 
@@ -18,7 +18,7 @@ use crate::output::{print, print_json};
 use crate::progress::{Progress, say};
 use crate::search::{Search, default_runs, worker_settings};
 use crate::signals;
-use crate::study::say_unranked;
+use crate::study::{say_imported, say_unranked};
 use crate::train::{self, read_settings};
 
 pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {
@@ -58,6 +58,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
         });
         return print_json(&json!({
             "study": study.name,
+            "imported": study.metadata.imported,
             "graphs": common.as_ref().map(|common| common.graphs),
             "top": common.as_ref().map(|common| common.top),
             "failed": left_out.failed,
@@ -69,6 +70,7 @@ fn statistics(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<()> {
     if study.metadata.space.is_none() {
         bail!("the study \"{}\" has no search space of this program", study.name);
     }
+    say_imported(&study);
     match &common {
         Some(common) => print(&format!("{}\n", common.table().to_text()))?,
         None => {
@@ -145,6 +147,9 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<Exi
     };
     let count = changes::prepare(&mut search.open(&stop, &bars)?, &graph, &trials)?;
     search.enqueued = i64::try_from(count).ok();
+    if source.judged_part() == JudgedPart::FirstNode {
+        say(&bars, "what is measured now is the ensemble, while the study's graphs were chosen for node 1");
+    }
     if !args.json {
         let of = graph.name.as_deref().unwrap_or(&args.study);
         say(&bars, &format!("{of}: {}", edges(&graph)));

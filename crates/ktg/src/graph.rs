@@ -63,13 +63,19 @@ fn read(name: &str) -> Result<Graph> {
     Ok(read_checked(path)?.graph)
 }
 
-/// Reads a graph file and checks that its architectures exist.
+/// Reads a graph file and checks that its architectures exist; says what the authors' code does otherwise with a file of
+/// theirs.
 fn read_checked(path: &Path) -> Result<Document> {
     let document = Document::read(path)?;
     for (m, node) in document.graph.nodes().iter().enumerate() {
         if let Err(e) = node.architecture.parse::<Architecture>() {
             return Err(document.node_error(m, e.to_string()).into());
         }
+    }
+    if document.is_of_authors
+        && let Some(sentence) = authors::crops_note(&document.graph)
+    {
+        note(sentence);
     }
     Ok(document)
 }

@@ -1,6 +1,7 @@
 //! `ktg study`: what a search found.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
@@ -70,6 +71,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
         let failed = failed.into_iter().map(|(trial, reason)| json!({"trial": trial, "reason": reason}));
         return print_json(&json!({
             "study": &found.name,
+            "imported": found.metadata.imported,
             "trials": found.trials.len(),
             "states": states,
             "best": best,
@@ -98,6 +100,7 @@ fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
 
 fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
     let (_, graph) = found.graph_of(None)?;
+    say_imported(&found);
     say_unranked(&found);
     let Some(directory) = out else {
         return print(graph.to_toml().trim_end());
@@ -118,6 +121,13 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says where a study is from that was not made here, on standard error.
+pub fn say_imported(study: &StudyRecord) {
+    if let Some(imported) = &study.metadata.imported {
+        note(&format!("study \"{}\": {imported}", study.name));
+    }
 }
 
 /// Says which trials of a study are not ranked, on standard error.
@@ -186,9 +196,8 @@ fn sentences(theirs: &AuthorsStudy) -> Vec<String> {
         Goal::Minimize => "its values are errors in percent, which became accuracies: 100 - error".to_owned(),
         Goal::Maximize => "its values are to be large and were taken for accuracies in percent".to_owned(),
     }];
-    if theirs.open > 0 {
-        sentences.push(format!("{} trials were running or waiting there, and failed here", theirs.open));
-    }
+    sentences.extend(of_trials(theirs.open, "was running or waiting there, and failed here"));
+    sentences.extend(failures(&theirs.failures));
     let is_untaught = |graph: &Graph| (0..graph.len()).any(|node| !graph.is_trained(node));
     let untaught = theirs.graphs().filter(is_untaught).count();
     // Where the ensemble is judged, the authors' code leaves such a node as it begins, too.
@@ -202,10 +211,52 @@ fn sentences(theirs: &AuthorsStudy) -> Vec<String> {
     sentences
 }
 
+/// Why trials fail here that did not fail there.
+fn failures(reasons: &BTreeMap<String, usize>) -> Option<String> {
+    /// So many reasons are said.
+    const MOST: usize = 5;
+    let mut counts: Vec<(usize, &str)> = reasons.iter().map(|(reason, count)| (*count, &**reason)).collect();
+    counts.sort_by_key(|(count, _)| Reverse(*count));
+    let said = counts.iter().take(MOST).map(|(count, reason)| format!("{reason} ({count})"));
+    let mut said = said.collect::<Vec<_>>().join(", ");
+    if counts.len() > MOST {
+        said += ", and more reasons, which `ktg study export` has";
+    }
+    let all = counts.iter().map(|(count, _)| count).sum();
+    of_trials(all, &format!("cannot be translated, and failed here: {said}"))
+}
+
+/// A sentence about so many trials, whose first word is "was" or the same for one and for many; `None` if there are none.
+fn of_trials(count: usize, is_so: &str) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some(format!("1 trial {is_so}")),
+        _ => Some(format!("{count} trials {}", is_so.replacen("was", "were", 1))),
+    }
+}
+
 fn close(mut study: Study) -> Result<()> {
     let mut pruned = 0;
     for trial in study.paused()? {
         pruned += usize::from(study.prune_paused(trial.id)?);
     }
     print(&format!("{pruned} paused trials are pruned; their checkpoints lie where their `run` attribute says"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_that_fail_here_are_counted_by_their_reasons_the_most_frequent_first() {
+        assert_eq!(failures(&BTreeMap::new()), None);
+        assert_eq!(of_trials(1, "was running there").as_deref(), Some("1 trial was running there"));
+        assert_eq!(of_trials(2, "was running there").as_deref(), Some("2 trials were running there"));
+        let reasons = ["a", "b", "c", "d", "e", "f"].map(|reason| (reason.to_owned(), 1 + usize::from(reason == "f")));
+        let all = "7 trials cannot be translated, and failed here: f (2), a (1), b (1), c (1), d (1), and more reasons, \
+                   which `ktg study export` has";
+        assert_eq!(failures(&reasons.into()).as_deref(), Some(all));
+        let one = BTreeMap::from([("a".to_owned(), 1)]);
+        assert_eq!(failures(&one).as_deref(), Some("1 trial cannot be translated, and failed here: a (1)"));
+    }
 }

@@ -146,7 +146,8 @@ fn comparison_view(directory: &Path) -> Result<View> {
 fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<View> {
     let study = StudyRecord::read(storage, name)?;
     let mut text = found::in_words(&study);
-    let target = trials.or(study.metadata.target);
+    let is_imported = study.metadata.imported.is_some();
+    let target = trials.or(study.metadata.target).filter(|_| !is_imported);
     let over = study.trials.iter().filter(|trial| trial.state.is_finished()).count();
     let (paused, retries) = (study.paused(), study.repeated());
     let there = study.trials.len() - retries;
@@ -160,7 +161,7 @@ fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<V
             Some(pace) => text += &format!(" · {}", left(pace * target.saturating_sub(judged) as f64)),
             None => text += " · no trial has ended yet",
         }
-    } else if let Some(pace) = pace(&study) {
+    } else if let Some(pace) = pace(&study).filter(|_| !is_imported) {
         text += &format!(
             "\n{:.1} trials an hour; say how many there shall be with --trials to see the time left",
             3600.0 / pace
@@ -193,8 +194,8 @@ fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<V
     if let Some(best) = study.ranked().first() {
         text += &format!("\n\nbest graph, trial {}: {}", best.number, study.edges(best));
     }
-    let done =
-        target.is_some_and(|target| there as i64 >= target) && working.is_empty() && study.count(State::Waiting) == 0;
+    let is_complete = is_imported || target.is_some_and(|target| there as i64 >= target);
+    let done = is_complete && working.is_empty() && study.count(State::Waiting) == 0;
     Ok(View { text, done })
 }
 

@@ -67,6 +67,32 @@ fn graphs_are_made_checked_shown_drawn_and_imported() {
     fs::write(here.join("config.json"), config).unwrap();
     let imported = good(here, &["graph", "import", "config.json"]);
     assert!(imported.contains("abn-resnet-18") && imported.contains("\"label -> 1\" = \"through\""), "{imported}");
+    assert!(!imported.contains("crop_sizes"), "{imported}");
+}
+
+#[test]
+fn of_a_plain_resnet_in_a_file_of_the_authors_it_is_said_that_their_crops_are_others() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    let loss = |name: &str, gate: &str| {
+        format!(r#"{{"name":"{name}","args":{{"gate":{{"name":"{gate}"}},"att_loss_positive":1}}}}"#)
+    };
+    let (label, attention) = (loss("IndependentLoss", "ThroughGate"), loss("AttLoss", "ThroughGate"));
+    let config = format!(
+        r#"{{"models":[{{"name":"resnet18_vanilla"}},{{"name":"resnet18"}}],"losses":[[{label},{attention}],[{attention},{label}]]}}"#
+    );
+    fs::write(here.join("config.json"), config).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = ktg(here, arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap().matches("crop_sizes = [3, 5, 7]").count()
+    };
+    for command in ["show", "check", "import"] {
+        assert_eq!(said(&["graph", command, "config.json"]), 1, "{command}");
+    }
+    // A file of ours says what it means.
+    good(here, &["graph", "import", "config.json", "-o", "graph.toml"]);
+    assert_eq!(said(&["graph", "check", "graph.toml"]), 0);
 }
 
 #[test]

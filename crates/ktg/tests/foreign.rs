@@ -3,12 +3,15 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use common::{bad, good, ktg, text};
 use ktg_graph::{Document, Graph, Node};
+use ktg_report::StudyRecord;
 use ktg_search::attributes::{GRAPH, REASON, SPACE};
 use ktg_search::storage::{Enqueued, Inserted, NewTrial, Patience, State, StorageUrl, Study};
 use ktg_search::{SearchSettings, Space};
@@ -227,6 +230,12 @@ fn a_graph_that_is_enqueued_again_is_said_in_one_line_and_shown_with_its_reason(
     assert!(shown.contains("1  the graph of trial 0"), "{shown}");
 }
 
+/// The files of a folder, what is in them and when they were changed.
+fn files(folder: &Path) -> BTreeMap<OsString, (Vec<u8>, SystemTime)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.map(|e| (e.file_name(), (fs::read(e.path()).unwrap(), e.metadata().unwrap().modified().unwrap()))).collect()
+}
+
 #[test]
 fn commands_that_read_leave_a_storage_as_it_is() {
     let temporary = tempfile::tempdir().unwrap();
@@ -238,13 +247,7 @@ fn commands_that_read_leave_a_storage_as_it_is() {
         fs::copy(here.join(name), storage.join(name)).unwrap();
     }
     drop(study);
-    let files = || -> BTreeMap<_, _> {
-        let entries = fs::read_dir(&storage).unwrap().map(|entry| entry.unwrap());
-        entries
-            .map(|e| (e.file_name(), (fs::read(e.path()).unwrap(), e.metadata().unwrap().modified().unwrap())))
-            .collect()
-    };
-    let before = files();
+    let before = files(&storage);
     assert_eq!(before.len(), 2);
     let url = "sqlite:///storage/ktg.db";
     for arguments in [
@@ -259,16 +262,16 @@ fn commands_that_read_leave_a_storage_as_it_is() {
     ] {
         let said = good(ktg(here, &[arguments, &["--storage", url]].concat()));
         assert!(!said.is_empty());
-        assert!(files() == before, "{arguments:?}");
+        assert!(files(&storage) == before, "{arguments:?}");
     }
     // Whoever does not only read takes over what the worker has left.
     good(ktg(here, &["study", "close", "s", "--storage", url]));
-    assert!(files() != before);
+    assert!(files(&storage) != before);
     assert!(good(ktg(here, &["study", "show", "s", "--storage", url])).contains("3 trials (3 complete)"));
 }
 
 /// The study "theirs" as DCL makes it, of accuracies: two networks that are taught by labels and by each other.
-fn make_study_of_dcl(here: &Path) {
+fn make_study_of_dcl(here: &Path) -> Study {
     let gates: Vec<String> = ["ThroughGate", "CutoffGate", "LinearGate"].map(str::to_owned).to_vec();
     let only = |name: &str| vec![name.to_owned()];
     let mut study = Study::open(&StorageUrl::file(here.join("theirs.db")), "theirs", true, Patience::none()).unwrap();
@@ -285,13 +288,14 @@ fn make_study_of_dcl(here: &Path) {
         }
         add_ended(&mut study, &parameters, State::Complete, Some(accuracy));
     }
+    study
 }
 
 #[test]
 fn a_study_of_the_authors_is_imported_and_not_searched_on() {
     let temporary = tempfile::tempdir().unwrap();
     let here = temporary.path();
-    make_study_of_dcl(here);
+    drop(make_study_of_dcl(here));
     let import = ["study", "import", "s", "--from", "sqlite:///theirs.db"];
     let output = ktg(here, &import).output().unwrap();
     let said = text(&output);
@@ -318,6 +322,70 @@ fn a_study_of_the_authors_is_imported_and_not_searched_on() {
     assert!(search.contains("cannot be searched on; give another --study"), "{search}");
 }
 
+#[test]
+fn every_command_says_of_an_imported_study_that_it_was_and_what_was_judged() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    drop(make_study_of_dcl(here));
+    good(ktg(here, &["study", "import", "s", "--from", "sqlite:///theirs.db"]));
+    let judged = "its values are accuracies of node 1, not of an ensemble";
+    for command in [&["study", "show", "s"][..], &["study", "best", "s"], &["analyse", "s"], &["watch", "s", "--once"]]
+    {
+        let said = text(&ktg(here, command).output().unwrap());
+        assert_eq!(
+            (said.matches("imported from").count(), said.matches(judged).count()),
+            (1, 1),
+            "{command:?}: {said}"
+        );
+    }
+    for command in [&["study", "show", "s", "--json"][..], &["analyse", "s", "--json"]] {
+        let json: Json = serde_json::from_str(&good(ktg(here, command))).unwrap();
+        assert_eq!((&json["imported"]["study"], &json["imported"]["judged"]), (&json!("theirs"), &json!("node 1")));
+    }
+    let watched = good(ktg(here, &["watch", "s", "--once", "--trials", "99"]));
+    assert!(!watched.contains("trials an hour") && !watched.contains("left"), "{watched}");
+
+    good(ktg(here, &["report", "s", "-o", "r.html"]));
+    let page = fs::read_to_string(here.join("r.html")).unwrap();
+    assert!(page.contains("node 1 accuracy in %") && !page.contains("ensemble accuracy in %"));
+    assert!(page.contains("by the accuracy of node 1. The ensemble in the pictures was not judged there."));
+    assert!(page.contains("node 1 is the one whose accuracy counts"));
+
+    // The settings of the trainings are not known: any experiment file will do.
+    let nodes = "[graph]\nnodes = 2\narchitecture = \"resnet-cifar-32\"\n";
+    fs::write(here.join("e.toml"), EXPERIMENT.to_owned() + nodes).unwrap();
+    let edges = ["analyse", "s", "e.toml", "--edges", "--no-check", "--seeds", "1"];
+    let said = text(&ktg(here, &edges).output().unwrap());
+    assert!(
+        said.contains("what is measured now is the ensemble, while the study's graphs were chosen for node 1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_import_leaves_what_it_reads_as_it_is() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (here, storage) = (temporary.path(), temporary.path().join("storage"));
+    fs::create_dir(&storage).unwrap();
+    let study = make_study_of_dcl(here);
+    // As if the worker died now.
+    for name in ["theirs.db", "theirs.db-wal"] {
+        fs::copy(here.join(name), storage.join(name)).unwrap();
+    }
+    drop(study);
+    let before = files(&storage);
+    assert_eq!(before.len(), 2);
+    good(ktg(here, &["study", "import", "s", "--from", "sqlite:///storage/theirs.db"]));
+    assert!(files(&storage) == before);
+
+    let all = || good(ktg(here, &["study", "export", "theirs", "--storage", "sqlite:///theirs.db"]));
+    let before = all();
+    let into_the_same = ["study", "import", "s", "--from", "sqlite:///theirs.db", "--study-there", "theirs"];
+    good(ktg(here, &[&into_the_same[..], &["--storage", "sqlite:///theirs.db"]].concat()));
+    assert_eq!(all(), before);
+    assert!(good(ktg(here, &["study", "show", "s", "--storage", "sqlite:///theirs.db"])).contains("2 trials"));
+}
+
 /// Imports what Optuna has made in the manner of the authors' code, and compares what every command says with what
 /// Python knows.
 fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
@@ -331,6 +399,9 @@ fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let known = run("make_authors_study.py", &["sqlite:///optuna.db", "experiment01", form]);
+    let known = known.as_array().unwrap();
+    let count = |is: &dyn Fn(&Json) -> bool| known.iter().filter(|trial| is(trial)).count();
+    let in_state = |state: &str| count(&|trial| trial["state"] == state);
 
     let import = ["study", "import", "s", "--from", "sqlite:///optuna.db", "--study-there", "experiment01"];
     let output = ktg(here, &import).output().unwrap();
@@ -338,49 +409,61 @@ fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
     assert!(output.status.success(), "{said}");
     assert!(said.contains("its values are errors in percent, which became accuracies: 100 - error"), "{said}");
     assert!(said.contains("2 trials were running or waiting there, and failed here"), "{said}");
+    let foreign =
+        count(&|trial| trial["is_foreign"] == true && trial["value"].is_null() && trial["reports"] != json!({}));
+    assert_eq!(
+        said.contains("trials cannot be translated, and failed here: `model_2_name` is \"WRN28_2\""),
+        foreign > 1
+    );
     assert!(said.contains(first_line), "{said}");
 
-    // Every trial, value and report.
+    // Every trial, as it is exported and as it is read.
     let export: Vec<Json> = {
         good(ktg(here, &["study", "export", "s", "-o", "all.json"]));
         serde_json::from_slice(&fs::read(here.join("all.json")).unwrap()).unwrap()
     };
-    for (number, trial) in export.iter().enumerate() {
-        assert_eq!(trial["number"], json!(number));
-        let key = number.to_string();
-        assert_eq!(trial["value"], known["values"].get(&key).cloned().unwrap_or_default(), "trial {number}");
-        assert_eq!(trial["reports"], known["reports"][&key], "trial {number}");
+    let read = StudyRecord::read(&StorageUrl::file(here.join("ktg.db")), "s").unwrap();
+    assert_eq!((export.len(), read.trials.len()), (known.len(), known.len()));
+    for ((exported, trial), known) in export.iter().zip(&read.trials).zip(known) {
+        let number = trial.number;
+        for key in ["number", "state", "value", "reports", "system", "parameters"] {
+            assert_eq!(exported[key], known[key], "trial {number}: {key}");
+        }
+        assert_eq!(exported["attributes"].get("seed").unwrap_or(&Json::Null), &known["seed"], "trial {number}");
+        if !known["times"].is_null() {
+            assert_eq!(json!([exported["started"], exported["completed"]]), known["times"], "trial {number}");
+        }
+        if known["graph"].is_null() {
+            assert!(read.graph(trial).is_err(), "trial {number}");
+            continue;
+        }
+        let expected = Document::parse_json(&known["graph"].to_string(), "").unwrap().graph;
+        let mut found = read.graph(trial).unwrap();
+        assert_eq!(found.hash(), expected.hash(), "trial {number}");
+        if form == "dcl" {
+            // Under the same numbers.
+            found.name = None;
+            assert_eq!(found, expected, "trial {number}");
+        }
     }
-    let rung = export.iter().filter(|trial| trial["system"].get("completed_rung_0").is_some()).count();
-    assert_eq!(json!(rung), known["rung_0"]);
 
     let shown: Json = serde_json::from_str(&good(ktg(here, &["study", "show", "s", "--json"]))).unwrap();
-    let count = |state: &str| known["states"][state].as_i64().unwrap_or(0);
-    for (state, expected) in [
-        ("COMPLETE", count("COMPLETE")),
-        ("PRUNED", count("PRUNED")),
-        ("FAIL", count("FAIL") + count("RUNNING") + count("WAITING")),
-        ("RUNNING", 0),
-        ("WAITING", 0),
-    ] {
-        assert_eq!(shown["states"][state], json!(expected), "{state}");
+    for state in ["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"] {
+        assert_eq!(shown["states"][state], json!(in_state(state)), "{state}");
     }
-    let best = known["best"]["number"].as_i64().unwrap();
+    let complete = known.iter().filter(|trial| trial["state"] == "COMPLETE");
+    let best = complete.max_by(|a, b| a["value"].as_f64().partial_cmp(&b["value"].as_f64()).unwrap()).unwrap();
+    let (best, expected) = (best["number"].as_i64().unwrap(), &best["graph"]);
     assert_eq!(shown["best"][0]["trial"], json!(best));
     let shown = good(ktg(here, &["study", "show", "s"]));
     assert!(shown.contains(&format!("best: trial {best} with ")) && shown.contains("rung  trials"), "{shown}");
 
-    let expected = Document::parse_json(&known["best"]["graph"].to_string(), "").unwrap().graph;
-    let mut found = Document::parse_toml(&good(ktg(here, &["study", "best", "s"])), "").unwrap().graph;
+    let expected = Document::parse_json(&expected.to_string(), "").unwrap().graph;
+    let found = Document::parse_toml(&good(ktg(here, &["study", "best", "s"])), "").unwrap().graph;
     assert_eq!(found.hash(), expected.hash());
-    if form == "dcl" {
-        // Under the same numbers.
-        found.name = None;
-        assert_eq!(found, expected);
-    }
 
     let analysed: Json = serde_json::from_str(&good(ktg(here, &["analyse", "s", "--json"]))).unwrap();
-    let judged = count("COMPLETE") + count("PRUNED");
+    let judged = in_state("COMPLETE") + in_state("PRUNED");
     assert_eq!((&analysed["graphs"], &analysed["unreadable"]), (&json!(judged), &json!(0)));
     good(ktg(here, &["analyse", "s"]));
     good(ktg(here, &["report", "s", "-o", "r.html"]));
@@ -390,7 +473,7 @@ fn every_command_knows_what_optuna_knows(form: &str, first_line: &str) {
 
     let seen = run("read_study.py", &["sqlite:///ktg.db", "s"]);
     assert_eq!((&seen["direction"], &seen["best"]["number"]), (&json!("maximize"), &json!(best)));
-    assert_eq!(seen["states"]["COMPLETE"], known["states"]["COMPLETE"]);
+    assert_eq!(seen["states"]["COMPLETE"], json!(in_state("COMPLETE")));
 }
 
 #[test]

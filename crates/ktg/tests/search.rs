@@ -250,6 +250,9 @@ fn what_cannot_be_searched_is_said_before_anything_happens() {
     assert!(other.contains("another experiment") && other.contains("epochs"), "{other}");
     assert!(with(&["--pruner", "asha"]).contains("another pruner"));
     assert!(bad(ktg(here, &["study", "show", "t"])).contains("no such study"));
+    fs::copy(here.join("ktg.db"), here.join("other.db")).unwrap();
+    let message = bad(ktg(here, &["study", "show", "t", "--storage", "sqlite:///other.db"]));
+    assert!(message.contains("see `ktg study list --storage sqlite:///other.db`"), "{message}");
     assert!(with(&["--set", "search.pruner=none"]).contains("[search]"));
     // Another study in the same directory of runs meets a run of its first graph, but of other settings: it makes its own.
     let run = fs::read_dir(here.join("s.runs")).unwrap().next().unwrap().unwrap().path();

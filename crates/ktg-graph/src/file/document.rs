@@ -13,6 +13,8 @@ use crate::graph::Graph;
 pub struct Document {
     /// The graph.
     pub graph: Graph,
+    /// Whether the file is a `config.json` of the authors' code.
+    pub is_of_authors: bool,
     /// The name of the file.
     pub(super) origin: String,
     pub(super) node_places: Vec<Place>,

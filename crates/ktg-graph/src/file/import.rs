@@ -42,13 +42,13 @@ pub(super) fn graph(text: &str) -> Result<Document, Error> {
         node_places.push(place);
     }
 
-    let mut document =
-        Document { graph: Graph::new(nodes), origin: String::new(), node_places, edge_places: BTreeMap::new() };
+    let (graph, origin, edge_places) = (Graph::new(nodes), String::new(), BTreeMap::new());
+    let mut document = Document { graph, is_of_authors: true, origin, node_places, edge_places };
     for (target, row) in losses_of(&config["losses"], size, "\"losses\"")?.iter().enumerate() {
         for (source, loss) in losses_of(row, size, &format!("losses[{target}]"))?.iter().enumerate() {
             let place = Place::Path(format!("losses[{target}][{source}]"));
             let ends = (source.checked_sub(first_network), target.checked_sub(first_network));
-            edge(&mut document, ends, loss, &place).map_err(|error| error.at(&place))?;
+            edge(&mut document, has_ensemble, ends, loss, &place).map_err(|error| error.at(&place))?;
         }
     }
     Ok(document)
@@ -83,6 +83,7 @@ fn node(model: &Value) -> Result<Node, Error> {
 /// Reads the loss of one edge into the document. An end that is `None` is the ensemble node.
 fn edge(
     document: &mut Document,
+    has_ensemble: bool,
     ends: (Option<usize>, Option<usize>),
     loss: &Value,
     place: &Place,
@@ -97,7 +98,7 @@ fn edge(
     };
     check_factors(loss)?;
     if source != target {
-        let transfer = Transfer { design: design(loss)?, gate };
+        let transfer = Transfer { design: design(loss, has_ensemble)?, gate };
         document.graph.set_transfer(source, target, Some(transfer));
         document.edge_places.insert((Some(source), target), place.clone());
     } else if authors::is_label_loss(name(loss)) {
@@ -114,15 +115,18 @@ fn edge(
 fn check_factors(loss: &Value) -> Result<(), Error> {
     let is_one = |factor: &Value| factor.is_null() || factor.as_f64() == Some(1.0);
     let (temperature, weight) = (&loss["args"]["T"], &loss["args"]["loss_weight"]);
+    // The authors' code reads some of these numbers and does not use them.
+    let loss_name = name(loss);
     if !is_one(temperature) {
-        return Err(Error::new(format!(
-            "\"T\" must be 1, not {temperature}; write 1, and `temperature` under [loss] of the experiment file, which is \
-             that of all edges"
-        )));
+        let reason = match authors::is_label_loss(loss_name) || loss_name == "AttLoss" {
+            true => format!(", which the authors' code ignores for {loss_name:?}; write 1 for what it does"),
+            false => "; write 1, and `temperature` under [loss] of the experiment file, which is that of all edges"
+                .to_owned(),
+        };
+        return Err(Error::new(format!("\"T\" must be 1, not {temperature}{reason}")));
     }
     if !is_one(weight) {
-        // The authors' code reads the number and does not use it.
-        let reason = match name(loss) {
+        let reason = match loss_name {
             "KLLoss" => "which the authors' code ignores for a \"KLLoss\"; write 1 for what it does",
             _ => "and only a gate can weigh an edge here",
         };
@@ -131,15 +135,15 @@ fn check_factors(loss: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-fn design(loss: &Value) -> Result<Design, Error> {
+fn design(loss: &Value, has_ensemble: bool) -> Result<Design, Error> {
     let kind = TransferLoss::of_config(name(loss))?;
     kind.design(|key| {
         let flag = &loss["args"][key];
         match (flag.as_bool(), flag.as_f64()) {
             (Some(true), _) | (_, Some(1.0)) => Ok(Direction::Closer),
             (Some(false), _) | (_, Some(0.0)) => Ok(Direction::Apart),
-            // DCL has no other.
-            _ if flag.is_null() && kind.name == "KLLoss" => Ok(Direction::Closer),
+            // DCL, which has no ensemble node, has no other.
+            _ if flag.is_null() && kind.name == "KLLoss" && !has_ensemble => Ok(Direction::Closer),
             _ => Err(Error::new(format!("{key:?} must be 1 (closer) or 0 (apart), not {flag}"))),
         }
     })

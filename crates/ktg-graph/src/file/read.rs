@@ -26,6 +26,7 @@ pub(super) fn graph(root: &Entry) -> Result<Document, Error> {
 
     let mut document = Document {
         graph: Graph::new(nodes),
+        is_of_authors: false,
         origin: String::new(),
         node_places: node_entries.iter().map(|entry| entry.place.clone()).collect(),
         edge_places: BTreeMap::new(),

@@ -6,6 +6,7 @@ use ktg_figures::draw;
 use ktg_figures::page::{Block, Figure, Page};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_graph::Graph;
+use ktg_search::JudgedPart;
 use ktg_search::analysis::judged;
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::storage::{State, Trial};
@@ -33,9 +34,12 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         section.push(Figure::new(rungs, caption));
     }
     if let Some(sheet) = figures::best_graphs(study, options.top) {
-        let caption = match study.metadata.imported {
+        let caption = match study.metadata.imported.as_ref().map(|imported| imported.judged) {
             None => "The best graphs, judged on the held-out part of the training images.",
-            Some(_) => "The best graphs.",
+            Some(JudgedPart::Ensemble) => "The best graphs.",
+            Some(JudgedPart::FirstNode) => {
+                "The best graphs, by the accuracy of node 1. The ensemble in the pictures was not judged there."
+            }
         };
         section.push(Figure::new(sheet, caption).wide());
     }
@@ -44,12 +48,20 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         section.push(best_table(study, &best));
     }
     let section = page.section(format!("What makes graphs good, in {}", study.name));
-    section.push(Block::text(
-        "A trial's place is how far it came, then its last value. Edges are named by the numbers of the nodes; where nodes \
-         are alike, their numbers are arbitrary, and the counts of the first table, which know no numbers, say more than \
-         the single edges of the second. The tests assume graphs that were chosen without looking at the others, as in \
-         random search; samplers that learn repeat what was good, so that p-values are too small.",
-    ));
+    let numbers = match study.judged_part() {
+        JudgedPart::Ensemble => {
+            "where nodes are alike, their numbers are arbitrary, and the counts of the first table, which know no numbers, \
+             say more than the single edges of the second."
+        }
+        JudgedPart::FirstNode => {
+            "node 1 is the one whose accuracy counts, and only the numbers of other nodes that are alike are arbitrary."
+        }
+    };
+    section.push(Block::text(format!(
+        "A trial's place is how far it came, then its last value. Edges are named by the numbers of the nodes; {numbers} \
+         The tests assume graphs that were chosen without looking at the others, as in random search; samplers that learn \
+         repeat what was good, so that p-values are too small."
+    )));
     if study.metadata.space.is_none() {
         section.push(Block::note("The study has no search space of this program: its graphs are not known."));
         return Ok(());

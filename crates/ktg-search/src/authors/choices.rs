@@ -1,19 +1,19 @@
 //! What the trials of a study of theirs choose from, and the same as a search space of ours.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ktg_graph::{Design, Gate, Graph, MAX_NODES, Node, authors};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::part::Part;
-use crate::Error;
 use crate::parameter::{ParameterKind, Slot};
-use crate::space::{EdgeChoices, Space, first_repeated};
-use crate::storage;
+use crate::space::{EdgeChoices, Space};
+use crate::storage::{self, State, Trial};
 
-/// Their parameters with what there is to choose from.
+/// Their parameters with what there is to choose from, whether it exists here or not.
 pub(super) struct TheirChoices {
-    names: BTreeMap<Part, Vec<String>>,
+    offered: BTreeMap<Part, Vec<String>>,
     /// The number of models.
     models: usize,
     /// Whether model 0 is the ensemble node; it is a network in DCL.
@@ -22,169 +22,170 @@ pub(super) struct TheirChoices {
 
 impl TheirChoices {
     /// Those of a study's parameters.
-    ///
-    /// # Errors
-    /// If the study is not one of theirs, or uses what does not exist here.
-    pub fn of(parameters: Vec<storage::Choices>) -> Result<Self, Error> {
-        let mut names: BTreeMap<Part, Vec<String>> = BTreeMap::new();
-        for storage::Choices { parameter, choices, trial } in parameters {
-            let part = Part::parse(&parameter).ok_or_else(|| {
-                let reason = "which the authors' code has not: it is not one of their studies";
-                refused(format!("trial {trial} has the parameter `{parameter}`, {reason}"))
-            })?;
-            if matches!(part, Part::Pretrained(_)) {
-                continue;
+    pub fn of(parameters: Vec<storage::Choices>) -> Self {
+        let mut offered: BTreeMap<Part, Vec<String>> = BTreeMap::new();
+        for storage::Choices { parameter, choices } in parameters {
+            let Some(part) = Part::parse(&parameter) else { continue };
+            let of_part = offered.entry(part).or_default();
+            for choice in choices.iter().flatten().filter_map(Json::as_str) {
+                add_new(of_part, choice.to_owned());
             }
-            let texts = choices.iter().flatten().map(|choice| choice.as_str().map(str::to_owned));
-            let texts: Vec<String> = texts.collect::<Option<_>>().unwrap_or_default();
-            if texts.is_empty() {
-                return Err(refused(format!("trial {trial}: the parameter `{parameter}` is no choice of names")));
-            }
-            if names.get(&part).is_some_and(|before| *before != texts) {
-                let reason = "other choices than in the trials before; it cannot be one search space";
-                return Err(refused(format!("trial {trial}: the parameter `{parameter}` has {reason}")));
-            }
-            names.insert(part, texts);
         }
-        let models = (0..).take_while(|model| names.contains_key(&Part::Network(*model))).count();
-        if let Some(part) = names.keys().find(|part| part.last_model() >= models) {
-            let (name, missing) = (part.name(), Part::Network(models).name());
-            return Err(refused(format!("it has a parameter `{name}` but no `{missing}`")));
-        }
-        let of_first = names.get(&Part::Network(0)).map(Vec::as_slice).unwrap_or_default();
+        let models = (0..).take_while(|model| offered.contains_key(&Part::Network(*model))).count();
+        let of_first = offered.get(&Part::Network(0)).map(Vec::as_slice).unwrap_or_default();
         let has_ensemble = of_first.iter().all(|name| authors::is_ensemble(name));
-        let choices = Self { names, models, has_ensemble };
-        let networks = choices.networks().len();
-        if !(1..=MAX_NODES).contains(&networks) {
-            return Err(refused(format!("its trials have {networks} networks, and 1 to {MAX_NODES} can be read")));
-        }
-        Ok(choices)
+        Self { offered, models, has_ensemble }
     }
 
     /// The numbers of the models that are networks.
-    fn networks(&self) -> std::ops::Range<usize> {
+    fn networks(&self) -> Range<usize> {
         let first = usize::from(self.has_ensemble);
         first..self.models.max(first)
     }
 
-    /// All parameters that a whole trial has.
-    pub fn parts(&self) -> impl Iterator<Item = Part> {
-        self.names.keys().copied()
+    /// All parameters that say which graph a trial has.
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let networks = self.networks();
+        networks.clone().flat_map(move |target| {
+            let edges =
+                networks.clone().map(move |source| [Part::Loss { target, source }, Part::Gate { target, source }]);
+            std::iter::once(Part::Network(target)).chain(edges.flatten())
+        })
     }
 
-    /// The same as a search space of ours.
+    /// All that is offered and exists here, as a search space of ours.
     ///
     /// # Errors
-    /// If a parameter is missing, or a choice does not exist here.
-    pub fn space(&self) -> Result<Space, Error> {
-        self.check_ensemble()?;
-        let first = self.networks().start;
+    /// If there are no networks or too many, or nothing that a parameter offers exists here: the reason.
+    pub fn space(&self) -> Result<Space, String> {
+        let networks = self.networks();
+        match networks.len() {
+            0 => return Err("none says which networks it has".to_owned()),
+            1..=MAX_NODES => {}
+            more => return Err(format!("they have {more} networks, and at most {MAX_NODES} can be read")),
+        }
+        let first = networks.start;
+        let mut nodes = Vec::new();
         let mut architectures = Vec::new();
-        for model in self.networks() {
-            architectures.push((model - first, self.read(Part::Network(model), authors::architecture)?));
+        for model in networks.clone() {
+            let choices = self.translated(Part::Network(model), authors::architecture)?;
+            nodes.push(Node::new(&choices[0]));
+            architectures.push((model - first, choices));
         }
         let mut edges = Vec::new();
-        for model in self.networks() {
-            self.check_label_loss(model)?;
-            let gates = self.read(Part::Gate { target: model, source: model }, authors::gate)?;
+        for model in networks.clone() {
+            let gates = self.translated(Part::Gate { target: model, source: model }, authors::gate)?;
             edges.push(EdgeChoices { source: None, target: model - first, designs: Vec::new(), gates });
         }
-        for target in self.networks() {
-            for source in self.networks().filter(|source| *source != target) {
-                let designs: Vec<Design> = self.read(Part::Loss { target, source }, authors::design_in_study)?;
-                let gates: Vec<Gate> = self.read(Part::Gate { target, source }, authors::gate)?;
+        for target in networks.clone() {
+            for source in networks.clone().filter(|source| *source != target) {
+                let designs: Vec<Design> = self.translated(Part::Loss { target, source }, authors::design_in_study)?;
+                let gates: Vec<Gate> = self.translated(Part::Gate { target, source }, authors::gate)?;
                 edges.push(EdgeChoices { source: Some(source - first), target: target - first, designs, gates });
             }
         }
-        let nodes = architectures.iter().map(|(_, choices)| Node::new(&choices[0])).collect();
-        Space::of(Graph::new(nodes), &edges, &architectures)
+        Space::of(Graph::new(nodes), &edges, &architectures).map_err(|e| e.to_string())
     }
 
-    /// The name and the choice in our space that a choice of theirs means; `None` of the ensemble node and of the loss of a
-    /// label edge, which are what they are.
+    /// What the choices of a part mean here, those that exist here; at least one.
+    fn translated<T: PartialEq>(
+        &self,
+        part: Part,
+        read: impl Fn(&str) -> Result<T, ktg_graph::Error>,
+    ) -> Result<Vec<T>, String> {
+        let mut choices = Vec::new();
+        for name in self.offered.get(&part).into_iter().flatten() {
+            if let Ok(choice) = read(name) {
+                add_new(&mut choices, choice);
+            }
+        }
+        match choices.is_empty() {
+            true => Err(format!("none has a parameter `{}` with a choice that exists here", part.name())),
+            false => Ok(choices),
+        }
+    }
+
+    /// What a trial has chosen, under our names.
     ///
     /// # Errors
-    /// If there is no such choice here.
-    pub fn ours(&self, part: Part, choice: &str) -> Result<Option<(String, String)>, Error> {
+    /// If something of it does not exist here, or it was judged without a whole graph: the reason.
+    pub fn ours(&self, trial: &Trial) -> Result<BTreeMap<String, Json>, String> {
+        let mut ours = BTreeMap::new();
+        for (name, choice) in &trial.parameters {
+            let part = Part::parse(name).ok_or_else(|| {
+                format!(
+                    "the parameter `{name}` is not in the form of the authors' published studies, such as `02_01_gate`"
+                )
+            })?;
+            if let Some((slot, choice)) = self.slot(part, choice)? {
+                ours.insert(slot.name(), json!(choice));
+            }
+        }
+        let missing = self.parts().map(Part::name).find(|name| !trial.parameters.contains_key(name));
+        match missing {
+            Some(name) if matches!(trial.state, State::Complete | State::Pruned) => {
+                Err(format!("there is no parameter `{name}`"))
+            }
+            _ => Ok(ours),
+        }
+    }
+
+    /// What a choice means here; `None` of the ensemble node and of the loss of a label edge, which are what they are.
+    ///
+    /// # Errors
+    /// If there is no such choice here: the reason.
+    fn slot(&self, part: Part, choice: &Json) -> Result<Option<(Slot, String)>, String> {
+        let name = part.name();
+        if part.last_model() >= self.models {
+            return Err(format!("there is a parameter `{name}` but no `{}`", Part::Network(self.models).name()));
+        }
+        let unknown = |_| format!("`{name}` is {choice}, which does not exist here");
+        let text = choice.as_str().unwrap_or_default();
         let node = |model: usize| model.checked_sub(self.networks().start);
-        let (slot, choice) = match part {
+        let gene = match part {
             Part::Network(model) => {
                 let Some(target) = node(model) else { return Ok(None) };
-                (Slot { kind: ParameterKind::Architecture, source: None, target }, authors::architecture(choice)?)
+                let architecture = authors::architecture(text).map_err(unknown)?;
+                (Slot { kind: ParameterKind::Architecture, source: None, target }, architecture)
             }
             Part::Loss { target, source } => {
                 let (Some(target), Some(source)) = (node(target), node(source)) else { return Ok(None) };
                 if source == target {
-                    return Ok(None);
+                    return match authors::is_label_loss(text) {
+                        true => Ok(None),
+                        false => Err(format!("`{name}` is {choice}; the loss of a label must be \"IndepLoss\"")),
+                    };
                 }
-                let design = authors::design_in_study(choice)?;
+                let design = authors::design_in_study(text).map_err(unknown)?;
                 (Slot { kind: ParameterKind::Design, source: Some(source), target }, design.to_string())
             }
             Part::Gate { target, source } => {
-                let (Some(target), Some(source)) = (node(target), node(source)) else { return Ok(None) };
+                let gate = authors::gate(text).map_err(unknown)?;
+                let (Some(target), Some(source)) = (node(target), node(source)) else {
+                    return match gate.is_cut() {
+                        true => Ok(None),
+                        false => Err(format!("`{name}` is {choice}; an edge of the ensemble node must be cut here")),
+                    };
+                };
                 let source = (source != target).then_some(source);
-                (Slot { kind: ParameterKind::Gate, source, target }, authors::gate(choice)?.to_string())
+                (Slot { kind: ParameterKind::Gate, source, target }, gate.to_string())
             }
-            Part::Pretrained(_) => return Ok(None),
+            Part::Pretrained(_) if is_no(choice) => return Ok(None),
+            Part::Pretrained(_) => {
+                return Err(format!("`{name}` is {choice}; weights that only their code knows are not supported"));
+            }
         };
-        Ok(Some((slot.name(), choice)))
-    }
-
-    /// What each choice of a part means here.
-    fn read<T: PartialEq>(
-        &self,
-        part: Part,
-        read: impl Fn(&str) -> Result<T, ktg_graph::Error>,
-    ) -> Result<Vec<T>, Error> {
-        let read = |name: &String| read(name).map_err(|e| refused(format!("the parameter `{}`: {e}", part.name())));
-        let choices = self.names_of(part)?.iter().map(read).collect::<Result<Vec<T>, Error>>()?;
-        match first_repeated(&choices) {
-            None => Ok(choices),
-            Some(_) => Err(refused(format!("two choices of the parameter `{}` mean the same here", part.name()))),
-        }
-    }
-
-    fn names_of(&self, part: Part) -> Result<&[String], Error> {
-        let names = self.names.get(&part);
-        names.map(Vec::as_slice).ok_or_else(|| refused(format!("its trials have no parameter `{}`", part.name())))
-    }
-
-    /// Makes sure that the ensemble node learns nothing and teaches nothing.
-    fn check_ensemble(&self) -> Result<(), Error> {
-        let of_ensemble = |part: &Part| match part {
-            Part::Gate { target, source } => self.has_ensemble && (*target == 0 || *source == 0),
-            _ => false,
-        };
-        for part in self.parts().filter(of_ensemble) {
-            for gate in self.read(part, authors::gate)? {
-                if !gate.is_cut() {
-                    let reason =
-                        "an edge of the ensemble node is not supported here, unless its one choice is \"CutoffGate\"";
-                    return Err(refused(format!("the parameter `{}`: {reason}", part.name())));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_label_loss(&self, model: usize) -> Result<(), Error> {
-        let part = Part::Loss { target: model, source: model };
-        match self.names_of(part)?.iter().find(|name| !authors::is_label_loss(name)) {
-            None => Ok(()),
-            Some(name) => {
-                let name_of_part = part.name();
-                Err(refused(format!("the parameter `{name_of_part}` must be \"IndepLoss\", not {name:?}")))
-            }
-        }
+        Ok(Some(gene))
     }
 }
 
-/// Why a study cannot be read.
-pub(super) fn refused(reason: String) -> Error {
-    Error::Setting(reason)
+/// Whether a choice of [`Part::Pretrained`] is a clear no.
+fn is_no(choice: &Json) -> bool {
+    choice.as_bool() == Some(false) || choice.as_f64() == Some(0.0)
 }
 
-/// Whether a choice of [`Part::Pretrained`] is not a clear no.
-pub(super) fn is_pretrained(choice: &Json) -> bool {
-    choice.as_bool().unwrap_or_else(|| choice.as_f64() != Some(0.0))
+fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
 }

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use ktg_graph::Graph;
 use serde_json::{Value as Json, json};
 
-use self::choices::{TheirChoices, is_pretrained, refused};
-use self::part::Part;
+use self::choices::TheirChoices;
 use crate::Error;
 use crate::attributes::{COMPLETED_RUNG, FAILED_TRIAL, GRAPH, IMPORTED, REASON, RETRY_HISTORY, SPACE};
 use crate::imported::{Imported, JudgedPart};
 use crate::space::{Genes, Space};
-use crate::storage::{Goal, Patience, State, Storage, StorageUrl, Study, Trial};
+use crate::storage::{Goal, Patience, State, Storage, StorageUrl, Study, Trial, check_name};
+
+/// The choices of a trial by the names of our parameters.
+type Parameters = BTreeMap<String, Json>;
 
 /// A study of the authors' code as one of ours: graphs of a search space, and accuracies.
 pub struct AuthorsStudy {
@@ -28,40 +30,44 @@ pub struct AuthorsStudy {
     pub trials: Vec<Trial>,
     /// How many of them are not over there.
     pub open: usize,
+    /// How many others fail here only because they cannot be translated, by the reason.
+    pub failures: BTreeMap<String, usize>,
 }
 
 impl AuthorsStudy {
     /// Reads a study of theirs; without a name, the only one that there is.
     ///
     /// # Errors
-    /// If there is none, it is not a study of their code, or it uses what does not exist here.
+    /// If there is none, or no trial of it can be translated.
     pub fn read(url: &StorageUrl, name: Option<&str>) -> Result<Self, Error> {
         let name = match name {
             Some(name) => name.to_owned(),
             None => only_study(url)?,
         };
         let (mut study, goal) = Study::open_to_import(url, &name)?;
-        let (choices, trials) = (study.choices()?, study.trials()?);
+        let (choices, trials) = (TheirChoices::of(study.choices()?), study.trials()?);
         let open = trials.iter().filter(|trial| !trial.state.is_finished()).count();
-        let translated = translate(choices, trials, goal);
-        let (judged, space, trials) = translated.map_err(|e| study.error(e.to_string()))?;
+        let Translation { space, trials, failures } = Translation::of(&choices, trials, goal).map_err(|reason| {
+            let way_out = "docs/search.md says what can be; give another study with --study-there";
+            study.error(format!("no trial of it in {url} can be translated: {reason}; {way_out}"))
+        })?;
+        let judged = if choices.has_ensemble { JudgedPart::Ensemble } else { JudgedPart::FirstNode };
         let imported = Imported { study: name, storage: url.place(), judged };
-        Ok(Self { imported, goal, space, trials, open })
+        Ok(Self { imported, goal, space, trials, open, failures })
     }
 
     /// The graphs of its trials, as far as trials say which they are.
     pub fn graphs(&self) -> impl Iterator<Item = Graph> {
-        self.trials.iter().filter_map(|trial| {
-            let genes = self.space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<Genes>>()?;
-            Some(self.space.graph(&genes))
-        })
+        self.trials.iter().filter_map(|trial| graph(&self.space, trial))
     }
 
     /// Writes it as a study of ours, all of it or nothing.
     ///
     /// # Errors
-    /// If there is a study of this name, or the storage fails.
+    /// If the name is none or that of a study, or the storage fails.
     pub fn write(&self, url: &StorageUrl, name: &str) -> Result<(), Error> {
+        // Before a file is made.
+        check_name(name)?;
         let attributes = [(SPACE, self.space.to_json()), (IMPORTED, json!(self.imported))];
         let mut storage = Storage::open(url, true, Patience::none())?;
         storage.add_study(name, &attributes, self.space.parameters(), &self.trials)
@@ -74,103 +80,123 @@ fn only_study(url: &StorageUrl) -> Result<String, Error> {
     let names: Vec<String> = studies.into_iter().map(|study| study.name).collect();
     match &names[..] {
         [name] => Ok(name.clone()),
-        [] => Err(refused(format!("there are no studies in {url}"))),
-        _ => Err(refused(format!("which of the studies in {url}? say it with --study-there: {}", names.join(", ")))),
+        [] => Err(Error::Setting(format!("there are no studies in {url}; give another storage with --from"))),
+        _ => Err(Error::Setting(format!(
+            "which of the studies in {url}? say it with --study-there: {}",
+            names.join(", ")
+        ))),
     }
 }
 
-fn translate(
-    choices: Vec<crate::storage::Choices>,
+/// Their trials as ours.
+struct Translation {
+    space: Space,
     trials: Vec<Trial>,
-    goal: Goal,
-) -> Result<(JudgedPart, Space, Vec<Trial>), Error> {
-    let choices = TheirChoices::of(choices)?;
-    let space = choices.space()?;
-    let translation = Translation { choices: &choices, space: &space, goal };
-    let trials = trials.into_iter().map(|trial| {
-        let number = trial.number;
-        translation.trial(trial).map_err(|e| refused(format!("trial {number}: {e}")))
-    });
-    let trials = trials.collect::<Result<Vec<_>, _>>()?;
-    let judged = if choices.has_ensemble { JudgedPart::Ensemble } else { JudgedPart::FirstNode };
-    Ok((judged, space, trials))
+    failures: BTreeMap<String, usize>,
 }
 
-/// How a trial of theirs becomes one of ours.
-struct Translation<'a> {
-    choices: &'a TheirChoices,
-    space: &'a Space,
-    goal: Goal,
+impl Translation {
+    /// That of a study of theirs.
+    ///
+    /// # Errors
+    /// If no trial can be translated: the reason of the first.
+    fn of(choices: &TheirChoices, theirs: Vec<Trial>, goal: Goal) -> Result<Self, String> {
+        let parameters: Vec<Result<Parameters, String>> = theirs.iter().map(|trial| choices.ours(trial)).collect();
+        let of_trial = |trial: &Trial, problem: &str| format!("trial {}: {problem}", trial.number);
+        let problem = |(trial, parameters): (&Trial, &Result<Parameters, String>)| {
+            Some(of_trial(trial, parameters.as_ref().err()?))
+        };
+        let mut first_problem = theirs.iter().zip(&parameters).find_map(problem);
+        let space = match choices.space() {
+            Ok(space) => space,
+            Err(reason) => return Err(first_problem.unwrap_or(reason)),
+        };
+
+        let (mut trials, mut failures, mut is_any_whole) = (Vec::new(), BTreeMap::new(), false);
+        for (trial, parameters) in theirs.into_iter().zip(parameters) {
+            let is_judged = matches!(trial.state, State::Complete | State::Pruned);
+            let (trial, problem) = translate(trial, parameters, &space, goal);
+            match problem {
+                None => is_any_whole |= graph(&space, &trial).is_some(),
+                Some(problem) => {
+                    first_problem.get_or_insert_with(|| of_trial(&trial, &problem));
+                    if is_judged {
+                        *failures.entry(problem).or_default() += 1;
+                    }
+                }
+            }
+            trials.push(trial);
+        }
+        match first_problem {
+            Some(problem) if !is_any_whole => Err(problem),
+            _ => Ok(Self { space, trials, failures }),
+        }
+    }
 }
 
-impl Translation<'_> {
-    fn trial(&self, mut trial: Trial) -> Result<Trial, Error> {
-        let judged = matches!(trial.state, State::Complete | State::Pruned);
-        if let Some(missing) = self.choices.parts().map(Part::name).find(|name| !trial.parameters.contains_key(name))
-            && judged
-        {
-            return Err(refused(format!("it has no parameter `{missing}`")));
-        }
-        trial.parameters = self.parameters(&trial.parameters)?;
-        trial.value = trial.value.map(|value| self.accuracy("the value", value)).transpose()?;
-        for (step, value) in &mut trial.reports {
-            *value = self.accuracy(&format!("step {step}"), *value)?;
-        }
-        trial.system = self.system(&trial.system)?;
-        if !trial.state.is_finished() {
-            let was = if trial.state == State::Running { "running" } else { "waiting" };
-            trial.attributes.insert(REASON.to_owned(), json!(format!("it was {was} when the study was imported")));
-            trial.state = State::Fail;
-        }
-        if let Some(genes) = self.space.genes(&trial.parameters)?.into_iter().collect::<Option<Genes>>() {
-            let hash = self.space.graph(&genes).hash().to_string();
-            trial.attributes.insert(GRAPH.to_owned(), json!(hash));
-        }
-        Ok(trial)
-    }
-
-    /// The choices of the space's parameters. What is the same in all graphs of the space is none of them.
-    fn parameters(&self, theirs: &BTreeMap<String, Json>) -> Result<BTreeMap<String, Json>, Error> {
-        let mut ours = BTreeMap::new();
-        for (name, choice) in theirs {
-            let Some(part) = Part::parse(name) else { continue };
-            if let Part::Pretrained(_) = part
-                && is_pretrained(choice)
-            {
-                let reason = "weights that only their code knows are not supported";
-                return Err(refused(format!("`{name}` is {choice}: {reason}")));
-            }
-            let choice = self.choices.ours(part, choice.as_str().unwrap_or_default())?;
-            if let Some((name, choice)) = choice
-                && self.space.parameters().iter().any(|parameter| parameter.name == name)
-            {
-                ours.insert(name, json!(choice));
+/// A trial of theirs with the parameters that it has here, and what of it cannot be translated: it fails then.
+fn translate(
+    mut trial: Trial,
+    parameters: Result<Parameters, String>,
+    space: &Space,
+    goal: Goal,
+) -> (Trial, Option<String>) {
+    let mut problems = Vec::new();
+    match parameters {
+        Ok(mut parameters) => {
+            // What is the same in all graphs of the space is no parameter.
+            parameters.retain(|name, _| space.parameters().iter().any(|parameter| parameter.name == *name));
+            trial.parameters = parameters;
+            if let Some(graph) = graph(space, &trial) {
+                trial.attributes.insert(GRAPH.to_owned(), json!(graph.hash().to_string()));
             }
         }
-        Ok(ours)
-    }
-
-    /// What pruners have noted of it, and which trial it repeats.
-    fn system(&self, theirs: &BTreeMap<String, Json>) -> Result<BTreeMap<String, Json>, Error> {
-        let mut ours = BTreeMap::new();
-        for (name, value) in theirs {
-            if name.starts_with(COMPLETED_RUNG) {
-                let accuracy = self.accuracy(name, value.as_f64().unwrap_or(f64::NAN))?;
-                ours.insert(name.clone(), json!(accuracy));
-            } else if [FAILED_TRIAL, RETRY_HISTORY].contains(&name.as_str()) {
-                ours.insert(name.clone(), value.clone());
-            }
+        Err(problem) => {
+            trial.parameters.clear();
+            problems.push(problem);
         }
-        Ok(ours)
     }
 
-    fn accuracy(&self, what: &str, value: f64) -> Result<f64, Error> {
+    let mut accuracy = |what: &str, value: f64| {
         if !(0.0..=100.0).contains(&value) {
-            return Err(refused(format!("{what} is {value}, and no percentage from 0 to 100")));
+            problems.push(format!("{what} is {value}, which is no percentage from 0 to 100"));
+            return None;
         }
-        match self.goal {
-            Goal::Minimize => Ok(100.0 - value),
-            Goal::Maximize => Ok(value),
+        Some(match goal {
+            Goal::Minimize => 100.0 - value,
+            Goal::Maximize => value,
+        })
+    };
+    trial.value = trial.value.and_then(|value| accuracy("the value", value));
+    let reports = trial.reports.into_iter();
+    trial.reports =
+        reports.filter_map(|(step, value)| Some((step, accuracy(&format!("step {step}"), value)?))).collect();
+    // What pruners have noted of it, and which trial it repeats.
+    let system = trial.system.into_iter().filter_map(|(name, value)| {
+        if name.starts_with(COMPLETED_RUNG) {
+            let accuracy = accuracy(&name, value.as_f64().unwrap_or(f64::NAN))?;
+            return Some((name, json!(accuracy)));
         }
+        [FAILED_TRIAL, RETRY_HISTORY].contains(&name.as_str()).then_some((name, value))
+    });
+    trial.system = system.collect();
+
+    let problem = problems.into_iter().next();
+    let was_open = match trial.state {
+        State::Running => Some("it was running when the study was imported"),
+        State::Waiting => Some("it was waiting when the study was imported"),
+        _ => None,
+    };
+    if let Some(reason) = problem.as_deref().or(was_open) {
+        trial.attributes.insert(REASON.to_owned(), json!(reason));
+        trial.state = State::Fail;
+        trial.value = None;
     }
+    (trial, problem)
+}
+
+/// The graph of a translated trial, if its parameters say which that is.
+fn graph(space: &Space, trial: &Trial) -> Option<Graph> {
+    let genes = space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<Genes>>()?;
+    Some(space.graph(&genes))
 }

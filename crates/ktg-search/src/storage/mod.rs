@@ -73,6 +73,7 @@ pub use read::{Choices, StudySummary, Trial};
 pub use retry::{Heartbeat, Reaped};
 pub use rows::Claimed;
 pub use rungs::RungValue;
+pub(crate) use study::check_name;
 pub use study::{Goal, Study};
 pub use trials::{Inserted, NewTrial};
 pub use url::StorageUrl;

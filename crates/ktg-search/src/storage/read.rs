@@ -76,8 +76,6 @@ pub struct Choices {
     pub parameter: String,
     /// What there is to choose from, in order; `None`: it is a number.
     pub choices: Option<Vec<Json>>,
-    /// The number of the first trial that has these.
-    pub trial: i64,
 }
 
 /// A line about a study.
@@ -89,7 +87,7 @@ pub struct StudySummary {
     pub directions: Vec<String>,
     /// The number of trials in each state that occurs.
     pub states: BTreeMap<State, i64>,
-    /// The largest value of a complete trial.
+    /// The best value of a complete trial; `None` in a study without one direction, too.
     pub best: Option<f64>,
 }
 
@@ -97,15 +95,18 @@ impl Storage {
     /// All studies, by name.
     pub fn studies(&mut self) -> Result<Vec<StudySummary>, Error> {
         let names = "SELECT s.study_id, s.study_name, \
-                     (SELECT max(v.value) FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id \
-                      WHERE t.study_id = s.study_id AND t.state = 'COMPLETE') FROM studies s";
+                     min(v.value), max(v.value) FROM studies s \
+                     LEFT JOIN trials t ON t.study_id = s.study_id AND t.state = 'COMPLETE' \
+                     LEFT JOIN trial_values v ON v.trial_id = t.trial_id GROUP BY s.study_id, s.study_name";
         let directions = "SELECT study_id, CAST(direction AS TEXT) FROM study_directions ORDER BY objective";
         let counts = "SELECT study_id, CAST(state AS TEXT), count(*) FROM trials GROUP BY study_id, state";
         let studies = self.run(|connection| {
             let mut studies: BTreeMap<i64, StudySummary> = BTreeMap::new();
+            let mut extremes = BTreeMap::new();
             for row in connection.query(names, &[])? {
-                let (name, best) = (row.text(1)?, row.real(2)?);
-                studies.insert(row.int(0)?, StudySummary { name, directions: vec![], states: BTreeMap::new(), best });
+                let (id, name) = (row.int(0)?, row.text(1)?);
+                extremes.insert(id, (row.real(2)?, row.real(3)?));
+                studies.insert(id, StudySummary { name, directions: vec![], states: BTreeMap::new(), best: None });
             }
             for row in connection.query(directions, &[])? {
                 let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
@@ -114,6 +115,14 @@ impl Storage {
             for row in connection.query(counts, &[])? {
                 let Some(study) = studies.get_mut(&row.int(0)?) else { continue };
                 study.states.insert(State::of(&row.text(1)?)?, row.int(2)?);
+            }
+            for (id, (smallest, largest)) in extremes {
+                let Some(study) = studies.get_mut(&id) else { continue };
+                study.best = match study.directions.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                    ["MINIMIZE"] => smallest,
+                    ["MAXIMIZE"] => largest,
+                    _ => None,
+                };
             }
             Ok(studies)
         })?;
@@ -132,12 +141,12 @@ impl Study {
     /// What each parameter of its trials chooses from, in the order of the trials; a parameter with other choices in some
     /// trials is there again.
     pub fn choices(&mut self) -> Result<Vec<Choices>, Error> {
-        let select = "SELECT p.param_name, p.distribution_json, MIN(t.number) FROM trials t \
+        let select = "SELECT p.param_name, p.distribution_json FROM trials t \
                       JOIN trial_params p ON p.trial_id = t.trial_id WHERE t.study_id = $1 \
                       GROUP BY p.param_name, p.distribution_json ORDER BY MIN(t.number), p.param_name";
         self.storage.run(|connection| {
             connection.all(select, &[self.id.into()], |row| {
-                Ok(Choices { parameter: row.text(0)?, choices: choices(&row.text(1)?)?, trial: row.int(2)? })
+                Ok(Choices { parameter: row.text(0)?, choices: choices(&row.text(1)?)? })
             })
         })
     }

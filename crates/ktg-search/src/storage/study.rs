@@ -60,7 +60,7 @@ impl Study {
             ["MAXIMIZE"] => Goal::Maximize,
             _ => {
                 return Err(
-                    study.error(format!("its directions are {directions:?}; only a study of one value can be read"))
+                    study.error(format!("its directions in {url} are {directions:?}; give a study of one value"))
                 );
             }
         };
@@ -81,7 +81,10 @@ impl Study {
         })?;
         match id {
             Some(id) => Ok(Self::through(storage, id, name)),
-            None => Err(study_error(name, &format!("there is no such study in {url}; see `ktg study list`"))),
+            None => {
+                let list = format!("ktg study list --storage {}", url.shell_word());
+                Err(study_error(name, &format!("there is no such study in {url}; see `{list}`")))
+            }
         }
     }
 
@@ -226,7 +229,7 @@ pub(super) fn insert_study(connection: &mut Connection, name: &str) -> Answer<Op
     Ok(id)
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     match name.is_empty() || name.chars().count() > 512 || name.contains('\0') {
         true => Err(study_error(name, "a study's name has 1 to 512 characters, and NUL is none of them")),
         false => Ok(()),
