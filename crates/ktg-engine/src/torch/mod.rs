@@ -5,6 +5,7 @@
 
 mod layers;
 mod node;
+mod pass;
 mod tensors;
 mod update;
 

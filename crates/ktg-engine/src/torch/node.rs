@@ -2,22 +2,19 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ktg_net::{Network, Op, Shape, ShapeError, StateDict, Value};
+use ktg_net::{Network, Op, StateDict, Value};
 use tch::{Kind, TchError, Tensor};
 
-use super::layers::{LayerTensors, forward};
-use super::tensors::{Tensors, tensor, values};
+use super::layers::LayerTensors;
+use super::pass::{Computation, Moments, Pass};
+use super::tensors::{Tensors, tensor};
 use super::update::{self, Memories};
 use crate::optimizer::{AVERAGE, MOMENTS, MOMENTUM, check_state};
-use crate::{
-    Device, EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted,
-};
+use crate::{Device, EngineError, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
 
 /// A network at work.
 pub struct TorchNode {
-    network: Network,
-    shapes: Vec<Shape>,
-    job: Job,
+    computation: Computation,
     device: Device,
     /// Of a network that is evaluated, several threads may ask.
     state: Mutex<State>,
@@ -36,20 +33,12 @@ struct State {
     begun: bool,
     /// Of the last backward pass, laid out as `learned`, and which parameters have one.
     gradients: Option<(Tensor, Vec<bool>)>,
-    /// Moments of the batch, laid out as `statistics`, and the batch norms that have them.
-    moments: Option<(Tensor, Vec<usize>)>,
+    /// Of the batch that was last seen.
+    moments: Option<Moments>,
     /// Sum of the gradients of batches that are parts of a larger one, and their number.
     sum: Option<(Tensor, usize)>,
     /// The parameters that have ever had a gradient.
     learned: Vec<bool>,
-}
-
-/// What a forward pass leaves.
-struct Pass {
-    /// The wanted outputs.
-    outputs: Vec<(Value, Tensor)>,
-    /// By parameter, what its gradient is asked of; none where it has none.
-    leaves: Vec<Option<Tensor>>,
 }
 
 impl TorchNode {
@@ -59,13 +48,13 @@ impl TorchNode {
     ///
     /// If the images are too small for the network, or the device fails.
     pub fn new(network: Network, image: [usize; 2], job: Job, device: Device) -> Result<Self, EngineError> {
-        let shapes = network.shapes(image).map_err(|e: ShapeError| EngineError::from(e))?;
+        let shapes = network.shapes(image)?;
         let place = device.to_torch().ok_or_else(|| failed(device, "it is no device of PyTorch's"))?;
         let tensors = Tensors::new(&network, place).map_err(|e| failure(device, &e))?;
         let learned = vec![false; tensors.parameters.len()];
         let (memories, average, pass, begun, gradients, moments, sum) = Default::default();
         let state = State { place, tensors, memories, average, pass, begun, gradients, moments, sum, learned };
-        Ok(Self { network, shapes, job, device, state: Mutex::new(state) })
+        Ok(Self { computation: Computation { network, shapes, job }, device, state: Mutex::new(state) })
     }
 
     /// The state, even after a thread that had it panicked.
@@ -78,113 +67,13 @@ impl TorchNode {
         action(&mut self.state()).map_err(|e| failure(self.device, &e))
     }
 
-    fn images(&self, images: Images, place: tch::Device) -> Result<Tensor, TchError> {
-        let Shape { channels, height, width } = self.shapes[0];
-        let shape = [images.count, channels, height, width].map(|side| side as i64);
-        tensor(images.data, &shape, place)
-    }
-
-    /// Runs the layers that the outputs depend on; `tensors_of` gives what a layer works with.
-    fn run(
-        &self,
-        images: Tensor,
-        outputs: &[Value],
-        mut tensors_of: impl FnMut(usize) -> Result<LayerTensors, TchError>,
-    ) -> Result<Vec<(Value, Tensor)>, TchError> {
-        let needed = self.network.sources(outputs.iter().copied());
-        let mut last_reader = vec![0; self.shapes.len()];
-        for (index, layer) in self.network.layers.iter().enumerate().filter(|(index, _)| needed[index + 1]) {
-            layer.inputs.iter().for_each(|value| last_reader[value.index()] = index);
-        }
-        let mut values: Vec<Option<Tensor>> = vec![Some(images)];
-        for (index, layer) in self.network.layers.iter().enumerate() {
-            let result = match needed[index + 1] {
-                true => {
-                    let inputs: Vec<&Tensor> =
-                        layer.inputs.iter().filter_map(|value| values[value.index()].as_ref()).collect();
-                    Some(forward(layer, &tensors_of(index)?, &inputs)?)
-                }
-                false => None,
-            };
-            values.push(result);
-            // What nobody reads any more is given back; autograd holds what it needs.
-            for value in &layer.inputs {
-                if last_reader[value.index()] <= index && !outputs.contains(value) {
-                    values[value.index()] = None;
-                }
-            }
-        }
-        let taken = outputs.iter().filter_map(|output| Some((*output, values[output.index()].take()?)));
-        Ok(taken.collect())
-    }
-
-    /// The forward pass of a training step.
-    fn train(&self, state: &mut State, images: Images) -> Result<Pass, TchError> {
-        let x = self.images(images, state.place)?;
-        let outputs = self.job.wanted.outputs(&self.network);
-        let tensors = &state.tensors;
-        let mut leaves: Vec<Option<Tensor>> = tensors.parameters.iter().map(|_| None).collect();
-        let moments = {
-            let _no_grad = tch::no_grad_guard();
-            tensors.statistics.f_zeros_like()?
-        };
-        let mut moved = Vec::new();
-        let of_layer = |index: usize| {
-            let layer = &self.network.layers[index];
-            let mut parameters = Vec::new();
-            for i in tensors.of_layer(index) {
-                let parameter = {
-                    let _no_grad = tch::no_grad_guard();
-                    tensors.get(i)?.f_detach()?
-                };
-                if self.job.trained && !layer.frozen && tensors.is_learned(i) {
-                    leaves[i] = Some(parameter.f_set_requires_grad(true)?);
-                }
-                parameters.push(parameter);
-            }
-            let mut of_batch = None;
-            if self.job.trained && !layer.frozen && matches!(layer.op, Op::BatchNorm { .. }) {
-                let [mean, variance] = [2, 3].map(|n| tensors.of_layer(index).start + n);
-                of_batch = Some([tensors.part(&moments, mean)?, tensors.part(&moments, variance)?]);
-                moved.push(index);
-            }
-            Ok(LayerTensors { parameters, moments: of_batch })
-        };
-        let outputs = match self.job.trained {
-            true => self.run(x, &outputs, of_layer)?,
-            false => {
-                let _no_grad = tch::no_grad_guard();
-                self.run(x, &outputs, of_layer)?
-            }
-        };
-        state.moments = Some((moments, moved));
-        Ok(Pass { outputs, leaves })
-    }
-
-    /// Outputs as the host has them.
-    fn to_host(&self, outputs: &[(Value, Tensor)], wanted: Wanted) -> Result<Outputs, TchError> {
-        let of = |value: Value| {
-            let found = outputs.iter().find(|(output, _)| *output == value);
-            found.map(|(_, tensor)| values(&tensor.f_detach()?)).transpose()
-        };
-        let Network { logits, attention_logits, attention_map, .. } = self.network;
-        let Shape { height, width, .. } = self.shapes[attention_map.index()];
-        let branch = attention_logits.filter(|_| wanted.attention_logits);
-        let map = if wanted.attention_map { of(attention_map)? } else { None };
-        Ok(Outputs {
-            logits: of(logits)?.unwrap_or_default(),
-            attention_logits: branch.map(of).transpose()?.flatten(),
-            attention_map: map.map(|data| Map { data, height, width }),
-        })
-    }
-
     /// Moves the running statistics of the batch norms that saw the batch.
     fn move_statistics(&self, state: &mut State, images: usize) -> Result<(), TchError> {
-        let Some((moments, norms)) = state.moments.take() else { return Ok(()) };
+        let Some(Moments { moments, norms }) = state.moments.take() else { return Ok(()) };
         let _no_grad = tch::no_grad_guard();
         for layer in norms {
             let [mean, variance] = [2, 3].map(|n| state.tensors.of_layer(layer).start + n);
-            if images * self.shapes[layer + 1].pixels() == 1 {
+            if images * self.computation.shapes[layer + 1].pixels() == 1 {
                 // One value a channel has no unbiased variance; as the other engines, this one takes the biased one.
                 let _ = state.tensors.part(&moments, variance)?.f_zero_()?;
             }
@@ -235,7 +124,7 @@ fn failure(device: Device, error: &TchError) -> EngineError {
 
 impl Node for TorchNode {
     fn network(&self) -> &Network {
-        &self.network
+        &self.computation.network
     }
 
     fn weights(&self) -> Result<StateDict, EngineError> {
@@ -270,7 +159,7 @@ impl Node for TorchNode {
     }
 
     fn load_optimizer_state(&mut self, given: &OptimizerState, origin: &str) -> Result<(), EngineError> {
-        check_state(&self.network.parameters(), given, origin)?;
+        check_state(&self.computation.network.parameters(), given, origin)?;
         self.on_device(|state| {
             let _no_grad = tch::no_grad_guard();
             let State { place, tensors, memories, average, learned, .. } = state;
@@ -304,7 +193,8 @@ impl Node for TorchNode {
     fn begin_forward(&mut self, images: Images) -> Result<(), EngineError> {
         self.on_device(|state| {
             state.pass = None;
-            state.pass = Some(self.train(state, images)?);
+            let (pass, moments) = self.computation.train(&state.tensors, images)?;
+            (state.pass, state.moments) = (Some(pass), Some(moments));
             state.begun = true;
             Ok(())
         })
@@ -317,7 +207,7 @@ impl Node for TorchNode {
         self.on_device(|state| {
             state.begun = false;
             let outputs = state.pass.as_ref().map_or(&[][..], |pass| &pass.outputs);
-            self.to_host(outputs, self.job.wanted)
+            self.computation.to_host(outputs, self.computation.job.wanted)
         })
     }
 
@@ -334,8 +224,10 @@ impl Node for TorchNode {
                 let parameters = tensors.of_layer(index).map(part).collect::<Result<Vec<Tensor>, TchError>>()?;
                 Ok(LayerTensors { parameters, moments: None })
             };
-            let outputs = self.run(self.images(images, *place)?, &wanted.outputs(&self.network), of_layer)?;
-            self.to_host(&outputs, wanted)
+            let Computation { network, .. } = &self.computation;
+            let images = self.computation.images(images, *place)?;
+            let outputs = self.computation.run(images, &wanted.outputs(network), of_layer)?;
+            self.computation.to_host(&outputs, wanted)
         })
     }
 
@@ -343,11 +235,11 @@ impl Node for TorchNode {
         self.on_device(|state| {
             let Some(pass) = state.pass.take() else { return Ok(()) };
             let given = |(output, tensor): &(Value, Tensor)| {
-                let gradient = at_outputs.of(&self.network, *output)?;
+                let gradient = at_outputs.of(&self.computation.network, *output)?;
                 Some((*output, tensor.shallow_clone(), gradient))
             };
             let given: Vec<(Value, Tensor, &[f32])> = pass.outputs.iter().filter_map(given).collect();
-            let reached = self.network.sources(given.iter().map(|(output, ..)| *output));
+            let reached = self.computation.network.sources(given.iter().map(|(output, ..)| *output));
             let parameters = state.tensors.parameters.iter();
             let learns = parameters.zip(&pass.leaves).map(|(p, leaf)| leaf.is_some() && reached[p.layer + 1]);
             let learns: Vec<bool> = learns.collect();
@@ -389,7 +281,7 @@ impl Node for TorchNode {
     }
 
     fn update(&mut self, images: usize, rule: Rule, _: &Scratch) -> Result<(), EngineError> {
-        if !self.job.trained {
+        if !self.computation.job.trained {
             return Ok(());
         }
         self.on_device(|state| {
@@ -400,7 +292,7 @@ impl Node for TorchNode {
     }
 
     fn accumulate(&mut self, images: usize, _: &Scratch) -> Result<(), EngineError> {
-        if !self.job.trained {
+        if !self.computation.job.trained {
             return Ok(());
         }
         self.on_device(|state| {

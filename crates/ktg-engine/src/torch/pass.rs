@@ -1,0 +1,131 @@
+//! Forward passes of a network.
+
+use ktg_net::{Network, Op, Shape, Value};
+use tch::{TchError, Tensor};
+
+use super::layers::{LayerTensors, forward};
+use super::tensors::{Tensors, tensor, values};
+use crate::{Images, Job, Map, Outputs, Wanted};
+
+/// What is computed.
+pub struct Computation {
+    pub network: Network,
+    pub shapes: Vec<Shape>,
+    pub job: Job,
+}
+
+/// What a forward pass leaves.
+pub struct Pass {
+    /// The wanted outputs.
+    pub outputs: Vec<(Value, Tensor)>,
+    /// By parameter, what its gradient is asked of; none where it has none.
+    pub leaves: Vec<Option<Tensor>>,
+}
+
+/// Moments of a batch.
+pub struct Moments {
+    /// Laid out as the running statistics.
+    pub moments: Tensor,
+    /// The batch norms that have them.
+    pub norms: Vec<usize>,
+}
+
+impl Computation {
+    pub fn images(&self, images: Images, place: tch::Device) -> Result<Tensor, TchError> {
+        let Shape { channels, height, width } = self.shapes[0];
+        let shape = [images.count, channels, height, width].map(|side| side as i64);
+        tensor(images.data, &shape, place)
+    }
+
+    /// Runs the layers that the outputs depend on; `tensors_of` gives what a layer works with.
+    pub fn run(
+        &self,
+        images: Tensor,
+        outputs: &[Value],
+        mut tensors_of: impl FnMut(usize) -> Result<LayerTensors, TchError>,
+    ) -> Result<Vec<(Value, Tensor)>, TchError> {
+        let needed = self.network.sources(outputs.iter().copied());
+        let mut last_reader = vec![0; self.shapes.len()];
+        for (index, layer) in self.network.layers.iter().enumerate().filter(|(index, _)| needed[index + 1]) {
+            layer.inputs.iter().for_each(|value| last_reader[value.index()] = index);
+        }
+        let mut values: Vec<Option<Tensor>> = vec![Some(images)];
+        for (index, layer) in self.network.layers.iter().enumerate() {
+            let result = match needed[index + 1] {
+                true => {
+                    let inputs: Vec<&Tensor> =
+                        layer.inputs.iter().filter_map(|value| values[value.index()].as_ref()).collect();
+                    Some(forward(layer, &tensors_of(index)?, &inputs)?)
+                }
+                false => None,
+            };
+            values.push(result);
+            // What nobody reads any more is given back; autograd holds what it needs.
+            for value in &layer.inputs {
+                if last_reader[value.index()] <= index && !outputs.contains(value) {
+                    values[value.index()] = None;
+                }
+            }
+        }
+        let taken = outputs.iter().filter_map(|output| Some((*output, values[output.index()].take()?)));
+        Ok(taken.collect())
+    }
+
+    /// The forward pass of a training step.
+    pub fn train(&self, tensors: &Tensors, images: Images) -> Result<(Pass, Moments), TchError> {
+        let x = self.images(images, tensors.learned.device())?;
+        let outputs = self.job.wanted.outputs(&self.network);
+        let mut leaves: Vec<Option<Tensor>> = tensors.parameters.iter().map(|_| None).collect();
+        let moments = {
+            let _no_grad = tch::no_grad_guard();
+            tensors.statistics.f_zeros_like()?
+        };
+        let mut moved = Vec::new();
+        let of_layer = |index: usize| {
+            let layer = &self.network.layers[index];
+            let mut parameters = Vec::new();
+            for i in tensors.of_layer(index) {
+                let parameter = {
+                    let _no_grad = tch::no_grad_guard();
+                    tensors.get(i)?.f_detach()?
+                };
+                if self.job.trained && !layer.frozen && tensors.is_learned(i) {
+                    leaves[i] = Some(parameter.f_set_requires_grad(true)?);
+                }
+                parameters.push(parameter);
+            }
+            let mut of_batch = None;
+            if self.job.trained && !layer.frozen && matches!(layer.op, Op::BatchNorm { .. }) {
+                let [mean, variance] = [2, 3].map(|n| tensors.of_layer(index).start + n);
+                of_batch = Some([tensors.part(&moments, mean)?, tensors.part(&moments, variance)?]);
+                moved.push(index);
+            }
+            Ok(LayerTensors { parameters, moments: of_batch })
+        };
+        let outputs = match self.job.trained {
+            true => self.run(x, &outputs, of_layer)?,
+            false => {
+                let _no_grad = tch::no_grad_guard();
+                self.run(x, &outputs, of_layer)?
+            }
+        };
+        Ok((Pass { outputs, leaves }, Moments { moments, norms: moved }))
+    }
+
+    /// Outputs as the host has them.
+    pub fn to_host(&self, outputs: &[(Value, Tensor)], wanted: Wanted) -> Result<Outputs, TchError> {
+        let of = |value: Value| {
+            let found = outputs.iter().find(|(output, _)| *output == value);
+            found.map(|(_, tensor)| values(&tensor.f_detach()?)).transpose()
+        };
+        let Network { logits, attention_logits, attention_map, .. } = self.network;
+        let Shape { height, width, .. } = self.shapes[attention_map.index()];
+        let branch = attention_logits.filter(|_| wanted.attention_logits);
+        let map = if wanted.attention_map { of(attention_map)? } else { None };
+        Ok(Outputs {
+            logits: of(logits)?.unwrap_or_default(),
+            attention_logits: branch.map(of).transpose()?.flatten(),
+            attention_map: map.map(|data| Map { data, height, width }),
+        })
+    }
+}
