@@ -99,7 +99,7 @@ fn known<'a>(settings: &Settings, graph: &'a Graph, found_on: Option<FoundOn>) -
     Some(Known { data, network, nodes, method })
 }
 
-/// The thesis' figures for a run like this one, if it has the thesis' setting (see [`known`]) with ABN-ResNet-18.
+/// The thesis' figures for a run like this one, if it has the thesis' setting (see `known`) with ABN-ResNet-18.
 pub fn row_for(settings: &Settings, graph: &Graph, found_on: Option<FoundOn>) -> Option<Row> {
     let Known { data, network, nodes, method } = known(settings, graph, found_on)?;
     let column = nodes.checked_sub(3).filter(|column| *column < 3 && network == "abn-resnet-18")?;
