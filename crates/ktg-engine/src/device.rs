@@ -119,8 +119,7 @@ impl FromStr for Devices {
     /// `auto` (the first GPU that PyTorch calls `cuda`, else the CPU), or devices of one kind separated by commas: `cpu`,
     /// `torch`, `cuda`, `cuda:0,cuda:1`, `mps`.
     fn from_str(names: &str) -> Result<Self, DeviceError> {
-        let available = Device::available();
-        let devices = names.split(',').map(|name| find(name.trim(), &available)).collect::<Result<Vec<Device>, _>>()?;
+        let devices = names.split(',').map(|name| find(name.trim())).collect::<Result<Vec<Device>, _>>()?;
         let first = devices[0];
         match devices.iter().find(|device| device.kind() != first.kind()) {
             Some(other) => Err(DeviceError::Mixed(first, *other)),
@@ -130,11 +129,12 @@ impl FromStr for Devices {
 }
 
 /// The device of a name, if it is there.
-fn find(name: &str, available: &[Device]) -> Result<Device, DeviceError> {
+fn find(name: &str) -> Result<Device, DeviceError> {
     let old = [("vulkan", "cuda"), ("wgpu", "cuda"), ("rocm", "cuda"), ("metal", "mps")];
     let device = match name {
-        "auto" => available[0],
-        "cpu" => Device::Cpu,
+        "auto" => return Ok(Device::available()[0]),
+        // Nobody need wait for PyTorch to look for GPUs.
+        "cpu" => return Ok(Device::Cpu),
         "torch" => Device::Torch,
         "cuda" => Device::Cuda(0),
         "mps" => Device::Mps,
@@ -147,6 +147,7 @@ fn find(name: &str, available: &[Device]) -> Result<Device, DeviceError> {
             Device::Cuda(index.parse().map_err(|_| unknown())?)
         }
     };
+    let available = Device::available();
     if available.contains(&device) {
         return Ok(device);
     }

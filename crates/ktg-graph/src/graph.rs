@@ -165,8 +165,8 @@ impl Graph {
         target * m + source
     }
 
-    /// All written transfer edges as (source, target, transfer), target by target.
-    pub(crate) fn written_transfers(&self) -> impl Iterator<Item = (usize, usize, Transfer)> + '_ {
+    /// All written transfer edges, cut or not, as (source, target, transfer), target by target.
+    pub fn written_transfers(&self) -> impl Iterator<Item = (usize, usize, Transfer)> + '_ {
         let m = self.len();
         self.transfers
             .iter()

@@ -5,6 +5,7 @@ use ktg_graph::{Gate, Graph, Transfer, edge_name};
 use serde_json::{Value as Json, json};
 
 use crate::attributes::{BASE, SEED, SPACE, TARGET, VARIANT};
+use crate::space::add_new;
 use crate::storage::{Enqueued, State, Study, Trial};
 use crate::{Error, SearchSettings, Space};
 
@@ -60,21 +61,13 @@ pub fn choices(graph: &Graph) -> SearchSettings {
     for Variant { graph, .. } in variants(graph) {
         for target in 0..graph.len() {
             add_new(&mut settings.label_gates, graph.label_gate(target));
-            for source in (0..graph.len()).filter(|source| *source != target) {
-                if let Some(Transfer { design, gate }) = graph.transfer(source, target) {
-                    add_new(&mut settings.designs, design);
-                    add_new(&mut settings.gates, gate);
-                }
-            }
+        }
+        for (_, _, Transfer { design, gate }) in graph.written_transfers() {
+            add_new(&mut settings.designs, design);
+            add_new(&mut settings.gates, gate);
         }
     }
     settings
-}
-
-fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
-    if !all.contains(&one) {
-        all.push(one);
-    }
 }
 
 /// The trials of an analysis: every variant with every seed, seed by seed, so that an unfinished analysis can be read.

@@ -181,8 +181,7 @@ impl Space {
 
     /// What transfer edges have where no parameter decides, and of what they are offered the first.
     fn base_transfers(&self) -> impl Iterator<Item = Transfer> {
-        let pairs = (0..self.nodes()).flat_map(|target| (0..self.nodes()).map(move |source| (source, target)));
-        pairs.filter_map(|(source, target)| self.base.transfer(source, target))
+        self.base.written_transfers().map(|(_, _, transfer)| transfer)
     }
 
     /// The number of combinations of choices (several may be the same graph), as far as it can be counted.
@@ -323,6 +322,13 @@ fn checked<T: PartialEq + Display>(choices: Vec<T>, list: &str) -> Result<Vec<T>
 
 fn names(all: &[impl ToString]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
+}
+
+/// Adds a choice to a list that lacks it.
+pub(crate) fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
+    if !all.contains(&one) {
+        all.push(one);
+    }
 }
 
 /// The first that was there before.

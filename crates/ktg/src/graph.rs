@@ -28,9 +28,7 @@ pub fn run(command: &GraphCommand) -> Result<ExitCode> {
         GraphCommand::Import { file, output } => {
             let graph = import_authors_config(&read_text(file)?, &file.display().to_string())?;
             write(&graph, output)?;
-            if let Some(sentence) = authors::crops_note(&graph) {
-                note(sentence);
-            }
+            say_crops(&graph);
         }
         GraphCommand::Draw { graph, out } => {
             let graph = read(&graph.graph)?;
@@ -63,6 +61,13 @@ fn read(name: &str) -> Result<Graph> {
     Ok(read_checked(path)?.graph)
 }
 
+/// Says what the authors' code does otherwise with a graph of theirs, if anything.
+fn say_crops(graph: &Graph) {
+    if let Some(sentence) = authors::crops_note(graph) {
+        note(sentence);
+    }
+}
+
 /// Reads a graph file and checks that its architectures exist; says what the authors' code does otherwise with a file of
 /// theirs.
 fn read_checked(path: &Path) -> Result<Document> {
@@ -72,10 +77,8 @@ fn read_checked(path: &Path) -> Result<Document> {
             return Err(document.node_error(m, e.to_string()).into());
         }
     }
-    if document.is_of_authors
-        && let Some(sentence) = authors::crops_note(&document.graph)
-    {
-        note(sentence);
+    if document.is_of_authors {
+        say_crops(&document.graph);
     }
     Ok(document)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::part::Part;
 use crate::parameter::{ParameterKind, Slot};
-use crate::space::{EdgeChoices, Space};
+use crate::space::{EdgeChoices, Space, add_new};
 use crate::storage::{self, State, Trial};
 
 /// Their parameters with what there is to choose from, whether it exists here or not.
@@ -182,10 +182,4 @@ impl TheirChoices {
 /// Whether a choice of [`Part::Pretrained`] is a clear no.
 fn is_no(choice: &Json) -> bool {
     choice.as_bool() == Some(false) || choice.as_f64() == Some(0.0)
-}
-
-fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
-    if !all.contains(&one) {
-        all.push(one);
-    }
 }

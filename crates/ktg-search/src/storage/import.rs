@@ -4,13 +4,11 @@ use serde_json::Value as Json;
 
 use super::connection::{Answer, Connection, Transaction, Trouble, Value};
 use super::encoding::{categorical, encode};
+use super::rows::PARAMETER_COLUMNS;
 use super::study::{check_name, insert_study, study_error};
 use super::{Storage, Trial};
 use crate::Error;
 use crate::parameter::Parameter;
-
-/// So many rows are added by one statement: databases limit the values of a statement.
-const ROWS: usize = 100;
 
 impl Storage {
     /// Adds a study of accuracies with its user attributes and trials, which are over and have choices of `parameters`. All
@@ -30,7 +28,7 @@ impl Storage {
             let Some(study) = insert_study(connection, name)? else { return Ok(false) };
             let row = |(key, value): &(&str, Json)| vec![study.into(), (*key).into(), text(value)];
             let rows: Vec<_> = attributes.iter().map(row).collect();
-            insert(connection, "study_user_attributes", &["study_id", "\"key\"", "value_json"], &rows)?;
+            connection.insert_rows("study_user_attributes", &["study_id", "\"key\"", "value_json"], &rows, "")?;
             for trial in trials {
                 insert_trial(connection, study, parameters, trial)?;
             }
@@ -67,40 +65,25 @@ fn insert_trial(connection: &mut Connection, study: i64, parameters: &[Parameter
         let distribution = Value::Text(categorical(&parameter.choices));
         rows.push(vec![id.clone(), parameter.name.as_str().into(), Value::Real(index as f64), distribution]);
     }
-    let columns = ["trial_id", "param_name", "param_value", "distribution_json"];
-    insert(connection, "trial_params", &columns, &rows)?;
+    connection.insert_rows("trial_params", &PARAMETER_COLUMNS, &rows, "")?;
 
     let value = |(first, value): (Vec<Value>, f64)| {
         let (value, kind) = encode(value);
         [first, vec![value, kind.into()]].concat()
     };
     let rows: Vec<_> = trial.value.iter().map(|number| value((vec![id.clone(), 0.into()], *number))).collect();
-    insert(connection, "trial_values", &["trial_id", "objective", "value", "value_type"], &rows)?;
+    connection.insert_rows("trial_values", &["trial_id", "objective", "value", "value_type"], &rows, "")?;
     let reports = trial.reports.iter();
     let rows: Vec<_> = reports.map(|(step, number)| value((vec![id.clone(), (*step).into()], *number))).collect();
     let columns = ["trial_id", "step", "intermediate_value", "intermediate_value_type"];
-    insert(connection, "trial_intermediate_values", &columns, &rows)?;
+    connection.insert_rows("trial_intermediate_values", &columns, &rows, "")?;
 
     for (table, attributes) in
         [("trial_user_attributes", &trial.attributes), ("trial_system_attributes", &trial.system)]
     {
         let row = |(key, value): (&String, &Json)| vec![id.clone(), key.as_str().into(), text(value)];
         let rows: Vec<_> = attributes.iter().map(row).collect();
-        insert(connection, table, &["trial_id", "\"key\"", "value_json"], &rows)?;
-    }
-    Ok(())
-}
-
-/// Adds rows to a table.
-fn insert(connection: &mut Connection, table: &str, columns: &[&str], rows: &[Vec<Value>]) -> Answer<()> {
-    for some in rows.chunks(ROWS) {
-        let mark = |row: usize| {
-            let marks: Vec<String> = (1..=columns.len()).map(|i| format!("${}", row * columns.len() + i)).collect();
-            format!("({})", marks.join(", "))
-        };
-        let marks: Vec<String> = (0..some.len()).map(mark).collect();
-        let statement = format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), marks.join(", "));
-        connection.run(&statement, &some.concat())?;
+        connection.insert_rows(table, &["trial_id", "\"key\"", "value_json"], &rows, "")?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::connection::{Answer, Connection, Row, Trouble};
 use super::encoding::{State, choices, decode, json, number_from_json, parameter};
-use super::{Storage, Study};
+use super::{Goal, Storage, Study};
 use crate::Error;
 use crate::attributes::{FAILED_TRIAL, PAUSED, completed_rung};
 
@@ -118,10 +118,10 @@ impl Storage {
             }
             for (id, (smallest, largest)) in extremes {
                 let Some(study) = studies.get_mut(&id) else { continue };
-                study.best = match study.directions.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                    ["MINIMIZE"] => smallest,
-                    ["MAXIMIZE"] => largest,
-                    _ => None,
+                study.best = match Goal::of(&study.directions) {
+                    Some(Goal::Minimize) => smallest,
+                    Some(Goal::Maximize) => largest,
+                    None => None,
                 };
             }
             Ok(studies)

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::connection::{Answer, Connection, Row, Trouble};
+use super::connection::{Answer, Connection, Row, Trouble, Value};
 use super::encoding::{State, encode};
 use crate::attributes::{PAUSED, WORKER};
 
@@ -22,7 +22,33 @@ impl Claimed {
     }
 }
 
+/// So many rows are added by one statement: databases limit the values of a statement.
+const ROWS: usize = 100;
+
+/// What a trial has chosen.
+pub(super) const PARAMETER_COLUMNS: [&str; 4] = ["trial_id", "param_name", "param_value", "distribution_json"];
+
 impl Connection {
+    /// Adds rows to a table; `on_conflict` ends the statement.
+    pub(super) fn insert_rows(
+        &mut self,
+        table: &str,
+        columns: &[&str],
+        rows: &[Vec<Value>],
+        on_conflict: &str,
+    ) -> Answer<()> {
+        for some in rows.chunks(ROWS) {
+            let mark = |row: usize| {
+                let marks: Vec<String> = (1..=columns.len()).map(|i| format!("${}", row * columns.len() + i)).collect();
+                format!("({})", marks.join(", "))
+            };
+            let marks: Vec<String> = (0..some.len()).map(mark).collect();
+            let (columns, marks) = (columns.join(", "), marks.join(", "));
+            self.run(&format!("INSERT INTO {table} ({columns}) VALUES {marks} {on_conflict}"), &some.concat())?;
+        }
+        Ok(())
+    }
+
     /// Numbers are 0, 1, 2, ... in the order of the keys; the study must be locked.
     pub(super) fn next_number(&mut self, study: i64) -> Answer<i64> {
         // Optuna counts the trials before its own: where some were deleted, its numbers are old ones.

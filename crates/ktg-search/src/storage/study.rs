@@ -19,6 +19,17 @@ pub enum Goal {
     Maximize,
 }
 
+impl Goal {
+    /// That of a study with these directions; `None` unless it has one.
+    pub(super) fn of(directions: &[String]) -> Option<Self> {
+        match directions {
+            [direction] if direction == "MINIMIZE" => Some(Goal::Minimize),
+            [direction] if direction == "MAXIMIZE" => Some(Goal::Maximize),
+            _ => None,
+        }
+    }
+}
+
 /// A study, and what this worker knows of it. Larger values are better.
 pub struct Study {
     pub(super) storage: Storage,
@@ -55,16 +66,10 @@ impl Study {
         check_name(name)?;
         let mut study = Self::find(Storage::open_to_read(url)?, url, name, false)?;
         let directions = study.directions()?;
-        let goal = match directions.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["MINIMIZE"] => Goal::Minimize,
-            ["MAXIMIZE"] => Goal::Maximize,
-            _ => {
-                return Err(
-                    study.error(format!("its directions in {url} are {directions:?}; give a study of one value"))
-                );
-            }
-        };
-        Ok((study, goal))
+        match Goal::of(&directions) {
+            Some(goal) => Ok((study, goal)),
+            None => Err(study.error(format!("its directions in {url} are {directions:?}; give a study of one value"))),
+        }
     }
 
     fn find(mut storage: Storage, url: &StorageUrl, name: &str, create: bool) -> Result<Self, Error> {
@@ -90,9 +95,9 @@ impl Study {
 
     fn maximizing(mut self) -> Result<Self, Error> {
         let directions = self.directions()?;
-        match directions == ["MAXIMIZE"] {
-            true => Ok(self),
-            false => Err(self.error(format!("its directions are {directions:?}; accuracies need one, MAXIMIZE"))),
+        match Goal::of(&directions) {
+            Some(Goal::Maximize) => Ok(self),
+            _ => Err(self.error(format!("its directions are {directions:?}; accuracies need one, MAXIMIZE"))),
         }
     }
 

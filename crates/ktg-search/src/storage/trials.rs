@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::Study;
 use super::connection::{Answer, Connection, Transaction, Value};
 use super::encoding::{State, categorical, encode};
-use super::rows::{Claimed, quoted};
+use super::rows::{Claimed, PARAMETER_COLUMNS, quoted};
 use crate::Error;
 use crate::attributes::{GRAPH, SEED, VARIANT};
 
@@ -177,23 +177,13 @@ fn twin(connection: &mut Connection, study: i64, trial: i64, graph: &str) -> Ans
     connection.first(&select, &[study.into(), trial.into(), quoted(graph).as_str().into()], |row| row.int(0))
 }
 
-/// Adds a trial's parameters, in one statement; those that are there stay. Notes its graph.
+/// Adds a trial's parameters; those that are there stay. Notes its graph.
 fn insert_description(connection: &mut Connection, trial: i64, new: &NewTrial) -> Answer<()> {
-    let mut rows = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
-    for (name, choices, index) in &new.parameters {
-        let n = values.len();
-        rows.push(format!("(${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4));
-        let distribution = categorical(choices);
-        values.extend([trial.into(), (*name).into(), Value::Real(*index as f64), distribution.as_str().into()]);
-    }
-    if !rows.is_empty() {
-        let insert = format!(
-            "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) VALUES {} \
-             ON CONFLICT (trial_id, param_name) DO NOTHING",
-            rows.join(", ")
-        );
-        connection.run(&insert, &values)?;
-    }
+    let row = |(name, choices, index): &(&str, &[String], usize)| {
+        vec![trial.into(), (*name).into(), Value::Real(*index as f64), Value::Text(categorical(choices))]
+    };
+    let rows: Vec<Vec<Value>> = new.parameters.iter().map(row).collect();
+    let stay = "ON CONFLICT (trial_id, param_name) DO NOTHING";
+    connection.insert_rows("trial_params", &PARAMETER_COLUMNS, &rows, stay)?;
     connection.put_attribute("user", trial, GRAPH, &quoted(&new.graph))
 }
