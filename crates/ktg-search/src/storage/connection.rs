@@ -152,6 +152,16 @@ impl Connection {
         self.query(sql, values)?.iter().map(read).collect()
     }
 
+    /// Runs one statement so that a crash of the server does not undo it. A worker outlives the crash and writes on: what
+    /// follows would stand without what it followed from.
+    pub fn outliving_a_crash<T>(&mut self, statement: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
+        match self.dialect().row_locks {
+            true => self.transaction(Transaction::Durable, statement),
+            // Without a server, a worker is gone when what it has written may be.
+            false => statement(self),
+        }
+    }
+
     /// Runs `work` in a transaction.
     pub fn transaction<T>(&mut self, kind: Transaction, work: impl FnOnce(&mut Connection) -> Answer<T>) -> Answer<T> {
         let dialect = self.dialect();

@@ -156,7 +156,7 @@ impl Study {
              ON CONFLICT (study_id, \"key\") {on_conflict}"
         );
         let parameters = [self.id.into(), key.into(), value.to_string().as_str().into()];
-        self.storage.run(|connection| connection.run(&insert, &parameters))
+        self.storage.run(|connection| connection.outliving_a_crash(|connection| connection.run(&insert, &parameters)))
     }
 
     /// A user attribute of the study.
@@ -192,12 +192,8 @@ impl Study {
     /// from its worker: its values are its retry's now.
     pub fn complete_rung(&mut self, trial: i64, rung: u32, value: f64) -> Result<(), Error> {
         let (key, value) = (completed_rung(rung), number_to_json(value));
-        self.storage.run(|connection| match connection.dialect().row_locks {
-            // The worker outlives a crash of its server, which must not leave a gap: later rungs would be counted wrong.
-            true => connection.transaction(Transaction::Durable, |connection| {
-                connection.put_running_attribute("system", trial, &key, &value)
-            }),
-            false => connection.put_running_attribute("system", trial, &key, &value),
+        self.storage.run(|connection| {
+            connection.outliving_a_crash(|connection| connection.put_running_attribute("system", trial, &key, &value))
         })
     }
 

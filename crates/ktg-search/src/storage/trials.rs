@@ -94,7 +94,7 @@ impl Study {
                  intermediate_value_type = excluded.intermediate_value_type RETURNING step",
                 hold = connection.dialect().hold
             );
-            connection.any(&insert, &parameters)
+            connection.outliving_a_crash(|connection| connection.any(&insert, &parameters))
         })
     }
 
@@ -109,7 +109,9 @@ impl Study {
     /// Sets a user attribute of a running trial; one that was taken from its worker stays as it is.
     pub fn set_attribute(&mut self, trial: i64, key: &str, value: &Json) -> Result<(), Error> {
         let value = value.to_string();
-        self.storage.run(|connection| connection.put_running_attribute("user", trial, key, &value))
+        self.storage.run(|connection| {
+            connection.outliving_a_crash(|connection| connection.put_running_attribute("user", trial, key, &value))
+        })
     }
 
     /// Ends a trial with its value, if it has one, and attributes. On the disk when it returns. `false`: the trial is
