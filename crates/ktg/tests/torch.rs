@@ -96,6 +96,59 @@ fn a_run_that_began_on_one_engine_goes_on_on_the_other() {
 }
 
 #[test]
+fn half_precision_is_near_single_resumes_to_the_same_bits_and_is_judged_anywhere() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    experiment(here);
+    fs::write(here.join("graph.toml"), GRAPH.replace("falling", "through").replace(", linear", "")).unwrap();
+    let slowly = ["--learning-rate", "0.001"];
+    train(here, "torch", "f32", &slowly);
+    let single = losses(here, "f32", 5);
+    for precision in ["bf16", "f16"] {
+        let half = ["--learning-rate", "0.001", "--precision", precision];
+        train(here, "torch", precision, &half);
+        let losses = losses(here, precision, 5);
+        assert!(losses != single, "{precision} is not single precision");
+        for (half, single) in losses.iter().zip(&single) {
+            assert!((half - single).abs() <= 0.05 * single.abs().max(0.1), "{precision}: {half} is not {single}");
+        }
+        let resumed = format!("{precision}-resumed");
+        train(here, "torch", &resumed, &[&half[..], &["--epochs", "1"]].concat());
+        let longer = ["train", "--resume", &resumed, "--epochs", "2", "--no-check"];
+        let refused = text(&ktg(here, &[&longer[..], &["--device", "cpu"]].concat()).output().unwrap());
+        let sentence =
+            format!("`train.precision` is {precision}, in which networks are not computed on cpu; leave it out");
+        assert!(refused.contains(&sentence), "{refused}");
+        good(ktg(here, &[&longer[..], &["--device", "torch"]].concat()));
+        assert!(bits(here, precision) == bits(here, &resumed), "{precision}");
+        good(ktg(here, &["eval", precision, "--device", "cpu"]));
+    }
+}
+
+/// Two runs of a data set that is opened once.
+const PLAN: &str = "experiment = \"e.toml\"\nnodes = [2]\nrepeats = 2\narchitecture = \"abn-resnet-cifar-8\"\n\
+                    [[method]]\nname = \"DML\"\npreset = \"dml\"\n[[data]]\nname = \"clothes\"\n";
+
+#[test]
+fn runs_side_by_side_are_dealt_devices_and_end_as_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let here = temporary.path();
+    fs::write(here.join("e.toml"), EXPERIMENT.replace("[graph]\nfile = \"graph.toml\"\n", "")).unwrap();
+    fs::write(here.join("plan.toml"), PLAN).unwrap();
+    for (devices, jobs, out) in [("torch", "1", "alone"), ("torch,torch", "2", "dealt")] {
+        good(ktg(here, &["compare", "plan.toml", "--out", out, "--device", devices, "--jobs", jobs]));
+    }
+    let tables = |out: &str| {
+        let files = fs::read_dir(here.join(out).join("tables")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "csv")).collect();
+        files.sort();
+        assert!(!files.is_empty());
+        files.iter().map(|path| fs::read_to_string(path).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(tables("alone"), tables("dealt"));
+}
+
+#[test]
 fn devices_are_listed_and_wrong_ones_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let here = temporary.path();
@@ -103,4 +156,10 @@ fn devices_are_listed_and_wrong_ones_refused() {
     assert!(listed.contains("torch") && listed.contains("by PyTorch") && listed.contains("cpu"), "{listed}");
     let refused = ktg(here, &["--device", "torch,cpu", "devices"]).output().unwrap();
     assert!(text(&refused).contains("devices of a list are of one kind"), "{}", text(&refused));
+    let refused = ktg(here, &["--device", "torch", "--tf32", "devices"]).output().unwrap();
+    assert!(
+        text(&refused).contains("--tf32 is for NVIDIA's GPUs, and networks are computed on torch"),
+        "{}",
+        text(&refused)
+    );
 }
