@@ -21,11 +21,12 @@ print(json.dumps({
     "gpu": gpu, "libraries": [str(folder) for folder in folders],
 }))
 """
-# Ten steps, on images that come with the program.
-TRAINING = "train --preset dml --nodes 2 --architecture abn-resnet-cifar-8 --epochs 1 --batch-size 32 --log-every 1 --seed 1"
-# At a rate at which rounding does not grow fast; few images are judged afterwards.
-TRAINING += " --no-check --learning-rate 0.001 --set split.train_share=0.1 --set split.evaluate_on=search-split"
-TRAINING += " --set split.search_share=0.7"
+# Ten steps on images that come with the program, at a rate at which rounding does not grow fast; few images are judged.
+TRAINING = """
+    train --preset dml --nodes 2 --architecture abn-resnet-cifar-8 --epochs 1 --batch-size 32 --learning-rate 0.001
+    --seed 1 --log-every 1 --no-check
+    --set split.train_share=0.1 --set split.evaluate_on=search-split --set split.search_share=0.7
+"""
 STEPS = 10
 LIMIT = 1e-3  # relative; TF32 is beyond it
 SMALL = 0.01  # losses below are compared as if they were so large
@@ -75,7 +76,8 @@ def read_pack(folder):
         pack = json.loads((folder / "pack.json").read_text())
         return {key: pack[key] for key in ("commit", "torch", "tch")}
     except (OSError, ValueError, KeyError, TypeError):
-        raise Failure(f"{folder} has no programs: `bench/gpu pack` makes them, where Rust is (docs/gpu.md)", 2) from None
+        message = f"{folder} has no programs: `bench/gpu pack` makes them, where Rust is (docs/gpu.md)"
+        raise Failure(message, 2) from None
 
 
 def driver():

@@ -16,7 +16,7 @@ TCH = {"2.13": "0.26.0", "2.11": "0.24.0"}  # by PyTorch's version (docs/gpu.md)
 def pack(folder):
     home = os.environ.get("VIRTUAL_ENV")
     if not home:
-        raise Failure("VIRTUAL_ENV is not set: activate an environment with the PyTorch of the GPU's machine (docs/gpu.md)", 2)
+        raise Failure("VIRTUAL_ENV is not set: activate an environment with the GPU machine's PyTorch (docs/gpu.md)", 2)
     torch = common.check_python(str(Path(home, "bin", "python")), ["torch"])["torch"]
     tch = TCH.get(".".join(torch.split(".")[:2]))
     if tch is None:
@@ -34,7 +34,7 @@ def pack(folder):
 
 
 def build(tch):
-    """With this version of tch, which may be another than the committed one: Cargo.lock is then as it was afterwards."""
+    """With this version of tch, which may be another than the committed one: Cargo.lock is as it was afterwards."""
     lock = ROOT / "Cargo.lock"
     committed = lock.read_bytes()
     try:

@@ -23,8 +23,8 @@ def agreement(found):
         return ""
     verdict = "" if found["largest"] <= found["limit"] else " **They disagree.**"
     return (
-        f"Losses of {found['steps']} training steps on the device and by our kernels differ by at most {found['largest']:.1e} "
-        f"({found['where']}; limit: {found['limit']:.0e}).{verdict}"
+        f"Losses of {found['steps']} training steps on the device and by our kernels differ by at most "
+        f"{found['largest']:.1e} ({found['where']}; limit: {found['limit']:.0e}).{verdict}"
     )
 
 
@@ -59,8 +59,8 @@ def edges(cells):
     for cell in cells.values():
         if cell["kind"] == "edges":
             rows = [[name, *(f"{value:.4g}" for value in costs)] for name, costs in cell["costs"].items()]
-            header = [f"`{cell['case']}`, {cell['precision']}", "all edges [ms]", "label edges only [ms]", "difference [ms]"]
-            parts.append(table(header, rows))
+            header = ["all edges [ms]", "label edges only [ms]", "difference [ms]"]
+            parts.append(table([f"`{cell['case']}`, {cell['precision']}", *header], rows))
     return "\n\n".join(parts)
 
 

@@ -359,14 +359,14 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-format", choices=list(MEMORY_FORMATS), default="nchw")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="tf32: GPUs'; bf16: autocast")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="bf16: autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--graph", default=Path(__file__).with_name("graph.toml"))
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
     if args.device != "cpu":
-        # PyTorch's default is TF32 in convolutions and f32 in matrix products; its guides advise TF32 in both, for speed.
+        # PyTorch's default is TF32 in convolutions and f32 in matrix products; its guides advise TF32 in both.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision != "f32"
         torch.backends.cudnn.benchmark = True
     try:

@@ -47,8 +47,8 @@ def check_alike(name, servers):
 
 
 def take_turns(servers, work, rounds, turn):
-    """Milliseconds of a step in every turn of every server; who begins changes from round to round. `servers` has the seconds
-    of a step of each: it does as many as fit into `turn` seconds, at least one."""
+    """Milliseconds of a step in every turn of every server; who begins changes from round to round. `servers` has the
+    seconds of a step of each: it does as many as fit into `turn` seconds, at least one."""
     counts = {server: max(1, min(1000, round(turn / seconds))) for server, seconds in servers.items()}
     watch = OthersWatch(servers)
     times = {server: [] for server in servers}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""In the place of python, ktg, ktg-bench, cargo, strip and git: answers as the file says that the variable PRETEND names,
-without computing anything."""
+"""In the place of python, ktg, ktg-bench, cargo, strip and git: computes nothing, and answers as the file says that the
+variable PRETEND names."""
 
 import json
 import os
@@ -32,7 +32,8 @@ def train():
     with open(run / "metrics.jsonl", "w") as out:
         for step in range(1, 11):
             loss = 2.0 * (1 + drift) if step == 7 else 2.0
-            print(json.dumps({"kind": "step", "step": step, "edges": [{"from": "label", "to": 1, "loss": loss}]}), file=out)
+            edge = {"from": "label", "to": 1, "loss": loss}
+            print(json.dumps({"kind": "step", "step": step, "edges": [edge]}), file=out)
         print(json.dumps({"kind": "epoch"}), file=out)
 
 
@@ -41,9 +42,10 @@ def serve():
     precision = "f32" if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0" else "tf32"
     if "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE" in os.environ and precision == "f32":
         return print(json.dumps({"error": "f32 and TF32 at once"}))
-    if ours and (os.environ["KTG_DEVICE"] != "cuda" or not os.environ["LD_LIBRARY_PATH"].startswith("/there/torch/lib")):
-        return print(json.dumps({"error": "not on the GPU, or without PyTorch's library"}))
     if ours:
+        library = os.environ["LD_LIBRARY_PATH"]
+        if os.environ["KTG_DEVICE"] != "cuda" or not library.startswith("/there/torch/lib"):
+            return print(json.dumps({"error": "not on the GPU, or without PyTorch's library"}))
         precision = option("--precision") or precision
     elif (option("--precision") == "f32") != (precision == "f32") or option("--device") != "cuda":
         return print(json.dumps({"error": "precision and environment differ"}))
