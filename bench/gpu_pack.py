@@ -15,8 +15,9 @@ TCH = {"2.13": "0.26.0", "2.11": "0.24.0"}  # by PyTorch's version (docs/gpu.md)
 
 def pack(folder):
     home = os.environ.get("VIRTUAL_ENV")
-    if not home:
-        raise Failure("VIRTUAL_ENV is not set: activate an environment with the GPU machine's PyTorch (docs/gpu.md)", 2)
+    if not home or not Path(home, "bin", "python").exists():
+        reason = f"there is no {home}/bin/python (VIRTUAL_ENV)" if home else "VIRTUAL_ENV is not set"
+        raise Failure(f"{reason}: activate an environment with the PyTorch of the GPU's machine (docs/gpu.md)", 2)
     torch = common.check_python(str(Path(home, "bin", "python")), ["torch"])["torch"]
     tch = TCH.get(".".join(torch.split(".")[:2]))
     if tch is None:

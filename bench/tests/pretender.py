@@ -17,6 +17,11 @@ def option(name):
     return WORDS[WORDS.index(name) + 1] if name in WORDS else None
 
 
+def log(line):
+    with open("log", "a") as out:
+        print(line, file=out)
+
+
 def about_torch():
     if "get_device_properties" not in WORDS[1]:
         return print(SAID["torch"])
@@ -58,8 +63,11 @@ def serve():
         ms -= 0.25
     if SAID.get("broken") == me:
         return print(json.dumps({"error": "no such precision"}), flush=True)
+    time.sleep(0.5 if SAID.get("slow") == me else 0)
+    log(f"{me} is ready")
     print(json.dumps({"parameters": 5}), flush=True)
     for line in sys.stdin:
+        log(f"{me} trains")
         if SAID.get("hang") == me:
             time.sleep(60)
         print(json.dumps({"ms": ms * int(line.split()[1]), "loss": 1.0}), flush=True)

@@ -81,6 +81,12 @@ class Measuring(Checkout):
         self.assertIn("| PyTorch eager | 3 | 2.75 | 0.25 |", text)
         self.assertIn("A GPU, 1000 MiB", text)
 
+    def test_no_program_starts_beside_a_measurement(self):
+        self.pretend(slow="channels_last bf16")
+        self.measure()
+        ready = [line.endswith("is ready") for line in (self.root / "log").read_text().splitlines()]
+        self.assertEqual(ready.index(False), 9)
+
     def test_losses_must_agree(self):
         self.pretend(drift=9e-4)
         self.assertIn("at most 9.0e-04 (step 7, label -> 1", self.measure())
