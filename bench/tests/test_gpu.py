@@ -97,7 +97,7 @@ class Measuring(Checkout):
 
     def test_when_the_minutes_are_over_the_rest_is_missing_and_can_be_measured_later(self):
         self.pretend(hang="channels_last bf16")
-        said = self.measure("--minutes", "0.15")
+        said = self.measure("--minutes", "0.25")
         self.assertEqual(list(self.result()["cells"]), [f"{CASE} f32", f"{CASE} tf32"])
         missing = [f"{CASE} {rest}" for rest in ("bf16", "tf32 edges", "tf32 compiled", "bf16 compiled")]
         self.assertEqual(self.result()["missing"], missing)
