@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use ktg_data::Batch;
 use ktg_engine::loss::{GraphLoss, LossSettings};
-use ktg_engine::{Choice, Images, Outputs, Rule, Wanted, choose, chosen};
+use ktg_engine::{Choice, Computing, Devices, Images, Outputs, Precision, Rule, Uploads, Wanted, choose, chosen};
 use ktg_graph::{Document, Graph};
 use ktg_net::Role;
 use ktg_train::Trainer;
@@ -38,6 +38,9 @@ struct Args {
     /// auto, reference, portable, avx2 or avx512
     #[arg(long, default_value = "auto")]
     kernels: Choice,
+    /// f32, bf16 or f16: the numbers in which the networks compute while they learn
+    #[arg(long, default_value = "f32")]
+    precision: String,
 }
 
 /// With a small learning rate: random labels cannot be learned, and the losses shall stay finite.
@@ -47,7 +50,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     choose(args.kernels)?;
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
-    let mut case = Case::new(&args.graph, args.case)?;
+    let precision = Precision::from_name(&args.precision).filter(|precision| Devices::chosen().compute(*precision));
+    let precision = precision.ok_or_else(|| format!("{} does not compute in {}", Devices::chosen(), args.precision))?;
+    let mut case = Case::new(&args.graph, args.case, precision)?;
     say(json!({
         "ready": true,
         "kernels": chosen().to_string(),
@@ -87,12 +92,13 @@ struct Case {
 }
 
 impl Case {
-    fn new(graph: &Path, spec: CaseSpec) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(graph: &Path, spec: CaseSpec, precision: Precision) -> Result<Self, Box<dyn std::error::Error>> {
         let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
         let networks = vec![architecture.network(3, classes); graph.len()];
         let loss = GraphLoss::new(&graph, &LossSettings::default(), &[]);
-        let trainer = Trainer::new(&graph, networks, [side, side], &[], 1, loss)?;
+        let trainer =
+            Trainer::new(&graph, networks, [side, side], &[], 1, loss, Computing { precision, first_device: 0 })?;
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let batch = Batch {
             indices: (0..batch).collect(),
@@ -132,15 +138,16 @@ impl Case {
     /// The ensemble's answer to the batch, so many times: milliseconds of all of them, the mean logit (as a check), and
     /// images.
     fn infer(&mut self, count: u64) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
-        let images = Images { data: &self.batch.images, count: self.batch.labels.len() };
         let nothing = Wanted { attention_logits: false, attention_map: false };
         let (nodes, scratch) = self.trainer.nodes();
         let mut values = Vec::new();
         let start = Instant::now();
         for _ in 0..count {
+            let uploads = Uploads::default();
+            let images = Images::new(&self.batch.images, self.batch.labels.len());
             let mut outputs: Vec<Outputs> = Vec::with_capacity(nodes.len());
             for node in nodes {
-                outputs.push(node.infer(images, nothing, scratch)?);
+                outputs.push(node.infer(images.uploaded_once(&uploads), nothing, scratch)?);
             }
             let logits: Vec<&[f32]> = outputs.iter().map(|outputs| &outputs.logits[..]).collect();
             values = ensemble_logits(&logits);

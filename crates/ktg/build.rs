@@ -1,13 +1,23 @@
 //! Makes a binary with the feature `torch` (`ktg`, `ktg-bench`) find PyTorch's library where the build has found it.
 
+#[path = "src/torch_version.rs"]
+mod torch_version;
+
+use std::path::Path;
+
 fn main() {
     // Not whenever a file of the package changes.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     // Of torch-sys, which links the library.
     let Ok(library) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{library}");
+    // With another PyTorch, the program shall come as far as to say so: functions are looked for when they are called.
+    println!("cargo:rustc-link-arg=-Wl,-z,lazy");
+    if let Some(version) = torch_version::of_libraries(Path::new(&library)) {
+        println!("cargo:rustc-env=KTG_TORCH_VERSION={version}");
+    }
     // The part for GPUs registers itself when it is loaded: nothing calls it, and linkers would leave it out.
-    let cuda = std::path::Path::new(&library).join("libtorch_cuda.so");
+    let cuda = Path::new(&library).join("libtorch_cuda.so");
     if cuda.exists() {
         println!("cargo:rustc-link-search=native={library}");
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed");

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use ktg_kernels::{Kernels, Level};
 use ktg_net::Network;
 
-use crate::{CpuNode, Device, Devices, EngineError, Job, Node, ReferenceNode};
+use crate::{Computing, CpuNode, Device, Devices, EngineError, Job, Node, ReferenceNode};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +89,25 @@ pub fn chosen() -> Choice {
 /// # Errors
 ///
 /// If the images are too small for the network, or the device fails.
-pub fn node(network: Network, image: [usize; 2], job: Job, m: usize) -> Result<Box<dyn Node>, EngineError> {
-    Ok(match (Devices::chosen().of_node(m), chosen()) {
+///
+/// # Panics
+///
+/// If the device does not compute in this precision ([`Device::computes`]).
+pub fn node(
+    network: Network,
+    image: [usize; 2],
+    job: Job,
+    m: usize,
+    computing: Computing,
+) -> Result<Box<dyn Node>, EngineError> {
+    let Computing { precision, first_device } = computing;
+    let device = Devices::chosen().of_node(first_device + m);
+    assert!(device.computes(precision), "{device} does not compute in {}", precision.name());
+    Ok(match (device, chosen()) {
         (Device::Cpu, Choice::Kernels(kernels)) => Box::new(CpuNode::new(network, image, job, kernels)?),
         (Device::Cpu, Choice::Reference) => Box::new(ReferenceNode::new(network, image, job)?),
         #[cfg(feature = "torch")]
-        (device, _) => Box::new(crate::TorchNode::new(network, image, job, device)?),
+        (device, _) => Box::new(crate::TorchNode::new(network, image, job, precision, device)?),
         #[cfg(not(feature = "torch"))]
         (device, _) => unreachable!("without the feature there is no {device}"),
     })

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use crate::Precision;
+
 /// Where networks are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
@@ -29,6 +31,14 @@ impl Device {
             Device::Torch => "torch",
             Device::Cuda(_) => "cuda",
             Device::Mps => "mps",
+        }
+    }
+
+    /// Whether networks can be trained on it in these numbers.
+    pub fn computes(self, precision: Precision) -> bool {
+        match self {
+            Device::Cpu => precision == Precision::F32,
+            Device::Torch | Device::Cuda(_) | Device::Mps => true,
         }
     }
 
@@ -103,6 +113,12 @@ pub enum DeviceError {
     Late,
 }
 
+/// The environment variable that keeps NVIDIA's libraries from rounding to TF32 where it is 0 when they are loaded.
+pub const TF32_OFF: &str = "NVIDIA_TF32_OVERRIDE";
+/// The one that has PyTorch round the factors of matrix products to TF32, too, as it does by itself in convolutions, where it
+/// is 1.
+pub const TF32_PRODUCTS: &str = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE";
+
 /// The devices of a process: node m of a graph lives on the m-th in turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Devices(Vec<Device>);
@@ -170,6 +186,23 @@ impl Devices {
         self.0[m % self.0.len()]
     }
 
+    /// Whether networks can be trained on all of them in these numbers.
+    pub fn compute(&self, precision: Precision) -> bool {
+        self.0.iter().all(|device| device.computes(precision))
+    }
+
+    /// How many there are in the list.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What rounds as they do, by name: their kind, and whether NVIDIA's round what they multiply to TF32.
+    pub fn rounding(&self) -> String {
+        let is_off = std::env::var(TF32_OFF).is_ok_and(|value| value == "0");
+        let tf32 = if self.kind() == "cuda" && !is_off { " with TF32" } else { "" };
+        format!("{}{tf32}", self.kind())
+    }
+
     /// What all of them are.
     pub fn kind(&self) -> &'static str {
         self.0[0].kind()
@@ -219,6 +252,14 @@ mod tests {
         assert!(message("metal").ends_with("choose mps"));
     }
 
+    #[test]
+    fn nodes_take_devices_in_turn() {
+        let two = Devices(vec![Device::Cuda(0), Device::Cuda(1)]);
+        assert_eq!([0, 1, 2].map(|m| two.of_node(m)), [0, 1, 0].map(Device::Cuda));
+        assert_eq!((two.count(), two.kind()), (2, "cuda"));
+        assert!(two.compute(Precision::Bf16) && !Devices::default().compute(Precision::Bf16));
+    }
+
     #[cfg(not(feature = "torch"))]
     #[test]
     fn pytorchs_devices_need_the_feature() {
@@ -231,10 +272,8 @@ mod tests {
 
     #[cfg(feature = "torch")]
     #[test]
-    fn nodes_take_the_devices_in_turn() {
-        let two: Devices = "torch,torch".parse().unwrap();
-        assert_eq!([0, 1, 2].map(|m| two.of_node(m)), [Device::Torch; 3]);
-        assert_eq!(two.kind(), "torch");
+    fn pytorchs_devices_are_looked_for() {
+        assert_eq!("torch,torch".parse::<Devices>().unwrap().to_string(), "torch,torch");
         assert_eq!(message("torch,cpu"), "devices of a list are of one kind, and torch and cpu are of two");
         assert!(message("cuda:99").starts_with("there is no device cuda:99; there are: "), "{}", message("cuda:99"));
     }

@@ -24,18 +24,22 @@ mod numbers;
 mod optimizer;
 mod outputs;
 mod parameters;
+mod precision;
 mod reference;
 #[cfg(feature = "torch")]
 mod torch;
+mod uploads;
 
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
 pub use cpu::CpuNode;
-pub use device::{Device, DeviceError, Devices};
+pub use device::{Device, DeviceError, Devices, TF32_OFF, TF32_PRODUCTS};
 pub use error::EngineError;
 pub use job::{Job, Wanted};
 pub use node::{Node, Scratch};
-pub use optimizer::{AVERAGE, Factors, MOMENTS, MOMENTUM, Optimizer, OptimizerState, Rule};
+pub use optimizer::{AVERAGE, Factors, LOSS_SCALE, MOMENTS, MOMENTUM, Optimizer, OptimizerState, Rule};
 pub use outputs::{Images, Map, OutputGradients, Outputs};
+pub use precision::{Computing, Precision};
 pub use reference::ReferenceNode;
 #[cfg(feature = "torch")]
 pub use torch::TorchNode;
+pub use uploads::Uploads;

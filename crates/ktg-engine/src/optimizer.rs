@@ -74,6 +74,9 @@ pub const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 /// The kind of the moving averages of weights and running statistics.
 pub const AVERAGE: &str = "average";
 
+/// The kind under which the scale of gradients in half precision is kept; it is no parameter's.
+pub const LOSS_SCALE: &str = "loss_scale";
+
 impl Optimizer {
     /// The kinds of arrays that it remembers.
     pub fn kinds(&self) -> &'static [&'static str] {
@@ -122,7 +125,8 @@ pub(crate) fn check_state(parameters: &[Parameter], state: &OptimizerState, orig
                 let has_kind = parameter.role == Role::Learned || kind == AVERAGE;
                 parameter.name == *name && parameter.shape == array.shape && has_kind
             };
-            if !is_known || !parameters.iter().any(fits) {
+            let is_expected = is_known && parameters.iter().any(fits) || kind == LOSS_SCALE;
+            if !is_expected {
                 let reason = format!("its optimizer has a `{kind}` of shape {:?} for `{name}`", array.shape);
                 return Err(WeightsError::Mismatch { path: origin.to_owned(), reason });
             }

@@ -2,6 +2,8 @@
 
 use ktg_net::{Network, Value};
 
+use crate::Uploads;
+
 /// A batch of images, `[count, channels, height, width]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Images<'a> {
@@ -9,6 +11,23 @@ pub struct Images<'a> {
     pub data: &'a [f32],
     /// Number of images.
     pub count: usize,
+    /// Copies of the same images, for nodes that do not read the host's memory.
+    #[cfg_attr(not(feature = "torch"), expect(dead_code))]
+    pub(crate) uploads: Option<&'a Uploads>,
+}
+
+impl<'a> Images<'a> {
+    /// So many images.
+    pub fn new(data: &'a [f32], count: usize) -> Self {
+        Self { data, count, uploads: None }
+    }
+
+    /// The same images, copied to a device only once for all nodes that are given the same `uploads`.
+    ///
+    /// A collection of copies is for one batch only.
+    pub fn uploaded_once(self, uploads: &'a Uploads) -> Self {
+        Self { uploads: Some(uploads), ..self }
+    }
 }
 
 /// Attention maps of a batch, `[count, height, width]`.

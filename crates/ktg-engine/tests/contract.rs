@@ -7,7 +7,7 @@ use ktg_engine::{
     Rule, Scratch, Wanted,
 };
 #[cfg(feature = "torch")]
-use ktg_engine::{Device, TorchNode};
+use ktg_engine::{Device, Precision, TorchNode};
 use ktg_kernels::{Kernels, Level};
 use ktg_net::{Architecture, Network, StateDict};
 use rand_chacha::ChaCha8Rng;
@@ -48,7 +48,7 @@ fn engines() -> Vec<(String, Maker)> {
 
 #[cfg(feature = "torch")]
 fn torch() -> Maker {
-    Box::new(|job| Box::new(TorchNode::new(network(), [SIDE; 2], job, Device::Torch).unwrap()))
+    Box::new(|job| Box::new(TorchNode::new(network(), [SIDE; 2], job, Precision::F32, Device::Torch).unwrap()))
 }
 
 fn pixels(count: usize) -> Vec<f32> {
@@ -93,7 +93,7 @@ fn step(node: &mut dyn Node, job: Job, images: Images) -> StateDict {
 #[test]
 fn forward_and_backward_change_no_state() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         let mut scratch = Scratch::default();
@@ -110,7 +110,7 @@ fn forward_and_backward_change_no_state() {
 #[test]
 fn nodes_that_are_not_trained_run_in_inference_mode_and_trained_ones_in_training_mode() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     for (name, maker) in engines() {
         let mut scratch = Scratch::default();
         let mut teacher = node(&maker, Job::INFERENCE);
@@ -130,7 +130,7 @@ fn nodes_that_are_not_trained_run_in_inference_mode_and_trained_ones_in_training
 #[test]
 fn statistics_move_where_a_layer_is_reached_and_weights_where_a_gradient_is() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     // Only the map learns: nothing comes back to the last stage, the classifier and the branch's scores.
     let wanted = Wanted { attention_logits: false, attention_map: true };
     let job = Job { trained: true, needed: true, wanted, logits_learn: false, map_learns: true };
@@ -150,7 +150,7 @@ fn statistics_move_where_a_layer_is_reached_and_weights_where_a_gradient_is() {
 #[test]
 fn gradients_of_zero_let_weight_decay_and_momentum_act() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         let mut scratch = Scratch::default();
@@ -169,7 +169,7 @@ fn gradients_of_zero_let_weight_decay_and_momentum_act() {
 #[test]
 fn bits_depend_neither_on_threads_nor_on_what_ran_before() {
     let pixels = pixels(6);
-    let images = Images { data: &pixels, count: 6 };
+    let images = Images::new(&pixels, 6);
     for (name, maker) in fast_engines() {
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -190,7 +190,7 @@ fn bits_depend_neither_on_threads_nor_on_what_ran_before() {
         other.forward(images, &mut scratch).unwrap();
         other.infer(images, Wanted::ALL, &mut scratch).unwrap();
         for count in [1, 6] {
-            let some = Images { data: &pixels[..count * 3 * SIDE * SIDE], count };
+            let some = Images::new(&pixels[..count * 3 * SIDE * SIDE], count);
             let outputs = node.forward(some, &mut scratch).unwrap();
             other.forward(some, &mut scratch).unwrap();
             if count == 6 {
@@ -204,7 +204,7 @@ fn bits_depend_neither_on_threads_nor_on_what_ran_before() {
 #[test]
 fn an_images_bits_do_not_depend_on_its_batch_in_inference() {
     let pixels = pixels(7);
-    let whole = Images { data: &pixels, count: 7 };
+    let whole = Images::new(&pixels, 7);
     // PyTorch chooses its kernels by the batch: it does not promise that.
     for (name, maker) in engines().into_iter().filter(|(name, _)| name != "torch") {
         let node = node(&maker, Job::INFERENCE);
@@ -212,7 +212,7 @@ fn an_images_bits_do_not_depend_on_its_batch_in_inference() {
         let together = node.infer(whole, Wanted::MAP, &mut scratch).unwrap();
         let map = together.attention_map.unwrap();
         for i in 0..7 {
-            let image = Images { data: &pixels[i * 3 * SIDE * SIDE..][..3 * SIDE * SIDE], count: 1 };
+            let image = Images::new(&pixels[i * 3 * SIDE * SIDE..][..3 * SIDE * SIDE], 1);
             let alone = node.infer(image, Wanted::MAP, &mut scratch).unwrap();
             assert_eq!(alone.logits, together.logits[i * 5..][..5], "{name}: image {i}");
             assert_eq!(alone.attention_map.unwrap().data, map.data[i * map.pixels()..][..map.pixels()], "{name}");
@@ -236,7 +236,7 @@ fn only_trained_nodes_keep_anything_and_inference_needs_three_buffers() {
 #[test]
 fn what_the_optimizer_remembers_is_named_and_of_others_refused_by_name() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
         step(&mut *node, Job::TRAINING, images);
@@ -274,7 +274,7 @@ fn what_the_optimizer_remembers_is_named_and_of_others_refused_by_name() {
 fn numbers_that_are_none_go_through_as_such() {
     let mut pixels = pixels(4);
     pixels[5] = f32::NAN;
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     for (name, maker) in engines() {
         let outputs = node(&maker, Job::TRAINING).forward(images, &mut Scratch::default()).unwrap();
         assert!(outputs.logits.iter().all(|logit| logit.is_nan()), "{name}: the batch's statistics are NaN");
@@ -305,7 +305,7 @@ fn train(node: &mut dyn Node, images: Images, rule: Rule, numbers: std::ops::Ran
 #[test]
 fn every_optimizer_goes_on_from_its_state() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     for (name, maker) in engines() {
         for rule in rules() {
             let mut node = node(&maker, Job::TRAINING);
@@ -324,7 +324,7 @@ fn every_optimizer_goes_on_from_its_state() {
 #[test]
 fn what_is_frozen_runs_in_inference_mode_and_stays() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     let mut network = network();
     let is_frozen = |name: &str| !name.starts_with("layer3") && !name.starts_with("fc");
     network.layers.iter_mut().for_each(|layer| layer.frozen = is_frozen(&layer.name));
@@ -353,7 +353,7 @@ fn what_is_frozen_runs_in_inference_mode_and_stays() {
 #[test]
 fn accumulated_batches_count_as_one() {
     let pixels = pixels(6);
-    let batch = |i: usize| Images { data: &pixels[i * 2 * 3 * SIDE * SIDE..][..2 * 3 * SIDE * SIDE], count: 2 };
+    let batch = |i: usize| Images::new(&pixels[i * 2 * 3 * SIDE * SIDE..][..2 * 3 * SIDE * SIDE], 2);
     let rule = Rule { learning_rate: 1.0, weight_decay: 0.0, ..RULE };
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
@@ -396,7 +396,7 @@ fn accumulated_batches_count_as_one() {
 #[test]
 fn gradients_are_clipped_together() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     let clipped = Rule { clip_norm: Some(0.01), ..Rule::sgd(1.0, 0.0, 0.0) };
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
@@ -424,7 +424,7 @@ fn gradients_are_clipped_together() {
 #[test]
 fn a_node_answers_by_its_average() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     let rule = Rule { average: Some(0.9), ..RULE };
     for (name, maker) in engines() {
         let mut node = node(&maker, Job::TRAINING);
@@ -454,7 +454,7 @@ fn a_node_answers_by_its_average() {
 #[test]
 fn tensors_have_factors_of_their_own() {
     let pixels = pixels(4);
-    let images = Images { data: &pixels, count: 4 };
+    let images = Images::new(&pixels, 4);
     let parameters = network().parameters();
     let factors = |name: &str| match name {
         "conv1.weight" => Factors { learning_rate: 0.0, weight_decay: 1.0 },

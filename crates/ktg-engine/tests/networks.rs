@@ -1,7 +1,7 @@
 //! Networks against PyTorch: outputs, running statistics and gradients (fixtures/README.md).
 
 use ktg_engine::loss::{CrossEntropy, Labels};
-use ktg_engine::{Images, Job, Node, OutputGradients, Outputs, Rule, Scratch, Wanted, node};
+use ktg_engine::{Computing, Images, Job, Node, OutputGradients, Outputs, Rule, Scratch, Wanted, node};
 use ktg_net::{Architecture, Network, StateDict};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -76,8 +76,9 @@ fn check_network(name: &str) {
     let fixture = json(&format!("{name}.json"));
     let data = tensors(&format!("{name}.safetensors"));
     let shape = &data["images"].shape;
-    let images = Images { data: &data["images"].data, count: shape[0] };
-    let mut node: Box<dyn Node> = node(network(&fixture), [shape[2], shape[3]], Job::TRAINING, 0).unwrap();
+    let images = Images::new(&data["images"].data, shape[0]);
+    let mut node: Box<dyn Node> =
+        node(network(&fixture), [shape[2], shape[3]], Job::TRAINING, 0, Computing::default()).unwrap();
     let mut scratch = Scratch::default();
     let start = filled(&node.weights().unwrap(), "", &fixture["scales"]);
     node.load_weights(&start, "filled").unwrap();
@@ -143,10 +144,11 @@ fn a_batch_of_one_and_a_tiny_image_give_finite_outputs_and_gradients() {
     for (name, side) in [("abn-resnet-18", 1), ("abn-resnet-cifar-8", 3), ("resnet-18", 1), ("resnet-cifar-8", 1)] {
         let network = name.parse::<Architecture>().unwrap().network(3, 3);
         let initial: StateDict = network.initial(&mut ChaCha8Rng::seed_from_u64(4)).collect();
-        let (mut node, mut scratch) = (node(network, [side, side], Job::TRAINING, 0).unwrap(), Scratch::default());
+        let (mut node, mut scratch) =
+            (node(network, [side, side], Job::TRAINING, 0, Computing::default()).unwrap(), Scratch::default());
         node.load_weights(&initial, "initial").unwrap();
         let pixels = vec![1.0; 3 * side * side];
-        let images = Images { data: &pixels, count: 1 };
+        let images = Images::new(&pixels, 1);
         let outputs = node.forward(images, &mut scratch).unwrap();
         let (value, at_outputs) = loss(&outputs, &[2]);
         node.backward(images, &at_outputs, &mut scratch).unwrap();

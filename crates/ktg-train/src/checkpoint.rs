@@ -52,8 +52,9 @@ pub(crate) struct State {
 impl State {
     /// Before the first step.
     pub fn new(fingerprint: String) -> Self {
-        let device = ktg_engine::Devices::chosen().kind().to_owned();
-        let kernels = if device == "cpu" { ktg_engine::chosen().to_string() } else { device.clone() };
+        let devices = ktg_engine::Devices::chosen();
+        let device = devices.kind().to_owned();
+        let kernels = if device == "cpu" { ktg_engine::chosen().to_string() } else { devices.rounding() };
         Self { fingerprint, kernels, device, ..Self::default() }
     }
 

@@ -1,7 +1,7 @@
 //! Networks on a data set, in inference mode: their outputs batch by batch, and the measures of them.
 
 use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Transform};
-use ktg_engine::{Images, Map, Node, Outputs, Scratch, Wanted};
+use ktg_engine::{Images, Map, Node, Outputs, Scratch, Uploads, Wanted};
 
 use crate::measures::{Accumulator, MemberOutputs};
 use crate::{Error, Measures, TrainSettings};
@@ -40,7 +40,7 @@ impl Inference {
     ) -> Result<Option<(Batch, Vec<MemberOutputs>)>, Error> {
         let Some(batch) = self.loader.next() else { return Ok(None) };
         let batch = batch?;
-        let images = Images { data: &batch.images, count: batch.labels.len() };
+        let images = Images::new(&batch.images, batch.labels.len());
         let name_of = |i: usize| self.dataset.name_of(batch.indices[i]);
         let mut members = Vec::with_capacity(nodes.len());
         for Outputs { logits, attention_map, .. } in infer(nodes, images, &self.transform, scratch, name_of)? {
@@ -63,12 +63,14 @@ pub(crate) fn infer(
     scratch: &mut Scratch,
     name_of: impl Fn(usize) -> String,
 ) -> Result<Vec<Outputs>, Error> {
+    let [uploads, uploads_of_mirrored] = [Uploads::default(), Uploads::default()];
     let mirrored = transform.eval_flip.then(|| mirrored(images.data, transform.size));
     let mut all = Vec::with_capacity(nodes.len());
     for (m, node) in nodes.iter().enumerate() {
-        let mut outputs = node.infer(images, Wanted::MAP, scratch)?;
+        let mut outputs = node.infer(images.uploaded_once(&uploads), Wanted::MAP, scratch)?;
         if let Some(data) = &mirrored {
-            let of_mirrored = node.infer(Images { data, ..images }, Wanted::MAP, scratch)?;
+            let mirrored = Images::new(data, images.count).uploaded_once(&uploads_of_mirrored);
+            let of_mirrored = node.infer(mirrored, Wanted::MAP, scratch)?;
             average_with_mirrored(&mut outputs, &of_mirrored);
         }
         if let Some(position) = outputs.logits.iter().position(|logit| !logit.is_finite()) {

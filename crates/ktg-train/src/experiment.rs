@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
+use ktg_engine::Devices;
 use ktg_graph::{Document, Graph, Node, Output, presets};
 use ktg_net::{Architecture, Network};
 
@@ -11,7 +12,7 @@ use crate::data::{Data, DataFile, split_data};
 use crate::pretrained::{found, name_of, node_error, open_weights};
 use crate::schedule::Length;
 use crate::start::Start;
-use crate::{Error, GraphSettings, Precision, Settings};
+use crate::{Error, GraphSettings, Settings};
 
 /// A run that can start: what `Settings` stand for. Copies share the images.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct Experiment {
     pub skipped: Vec<String>,
     /// Whose run it will be, where somebody keeps many: the study of a trial, for instance. It is kept with the run.
     pub owner: Option<serde_json::Value>,
+    /// Which of the process' devices is the first node's ([`Computing::first_device`](ktg_engine::Computing)).
+    pub first_device: usize,
     /// The search split, if the settings take it from a file.
     pub(crate) split: Option<SplitFile>,
     /// The graph as it was written.
@@ -112,6 +115,7 @@ impl Experiment {
             warnings,
             skipped,
             owner: None,
+            first_device: 0,
             split,
             written,
             weights_bases,
@@ -201,17 +205,19 @@ impl Experiment {
     }
 }
 
-/// Opens the data of settings that can be trained here. Half precision is not worth it on processors: it saves nothing
-/// there and is slower.
+/// Opens the data of settings that can be trained on the process' devices.
 fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
     settings.check()?;
     settings.check_choice()?;
     let precision = settings.train.precision;
-    if precision == Precision::F32 {
+    let devices = Devices::chosen();
+    if devices.compute(precision) {
         return Ok(settings.data.open(base)?);
     }
-    let reason = "in which networks are not computed on this device; leave it out, or write f32";
-    Err(Error::Setting(format!("`train.precision` is {}, {reason}", precision.name())))
+    Err(Error::Setting(format!(
+        "`train.precision` is {}, in which networks are not computed on {devices}; leave it out, or write f32",
+        precision.name()
+    )))
 }
 
 /// A sentence about every node that answers at random.

@@ -37,8 +37,6 @@ pub use record::RunRecord;
 pub use run::Run;
 pub use saved::{NodePrediction, Prediction, RunOutputs, SavedRun};
 pub use schedule::Schedule;
-pub use settings::{
-    EvaluateOn, GraphSettings, Keep, OptimizerName, Precision, Sampling, Settings, SplitSettings, TrainSettings,
-};
+pub use settings::{EvaluateOn, GraphSettings, Keep, OptimizerName, Sampling, Settings, SplitSettings, TrainSettings};
 pub use start::Start;
 pub use trainer::Trainer;

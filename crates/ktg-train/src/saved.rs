@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ktg_data::{Batch, Dataset, Image, Purpose, Transform, read_inputs};
-use ktg_engine::{Images, Job, Map, Node, Outputs, Scratch, node};
+use ktg_engine::{Computing, Images, Job, Map, Node, Outputs, Scratch, node};
 use ktg_graph::Graph;
 use ktg_net::{Architecture, weights};
 
@@ -84,7 +84,8 @@ impl SavedRun {
             let architecture: Architecture =
                 of_graph.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
             let path = checkpoint.join(weights_name(m));
-            let mut node = node(architecture.network(data.channels, data.classes.len()), image, Job::INFERENCE, m)?;
+            let network = architecture.network(data.channels, data.classes.len());
+            let mut node = node(network, image, Job::INFERENCE, m, Computing::default())?;
             node.load_weights(&weights::read(&path)?.arrays, &path.display().to_string())?;
             nodes.push(node);
         }
@@ -184,7 +185,7 @@ impl SavedRun {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let (images, mut scratch) = (Images { data, count }, Scratch::default());
+        let (images, mut scratch) = (Images::new(data, count), Scratch::default());
         let outputs = infer(&self.nodes, images, &self.transform, &mut scratch, |i| names[i].clone())?;
         let inputs = data.chunks_exact(data.len() / count).enumerate();
         Ok(inputs.map(|(i, input)| prediction(&outputs, i, input, classes)).collect())

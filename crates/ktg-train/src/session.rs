@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ktg_base::sync_parent;
 use ktg_data::{Batch, Loader, LoaderConfig, balanced_order, epoch_order};
+use ktg_engine::Computing;
 use ktg_engine::loss::GraphLoss;
 
 use crate::checkpoint::{self, Best, Kept, Newest, State};
@@ -69,7 +70,8 @@ pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let image = [settings.side, settings.side];
     let Experiment { graph, networks, starts, train, .. } = experiment;
     let loss = GraphLoss::new(graph, &settings.loss, &train.class_counts());
-    let mut trainer = Trainer::new(graph, networks.clone(), image, starts, settings.seed, loss)?;
+    let computing = Computing { precision: settings.train.precision, first_device: experiment.first_device };
+    let mut trainer = Trainer::new(graph, networks.clone(), image, starts, settings.seed, loss, computing)?;
     if !settings.train.decay_norms_and_biases {
         trainer.spare_norms_and_biases();
     }
@@ -397,7 +399,7 @@ fn restore(
     let (before, after) = (&then.kernels, &now.kernels);
     if before != after && !is_moved && !before.is_empty() {
         warnings.push(format!(
-            "the run was computed by the `{before}` kernels and goes on with `{after}`, which round otherwise (see --kernels)"
+            "the run was computed by the `{before}` kernels and goes on with `{after}`, which round otherwise (see --kernels, --tf32)"
         ));
     }
     (then.kernels, then.device, then.fingerprint) = (now.kernels, now.device, now.fingerprint);

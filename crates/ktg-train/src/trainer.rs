@@ -2,7 +2,9 @@
 
 use ktg_data::{Batch, Purpose};
 use ktg_engine::loss::{GraphLoss, GraphLosses, Labels};
-use ktg_engine::{Factors, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, node};
+use ktg_engine::{
+    Computing, Factors, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Uploads, node,
+};
 use ktg_graph::Graph;
 use ktg_net::{Network, StateDict, weights};
 
@@ -37,6 +39,7 @@ impl Trainer {
         starts: &[Start],
         seed: u64,
         loss: GraphLoss,
+        computing: Computing,
     ) -> Result<Self, Error> {
         let jobs = Job::of_graph(graph);
         let mut nodes = Vec::new();
@@ -44,7 +47,7 @@ impl Trainer {
         for (m, (mut network, job)) in networks.into_iter().zip(&jobs).enumerate() {
             let start = starts.get(m).cloned().unwrap_or_default();
             start.frozen.iter().for_each(|layer| network.layers[*layer].frozen = true);
-            let mut node = node(network.clone(), image, *job, m)?;
+            let mut node = node(network.clone(), image, *job, m, computing)?;
             let mut rng = ktg_data::rng(seed, Purpose::Init, m as u64, 0);
             network.initial(&mut rng).try_for_each(|(name, array)| node.set(&name, &array.data))?;
             loaded(&start, &network)?.iter().try_for_each(|(name, array)| node.set(name, &array.data))?;
@@ -119,7 +122,8 @@ impl Trainer {
     pub fn step(&mut self, batches: &[Batch], at: Position, length: Length, rule: Rule) -> Result<StepReport, Error> {
         let mut sums = ReportSums::default();
         for (i, batch) in batches.iter().enumerate() {
-            let images = Images { data: &batch.images, count: batch.labels.len() };
+            let uploads = Uploads::default();
+            let images = Images::new(&batch.images, batch.labels.len()).uploaded_once(&uploads);
             let losses = self.losses(images, batch, at, length)?;
             sums.add(&report(&losses, images.count, at, rule.learning_rate)?);
             let is_last = i + 1 == batches.len();

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use ktg_engine::OptimizerState;
 use ktg_engine::loss::GraphLoss;
+use ktg_engine::{Computing, OptimizerState};
 use ktg_graph::{Factor, Freeze};
 use ktg_train::schedule::{Length, Position};
 use ktg_train::{Experiment, GraphSettings, Schedule, Settings, Trainer};
@@ -59,7 +59,8 @@ fn five_steps_from_a_file_are_pytorchs() {
         assert!(notes.contains("`state_dict`") && notes.contains("`module.`"), "{notes}");
         let loss = GraphLoss::new(&experiment.graph, &settings.loss, &[]);
         let Experiment { graph, networks, starts, .. } = experiment;
-        let mut trainer = Trainer::new(&graph, networks, [8, 8], &starts, settings.seed, loss).unwrap();
+        let mut trainer =
+            Trainer::new(&graph, networks, [8, 8], &starts, settings.seed, loss, Computing::default()).unwrap();
         replace_head(&mut trainer);
         let losses = case["losses"].as_array().unwrap();
         let length = Length { epochs: 1, batches: losses.len() };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ktg_engine::Computing;
 use ktg_engine::loss::{GraphLoss, LossSettings};
 use ktg_graph::presets;
 use ktg_net::{Architecture, StateDict};
@@ -39,7 +40,7 @@ fn initial_checksums(architecture: &str, nodes: usize, seed: u64) -> Vec<String>
     let graph = presets::independent(nodes, architecture);
     let networks = vec![architecture.parse::<Architecture>().unwrap().network(3, 10); nodes];
     let loss = GraphLoss::new(&graph, &LossSettings::default(), &[]);
-    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, loss).unwrap();
+    let trainer = Trainer::new(&graph, networks, [32, 32], &[], seed, loss, Computing::default()).unwrap();
     (0..nodes).map(|m| checksum(&trainer.state(m).unwrap().0)).collect()
 }
 

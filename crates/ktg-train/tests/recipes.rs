@@ -2,8 +2,8 @@
 //! PyTorch (`fixtures/make_recipes.py`).
 
 use ktg_data::Batch;
-use ktg_engine::OptimizerState;
 use ktg_engine::loss::{GraphLoss, LossSettings};
+use ktg_engine::{Computing, OptimizerState};
 use ktg_graph::{Factor, Gate, Graph, Node};
 use ktg_net::{Architecture, StateDict};
 use ktg_train::schedule::{Length, Position};
@@ -45,7 +45,8 @@ fn check(recipe: &Value, fixture: &Value, data: &StateDict) {
     let images: Vec<usize> = value(fixture, "images_of_classes");
     let loss = GraphLoss::new(&graph, &loss, &images);
     let side = data["images.1"].shape[2];
-    let mut trainer = Trainer::new(&graph, vec![network], [side, side], &[start], 0, loss).unwrap();
+    let mut trainer =
+        Trainer::new(&graph, vec![network], [side, side], &[start], 0, loss, Computing::default()).unwrap();
     let weights = filled(&trainer.state(0).unwrap().0, "node1.", &Value::Null);
     trainer.restore(0, &weights, &OptimizerState::new(), "filled").unwrap();
     if !train.decay_norms_and_biases {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ktg_engine::Computing;
 use ktg_engine::loss::GraphLoss;
 use ktg_graph::{Factor, Freeze};
 use ktg_net::{Architecture, Array, StateDict, weights};
@@ -75,7 +76,8 @@ fn trainer(experiment: &Experiment) -> Trainer {
     let (settings, networks) = (&experiment.settings, experiment.networks.clone());
     let image = [settings.side, settings.side];
     let loss = GraphLoss::new(&experiment.graph, &settings.loss, &[]);
-    Trainer::new(&experiment.graph, networks, image, &experiment.starts, settings.seed, loss).unwrap()
+    Trainer::new(&experiment.graph, networks, image, &experiment.starts, settings.seed, loss, Computing::default())
+        .unwrap()
 }
 
 fn write(folder: &Path, name: &str, dict: &StateDict) -> PathBuf {

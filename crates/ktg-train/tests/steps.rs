@@ -2,7 +2,7 @@
 
 use ktg_data::{Batch, Mixed};
 use ktg_engine::loss::{GraphLoss, LossSettings};
-use ktg_engine::{OptimizerState, Rule};
+use ktg_engine::{Computing, OptimizerState, Rule};
 use ktg_graph::{Graph, Node, Transfer};
 use ktg_net::Architecture;
 use ktg_train::measures::{Accumulator, MemberOutputs};
@@ -58,7 +58,7 @@ fn check_variant(file: &str, name: &str) {
     let loss = GraphLoss::new(&graph, &loss, &[]);
     let number = |key: &str| variant[key].as_f64().unwrap();
     let shape = &data["images.1"].shape;
-    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, loss).unwrap();
+    let mut trainer = Trainer::new(&graph, networks, [shape[2], shape[3]], &[], 0, loss, Computing::default()).unwrap();
     for m in 0..graph.len() {
         let weights = filled(&trainer.state(m).unwrap().0, &format!("node{}.", m + 1), &Value::Null);
         trainer.restore(m, &weights, &OptimizerState::new(), "filled").unwrap();
@@ -207,7 +207,8 @@ fn label_losses_of_mixed_samples_are_those_of_both_labels() {
             mixed,
         };
         let network = "abn-resnet-cifar-20".parse::<Architecture>().unwrap().network(3, 5);
-        let mut trainer = Trainer::new(&graph, vec![network], [16, 16], &[], 1, usual_loss(&graph)).unwrap();
+        let mut trainer =
+            Trainer::new(&graph, vec![network], [16, 16], &[], 1, usual_loss(&graph), Computing::default()).unwrap();
         let rule = Rule { weight_decay: 0.0, ..RULE };
         trainer.step(std::slice::from_ref(&batch), Position::default(), TEN_STEPS, rule).unwrap().nodes[0].loss.unwrap()
     };
@@ -227,7 +228,8 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
     graph.set_transfer(1, 0, Some(attention));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    let mut trainer = Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph)).unwrap();
+    let mut trainer =
+        Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph), Computing::default()).unwrap();
     let before = [trainer.state(0).unwrap().0, trainer.state(1).unwrap().0];
     let batch = Batch {
         indices: (0..4).collect(),
@@ -256,7 +258,7 @@ fn taught_where_right() -> Trainer {
     let edge = Transfer { design: "probability closer".parse().unwrap(), gate: "correct".parse().unwrap() };
     graph.set_transfer(0, 1, Some(edge));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
-    Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph)).unwrap()
+    Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph), Computing::default()).unwrap()
 }
 
 fn one_image_of(label: u32) -> Batch {

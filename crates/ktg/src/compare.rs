@@ -19,6 +19,7 @@ use crate::fixed::Wanted;
 use crate::jobs::run_jobs;
 use crate::output::{print, print_json};
 use crate::progress::{Progress, pull, say};
+use crate::seats::Seat;
 use crate::signals;
 use crate::train;
 
@@ -223,7 +224,8 @@ fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &M
         return Ok(false);
     }
     let Some(experiment) = experiment else { return Ok(true) };
-    match pull_job(job, experiment, stop, bars) {
+    let seat = Seat::take()?;
+    match pull_job(job, experiment, seat.first_device(job.graph.len()), stop, bars) {
         Ok(Some(result)) => {
             let (average, ensemble) = (result.measures.node_average.top1, result.measures.ensemble.accuracy.top1);
             say(bars, &format!("{}: node average {average:.2} %, ensemble {ensemble:.2} %", job.name));
@@ -245,11 +247,13 @@ fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &M
 fn pull_job(
     job: &Job,
     experiment: &Experiment,
+    first_device: usize,
     stop: &AtomicBool,
     bars: &MultiProgress,
 ) -> Result<Option<RunResult>, Error> {
     let mut experiment = experiment.with_graph(job.graph.clone())?;
     experiment.settings.seed = job.seed;
+    experiment.first_device = first_device;
     let mut run = Run::start_or_resume(experiment, &job.directory)?;
     pull(&mut run, stop, &mut Progress::among(bars, job.name.clone()).quiet())?;
     Ok(run.result().cloned())

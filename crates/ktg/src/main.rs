@@ -21,10 +21,14 @@ mod output;
 mod predict;
 mod predictions_csv;
 mod progress;
+mod pytorch;
 mod report;
 mod search;
+mod seats;
 mod signals;
 mod study;
+mod tf32;
+mod torch_version;
 mod train;
 mod trials;
 mod watch;
@@ -37,8 +41,7 @@ use clap::Parser;
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(args) {
+    match pytorch::check().and_then(|()| run(Args::parse())) {
         Ok(code) => code,
         // Whoever reads our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -55,6 +58,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(args: Args) -> Result<ExitCode> {
     ktg_engine::choose(args.kernels)?;
+    tf32::settle(&args.device, args.tf32)?;
     args.device.choose()?;
     // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
     // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.

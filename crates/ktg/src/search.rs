@@ -24,6 +24,7 @@ use crate::args::{SearchArgs, WorkerArgs};
 use crate::found;
 use crate::output::{print, warn};
 use crate::progress::{Progress, say, seconds};
+use crate::seats::Seat;
 use crate::signals;
 use crate::train::{self, read_settings};
 use crate::trials::Trials;
@@ -124,8 +125,10 @@ pub struct Search {
 
 impl Search {
     /// Works until the study is done (`true`) or `stop` is set.
-    pub fn run(&self, template: Experiment, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<bool> {
+    pub fn run(&self, mut template: Experiment, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<bool> {
         let space = Space::new(template.written_graph(), &self.settings)?;
+        let seat = Seat::take()?;
+        template.first_device = seat.first_device(template.graph.len());
         let study = self.open(stop, bars)?;
         let (patience, stop) = (self.patience, Arc::clone(stop));
         let mut objective = Trials { template, bars: bars.clone(), patience, stop: Arc::clone(&stop) };

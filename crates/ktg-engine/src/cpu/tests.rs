@@ -145,7 +145,10 @@ fn engines() -> Vec<(&'static str, Maker)> {
     engines.push(("fastest", |network, job| at(*Level::available().last().unwrap(), network, job)));
     #[cfg(feature = "torch")]
     engines.push(("torch", |network, job| {
-        Box::new(crate::TorchNode::new(network.clone(), [SIDE; 2], job, crate::Device::Torch).unwrap())
+        Box::new(
+            crate::TorchNode::new(network.clone(), [SIDE; 2], job, crate::Precision::F32, crate::Device::Torch)
+                .unwrap(),
+        )
     }));
     engines
 }
@@ -174,7 +177,7 @@ fn random_networks_are_computed_as_defined() {
         }
         let count = 1 + numbers.below(4);
         let pixels = numbers.values(count * 3 * SIDE * SIDE);
-        let images = Images { data: &pixels, count };
+        let images = Images::new(&pixels, count);
         let has_branch = network.attention_logits.is_some() && wanted.attention_logits;
         let at_outputs = OutputGradients {
             logits: job.logits_learn.then(|| numbers.values(count * 4)),

@@ -54,7 +54,7 @@ fn check(frozen: &[&str]) {
     }
     node.load_weights(&weights, "test").unwrap();
     let pixels = Numbers(100).values(count * 2 * side * side);
-    let images = Images { data: &pixels, count };
+    let images = Images::new(&pixels, count);
     let outputs = node.forward(images, &mut Scratch::default()).unwrap();
     let map = outputs.attention_map.unwrap().data.len();
     let [of_logits, of_branch, of_map] = [(200, 9), (300, 9), (400, map)].map(|(seed, len)| Numbers(seed).values(len));

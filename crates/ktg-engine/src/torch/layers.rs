@@ -11,16 +11,23 @@ pub struct LayerTensors {
     pub moments: Option<[Tensor; 2]>,
 }
 
-/// The result of a layer.
-pub fn forward(layer: &Layer, tensors: &LayerTensors, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
+/// The result of a layer. It computes in the numbers of its weights or, if it has none, of its input; but what goes to the
+/// host, maps and logits, is `f32`. What `may_overwrite` says of an input: nobody needs it any more.
+pub fn forward(
+    layer: &Layer,
+    tensors: &LayerTensors,
+    inputs: &[&Tensor],
+    may_overwrite: &[bool],
+) -> Result<Tensor, TchError> {
     let (x, parameters) = (inputs[0], &tensors.parameters);
     let none = None::<&Tensor>;
     match layer.op {
         Op::Conv2d { stride, padding, .. } => {
             let (stride, padding) = (stride as i64, padding as i64);
+            let x = x.f_to_kind(parameters[0].kind())?;
             x.f_conv2d(&parameters[0], none, [stride; 2], [padding; 2], [1; 2], 1)
         }
-        Op::Linear { .. } => x.f_linear(&parameters[0], Some(&parameters[1])),
+        Op::Linear { .. } => x.f_to_kind(parameters[0].kind())?.f_linear(&parameters[0], Some(&parameters[1])),
         Op::BatchNorm { .. } => {
             // Buffers that forget all of the past take the batch's moments themselves.
             let ([mean, variance], training, momentum) = match &tensors.moments {
@@ -30,15 +37,18 @@ pub fn forward(layer: &Layer, tensors: &LayerTensors, inputs: &[&Tensor]) -> Res
             let (weight, bias) = (Some(&parameters[0]), Some(&parameters[1]));
             x.f_batch_norm(weight, bias, Some(mean), Some(variance), training, momentum, Op::NORM_EPSILON, true)
         }
+        Op::Relu if may_overwrite[0] => x.shallow_clone().f_relu_(),
         Op::Relu => x.f_relu(),
-        Op::Sigmoid => x.f_sigmoid(),
+        Op::Sigmoid => x.f_to_kind(Kind::Float)?.f_sigmoid(),
+        Op::Add if may_overwrite[0] => x.shallow_clone().f_add_(inputs[1]),
+        Op::Add if may_overwrite[1] => inputs[1].shallow_clone().f_add_(x),
         Op::Add => x.f_add(inputs[1]),
-        Op::Attend => x.f_mul(inputs[1]),
+        Op::Attend => x.f_mul(&inputs[1].f_to_kind(x.kind())?),
         Op::MaxPool { kernel, stride, padding } => {
             let [kernel, stride, padding] = [kernel, stride, padding].map(|size| [size as i64; 2]);
             x.f_max_pool2d(kernel, stride, padding, [1; 2], false)
         }
-        Op::GlobalAveragePool => x.f_mean_dim([2_i64, 3].as_slice(), false, None::<Kind>),
-        Op::MeanSquare => x.f_square()?.f_mean_dim([1_i64].as_slice(), true, None::<Kind>),
+        Op::GlobalAveragePool => x.f_mean_dim([2_i64, 3].as_slice(), false, Kind::Float),
+        Op::MeanSquare => x.f_to_kind(Kind::Float)?.f_square()?.f_mean_dim([1_i64].as_slice(), true, Kind::Float),
     }
 }

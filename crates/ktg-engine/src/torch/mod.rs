@@ -4,8 +4,10 @@
 //! Everything is called by tch's fallible functions; what fails ends as [`EngineError::Device`](crate::EngineError::Device).
 
 mod layers;
+mod layout;
 mod node;
 mod pass;
+mod scale;
 mod tensors;
 mod update;
 

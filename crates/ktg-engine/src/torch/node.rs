@@ -6,11 +6,16 @@ use ktg_net::{Network, Op, StateDict, Value};
 use tch::{Kind, TchError, Tensor};
 
 use super::layers::LayerTensors;
+use super::layout::Layout;
 use super::pass::{Computation, Moments, Pass};
-use super::tensors::{Tensors, tensor};
-use super::update::{self, Memories};
+use super::scale::LossScale;
+use super::tensors::{Piece, Tensors, tensor};
+use super::update::{Memories, Update};
 use crate::optimizer::{AVERAGE, MOMENTS, MOMENTUM, check_state};
-use crate::{Device, EngineError, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
+use crate::{
+    Device, EngineError, Images, Job, LOSS_SCALE, Node, OptimizerState, OutputGradients, Outputs, Precision, Rule,
+    Scratch, Wanted,
+};
 
 /// A network at work.
 pub struct TorchNode {
@@ -25,18 +30,21 @@ struct State {
     place: tch::Device,
     tensors: Tensors,
     memories: Memories,
+    update: Update,
+    /// On the way back through 16 bits.
+    scale: Option<LossScale>,
     /// Moving averages of `learned` and `statistics`.
     average: Option<[Tensor; 2]>,
     /// The last forward pass, until it is gone back through.
     pass: Option<Pass>,
     /// It was begun and its outputs were not asked for.
     begun: bool,
-    /// Of the last backward pass, laid out as `learned`, and which parameters have one.
-    gradients: Option<(Tensor, Vec<bool>)>,
+    /// Of the last backward pass, and which parameters have one.
+    gradients: Option<(Vec<Piece>, Vec<bool>)>,
     /// Of the batch that was last seen.
     moments: Option<Moments>,
     /// Sum of the gradients of batches that are parts of a larger one, and their number.
-    sum: Option<(Tensor, usize)>,
+    sum: Option<(Vec<Piece>, usize)>,
     /// The parameters that have ever had a gradient.
     learned: Vec<bool>,
 }
@@ -47,14 +55,27 @@ impl TorchNode {
     /// # Errors
     ///
     /// If the images are too small for the network, or the device fails.
-    pub fn new(network: Network, image: [usize; 2], job: Job, device: Device) -> Result<Self, EngineError> {
+    pub fn new(
+        network: Network,
+        image: [usize; 2],
+        job: Job,
+        precision: Precision,
+        device: Device,
+    ) -> Result<Self, EngineError> {
         let shapes = network.shapes(image)?;
         let place = device.to_torch().ok_or_else(|| failed(device, "it is no device of PyTorch's"))?;
-        let tensors = Tensors::new(&network, place).map_err(|e| failure(device, &e))?;
+        if device == Device::Torch {
+            tch::set_num_threads(rayon::current_num_threads() as i32);
+        }
+        let layout = Layout::of(device, precision);
+        let tensors = Tensors::new(&network, layout, place).map_err(|e| failure(device, &e))?;
         let learned = vec![false; tensors.parameters.len()];
-        let (memories, average, pass, begun, gradients, moments, sum) = Default::default();
-        let state = State { place, tensors, memories, average, pass, begun, gradients, moments, sum, learned };
-        Ok(Self { computation: Computation { network, shapes, job }, device, state: Mutex::new(state) })
+        let (memories, update, average, pass, begun, gradients, moments, sum) = Default::default();
+        let scale = (precision == Precision::F16).then(LossScale::default);
+        let state =
+            State { place, tensors, memories, update, scale, average, pass, begun, gradients, moments, sum, learned };
+        let computation = Computation { network, shapes, job, precision, layout };
+        Ok(Self { computation, device, state: Mutex::new(state) })
     }
 
     /// The state, even after a thread that had it panicked.
@@ -89,9 +110,25 @@ impl TorchNode {
         let _no_grad = tch::no_grad_guard();
         let Some((mut gradients, learns)) = state.gradients.take() else { return Ok(()) };
         if let Some((sum, batches)) = state.sum.take() {
-            gradients = sum.f_add(&gradients)?.f_div_scalar((batches + 1) as f64)?;
+            for (gradient, sum) in gradients.iter_mut().zip(&sum) {
+                gradient.values = sum.values.f_add(&gradient.values)?.f_div_scalar((batches + 1) as f64)?;
+            }
         }
-        update::learned(rule, &mut state.tensors, &learns, &gradients, &mut state.memories)?;
+        if let Some(scale) = &mut state.scale {
+            // The device is asked, and waited for.
+            let mut is_finite = true;
+            for gradient in &gradients {
+                is_finite &= bool::try_from(gradient.values.f_isfinite()?.f_all()?)?;
+            }
+            if !scale.update(is_finite) {
+                let reason = "gradients in f16 are not finite whatever their scale; train in bf16 or f32".to_owned();
+                return Err(TchError::Torch(reason));
+            }
+            if !is_finite {
+                return Ok(());
+            }
+        }
+        state.update.learned(rule, &mut state.tensors, &learns, gradients, &mut state.memories)?;
         state.learned.iter_mut().zip(&learns).for_each(|(learned, learns)| *learned |= learns);
         Ok(())
     }
@@ -145,11 +182,14 @@ impl Node for TorchNode {
 
     fn optimizer_state(&self) -> Result<OptimizerState, EngineError> {
         self.on_device(|state| {
-            let State { tensors, memories, average, learned, .. } = state;
+            let State { tensors, memories, scale, average, learned, .. } = state;
             let mut of_kinds = OptimizerState::new();
             for (kind, memory) in memories.iter() {
                 let dict = tensors.to_dict(memory, &tensors.statistics, |i| learned[i])?;
                 of_kinds.insert((*kind).to_owned(), dict);
+            }
+            if let Some(scale) = scale {
+                of_kinds.insert(LOSS_SCALE.to_owned(), scale.to_dict());
             }
             if let Some([of_learned, of_statistics]) = average {
                 of_kinds.insert(AVERAGE.to_owned(), tensors.to_dict(of_learned, of_statistics, |_| true)?);
@@ -162,7 +202,7 @@ impl Node for TorchNode {
         check_state(&self.computation.network.parameters(), given, origin)?;
         self.on_device(|state| {
             let _no_grad = tch::no_grad_guard();
-            let State { place, tensors, memories, average, learned, .. } = state;
+            let State { place, tensors, memories, scale, average, learned, .. } = state;
             let fill = |dict: &StateDict, [of_learned, of_statistics]: [&Tensor; 2]| -> Result<(), TchError> {
                 for (name, array) in dict {
                     let i = tensors.named(name);
@@ -172,6 +212,7 @@ impl Node for TorchNode {
                 Ok(())
             };
             memories.clear();
+            *scale = scale.map(|_| LossScale::of_state(given).unwrap_or_default());
             for kind in [MOMENTUM, MOMENTS[0], MOMENTS[1]] {
                 let Some(dict) = given.get(kind).filter(|dict| !dict.is_empty()) else { continue };
                 let memory = tensors.learned.f_zeros_like()?;
@@ -253,6 +294,9 @@ impl Node for TorchNode {
                     None => product,
                 });
             }
+            if let Some(LossScale { factor, .. }) = state.scale {
+                scalar = scalar.map(|scalar| scalar.f_mul_scalar(f64::from(factor))).transpose()?;
+            }
             let leaves = pass.leaves.iter().zip(&learns).filter_map(|(leaf, learns)| leaf.as_ref().filter(|_| *learns));
             let leaves: Vec<&Tensor> = leaves.collect();
             let mut gradients = match scalar.filter(|_| !leaves.is_empty()) {
@@ -261,14 +305,13 @@ impl Node for TorchNode {
             }
             .into_iter();
             let _no_grad = tch::no_grad_guard();
-            let mut parts = Vec::new();
-            for i in (0..learns.len()).filter(|i| state.tensors.is_learned(*i)) {
-                parts.push(match learns[i] {
-                    true => gradients.next().unwrap_or_default().f_reshape([-1_i64].as_slice())?,
-                    false => Tensor::f_zeros([state.tensors.parameters[i].len() as i64], (Kind::Float, state.place))?,
-                });
+            let mut pieces = state.tensors.pieces(&learns, |_| gradients.next().unwrap_or_default())?;
+            if let Some(LossScale { factor, .. }) = state.scale {
+                for piece in &mut pieces {
+                    let _ = piece.values.f_mul_scalar_(1.0 / f64::from(factor))?;
+                }
             }
-            state.gradients = Some((Tensor::f_cat(&parts, 0)?, learns));
+            state.gradients = Some((pieces, learns));
             Ok(())
         })
     }
@@ -276,7 +319,8 @@ impl Node for TorchNode {
     fn gradients(&self, _: &Scratch) -> Result<StateDict, EngineError> {
         self.on_device(|state| {
             let Some((gradients, learns)) = &state.gradients else { return Ok(StateDict::new()) };
-            state.tensors.to_dict(gradients, &state.tensors.statistics, |i| learns[i])
+            let gradients = state.tensors.whole(gradients)?;
+            state.tensors.to_dict(&gradients, &state.tensors.statistics, |i| learns[i])
         })
     }
 
@@ -301,7 +345,12 @@ impl Node for TorchNode {
             let Some((gradients, _)) = state.gradients.take() else { return Ok(()) };
             state.sum = Some(match state.sum.take() {
                 None => (gradients, 1),
-                Some((sum, batches)) => (sum.f_add(&gradients)?, batches + 1),
+                Some((mut sum, batches)) => {
+                    for (sum, gradient) in sum.iter_mut().zip(&gradients) {
+                        let _ = sum.values.f_add_(&gradient.values)?;
+                    }
+                    (sum, batches + 1)
+                }
             });
             Ok(())
         })

@@ -1,17 +1,22 @@
 //! Forward passes of a network.
 
+use std::sync::PoisonError;
+
 use ktg_net::{Network, Op, Shape, Value};
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::layers::{LayerTensors, forward};
-use super::tensors::{Tensors, tensor, values};
-use crate::{Images, Job, Map, Outputs, Wanted};
+use super::layout::Layout;
+use super::tensors::{Tensors, upload, values};
+use crate::{Images, Job, Map, Outputs, Precision, Uploads, Wanted};
 
 /// What is computed.
 pub struct Computation {
     pub network: Network,
     pub shapes: Vec<Shape>,
     pub job: Job,
+    pub precision: Precision,
+    pub layout: Layout,
 }
 
 /// What a forward pass leaves.
@@ -34,7 +39,35 @@ impl Computation {
     pub fn images(&self, images: Images, place: tch::Device) -> Result<Tensor, TchError> {
         let Shape { channels, height, width } = self.shapes[0];
         let shape = [images.count, channels, height, width].map(|side| side as i64);
-        tensor(images.data, &shape, place)
+        let own = Uploads::default();
+        let mut copies = images.uploads.unwrap_or(&own).copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, copy)) = copies.iter().find(|(device, _)| *device == place) {
+            return Ok(copy.shallow_clone());
+        }
+        let copy = self.layout.laid(&upload(images.data, &shape, place)?)?;
+        copies.push((place, copy.shallow_clone()));
+        Ok(copy)
+    }
+
+    /// The type of number in which convolutions compute while they learn.
+    fn kind(&self) -> Kind {
+        match self.precision {
+            Precision::F32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::F16 => Kind::Half,
+        }
+    }
+
+    /// Which inputs of a layer it may overwrite with its result, as PyTorch's own networks do: sums and batch norms that
+    /// nobody else reads. Neither needs its result on the way back.
+    fn may_overwrite(&self, index: usize, outputs: &[Value]) -> Vec<bool> {
+        let layers = &self.network.layers;
+        let may = |value: &Value| {
+            let Some(maker) = value.index().checked_sub(1).map(|maker| &layers[maker]) else { return false };
+            let readers = layers.iter().flat_map(|layer| &layer.inputs).filter(|read| *read == value).count();
+            matches!(maker.op, Op::BatchNorm { .. } | Op::Add) && readers == 1 && !outputs.contains(value)
+        };
+        layers[index].inputs.iter().map(may).collect()
     }
 
     /// Runs the layers that the outputs depend on; `tensors_of` gives what a layer works with.
@@ -55,7 +88,7 @@ impl Computation {
                 true => {
                     let inputs: Vec<&Tensor> =
                         layer.inputs.iter().filter_map(|value| values[value.index()].as_ref()).collect();
-                    Some(forward(layer, &tensors_of(index)?, &inputs)?)
+                    Some(forward(layer, &tensors_of(index)?, &inputs, &self.may_overwrite(index, outputs))?)
                 }
                 false => None,
             };
@@ -76,9 +109,9 @@ impl Computation {
         let x = self.images(images, tensors.learned.device())?;
         let outputs = self.job.wanted.outputs(&self.network);
         let mut leaves: Vec<Option<Tensor>> = tensors.parameters.iter().map(|_| None).collect();
-        let moments = {
+        let (moments, rounded) = {
             let _no_grad = tch::no_grad_guard();
-            tensors.statistics.f_zeros_like()?
+            (tensors.statistics.f_zeros_like()?, tensors.learned.f_to_kind(self.kind())?)
         };
         let mut moved = Vec::new();
         let of_layer = |index: usize| {
@@ -87,7 +120,10 @@ impl Computation {
             for i in tensors.of_layer(index) {
                 let parameter = {
                     let _no_grad = tch::no_grad_guard();
-                    tensors.get(i)?.f_detach()?
+                    match layer.op {
+                        Op::Conv2d { .. } => tensors.part(&rounded, i)?.f_detach()?,
+                        _ => tensors.get(i)?.f_detach()?,
+                    }
                 };
                 if self.job.trained && !layer.frozen && tensors.is_learned(i) {
                     leaves[i] = Some(parameter.f_set_requires_grad(true)?);

@@ -5,6 +5,8 @@ use std::ops::Range;
 use ktg_net::{Array, Network, Parameter, Role, StateDict};
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::layout::Layout;
+
 /// All parameters of a network: those that are learned lie in one tensor and the running statistics in another, so that
 /// an update is a few operations whatever the number of layers.
 pub struct Tensors {
@@ -13,11 +15,26 @@ pub struct Tensors {
     ranges: Vec<Range<i64>>,
     pub learned: Tensor,
     pub statistics: Tensor,
+    layout: Layout,
+}
+
+/// Some of the values of a tensor that is laid out as `learned`.
+pub struct Piece {
+    /// Where they begin there.
+    start: i64,
+    pub values: Tensor,
+}
+
+impl Piece {
+    /// The same part of another tensor that is laid out so.
+    pub fn of(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
+        tensor.f_narrow(0, self.start, self.values.numel() as i64)
+    }
 }
 
 impl Tensors {
     /// All zero.
-    pub fn new(network: &Network, device: Device) -> Result<Self, TchError> {
+    pub fn new(network: &Network, layout: Layout, device: Device) -> Result<Self, TchError> {
         let parameters = network.parameters();
         let mut ends = [0; 2];
         let mut ranges = Vec::with_capacity(parameters.len());
@@ -27,7 +44,7 @@ impl Tensors {
             *end += parameter.len() as i64;
         }
         let zeros = |len: i64| Tensor::f_zeros([len], (Kind::Float, device));
-        Ok(Self { parameters, ranges, statistics: zeros(ends[0])?, learned: zeros(ends[1])? })
+        Ok(Self { parameters, ranges, statistics: zeros(ends[0])?, learned: zeros(ends[1])?, layout })
     }
 
     /// Whether parameter `i` is learned.
@@ -39,7 +56,41 @@ impl Tensors {
     pub fn part(&self, of: &Tensor, i: usize) -> Result<Tensor, TchError> {
         let Range { start, end } = self.ranges[i];
         let shape: Vec<i64> = self.parameters[i].shape.iter().map(|side| *side as i64).collect();
-        of.f_narrow(0, start, end - start)?.f_view(&shape[..])
+        self.layout.shaped(&of.f_narrow(0, start, end - start)?, &shape)
+    }
+
+    /// The gradients of the parameters that have one, which `gradient_of` gives once each and in order. A GPU gets them in
+    /// one piece, zero where there is none, so that an update is a few calls; a processor piece by piece, as they fit into its
+    /// caches.
+    pub fn pieces(
+        &self,
+        learns: &[bool],
+        mut gradient_of: impl FnMut(usize) -> Tensor,
+    ) -> Result<Vec<Piece>, TchError> {
+        let device = self.learned.device();
+        let is_joined = device != Device::Cpu;
+        let mut pieces = Vec::new();
+        for i in (0..self.parameters.len()).filter(|i| self.is_learned(*i) && (learns[*i] || is_joined)) {
+            let values = match learns[i] {
+                true => self.layout.flat(&gradient_of(i))?.f_to_kind(Kind::Float)?,
+                false => Tensor::f_zeros([self.parameters[i].len() as i64], (Kind::Float, device))?,
+            };
+            pieces.push(Piece { start: self.ranges[i].start, values });
+        }
+        if is_joined && !pieces.is_empty() {
+            let all: Vec<Tensor> = pieces.into_iter().map(|piece| piece.values).collect();
+            pieces = vec![Piece { start: 0, values: Tensor::f_cat(&all, 0)? }];
+        }
+        Ok(pieces)
+    }
+
+    /// A tensor laid out as `learned`, with these pieces.
+    pub fn whole(&self, pieces: &[Piece]) -> Result<Tensor, TchError> {
+        let whole = self.learned.f_zeros_like()?;
+        for piece in pieces {
+            piece.of(&whole)?.f_copy_(&piece.values)?;
+        }
+        Ok(whole)
     }
 
     /// Parameter `i`.
@@ -65,12 +116,12 @@ impl Tensors {
     }
 
     /// A tensor laid out as `learned`, with one value a parameter.
-    pub fn by_parameter(&self, value: impl Fn(usize) -> f32) -> Result<Tensor, TchError> {
-        let mut values = Vec::with_capacity(self.learned.numel());
+    pub fn by_parameter(&self, values: &[f64]) -> Result<Tensor, TchError> {
+        let tensor = self.learned.f_empty_like()?;
         for i in (0..self.parameters.len()).filter(|i| self.is_learned(*i)) {
-            values.extend(std::iter::repeat_n(value(i), self.parameters[i].len()));
+            let _ = self.part(&tensor, i)?.f_fill_(values[i])?;
         }
-        Tensor::f_from_slice(&values)?.f_to_device(self.learned.device())
+        Ok(tensor)
     }
 
     /// Those of the parameters that `is_meant`, taken out of tensors laid out as `learned` and `statistics`.
@@ -80,12 +131,12 @@ impl Tensors {
         statistics: &Tensor,
         is_meant: impl Fn(usize) -> bool,
     ) -> Result<StateDict, TchError> {
-        let [learned, statistics] = [values(learned)?, values(statistics)?];
+        let [learned, statistics] = [learned, statistics].map(|tensor| tensor.f_to_device(Device::Cpu));
+        let (learned, statistics) = (learned?, statistics?);
         let mut dict = StateDict::new();
         for (i, Parameter { name, shape, .. }) in self.parameters.iter().enumerate().filter(|(i, _)| is_meant(*i)) {
-            let range = self.ranges[i].start as usize..self.ranges[i].end as usize;
-            let data = if self.is_learned(i) { &learned[range] } else { &statistics[range] };
-            dict.insert(name.clone(), Array { shape: shape.clone(), data: data.to_vec() });
+            let part = self.part(if self.is_learned(i) { &learned } else { &statistics }, i)?;
+            dict.insert(name.clone(), Array { shape: shape.clone(), data: values(&part)? });
         }
         Ok(dict)
     }
@@ -101,4 +152,14 @@ pub fn values(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
 /// A tensor of these values, in the given shape, on a device.
 pub fn tensor(values: &[f32], shape: &[i64], device: Device) -> Result<Tensor, TchError> {
     Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device)
+}
+
+/// A tensor of these values, in the given shape, on a device; the host need not wait until a GPU has them.
+pub fn upload(values: &[f32], shape: &[i64], device: Device) -> Result<Tensor, TchError> {
+    let host = Tensor::f_from_slice(values)?.f_view(shape)?;
+    match device {
+        // Memory that the GPU reads by itself; PyTorch keeps it until then.
+        Device::Cuda(_) => host.f_pin_memory(device)?.f_to_device_(device, Kind::Float, true, false),
+        _ => host.f_to_device(device),
+    }
 }

@@ -17,7 +17,7 @@ use rules::hold;
 
 pub use graph::GraphSettings;
 pub use split::{EvaluateOn, SplitSettings};
-pub use train::{Keep, OptimizerName, Precision, Sampling, TrainSettings};
+pub use train::{Keep, OptimizerName, Sampling, TrainSettings};
 
 /// All settings of a run. In TOML; whatever is left out has its default, and unknown keys are errors.
 ///

@@ -1,6 +1,6 @@
 //! The table `[train]`.
 
-use ktg_engine::{Optimizer, Rule};
+use ktg_engine::{Optimizer, Precision, Rule};
 use serde::{Deserialize, Serialize};
 
 use super::rules::hold;
@@ -63,7 +63,7 @@ pub struct TrainSettings {
     pub log_every: u64,
     /// Every how many epochs the networks are judged, besides the last. 0: only after the last. Default: 1.
     pub evaluate_every: usize,
-    /// In which type of number the networks compute while they learn. Default, and all there is on the CPU: f32.
+    /// In which type of number the networks compute while they learn. Default, and all there is on `cpu`: f32.
     #[serde(skip_serializing_if = "is_standard")]
     pub precision: Precision,
     /// Images a batch when judging. Default: 100.
@@ -147,30 +147,6 @@ const BETAS: [f64; 2] = [0.9, 0.999];
 
 /// What AdamW adds to the root of the mean square.
 const EPSILON: f64 = 1e-8;
-
-/// In which type of number networks compute. Weights, statistics, losses and the optimizer are `f32` always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 16 bits with the range of `f32`.
-    Bf16,
-    /// 16 bits with more digits and less range.
-    F16,
-}
-
-impl Precision {
-    /// As settings have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::F16 => "f16",
-        }
-    }
-}
 
 /// Settings written before there was a choice stay as they are; so for the next ones.
 fn is_standard<T: Default + PartialEq>(value: &T) -> bool {
