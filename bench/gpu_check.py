@@ -21,14 +21,15 @@ print(json.dumps({
     "gpu": gpu, "libraries": [str(folder) for folder in folders],
 }))
 """
-# Ten steps on images that come with the program, at a rate at which rounding does not grow fast; few images are judged.
+# Ten steps on images that come with the program; few are judged. At this rate, losses differ by 4e-6 between our
+# kernels and PyTorch on the CPU (at 0.001 by up to 3e-4: rounding grows), and without any update they would by 5e-2.
 TRAINING = """
-    train --preset dml --nodes 2 --architecture abn-resnet-cifar-8 --epochs 1 --batch-size 32 --learning-rate 0.001
+    train --preset dml --nodes 2 --architecture abn-resnet-cifar-8 --epochs 1 --batch-size 32 --learning-rate 0.0001
     --seed 1 --log-every 1 --no-check
     --set split.train_share=0.1 --set split.evaluate_on=search-split --set split.search_share=0.7
 """
 STEPS = 10
-LIMIT = 1e-3  # relative; TF32 is beyond it
+LIMIT = 1e-3  # relative
 SMALL = 0.01  # losses below are compared as if they were so large
 
 
