@@ -52,16 +52,21 @@ class Server:
 
     running = []
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, env=None, wait=True):
+        """With `wait=False` several can start at the same time; `wait_ready` must come before the first question."""
         self.name = name
         try:
             # In a session of its own, so that Ctrl-C reaches only us; stop_all() then ends the children.
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+                command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
             )
         except OSError as error:
             raise Failure(f"cannot start {command[0]}: {error.strerror}") from None
         Server.running.append(self)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self):
         self.ready = self.read()
 
     def read(self):
@@ -112,8 +117,13 @@ class Server:
 def check_python(python, packages):
     """Fails with one sentence if the interpreter is missing or lacks one of the packages. Their versions, by name."""
     imports = f"import {', '.join(packages)}; print(*({', '.join(f'{name}.__version__' for name in packages)},))"
+    return dict(zip(packages, ask_python(python, packages, imports).split()))
+
+
+def ask_python(python, packages, program):
+    """What a program prints that needs these packages and must not fail otherwise."""
     try:
-        result = subprocess.run([python, "-c", imports], capture_output=True, text=True)
+        result = subprocess.run([python, "-c", program], capture_output=True, text=True)
     except OSError as error:
         raise Failure(f"cannot run {python!r} (--python): {error.strerror}", 2) from None
     if result.returncode != 0:
@@ -124,7 +134,7 @@ def check_python(python, packages):
             f"`{python} -m pip install {' '.join(packages)}`, or name another interpreter with --python",
             2,
         )
-    return dict(zip(packages, result.stdout.split()))
+    return result.stdout
 
 
 def build(*what):
@@ -195,6 +205,23 @@ def machine():
 
 
 # ---- arguments and output ----
+
+
+def write_json(file, result):
+    write_text(file, json.dumps(result, indent=1))
+
+
+def write_text(file, text):
+    """Whole or not at all."""
+    temporary = file.with_name(file.name + ".tmp")
+    try:
+        with open(temporary, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        raise Failure(f"cannot write {file}: {error.strerror}") from None
 
 
 def positive(text):

@@ -1,4 +1,4 @@
-//! Makes a binary with the feature `torch` find PyTorch's library where the build has found it.
+//! Makes a binary with the feature `torch` (`ktg`, `ktg-bench`) find PyTorch's library where the build has found it.
 
 #[path = "src/torch_version.rs"]
 mod torch_version;
@@ -6,7 +6,8 @@ mod torch_version;
 use std::path::Path;
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    // Not whenever a file of the package changes.
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     // Of torch-sys, which links the library.
     let Ok(library) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{library}");
