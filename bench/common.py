@@ -176,9 +176,10 @@ class OthersWatch:
 
     def share(self):
         """The share, said where it is too large to be overlooked; None if not on Linux."""
-        if self.others is None:
+        now = self.others_seconds()
+        if self.others is None or now is None:
             return None
-        share = (self.others_seconds() - self.others) / ((time.monotonic() - self.start) * os.cpu_count())
+        share = (now - self.others) / ((time.monotonic() - self.start) * os.cpu_count())
         if share > 0.03:
             progress(f"  note: other programs took {share:.0%} of the processor meanwhile; do not trust these times")
         return share

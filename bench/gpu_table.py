@@ -25,6 +25,7 @@ def agreement(found):
     return (
         f"Losses of {found['steps']} training steps on the device and by our kernels differ by at most "
         f"{found['largest']:.1e} ({found['where']}; limit: {found['limit']:.0e}).{verdict}"
+        + (f" With `--tf32`: {found['tf32']:.1e}." if "tf32" in found else "")
     )
 
 

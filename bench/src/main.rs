@@ -131,6 +131,8 @@ impl Case {
             let report = self.trainer.step(std::slice::from_ref(&self.batch), at, length, RULE)?;
             last = report.nodes.iter().filter_map(|node| node.loss).sum();
         }
+        // A GPU may still be at the last update.
+        Devices::chosen().wait();
         let ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(json!({ "ms": ms, "loss": last, "images": self.batch.labels.len() as u64 * count }))
     }

@@ -88,12 +88,12 @@ class Measuring(Checkout):
         self.assertEqual(ready.index(False), 9)
 
     def test_losses_must_agree(self):
-        self.pretend(drift=9e-4)
-        self.assertIn("at most 9.0e-04 (step 7, label -> 1", self.measure())
+        self.pretend(drift=9e-5)
+        self.assertIn("at most 9.0e-05 (step 7, label -> 1", self.measure())
         shutil.rmtree(self.root / "out")
-        self.pretend(drift=-1.1e-3)
+        self.pretend(drift=-1.1e-4)
         self.assertIn("the losses on the device and by our kernels disagree", self.measure(code=1))
-        self.assertIn("at most 1.1e-03 (step 7, label -> 1; limit: 1e-03). **They disagree.**", self.measure(code=1))
+        self.assertIn("at most 1.1e-04 (step 7, label -> 1; limit: 1e-04). **They disagree.**", self.measure(code=1))
 
     def test_when_the_minutes_are_over_the_rest_is_missing_and_can_be_measured_later(self):
         self.pretend(hang="channels_last bf16")

@@ -11,17 +11,21 @@ fn main() {
     // Of torch-sys, which links the library.
     let Ok(library) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{library}");
-    // With another PyTorch, the program shall come as far as to say so: functions are looked for when they are called.
-    println!("cargo:rustc-link-arg=-Wl,-z,lazy");
     if let Some(version) = torch_version::of_libraries(Path::new(&library)) {
         println!("cargo:rustc-env=KTG_TORCH_VERSION={version}");
     }
-    // The part for GPUs registers itself when it is loaded: nothing calls it, and linkers would leave it out.
-    let cuda = Path::new(&library).join("libtorch_cuda.so");
-    if cuda.exists() {
-        println!("cargo:rustc-link-search=native={library}");
-        println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
-        println!("cargo:rustc-link-arg=-ltorch_cuda");
-        println!("cargo:rustc-link-arg=-Wl,--as-needed");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+        return;
+    }
+    // With another PyTorch, the program shall come as far as to say so: functions are looked for when they are called.
+    println!("cargo:rustc-link-arg=-Wl,-z,lazy");
+    println!("cargo:rustc-link-search=native={library}");
+    // The part for GPUs, NVIDIA's or AMD's, registers itself when it is loaded: nothing calls it, and linkers would leave it out.
+    for part in ["torch_cuda", "torch_hip"] {
+        if Path::new(&library).join(format!("lib{part}.so")).exists() {
+            println!("cargo:rustc-link-arg=-Wl,--no-as-needed");
+            println!("cargo:rustc-link-arg=-l{part}");
+            println!("cargo:rustc-link-arg=-Wl,--as-needed");
+        }
     }
 }

@@ -196,6 +196,16 @@ impl Devices {
         self.0.len()
     }
 
+    /// Waits until GPUs have done what they were told to, which is of interest to whoever measures time.
+    pub fn wait(&self) {
+        #[cfg(feature = "torch")]
+        for device in &self.0 {
+            if let Device::Cuda(index) = device {
+                tch::Cuda::synchronize(*index as i64);
+            }
+        }
+    }
+
     /// What rounds as they do, by name: their kind, and whether NVIDIA's round what they multiply to TF32.
     pub fn rounding(&self) -> String {
         let is_off = std::env::var(TF32_OFF).is_ok_and(|value| value == "0");

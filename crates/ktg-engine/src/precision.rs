@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// In which type of number networks compute while they learn. Weights, statistics, maps, logits, losses, the optimizer and
-/// answers in inference mode are `f32` always.
+/// In which type of number networks compute in training steps. Weights, statistics, maps, logits, losses and the optimizer are
+/// `f32` always, and so is everything when networks are judged or asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -2,7 +2,8 @@
 #![cfg(feature = "torch")]
 
 use ktg_engine::{
-    Device, Images, Job, LOSS_SCALE, Node, OutputGradients, Outputs, Precision, Rule, Scratch, TorchNode, Wanted,
+    Device, Images, Job, LOSS_SCALE, Node, Optimizer, OutputGradients, Outputs, Precision, Rule, Scratch, TorchNode,
+    Wanted,
 };
 use ktg_net::{Architecture, Network, StateDict};
 use rand_chacha::ChaCha8Rng;
@@ -126,13 +127,47 @@ fn gradients_that_overflow_move_no_weight_and_halve_the_scale() {
     let after = node.weights().unwrap();
     let is_statistic = |name: &str| name.contains("running");
     assert!(before.iter().all(|(name, array)| is_statistic(name) != (after[name] == *array)), "only statistics move");
-    assert_eq!(scale(&node), [32768.0, 0.0]);
+    assert_eq!(scale(&node), [32768.0, 0.0, 1.0]);
     assert_eq!(node.optimizer_state().unwrap().len(), 1, "no momentum yet");
 
     backward(&mut node, images, 1e-3);
     node.update(IMAGES, RULE, &Scratch::default()).unwrap();
     assert!(node.weights().unwrap().iter().all(|(name, array)| after[name] != *array));
-    assert_eq!(scale(&node), [32768.0, 1.0]);
+    assert_eq!(scale(&node), [32768.0, 1.0, 1.0]);
+}
+
+#[test]
+fn a_step_that_moved_nothing_counts_for_no_optimizer() {
+    let pixels = pixels();
+    let images = Images::new(&pixels, IMAGES);
+    let adam = Optimizer::AdamW { betas: [0.9, 0.999], epsilon: 1e-8 };
+    let step = |node: &mut TorchNode, size: f32, number: u64| {
+        backward(node, images, size);
+        node.update(IMAGES, Rule { optimizer: adam, number, ..RULE }, &Scratch::default()).unwrap();
+    };
+    let [mut fresh, mut late] =
+        [node("abn-resnet-cifar-8", Precision::F16), node("abn-resnet-cifar-8", Precision::F16)];
+    (1..5).for_each(|number| step(&mut late, 1e3, number));
+    assert_eq!(scale(&late), [4096.0, 0.0, 4.0]);
+    step(&mut late, 1e-3, 5);
+    step(&mut fresh, 1e-3, 1);
+    // But for the gradients' rounding with another scale.
+    let moved = |node: &TorchNode| node.weights().unwrap()["fc.weight"].data.clone();
+    assert!(distance(moved(&fresh).iter().zip(&moved(&late)), 1.0) < 1e-3);
+}
+
+#[test]
+fn one_batch_that_overflows_spoils_the_step_of_all() {
+    let pixels = pixels();
+    let images = Images::new(&pixels, IMAGES);
+    let mut node = node("abn-resnet-cifar-8", Precision::F16);
+    let before = node.weights().unwrap()["fc.weight"].clone();
+    backward(&mut node, images, 1e3);
+    node.accumulate(IMAGES, &Scratch::default()).unwrap();
+    backward(&mut node, images, 1e-3);
+    node.update(IMAGES, RULE, &Scratch::default()).unwrap();
+    assert!(node.weights().unwrap()["fc.weight"] == before);
+    assert_eq!(scale(&node), [32768.0, 0.0, 1.0]);
 }
 
 #[test]
@@ -144,7 +179,7 @@ fn what_can_never_be_finite_is_said() {
         backward(&mut node, images, f32::NAN);
         if let Err(error) = node.update(IMAGES, RULE, &Scratch::default()) {
             assert_eq!(step, 40);
-            assert!(error.to_string().contains("gradients in f16 are not finite whatever their scale"), "{error}");
+            assert!(error.to_string().contains("gradients in f16 are not finite, whatever their scale"), "{error}");
             return;
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, shell_word, slug};
+use ktg_engine::EngineError;
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
 use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
@@ -224,7 +225,7 @@ fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &M
         return Ok(false);
     }
     let Some(experiment) = experiment else { return Ok(true) };
-    let seat = Seat::take()?;
+    let seat = Seat::take();
     match pull_job(job, experiment, seat.first_device(job.graph.len()), stop, bars) {
         Ok(Some(result)) => {
             let (average, ensemble) = (result.measures.node_average.top1, result.measures.ensemble.accuracy.top1);
@@ -234,7 +235,7 @@ fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &M
         Ok(None) => Ok(true),
         Err(Error::Busy(_)) => Ok(false),
         // Other runs are not to blame, and shall not wait.
-        Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. })) => {
+        Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. } | Error::Engine(EngineError::Overflow))) => {
             say(bars, &format!("{}: failed: {error}", job.name));
             Ok(true)
         }

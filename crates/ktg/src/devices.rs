@@ -26,7 +26,7 @@ pub fn run() -> Result<()> {
 }
 
 /// Names and memory of the GPUs that NVIDIA's tool knows, in the order in which PyTorch counts them; empty where there is no
-/// such tool.
+/// such tool, or where they are of several kinds, which CUDA orders by speed and the tool by slot.
 fn gpus() -> Vec<[String; 2]> {
     let mut tool = Command::new("nvidia-smi");
     let output = tool.args(["--query-gpu=name,memory.total", "--format=csv,noheader"]).output();
@@ -34,6 +34,10 @@ fn gpus() -> Vec<[String; 2]> {
     let text = String::from_utf8_lossy(&output.stdout);
     let all = text.lines().filter_map(|line| line.rsplit_once(", ")).map(|(name, memory)| [name.into(), memory.into()]);
     let all: Vec<[String; 2]> = all.collect();
+    let is_by_slot = std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID");
+    if !is_by_slot && all.iter().any(|gpu| *gpu != all[0]) {
+        return Vec::new();
+    }
     match std::env::var("CUDA_VISIBLE_DEVICES") {
         // Those that are visible, by their numbers; of other names nothing is known.
         Ok(visible) => visible.split(',').map_while(|i| all.get(i.trim().parse::<usize>().ok()?).cloned()).collect(),

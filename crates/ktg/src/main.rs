@@ -58,7 +58,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(args: Args) -> Result<ExitCode> {
     ktg_engine::choose(args.kernels)?;
-    tf32::settle(&args.device, args.tf32)?;
+    if args.command.computes() || args.tf32 {
+        tf32::settle(&args.device, args.tf32)?;
+    }
     args.device.choose()?;
     // This thread computes too. Were it to wait for as many threads as there are cores, a woken one would now and then be
     // put on the core it is about to leave, while another core sleeps. 0 stands for one thread per core.

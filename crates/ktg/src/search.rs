@@ -127,7 +127,7 @@ impl Search {
     /// Works until the study is done (`true`) or `stop` is set.
     pub fn run(&self, mut template: Experiment, stop: &Arc<AtomicBool>, bars: &MultiProgress) -> Result<bool> {
         let space = Space::new(template.written_graph(), &self.settings)?;
-        let seat = Seat::take()?;
+        let seat = Seat::take();
         template.first_device = seat.first_device(template.graph.len());
         let study = self.open(stop, bars)?;
         let (patience, stop) = (self.patience, Arc::clone(stop));

@@ -1,8 +1,9 @@
 //! Whether NVIDIA's GPUs round what they multiply to TF32.
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use ktg_engine::{Devices, TF32_OFF, TF32_PRODUCTS};
 
 /// Has the GPUs round, or not. NVIDIA's and PyTorch's libraries read that from the environment when they are loaded, before a
@@ -14,25 +15,57 @@ pub fn settle(devices: &Devices, tf32: bool) -> Result<()> {
         }
         return Ok(());
     }
-    let mut again = Command::new(std::env::current_exe()?);
+    let wanted = environment(tf32);
+    if wanted.iter().all(|(name, value)| std::env::var(name).ok().as_deref() == *value) {
+        return Ok(());
+    }
+    // The file of this program may have been replaced since it was started.
+    let own = Path::new("/proc/self/exe");
+    let program =
+        if own.exists() { own.to_owned() } else { std::env::current_exe().context("cannot find this program")? };
+    let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1));
+    for (name, value) in wanted {
+        match value {
+            Some(value) => again.env(name, value),
+            None => again.env_remove(name),
+        };
+    }
+    start(again)
+}
+
+/// Variables and the values that they must have.
+fn environment(tf32: bool) -> Vec<(&'static str, Option<&'static str>)> {
     match tf32 {
-        true => again.env_remove(TF32_OFF).env(TF32_PRODUCTS, "1"),
-        false => again.env(TF32_OFF, "0"),
-    };
-    let is = |name: &str, value: Option<&str>| std::env::var(name).ok().as_deref() == value;
-    let is_settled = if tf32 { is(TF32_OFF, None) && is(TF32_PRODUCTS, Some("1")) } else { is(TF32_OFF, Some("0")) };
-    if is_settled { Ok(()) } else { start(again) }
+        true => vec![(TF32_OFF, None), (TF32_PRODUCTS, Some("1"))],
+        false => vec![(TF32_OFF, Some("0"))],
+    }
 }
 
 /// Puts the other process in the place of this one.
 #[cfg(unix)]
 fn start(mut again: Command) -> Result<()> {
-    Err(anyhow!("cannot start again for --tf32: {}", std::os::unix::process::CommandExt::exec(&mut again)))
+    Err(std::os::unix::process::CommandExt::exec(&mut again)).context("cannot start once more to settle TF32")
 }
 
+/// Runs the other process, and ends as it does.
 #[cfg(not(unix))]
-fn start(again: Command) -> Result<()> {
-    let wanted: Vec<String> = again.get_envs().map(|(name, value)| format!("{name:?} to {value:?}")).collect();
-    Err(anyhow!("set in the environment: {}", wanted.join(", ")))
+fn start(mut again: Command) -> Result<()> {
+    let status = again.status().context("cannot start once more to settle TF32")?;
+    std::process::exit(status.code().unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gpus_round() {
+        assert!(settle(&Devices::default(), false).is_ok());
+        let message = settle(&Devices::default(), true).unwrap_err().to_string();
+        assert_eq!(message, "--tf32 is for NVIDIA's GPUs, and networks are computed on cpu; leave it out");
+        // What is switched on for products must not be off for everything.
+        assert_eq!(environment(true), [(TF32_OFF, None), (TF32_PRODUCTS, Some("1"))]);
+        assert_eq!(environment(false), [(TF32_OFF, Some("0"))]);
+    }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ktg_base::FileError;
+use ktg_engine::EngineError;
 use ktg_graph::Graph;
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::{Objective, Occupant, Report, Task, Work};
@@ -216,6 +217,7 @@ impl Training<'_> {
             // This graph, or what is left of its run, is unusable; others are not.
             Error::Diverged { .. }
             | Error::NotFinite { .. }
+            | Error::Engine(EngineError::Overflow)
             | Error::Graph(_)
             | Error::Weights(_)
             | Error::OtherRun(_)

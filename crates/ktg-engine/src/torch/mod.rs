@@ -8,6 +8,7 @@ mod layout;
 mod node;
 mod pass;
 mod scale;
+mod state;
 mod tensors;
 mod update;
 

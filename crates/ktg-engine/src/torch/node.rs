@@ -2,19 +2,18 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ktg_net::{Network, Op, StateDict, Value};
+use ktg_net::{Network, StateDict, Value};
 use tch::{Kind, TchError, Tensor};
 
 use super::layers::LayerTensors;
 use super::layout::Layout;
-use super::pass::{Computation, Moments, Pass};
+use super::pass::{Computation, last_reads};
 use super::scale::LossScale;
-use super::tensors::{Piece, Tensors, tensor};
-use super::update::{Memories, Update};
-use crate::optimizer::{AVERAGE, MOMENTS, MOMENTUM, check_state};
+use super::state::State;
+use super::tensors::{Tensors, tensor, upload};
+use crate::optimizer::check_state;
 use crate::{
-    Device, EngineError, Images, Job, LOSS_SCALE, Node, OptimizerState, OutputGradients, Outputs, Precision, Rule,
-    Scratch, Wanted,
+    Device, EngineError, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Precision, Rule, Scratch, Wanted,
 };
 
 /// A network at work.
@@ -23,30 +22,6 @@ pub struct TorchNode {
     device: Device,
     /// Of a network that is evaluated, several threads may ask.
     state: Mutex<State>,
-}
-
-/// What is on the device.
-struct State {
-    place: tch::Device,
-    tensors: Tensors,
-    memories: Memories,
-    update: Update,
-    /// On the way back through 16 bits.
-    scale: Option<LossScale>,
-    /// Moving averages of `learned` and `statistics`.
-    average: Option<[Tensor; 2]>,
-    /// The last forward pass, until it is gone back through.
-    pass: Option<Pass>,
-    /// It was begun and its outputs were not asked for.
-    begun: bool,
-    /// Of the last backward pass, and which parameters have one.
-    gradients: Option<(Vec<Piece>, Vec<bool>)>,
-    /// Of the batch that was last seen.
-    moments: Option<Moments>,
-    /// Sum of the gradients of batches that are parts of a larger one, and their number.
-    sum: Option<(Vec<Piece>, usize)>,
-    /// The parameters that have ever had a gradient.
-    learned: Vec<bool>,
 }
 
 impl TorchNode {
@@ -64,8 +39,11 @@ impl TorchNode {
     ) -> Result<Self, EngineError> {
         let shapes = network.shapes(image)?;
         let place = device.to_torch().ok_or_else(|| failed(device, "it is no device of PyTorch's"))?;
-        if device == Device::Torch {
-            tch::set_num_threads(rayon::current_num_threads() as i32);
+        match device {
+            Device::Torch => tch::set_num_threads(rayon::current_num_threads() as i32),
+            // All batches of a training have the same size, so that it pays to try which algorithms are the fastest.
+            Device::Cuda(_) if job.trained => tch::Cuda::cudnn_set_benchmark(true),
+            Device::Cuda(_) | Device::Cpu | Device::Mps => {}
         }
         let layout = Layout::of(device, precision);
         let tensors = Tensors::new(&network, layout, place).map_err(|e| failure(device, &e))?;
@@ -74,7 +52,8 @@ impl TorchNode {
         let scale = (precision == Precision::F16).then(LossScale::default);
         let state =
             State { place, tensors, memories, update, scale, average, pass, begun, gradients, moments, sum, learned };
-        let computation = Computation { network, shapes, job, precision, layout };
+        let last_reads = last_reads(&network);
+        let computation = Computation { network, shapes, job, precision, layout, last_reads };
         Ok(Self { computation, device, state: Mutex::new(state) })
     }
 
@@ -86,66 +65,6 @@ impl TorchNode {
     /// Does something on the device.
     fn on_device<T>(&self, action: impl FnOnce(&mut State) -> Result<T, TchError>) -> Result<T, EngineError> {
         action(&mut self.state()).map_err(|e| failure(self.device, &e))
-    }
-
-    /// Moves the running statistics of the batch norms that saw the batch.
-    fn move_statistics(&self, state: &mut State, images: usize) -> Result<(), TchError> {
-        let Some(Moments { moments, norms }) = state.moments.take() else { return Ok(()) };
-        let _no_grad = tch::no_grad_guard();
-        for layer in norms {
-            let [mean, variance] = [2, 3].map(|n| state.tensors.of_layer(layer).start + n);
-            if images * self.computation.shapes[layer + 1].pixels() == 1 {
-                // One value a channel has no unbiased variance; as the other engines, this one takes the biased one.
-                let _ = state.tensors.part(&moments, variance)?.f_zero_()?;
-            }
-            for i in [mean, variance] {
-                let (mut running, batch) = (state.tensors.get(i)?, state.tensors.part(&moments, i)?);
-                let _ = running.f_lerp_(&batch, Op::NORM_MOMENTUM)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn move_parameters(state: &mut State, rule: Rule) -> Result<(), TchError> {
-        let _no_grad = tch::no_grad_guard();
-        let Some((mut gradients, learns)) = state.gradients.take() else { return Ok(()) };
-        if let Some((sum, batches)) = state.sum.take() {
-            for (gradient, sum) in gradients.iter_mut().zip(&sum) {
-                gradient.values = sum.values.f_add(&gradient.values)?.f_div_scalar((batches + 1) as f64)?;
-            }
-        }
-        if let Some(scale) = &mut state.scale {
-            // The device is asked, and waited for.
-            let mut is_finite = true;
-            for gradient in &gradients {
-                is_finite &= bool::try_from(gradient.values.f_isfinite()?.f_all()?)?;
-            }
-            if !scale.update(is_finite) {
-                let reason = "gradients in f16 are not finite whatever their scale; train in bf16 or f32".to_owned();
-                return Err(TchError::Torch(reason));
-            }
-            if !is_finite {
-                return Ok(());
-            }
-        }
-        state.update.learned(rule, &mut state.tensors, &learns, gradients, &mut state.memories)?;
-        state.learned.iter_mut().zip(&learns).for_each(|(learned, learns)| *learned |= learns);
-        Ok(())
-    }
-
-    fn move_average(state: &mut State, rule: Rule) -> Result<(), TchError> {
-        let Some(share) = rule.new_share() else { return Ok(()) };
-        let _no_grad = tch::no_grad_guard();
-        let Tensors { learned, statistics, .. } = &state.tensors;
-        match &mut state.average {
-            None => state.average = Some([learned.f_detach_copy()?, statistics.f_detach_copy()?]),
-            Some(average) => {
-                for (average, new) in average.iter_mut().zip([learned, statistics]) {
-                    let _ = average.f_lerp_(new, share)?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -181,54 +100,12 @@ impl Node for TorchNode {
     }
 
     fn optimizer_state(&self) -> Result<OptimizerState, EngineError> {
-        self.on_device(|state| {
-            let State { tensors, memories, scale, average, learned, .. } = state;
-            let mut of_kinds = OptimizerState::new();
-            for (kind, memory) in memories.iter() {
-                let dict = tensors.to_dict(memory, &tensors.statistics, |i| learned[i])?;
-                of_kinds.insert((*kind).to_owned(), dict);
-            }
-            if let Some(scale) = scale {
-                of_kinds.insert(LOSS_SCALE.to_owned(), scale.to_dict());
-            }
-            if let Some([of_learned, of_statistics]) = average {
-                of_kinds.insert(AVERAGE.to_owned(), tensors.to_dict(of_learned, of_statistics, |_| true)?);
-            }
-            Ok(of_kinds)
-        })
+        self.on_device(|state| state.optimizer_state())
     }
 
     fn load_optimizer_state(&mut self, given: &OptimizerState, origin: &str) -> Result<(), EngineError> {
         check_state(&self.computation.network.parameters(), given, origin)?;
-        self.on_device(|state| {
-            let _no_grad = tch::no_grad_guard();
-            let State { place, tensors, memories, scale, average, learned, .. } = state;
-            let fill = |dict: &StateDict, [of_learned, of_statistics]: [&Tensor; 2]| -> Result<(), TchError> {
-                for (name, array) in dict {
-                    let i = tensors.named(name);
-                    let mut part = tensors.part(if tensors.is_learned(i) { of_learned } else { of_statistics }, i)?;
-                    part.f_copy_(&tensor(&array.data, &part.size(), *place)?)?;
-                }
-                Ok(())
-            };
-            memories.clear();
-            *scale = scale.map(|_| LossScale::of_state(given).unwrap_or_default());
-            for kind in [MOMENTUM, MOMENTS[0], MOMENTS[1]] {
-                let Some(dict) = given.get(kind).filter(|dict| !dict.is_empty()) else { continue };
-                let memory = tensors.learned.f_zeros_like()?;
-                fill(dict, [&memory, &tensors.statistics])?;
-                dict.keys().for_each(|name| learned[tensors.named(name)] = true);
-                memories.insert(kind, memory);
-            }
-            *average = None;
-            if let Some(dict) = given.get(AVERAGE) {
-                let [of_learned, of_statistics] =
-                    [tensors.learned.f_detach_copy()?, tensors.statistics.f_detach_copy()?];
-                fill(dict, [&of_learned, &of_statistics])?;
-                *average = Some([of_learned, of_statistics]);
-            }
-            Ok(())
-        })
+        self.on_device(|state| state.load_optimizer_state(given))
     }
 
     fn begin_forward(&mut self, images: Images) -> Result<(), EngineError> {
@@ -286,8 +163,12 @@ impl Node for TorchNode {
             let learns: Vec<bool> = learns.collect();
             // PyTorch goes back from a scalar: the gradients of its dot product with the outputs are those given.
             let mut scalar: Option<Tensor> = None;
+            let all: Vec<f32> = given.iter().flat_map(|(.., gradient)| gradient.iter().copied()).collect();
+            let (all, mut start) = (upload(&all, &[all.len() as i64], state.place)?, 0);
             for (_, output, gradient) in &given {
-                let gradient = tensor(gradient, &output.size(), state.place)?;
+                let count = gradient.len() as i64;
+                let gradient = all.f_narrow(0, start, count)?.f_view(&output.size()[..])?;
+                start += count;
                 let product = output.f_mul(&gradient)?.f_sum(Kind::Float)?;
                 scalar = Some(match scalar {
                     Some(sum) => sum.f_add(&product)?,
@@ -329,10 +210,13 @@ impl Node for TorchNode {
             return Ok(());
         }
         self.on_device(|state| {
-            self.move_statistics(state, images)?;
-            Self::move_parameters(state, rule)?;
-            Self::move_average(state, rule)
-        })
+            state.move_statistics(&self.computation, images)?;
+            let is_finite = state.move_parameters(rule)?;
+            state.move_average(rule)?;
+            Ok(is_finite)
+        })?
+        .then_some(())
+        .ok_or(EngineError::Overflow)
     }
 
     fn accumulate(&mut self, images: usize, _: &Scratch) -> Result<(), EngineError> {
@@ -340,7 +224,7 @@ impl Node for TorchNode {
             return Ok(());
         }
         self.on_device(|state| {
-            self.move_statistics(state, images)?;
+            state.move_statistics(&self.computation, images)?;
             let _no_grad = tch::no_grad_guard();
             let Some((gradients, _)) = state.gradients.take() else { return Ok(()) };
             state.sum = Some(match state.sum.take() {
@@ -356,3 +240,7 @@ impl Node for TorchNode {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

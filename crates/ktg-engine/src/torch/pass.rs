@@ -17,6 +17,8 @@ pub struct Computation {
     pub job: Job,
     pub precision: Precision,
     pub layout: Layout,
+    /// By layer, which inputs nobody needs any more: sums and batch norms that nobody else reads.
+    pub last_reads: Vec<Vec<bool>>,
 }
 
 /// What a forward pass leaves.
@@ -33,6 +35,22 @@ pub struct Moments {
     pub moments: Tensor,
     /// The batch norms that have them.
     pub norms: Vec<usize>,
+}
+
+/// By layer, which inputs it may overwrite with its result, as layers of PyTorch's own networks do: sums and batch norms that
+/// nobody else reads. Neither needs its result on the way back.
+pub fn last_reads(network: &Network) -> Vec<Vec<bool>> {
+    let outputs = Wanted::ALL.outputs(network);
+    let mut readers = vec![0; network.layers.len() + 1];
+    for value in network.layers.iter().flat_map(|layer| &layer.inputs) {
+        readers[value.index()] += 1;
+    }
+    let is_last = |value: &Value| {
+        let Some(maker) = value.index().checked_sub(1) else { return false };
+        let keeps_nothing = matches!(network.layers[maker].op, Op::BatchNorm { .. } | Op::Add);
+        keeps_nothing && readers[value.index()] == 1 && !outputs.contains(value)
+    };
+    network.layers.iter().map(|layer| layer.inputs.iter().map(is_last).collect()).collect()
 }
 
 impl Computation {
@@ -58,18 +76,6 @@ impl Computation {
         }
     }
 
-    /// Which inputs of a layer it may overwrite with its result, as PyTorch's own networks do: sums and batch norms that
-    /// nobody else reads. Neither needs its result on the way back.
-    fn may_overwrite(&self, index: usize, outputs: &[Value]) -> Vec<bool> {
-        let layers = &self.network.layers;
-        let may = |value: &Value| {
-            let Some(maker) = value.index().checked_sub(1).map(|maker| &layers[maker]) else { return false };
-            let readers = layers.iter().flat_map(|layer| &layer.inputs).filter(|read| *read == value).count();
-            matches!(maker.op, Op::BatchNorm { .. } | Op::Add) && readers == 1 && !outputs.contains(value)
-        };
-        layers[index].inputs.iter().map(may).collect()
-    }
-
     /// Runs the layers that the outputs depend on; `tensors_of` gives what a layer works with.
     pub fn run(
         &self,
@@ -88,7 +94,7 @@ impl Computation {
                 true => {
                     let inputs: Vec<&Tensor> =
                         layer.inputs.iter().filter_map(|value| values[value.index()].as_ref()).collect();
-                    Some(forward(layer, &tensors_of(index)?, &inputs, &self.may_overwrite(index, outputs))?)
+                    Some(forward(layer, &tensors_of(index)?, &inputs, &self.last_reads[index])?)
                 }
                 false => None,
             };

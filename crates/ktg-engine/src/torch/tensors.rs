@@ -16,6 +16,8 @@ pub struct Tensors {
     pub learned: Tensor,
     pub statistics: Tensor,
     layout: Layout,
+    /// Whether gradients come in one piece.
+    pub is_joined: bool,
 }
 
 /// Some of the values of a tensor that is laid out as `learned`.
@@ -33,6 +35,10 @@ impl Piece {
 }
 
 impl Tensors {
+    /// A parameter begins at a multiple of so many values, zeros lie between: the fastest kernels want addresses that are
+    /// multiples of 16 bytes or more, of half as many bytes a value too.
+    const LINE: usize = 64;
+
     /// All zero.
     pub fn new(network: &Network, layout: Layout, device: Device) -> Result<Self, TchError> {
         let parameters = network.parameters();
@@ -41,10 +47,11 @@ impl Tensors {
         for parameter in &parameters {
             let end = &mut ends[usize::from(parameter.role == Role::Learned)];
             ranges.push(*end..*end + parameter.len() as i64);
-            *end += parameter.len() as i64;
+            *end += parameter.len().next_multiple_of(Self::LINE) as i64;
         }
         let zeros = |len: i64| Tensor::f_zeros([len], (Kind::Float, device));
-        Ok(Self { parameters, ranges, statistics: zeros(ends[0])?, learned: zeros(ends[1])?, layout })
+        let (statistics, learned, is_joined) = (zeros(ends[0])?, zeros(ends[1])?, device != Device::Cpu);
+        Ok(Self { parameters, ranges, statistics, learned, layout, is_joined })
     }
 
     /// Whether parameter `i` is learned.
@@ -67,21 +74,35 @@ impl Tensors {
         learns: &[bool],
         mut gradient_of: impl FnMut(usize) -> Tensor,
     ) -> Result<Vec<Piece>, TchError> {
-        let device = self.learned.device();
-        let is_joined = device != Device::Cpu;
         let mut pieces = Vec::new();
-        for i in (0..self.parameters.len()).filter(|i| self.is_learned(*i) && (learns[*i] || is_joined)) {
-            let values = match learns[i] {
-                true => self.layout.flat(&gradient_of(i))?.f_to_kind(Kind::Float)?,
-                false => Tensor::f_zeros([self.parameters[i].len() as i64], (Kind::Float, device))?,
-            };
+        for i in (0..self.parameters.len()).filter(|i| self.is_learned(*i) && learns[*i]) {
+            let values = self.layout.flat(&gradient_of(i))?.f_to_kind(Kind::Float)?;
             pieces.push(Piece { start: self.ranges[i].start, values });
         }
-        if is_joined && !pieces.is_empty() {
-            let all: Vec<Tensor> = pieces.into_iter().map(|piece| piece.values).collect();
-            pieces = vec![Piece { start: 0, values: Tensor::f_cat(&all, 0)? }];
+        if self.is_joined && !pieces.is_empty() { Ok(vec![self.joined(pieces)?]) } else { Ok(pieces) }
+    }
+
+    /// All pieces in one, with zeros between them.
+    fn joined(&self, pieces: Vec<Piece>) -> Result<Piece, TchError> {
+        let (mut parts, mut end) = (Vec::new(), 0);
+        let zeros = |from: i64, to: i64| Tensor::f_zeros([to - from], (Kind::Float, self.learned.device()));
+        for Piece { start, values } in pieces {
+            if end < start {
+                parts.push(zeros(end, start)?);
+            }
+            end = start + values.numel() as i64;
+            parts.push(values);
         }
-        Ok(pieces)
+        let all = self.learned.numel() as i64;
+        if end < all {
+            parts.push(zeros(end, all)?);
+        }
+        Ok(Piece { start: 0, values: Tensor::f_cat(&parts, 0)? })
+    }
+
+    /// How many parameters are running statistics.
+    pub fn statistics_count(&self) -> usize {
+        self.parameters.iter().filter(|parameter| parameter.role != Role::Learned).count()
     }
 
     /// A tensor laid out as `learned`, with these pieces.
@@ -117,7 +138,7 @@ impl Tensors {
 
     /// A tensor laid out as `learned`, with one value a parameter.
     pub fn by_parameter(&self, values: &[f64]) -> Result<Tensor, TchError> {
-        let tensor = self.learned.f_empty_like()?;
+        let tensor = self.learned.f_zeros_like()?;
         for i in (0..self.parameters.len()).filter(|i| self.is_learned(*i)) {
             let _ = self.part(&tensor, i)?.f_fill_(values[i])?;
         }
@@ -159,7 +180,7 @@ pub fn upload(values: &[f32], shape: &[i64], device: Device) -> Result<Tensor, T
     let host = Tensor::f_from_slice(values)?.f_view(shape)?;
     match device {
         // Memory that the GPU reads by itself; PyTorch keeps it until then.
-        Device::Cuda(_) => host.f_pin_memory(device)?.f_to_device_(device, Kind::Float, true, false),
+        Device::Cuda(_) => host.f_internal_pin_memory(device)?.f_to_device_(device, Kind::Float, true, false),
         _ => host.f_to_device(device),
     }
 }

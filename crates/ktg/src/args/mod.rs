@@ -94,6 +94,18 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether networks are computed by it.
+    pub fn computes(&self) -> bool {
+        match self {
+            Command::Demo(_) | Command::Train(_) | Command::Search(_) | Command::Compare(_) => true,
+            Command::Analyse(_) | Command::Eval(_) | Command::Predict(_) => true,
+            Command::Devices | Command::Data(_) | Command::Study(_) | Command::Report(_) | Command::Watch(_) => false,
+            Command::Net(_) | Command::Graph(_) | Command::Completions { .. } => false,
+        }
+    }
+}
+
 /// Searches for a graph on a part of the built-in Fashion-MNIST subset's training images, then trains Independent (no
 /// teaching), DML (mutual learning) and the found graph on all of them, several times each, and prints a table in the
 /// form of the thesis' table 1. Interrupted, it goes on where it was when started again.
