@@ -20,7 +20,8 @@ fn main() {
     // With another PyTorch, the program shall come as far as to say so: functions are looked for when they are called.
     println!("cargo:rustc-link-arg=-Wl,-z,lazy");
     println!("cargo:rustc-link-search=native={library}");
-    // The part for GPUs, NVIDIA's or AMD's, registers itself when it is loaded: nothing calls it, and linkers would leave it out.
+    // The part for GPUs, NVIDIA's or AMD's, registers itself when it is loaded: nothing calls it, and linkers would
+    // leave it out.
     for part in ["torch_cuda", "torch_hip"] {
         if Path::new(&library).join(format!("lib{part}.so")).exists() {
             println!("cargo:rustc-link-arg=-Wl,--no-as-needed");

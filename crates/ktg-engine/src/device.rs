@@ -115,8 +115,8 @@ pub enum DeviceError {
 
 /// The environment variable that keeps NVIDIA's libraries from rounding to TF32 where it is 0 when they are loaded.
 pub const TF32_OFF: &str = "NVIDIA_TF32_OVERRIDE";
-/// The one that has PyTorch round the factors of matrix products to TF32, too, as it does by itself in convolutions, where it
-/// is 1.
+/// The one that has PyTorch round the factors of matrix products to TF32, too, as it does by itself in convolutions,
+/// where it is 1.
 pub const TF32_PRODUCTS: &str = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE";
 
 /// The devices of a process: node m of a graph lives on the m-th in turn.
@@ -132,8 +132,8 @@ impl Default for Devices {
 impl FromStr for Devices {
     type Err = DeviceError;
 
-    /// `auto` (the first GPU that PyTorch calls `cuda`, else the CPU), or devices of one kind separated by commas: `cpu`,
-    /// `torch`, `cuda`, `cuda:0,cuda:1`, `mps`.
+    /// `auto` (the first GPU that PyTorch calls `cuda`, else the CPU), or devices of one kind separated by commas:
+    /// `cpu`, `torch`, `cuda`, `cuda:0,cuda:1`, `mps`.
     fn from_str(names: &str) -> Result<Self, DeviceError> {
         let devices = names.split(',').map(|name| find(name.trim())).collect::<Result<Vec<Device>, _>>()?;
         let first = devices[0];
@@ -218,8 +218,8 @@ impl Devices {
         self.0[0].kind()
     }
 
-    /// The devices of the process: those that were chosen, else those that the environment variable `KTG_DEVICE` names, else
-    /// the CPU.
+    /// The devices of the process: those that were chosen, else those that the environment variable `KTG_DEVICE`
+    /// names, else the CPU.
     ///
     /// # Panics
     ///

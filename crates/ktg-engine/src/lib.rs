@@ -1,16 +1,17 @@
 //! Runs the networks of a knowledge transfer graph.
 //!
-//! A [`Node`] is a network at work: it takes images forward, gradients at its outputs backward, and learns by an optimizer's
-//! rule. Its outputs are small host arrays ([`Outputs`]); the losses of the graph's edges are computed on them
-//! ([`loss`]), value and gradient side by side. One training step is: `forward` of every node that is needed, losses and
-//! gradients of the graph, `backward` and `update` of every node that learns.
+//! A [`Node`] is a network at work: it takes images forward, gradients at its outputs backward, and learns by an
+//! optimizer's rule. Its outputs are small host arrays ([`Outputs`]); the losses of the graph's edges are computed on
+//! them ([`loss`]), value and gradient side by side. One training step is: `forward` of every node that is needed,
+//! losses and gradients of the graph, `backward` and `update` of every node that learns.
 //!
-//! [`CpuNode`], on `ktg-kernels`, plans a network once (which layers are computed together, which buffer lives how long);
-//! [`ReferenceNode`] is written from the definitions, plain and slow, in double precision: [`Choice`] names one of them, and
-//! for the first the instructions it uses. With the feature `torch`, `TorchNode` calls PyTorch's library, for GPUs:
-//! [`Devices`] says where which node lives.
+//! [`CpuNode`], on `ktg-kernels`, plans a network once (which layers are computed together, which buffer lives how
+//! long); [`ReferenceNode`] is written from the definitions, plain and slow, in double precision: [`Choice`] names one
+//! of them, and for the first the instructions it uses. With the feature `torch`, `TorchNode` calls PyTorch's library,
+//! for GPUs: [`Devices`] says where which node lives.
 //!
-//! What both promise is in `docs/design.md`, "The engine's contract", and tested sentence by sentence in `tests/contract.rs`.
+//! What both promise is in `docs/design.md`, "The engine's contract", and tested sentence by sentence in
+//! `tests/contract.rs`.
 
 mod choice;
 mod cpu;

@@ -125,7 +125,7 @@ pub(crate) fn check_state(parameters: &[Parameter], state: &OptimizerState, orig
                 let has_kind = parameter.role == Role::Learned || kind == AVERAGE;
                 parameter.name == *name && parameter.shape == array.shape && has_kind
             };
-            let is_expected = is_known && parameters.iter().any(fits) || kind == LOSS_SCALE;
+            let is_expected = is_known && parameters.iter().any(fits) || kind == LOSS_SCALE && array.shape == [3];
             if !is_expected {
                 let reason = format!("its optimizer has a `{kind}` of shape {:?} for `{name}`", array.shape);
                 return Err(WeightsError::Mismatch { path: origin.to_owned(), reason });

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// In which type of number networks compute in training steps. Weights, statistics, maps, logits, losses and the optimizer are
-/// `f32` always, and so is everything when networks are judged or asked.
+/// In which type of number networks compute in training steps. Weights, statistics, maps, logits, losses and the
+/// optimizer are `f32` always, and so is everything when networks are judged or asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -40,6 +40,7 @@ impl Precision {
 pub struct Computing {
     /// In which numbers.
     pub precision: Precision,
-    /// Which of the process' devices is the first node's, counted from 0; the other nodes live on the next ones in turn.
+    /// Which of the process' devices is the first node's, counted from 0; the other nodes live on the next ones in
+    /// turn.
     pub first_device: usize,
 }

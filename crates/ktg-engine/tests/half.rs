@@ -83,8 +83,8 @@ fn outputs_and_gradients_are_near_those_of_32_bits() {
             let of_gradients = distance_of_dicts(&expected_gradients, &backward(&mut half, images, 1e-3), 1.0);
             let name = format!("{architecture} in {}: {of_logits} {of_maps} {of_gradients}", precision.name());
             println!("{name}");
-            // A ReLU that is undecided within rounding changes gradients; PyTorch's own autocast, from random weights, is off by up to
-            // 0.008 (outputs) and 0.23 (gradients) in bf16, by 0.001 and 0.07 in f16.
+            // A ReLU that is undecided within rounding changes gradients; PyTorch's own autocast, from random weights,
+            // is off by up to 0.008 (outputs) and 0.23 (gradients) in bf16, by 0.001 and 0.07 in f16.
             let [of_outputs, of_all] = if precision == Precision::Bf16 { [0.01, 0.3] } else { [0.002, 0.15] };
             assert!(of_logits < of_outputs && of_maps < of_outputs && of_gradients < of_all, "{name}");
             assert!(of_logits > 1e-5 && of_gradients > 1e-5, "{name}: that is 32 bits");

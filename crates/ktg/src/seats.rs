@@ -11,8 +11,8 @@ use crate::output::note;
 
 static SAID: AtomicBool = AtomicBool::new(false);
 
-/// A place among those of this user on this machine who work on the same devices at a time, `train` aside. Each deals the
-/// nodes of its graphs out from where the one before has stopped, if that one's graphs have as many nodes.
+/// A place among those of this user on this machine who work on the same devices at a time, `train` aside. Each deals
+/// the nodes of its graphs out from where the one before has stopped, if that one's graphs have as many nodes.
 pub struct Seat {
     index: usize,
     /// It is locked as long as somebody sits here, whatever ends him.
@@ -20,8 +20,8 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// The first free one. Where it cannot be known, because there is no place for the files, it is the first one, and that is
-    /// said once.
+    /// The first free one. Where it cannot be known, because there is no place for the files, it is the first one, and
+    /// that is said once.
     pub fn take() -> Self {
         let devices = Devices::chosen();
         if devices.count() == 1 {

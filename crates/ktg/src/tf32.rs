@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use ktg_engine::{Devices, TF32_OFF, TF32_PRODUCTS};
 
-/// Has the GPUs round, or not. NVIDIA's and PyTorch's libraries read that from the environment when they are loaded, before a
-/// program can say what it wants: so it starts once more, with the right environment.
+/// Has the GPUs round, or not. NVIDIA's and PyTorch's libraries read that from the environment when they are loaded,
+/// before a program can say what it wants: so it starts once more, with the right environment.
 pub fn settle(devices: &Devices, tf32: bool) -> Result<()> {
     if devices.kind() != "cuda" {
         if tf32 {

@@ -14,8 +14,8 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The faster one: PyTorch's CPU mostly has the faster kernels for channels last (docs/performance.md), and the tensor cores of GPUs
-    /// take them so in half precision.
+    /// The faster one: PyTorch's CPU mostly has the faster kernels for channels last (docs/performance.md), and the
+    /// tensor cores of GPUs take them so in half precision.
     pub fn of(device: Device, precision: Precision) -> Self {
         match (device, precision) {
             (Device::Torch, _) | (Device::Cuda(_), Precision::Bf16 | Precision::F16) => Layout::ChannelsLast,

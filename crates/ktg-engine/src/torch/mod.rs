@@ -1,7 +1,9 @@
-//! The engine that calls PyTorch's library, for GPUs (and, to be checked everywhere, for PyTorch's CPU). It runs the same list
-//! of layers by PyTorch's own kernels; losses stay on the host, so only outputs and their gradients leave the device.
+//! The engine that calls PyTorch's library, for GPUs (and, to be checked everywhere, for PyTorch's CPU). It runs the
+//! same list of layers by PyTorch's own kernels; losses stay on the host, so only outputs and their gradients leave
+//! the device.
 //!
-//! Everything is called by tch's fallible functions; what fails ends as [`EngineError::Device`](crate::EngineError::Device).
+//! Everything is called by tch's fallible functions; what fails ends as
+//! [`EngineError::Device`](crate::EngineError::Device).
 
 mod layers;
 mod layout;

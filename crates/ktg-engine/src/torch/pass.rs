@@ -37,8 +37,8 @@ pub struct Moments {
     pub norms: Vec<usize>,
 }
 
-/// By layer, which inputs it may overwrite with its result, as layers of PyTorch's own networks do: sums and batch norms that
-/// nobody else reads. Neither needs its result on the way back.
+/// By layer, which inputs it may overwrite with its result, as layers of PyTorch's own networks do: sums and batch
+/// norms that nobody else reads. Neither needs its result on the way back.
 pub fn last_reads(network: &Network) -> Vec<Vec<bool>> {
     let outputs = Wanted::ALL.outputs(network);
     let mut readers = vec![0; network.layers.len() + 1];

@@ -4,9 +4,9 @@ use ktg_net::{Array, StateDict};
 
 use crate::{LOSS_SCALE, OptimizerState};
 
-/// The factor on a node's gradients on their way back through 16-bit numbers, whose small ones would vanish without (Micikevicius
-/// et al. 2018), with the rules of `torch.amp.GradScaler`: halved after every step whose gradients overflow, which then moves
-/// nothing but the statistics; doubled after 2000 steps without.
+/// The factor on a node's gradients on their way back through 16-bit numbers, whose small ones would vanish without
+/// (Micikevicius et al. 2018), with the rules of `torch.amp.GradScaler`: halved after every step whose gradients
+/// overflow, which then moves nothing but the statistics; doubled after 2000 steps without.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossScale {
     /// A power of two.
@@ -31,8 +31,8 @@ impl LossScale {
     /// 2^-24, with which hardly anything can overflow.
     const SMALLEST: f32 = f32::from_bits((127 - 24) << 23);
 
-    /// After a step whose gradients were finite, or not. `false`: it cannot be made smaller, which means that something else
-    /// is wrong than the scale.
+    /// After a step whose gradients were finite, or not. `false`: it cannot be made smaller, which means that
+    /// something else is wrong than the scale.
     pub fn update(&mut self, is_finite: bool) -> bool {
         let Self { factor, steps, skipped } = self;
         (*factor, *steps) = match is_finite {

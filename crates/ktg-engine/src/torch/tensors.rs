@@ -35,8 +35,8 @@ impl Piece {
 }
 
 impl Tensors {
-    /// A parameter begins at a multiple of so many values, zeros lie between: the fastest kernels want addresses that are
-    /// multiples of 16 bytes or more, of half as many bytes a value too.
+    /// A parameter begins at a multiple of so many values, zeros lie between: the fastest kernels want addresses that
+    /// are multiples of 16 bytes or more, of half as many bytes a value too.
     const LINE: usize = 64;
 
     /// All zero.
@@ -66,9 +66,9 @@ impl Tensors {
         self.layout.shaped(&of.f_narrow(0, start, end - start)?, &shape)
     }
 
-    /// The gradients of the parameters that have one, which `gradient_of` gives once each and in order. A GPU gets them in
-    /// one piece, zero where there is none, so that an update is a few calls; a processor piece by piece, as they fit into its
-    /// caches.
+    /// The gradients of the parameters that have one, which `gradient_of` gives once each and in order. A GPU gets
+    /// them in one piece, zero where there is none, so that an update is a few calls; a processor piece by piece, as
+    /// they fit into its caches.
     pub fn pieces(
         &self,
         learns: &[bool],
