@@ -72,6 +72,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the networks of a run are no longer numbers: it cannot go on, and other runs are not to blame.
+    pub fn is_divergence(&self) -> bool {
+        match self {
+            Error::Diverged { .. } | Error::NotFinite { .. } => true,
+            Error::Engine(error) => matches!(error, ktg_engine::EngineError::Overflow),
+            _ => false,
+        }
+    }
+
     /// Makes a file error of an I/O error.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
         let of = FileError::of(action, path);

@@ -150,7 +150,9 @@ impl Run {
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot fail and be saved")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         let event = self.session.as_mut().map_or(Ok(None), Session::next);
-        if let Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. })) = &event {
+        if let Err(error) = &event
+            && error.is_divergence()
+        {
             self.directory.write_divergence(error)?;
         }
         event

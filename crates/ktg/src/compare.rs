@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, shell_word, slug};
-use ktg_engine::EngineError;
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
 use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
@@ -235,7 +234,7 @@ fn train(job: &Job, experiment: Option<&Experiment>, stop: &AtomicBool, bars: &M
         Ok(None) => Ok(true),
         Err(Error::Busy(_)) => Ok(false),
         // Other runs are not to blame, and shall not wait.
-        Err(error @ (Error::Diverged { .. } | Error::NotFinite { .. } | Error::Engine(EngineError::Overflow))) => {
+        Err(error) if error.is_divergence() => {
             say(bars, &format!("{}: failed: {error}", job.name));
             Ok(true)
         }

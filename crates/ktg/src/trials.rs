@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use ktg_base::FileError;
-use ktg_engine::EngineError;
 use ktg_graph::Graph;
 use ktg_search::attributes::NODE_AVERAGE;
 use ktg_search::{Objective, Occupant, Report, Task, Work};
@@ -215,13 +214,10 @@ impl Training<'_> {
         let is_over = self.trouble_since.get_or_insert_with(Instant::now).elapsed() > self.trials.patience;
         let is_passing = match error {
             // This graph, or what is left of its run, is unusable; others are not.
-            Error::Diverged { .. }
-            | Error::NotFinite { .. }
-            | Error::Engine(EngineError::Overflow)
-            | Error::Graph(_)
-            | Error::Weights(_)
-            | Error::OtherRun(_)
-            | Error::Run { .. } => return Ok(Some(Report::Failed(error.to_string()))),
+            Error::Graph(_) | Error::Weights(_) | Error::OtherRun(_) | Error::Run { .. } => {
+                return Ok(Some(Report::Failed(error.to_string())));
+            }
+            error if error.is_divergence() => return Ok(Some(Report::Failed(error.to_string()))),
             Error::File(FileError { source, .. }) => {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }

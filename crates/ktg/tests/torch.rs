@@ -24,6 +24,12 @@ fn experiment(here: &Path) {
     fs::write(here.join("graph.toml"), GRAPH).unwrap();
 }
 
+/// The same without what depends on the length, so that a run can be made longer.
+fn experiment_of_any_length(here: &Path) {
+    experiment(here);
+    fs::write(here.join("graph.toml"), GRAPH.replace("falling", "through").replace(", linear", "")).unwrap();
+}
+
 /// Trains on devices, a run of its own for each of them.
 fn train(here: &Path, devices: &str, run: &str, options: &[&str]) {
     let mut command = ktg(here, &["train", "e.toml", "--out", run, "--device", devices, "--no-check"]);
@@ -80,9 +86,7 @@ fn five_steps_agree_with_the_cpu_engine() {
 fn a_run_that_began_on_one_engine_goes_on_on_the_other() {
     let temporary = tempfile::tempdir().unwrap();
     let here = temporary.path();
-    experiment(here);
-    // Nothing that depends on the length, so that the run can be made longer.
-    fs::write(here.join("graph.toml"), GRAPH.replace("falling", "through").replace(", linear", "")).unwrap();
+    experiment_of_any_length(here);
     for (from, to) in [("cpu", "torch"), ("torch", "cpu")] {
         let run = format!("{from}-first");
         train(here, from, &run, &["--epochs", "1"]);
@@ -99,8 +103,7 @@ fn a_run_that_began_on_one_engine_goes_on_on_the_other() {
 fn half_precision_is_near_single_resumes_to_the_same_bits_and_is_judged_anywhere() {
     let temporary = tempfile::tempdir().unwrap();
     let here = temporary.path();
-    experiment(here);
-    fs::write(here.join("graph.toml"), GRAPH.replace("falling", "through").replace(", linear", "")).unwrap();
+    experiment_of_any_length(here);
     let slowly = ["--learning-rate", "0.001"];
     train(here, "torch", "f32", &slowly);
     let single = losses(here, "f32", 5);

@@ -138,7 +138,7 @@ impl Node for TorchNode {
                 None => [&tensors.learned, &tensors.statistics],
             };
             let of_layer = |index: usize| {
-                let part = |i: usize| tensors.part(if tensors.is_learned(i) { learned } else { statistics }, i);
+                let part = |i: usize| tensors.part_of([learned, statistics], i);
                 let parameters = tensors.of_layer(index).map(part).collect::<Result<Vec<Tensor>, TchError>>()?;
                 Ok(LayerTensors { parameters, moments: None })
             };
@@ -180,13 +180,12 @@ impl Node for TorchNode {
             }
             let leaves = pass.leaves.iter().zip(&learns).filter_map(|(leaf, learns)| leaf.as_ref().filter(|_| *learns));
             let leaves: Vec<&Tensor> = leaves.collect();
-            let mut gradients = match scalar.filter(|_| !leaves.is_empty()) {
+            let gradients = match scalar.filter(|_| !leaves.is_empty()) {
                 Some(scalar) => Tensor::f_run_backward(&[scalar], &leaves, false, false)?,
                 None => Vec::new(),
-            }
-            .into_iter();
+            };
             let _no_grad = tch::no_grad_guard();
-            let mut pieces = state.tensors.pieces(&learns, |_| gradients.next().unwrap_or_default())?;
+            let mut pieces = state.tensors.pieces(&learns, &gradients)?;
             if let Some(LossScale { factor, .. }) = state.scale {
                 for piece in &mut pieces {
                     let _ = piece.values.f_mul_scalar_(1.0 / f64::from(factor))?;

@@ -122,10 +122,10 @@ impl State {
     pub fn load_optimizer_state(&mut self, given: &OptimizerState) -> Result<(), TchError> {
         let _no_grad = tch::no_grad_guard();
         let State { place, tensors, memories, scale, average, learned, .. } = self;
-        let fill = |dict: &StateDict, [of_learned, of_statistics]: [&Tensor; 2]| -> Result<(), TchError> {
+        let fill = |dict: &StateDict, whole: [&Tensor; 2]| -> Result<(), TchError> {
             for (name, array) in dict {
                 let i = tensors.named(name);
-                let mut part = tensors.part(if tensors.is_learned(i) { of_learned } else { of_statistics }, i)?;
+                let mut part = tensors.part_of(whole, i)?;
                 part.f_copy_(&tensor(&array.data, &part.size(), *place)?)?;
             }
             Ok(())

@@ -66,17 +66,13 @@ impl Tensors {
         self.layout.shaped(&of.f_narrow(0, start, end - start)?, &shape)
     }
 
-    /// The gradients of the parameters that have one, which `gradient_of` gives once each and in order. A GPU gets
-    /// them in one piece, zero where there is none, so that an update is a few calls; a processor piece by piece, as
-    /// they fit into its caches.
-    pub fn pieces(
-        &self,
-        learns: &[bool],
-        mut gradient_of: impl FnMut(usize) -> Tensor,
-    ) -> Result<Vec<Piece>, TchError> {
+    /// The gradients of the parameters that have one, in order. A GPU gets them in one piece, zero where there is none,
+    /// so that an update is a few calls; a processor piece by piece, as they fit into its caches.
+    pub fn pieces(&self, learns: &[bool], gradients: &[Tensor]) -> Result<Vec<Piece>, TchError> {
         let mut pieces = Vec::new();
-        for i in (0..self.parameters.len()).filter(|i| self.is_learned(*i) && learns[*i]) {
-            let values = self.layout.flat(&gradient_of(i))?.f_to_kind(Kind::Float)?;
+        let learning = (0..self.parameters.len()).filter(|i| learns[*i]);
+        for (i, gradient) in learning.zip(gradients) {
+            let values = self.layout.flat(gradient)?.f_to_kind(Kind::Float)?;
             pieces.push(Piece { start: self.ranges[i].start, values });
         }
         if self.is_joined && !pieces.is_empty() { Ok(vec![self.joined(pieces)?]) } else { Ok(pieces) }
@@ -114,9 +110,14 @@ impl Tensors {
         Ok(whole)
     }
 
+    /// Parameter `i` of tensors laid out as `learned` and `statistics`.
+    pub fn part_of(&self, [learned, statistics]: [&Tensor; 2], i: usize) -> Result<Tensor, TchError> {
+        self.part(if self.is_learned(i) { learned } else { statistics }, i)
+    }
+
     /// Parameter `i`.
     pub fn get(&self, i: usize) -> Result<Tensor, TchError> {
-        self.part(if self.is_learned(i) { &self.learned } else { &self.statistics }, i)
+        self.part_of([&self.learned, &self.statistics], i)
     }
 
     /// The parameter of a name.
@@ -156,7 +157,7 @@ impl Tensors {
         let (learned, statistics) = (learned?, statistics?);
         let mut dict = StateDict::new();
         for (i, Parameter { name, shape, .. }) in self.parameters.iter().enumerate().filter(|(i, _)| is_meant(*i)) {
-            let part = self.part(if self.is_learned(i) { &learned } else { &statistics }, i)?;
+            let part = self.part_of([&learned, &statistics], i)?;
             dict.insert(name.clone(), Array { shape: shape.clone(), data: values(&part)? });
         }
         Ok(dict)
