@@ -54,7 +54,7 @@ pub use bytes::ChannelScale;
 pub use each::Each;
 pub use kernels::Kernels;
 pub use map::map_file;
-pub use memory::Arena;
+pub use memory::{Arena, keep_freed_memory};
 pub use norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 pub use sgd::SgdStep;
 pub use shape::{Conv2d, Features, Pool, Result, ShapeError, Window};

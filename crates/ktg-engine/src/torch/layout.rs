@@ -1,5 +1,6 @@
 //! How images, maps and the weights of convolutions lie in memory.
 
+use ktg_net::{Network, Op, Shape};
 use tch::{TchError, Tensor};
 
 use crate::{Device, Precision};
@@ -14,14 +15,19 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The faster one: PyTorch's CPU mostly has the faster kernels for channels last (docs/performance.md), and the
-    /// tensor cores of GPUs take them so in half precision.
-    pub fn of(device: Device, precision: Precision) -> Self {
-        match (device, precision) {
-            (Device::Torch, _) | (Device::Cuda(_), Precision::Bf16 | Precision::F16) => Layout::ChannelsLast,
-            _ => Layout::ChannelsFirst,
-        }
+    /// The faster one for a network whose values have these shapes. PyTorch's CPU is faster with channels last unless maps
+    /// shrink to a few pixels (docs/performance.md); the tensor cores of GPUs take them so in half precision.
+    pub fn of(device: Device, precision: Precision, network: &Network, shapes: &[Shape]) -> Self {
+        let is_last = match device {
+            Device::Torch => smallest_map(network, shapes) > Self::FEW_PIXELS,
+            Device::Cuda(_) => precision != Precision::F32,
+            Device::Cpu | Device::Mps => false,
+        };
+        if is_last { Layout::ChannelsLast } else { Layout::ChannelsFirst }
     }
+
+    /// Up to so many pixels a map, convolutions of PyTorch's CPU were faster with channels first.
+    const FEW_PIXELS: usize = 4;
 
     /// A tensor of one axis in the given shape, without moving a value; one of four axes has lain so.
     pub fn shaped(self, flat: &Tensor, shape: &[i64]) -> Result<Tensor, TchError> {
@@ -42,5 +48,32 @@ impl Layout {
     /// A tensor of four axes that lies so.
     pub fn laid(self, tensor: &Tensor) -> Result<Tensor, TchError> {
         self.shaped(&self.flat(tensor)?, &tensor.size())
+    }
+}
+
+/// Pixels of the smallest map that a convolution gives. `shapes` are those of the network's values: the images, then each
+/// layer's result.
+fn smallest_map(network: &Network, shapes: &[Shape]) -> usize {
+    let results = network.layers.iter().zip(&shapes[1..]);
+    let maps = results.filter(|(layer, _)| matches!(layer.op, Op::Conv2d { .. }));
+    maps.map(|(_, shape)| shape.pixels()).min().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_come_first_where_maps_shrink_to_a_few_pixels() {
+        let layout = |name: &str, side: usize, device, precision| {
+            let network = name.parse::<ktg_net::Architecture>().unwrap().network(3, 10);
+            Layout::of(device, precision, &network, &network.shapes([side, side]).unwrap())
+        };
+        let on_cpu = |name, side| layout(name, side, Device::Torch, Precision::F32);
+        assert_eq!(on_cpu("abn-resnet-18", 112), Layout::ChannelsLast);
+        assert_eq!(on_cpu("abn-resnet-18", 64), Layout::ChannelsFirst);
+        assert_eq!(on_cpu("resnet-cifar-8", 14), Layout::ChannelsLast);
+        assert_eq!(layout("abn-resnet-18", 112, Device::Cuda(0), Precision::F32), Layout::ChannelsFirst);
+        assert_eq!(layout("abn-resnet-18", 64, Device::Cuda(0), Precision::Bf16), Layout::ChannelsLast);
     }
 }

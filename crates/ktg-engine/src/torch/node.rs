@@ -40,12 +40,15 @@ impl TorchNode {
         let shapes = network.shapes(image)?;
         let place = device.to_torch().ok_or_else(|| failed(device, "it is no device of PyTorch's"))?;
         match device {
-            Device::Torch => tch::set_num_threads(rayon::current_num_threads() as i32),
+            Device::Torch => {
+                tch::set_num_threads(rayon::current_num_threads() as i32);
+                ktg_kernels::keep_freed_memory();
+            }
             // All batches of a training have the same size, so that it pays to try which algorithms are the fastest.
             Device::Cuda(_) if job.trained => tch::Cuda::cudnn_set_benchmark(true),
             Device::Cuda(_) | Device::Cpu | Device::Mps => {}
         }
-        let layout = Layout::of(device, precision);
+        let layout = Layout::of(device, precision, &network, &shapes);
         let tensors = Tensors::new(&network, layout, place).map_err(|e| failure(device, &e))?;
         let learned = vec![false; tensors.parameters.len()];
         let (memories, update, average, pass, begun, gradients, moments, sum) = Default::default();
