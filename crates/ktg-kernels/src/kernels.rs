@@ -1,9 +1,9 @@
 //! The operations, at one level: here the large ones, in files of their own the others.
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Conv2d, Features, Result, check_length};
+use crate::shape::{Algorithm, Conv2d, Features, Result, check_length};
 use crate::simd::{Level, Plain, Simd, Task, at_level};
-use crate::{direct, winograd};
+use crate::{direct, small_maps, winograd};
 
 /// All operations, at one dispatch level.
 ///
@@ -62,9 +62,10 @@ impl Kernels {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the result", shape.output_len(), result.len())?;
-        at_level!(self.level, S => match shape.is_winograd() {
-            true => winograd::forward::<S>(shape, images, weights, result),
-            false => direct::forward::<S>(shape, images, weights, result),
+        at_level!(self.level, S => match shape.algorithm() {
+            Algorithm::Winograd => winograd::forward::<S>(shape, images, weights, result),
+            Algorithm::Direct => direct::forward::<S>(shape, images, weights, result),
+            Algorithm::SmallMaps => small_maps::forward::<S>(shape, images, weights, result),
         });
         Ok(())
     }
@@ -80,9 +81,10 @@ impl Kernels {
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the gradient of the images", shape.input_len(), result.len())?;
-        at_level!(self.level, S => match shape.is_winograd() {
-            true => winograd::backward_data::<S>(shape, gradient, weights, result),
-            false => direct::backward_data::<S>(shape, gradient, weights, result),
+        at_level!(self.level, S => match shape.algorithm() {
+            Algorithm::Winograd => winograd::backward_data::<S>(shape, gradient, weights, result),
+            Algorithm::Direct => direct::backward_data::<S>(shape, gradient, weights, result),
+            Algorithm::SmallMaps => small_maps::backward_data::<S>(shape, gradient, weights, result),
         });
         Ok(())
     }
@@ -98,9 +100,10 @@ impl Kernels {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the weights", shape.weight_len(), result.len())?;
-        at_level!(self.level, S => match shape.is_winograd() {
-            true => winograd::backward_weights::<S>(shape, images, gradient, result),
-            false => direct::backward_weights::<S>(shape, images, gradient, result),
+        at_level!(self.level, S => match shape.algorithm() {
+            Algorithm::Winograd => winograd::backward_weights::<S>(shape, images, gradient, result),
+            Algorithm::Direct => direct::backward_weights::<S>(shape, images, gradient, result),
+            Algorithm::SmallMaps => small_maps::backward_weights::<S>(shape, images, gradient, result),
         });
         Ok(())
     }

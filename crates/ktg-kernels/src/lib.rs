@@ -46,6 +46,7 @@ mod pool;
 mod sgd;
 mod shape;
 mod simd;
+mod small_maps;
 mod winograd;
 mod workspace;
 
@@ -57,5 +58,5 @@ pub use map::map_file;
 pub use memory::{Arena, keep_freed_memory};
 pub use norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 pub use sgd::SgdStep;
-pub use shape::{Conv2d, Features, Pool, Result, ShapeError, Window};
+pub use shape::{Algorithm, Conv2d, Features, Pool, Result, ShapeError, Window};
 pub use simd::Level;

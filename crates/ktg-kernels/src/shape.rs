@@ -156,11 +156,40 @@ impl Conv2d {
         [self.output_len(), self.input, self.window.kernel, self.window.kernel].map(|n| n as u128).iter().product()
     }
 
-    /// Winograd F(4x4, 3x3) computes this convolution; otherwise implicit GEMM does. It needs the right window, and
-    /// enough channels that the transforms of the tiles cost less than the multiplications they save.
-    pub fn is_winograd(&self) -> bool {
-        self.window == Window { kernel: 3, stride: 1, padding: 1 } && self.input >= 8 && self.output >= 8
+    /// How this convolution and its gradients are computed: a pure function of the shape, fitted to measurements
+    /// (docs/performance.md).
+    pub fn algorithm(&self) -> Algorithm {
+        let Self { batch, input, output, height, width, window, .. } = *self;
+        let has_many_channels = input.min(output) >= 16;
+        let results = self.output_height * self.output_width;
+        if has_many_channels && batch >= 8 && height * width <= 16 && results <= 9 {
+            return Algorithm::SmallMaps;
+        }
+        // Fewer channels do not save as many multiplications as the transforms of the tiles cost.
+        let is_worth_it = input >= 8 && output >= 8;
+        // A map of a few pixels fills a corner of a tile.
+        let fills_a_tile = batch >= 8 || height * width > 9;
+        match window {
+            Window { kernel: 3, stride: 1, padding: 1 } if is_worth_it && fills_a_tile => Algorithm::Winograd,
+            _ => Algorithm::Direct,
+        }
     }
+
+    /// Whether errors are those of [`Algorithm::Winograd`].
+    pub fn is_winograd(&self) -> bool {
+        self.algorithm() == Algorithm::Winograd
+    }
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// F(4x4, 3x3), for 3x3 windows of stride 1.
+    Winograd,
+    /// Implicit GEMM, for any window.
+    Direct,
+    /// Pixel by pixel, for maps of a few pixels.
+    SmallMaps,
 }
 
 /// Feature maps `[batch, channels, pixels]`: what batch norm and global pooling see of `[batch, channels, height, width]`.

@@ -1,5 +1,7 @@
 //! Forward, and backward to the images, which is the same with turned and transposed filters.
 
+use std::ops::Range;
+
 use super::maps::{Maps, TileBlocks};
 use super::tiles::{Filters, Output, TileRow, Tiles, scratch_len};
 use super::{POSITIONS, SKEW, Tiling, blocks_at_a_time};
@@ -8,7 +10,7 @@ use crate::parallel::{Shared, parallel};
 use crate::planes::Planes;
 use crate::shape::Conv2d;
 use crate::simd::Simd;
-use crate::workspace::buffer;
+use crate::workspace::{Buffer, buffer};
 
 /// The filters as one direction of the convolution sees them.
 struct FilterView<'a> {
@@ -52,6 +54,26 @@ const DEPTH: usize = 256;
 /// So many blocks that is at most.
 const SEGMENTS: usize = DEPTH / 4;
 
+/// Tiles up to which filters are transformed some at a time.
+const FEW_TILES: usize = 64;
+/// Inner channels whose filters are transformed at a time then, for so many blocks: they fill half a second-level cache.
+const INNER_AT_A_TIME: usize = 64;
+const FEW_BLOCKS: usize = 2;
+
+/// Room for transformed filters: its values, and those from one position to the next.
+#[derive(Clone, Copy)]
+struct FilterRoom {
+    len: usize,
+    step: usize,
+}
+
+/// Transformed filters of a block, of a range of inner channels that begins with a block of them.
+struct InnerFilters {
+    start: *const f32,
+    room: FilterRoom,
+    channels: Range<usize>,
+}
+
 struct Correlation<'a, S: Simd, const NV: usize> {
     x: Maps<'a>,
     /// Channels of the result.
@@ -76,27 +98,52 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     fn run(&self, result: &mut [f32]) {
         let filters = POSITIONS * self.x.channels * self.to_blocks * Self::BLOCK * size_of::<f32>();
         let y = Shared::new(result);
-        if filters <= KEPT_FILTERS { self.tile_by_tile(y) } else { self.channels_by_channels(y) }
+        if filters <= KEPT_FILTERS {
+            self.tile_by_tile(y)
+        } else if self.x.tiling.all_rows * self.x.tiling.columns <= FEW_TILES {
+            self.few_tiles(y)
+        } else {
+            self.channels_by_channels(y)
+        }
     }
 
-    /// Values of the transformed filters of one block, and from one position to the next in them.
-    fn filter_len(&self) -> (usize, usize) {
-        let step = self.x.channels * Self::BLOCK + SKEW;
-        (POSITIONS * step, step)
+    /// Room for the transformed filters of one block, of so many inner channels.
+    fn room(channels: usize) -> FilterRoom {
+        let step = channels * Self::BLOCK + SKEW;
+        FilterRoom { len: POSITIONS * step, step }
+    }
+
+    /// The input of all tiles, transformed into `memory`.
+    fn all_input<'b>(&self, memory: &'b mut Buffer) -> TileBlocks<'b> {
+        let Tiling { columns, all_rows, rows, .. } = self.x.tiling;
+        let input = TileBlocks::new(memory, all_rows * columns, Self::BLOCK);
+        parallel(all_rows / rows * self.from_blocks, |i| {
+            let (image, block) = (i / self.from_blocks, i % self.from_blocks);
+            let mut scratch = buffer(scratch_len(columns));
+            for row in image * rows..(image + 1) * rows {
+                // SAFETY: each task writes the tiles of its own image and block.
+                unsafe { self.x.transform::<S, NV, 6>(row, block, input, row * columns, scratch.as_mut_ptr()) }
+            }
+        });
+        input
     }
 
     /// Few channels: all filters are transformed first; each task then carries some rows of tiles from images to
     /// results, all of it within its core's cache.
     fn tile_by_tile(&self, y: Shared) {
         let Tiling { columns, all_rows, .. } = self.x.tiling;
-        let (filter_len, _) = self.filter_len();
-        let mut filters = buffer(self.to_blocks * filter_len);
+        let channels = self.x.channels;
+        let room = Self::room(channels);
+        let mut filters = buffer(self.to_blocks * room.len);
         let all = Shared::new(&mut filters);
-        let parts = self.x.channels.min(4);
+        let parts = channels.min(4);
         parallel(self.to_blocks * parts, |i| {
-            let range = crate::parallel::part(self.x.channels, i % parts, parts);
+            let range = crate::parallel::part(channels, i % parts, parts);
             // SAFETY: each task has its own block and range of inner channels.
-            unsafe { self.transform_filters(i / parts, range, all.at(i / parts * filter_len)) }
+            unsafe {
+                let to = all.at(i / parts * room.len + range.start * Self::BLOCK);
+                self.transform_filters(i / parts, range, room, to)
+            }
         });
         let tile_bytes = POSITIONS * self.from_blocks * Self::BLOCK * size_of::<f32>();
         // Enough tasks that the last ones do not leave a core waiting.
@@ -120,9 +167,10 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                     }
                 }
                 for block in 0..self.to_blocks {
-                    let filters = all.at(block * filter_len);
+                    let filters = InnerFilters { start: all.at(block * room.len), room, channels: 0..channels };
                     for position in 0..POSITIONS {
-                        self.multiply(input, 0..range.len() * columns, position, filters, product, product_step);
+                        let tiles = 0..range.len() * columns;
+                        self.multiply(input, tiles, position, &filters, product, product_step);
                     }
                     self.transform_output(range.clone(), block, product, product_step, y, scratch);
                 }
@@ -134,26 +182,18 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     /// channels of the result, and carries those from input tiles to results. The filters, four times larger in the
     /// Winograd domain, never leave the cache.
     fn channels_by_channels(&self, y: Shared) {
-        let Tiling { columns, all_rows, rows, .. } = self.x.tiling;
-        let tiles = all_rows * columns;
-        let mut input = buffer(TileBlocks::len(self.from_blocks, tiles, Self::BLOCK));
-        let input = TileBlocks::new(&mut input, tiles, Self::BLOCK);
-        parallel(all_rows / rows * self.from_blocks, |i| {
-            let (image, block) = (i / self.from_blocks, i % self.from_blocks);
-            let mut scratch = buffer(scratch_len(columns));
-            for row in image * rows..(image + 1) * rows {
-                // SAFETY: each task writes the tiles of its own image and block.
-                unsafe { self.x.transform::<S, NV, 6>(row, block, input, row * columns, scratch.as_mut_ptr()) }
-            }
-        });
-        let (filter_len, _) = self.filter_len();
+        let Tiling { columns, all_rows, .. } = self.x.tiling;
+        let mut memory = buffer(TileBlocks::len(self.from_blocks, all_rows * columns, Self::BLOCK));
+        let input = self.all_input(&mut memory);
+        let channels = 0..self.x.channels;
+        let room = Self::room(channels.len());
         let rows_at_a_time = self.x.tiling.rows_of(TILES_AT_A_TIME);
         let product_step = rows_at_a_time * columns * Self::BLOCK + SKEW;
         let product_len = POSITIONS * product_step;
         let group = blocks_at_a_time(self.to_blocks);
         parallel(self.to_blocks.div_ceil(group), |task| {
             let blocks = task * group..((task + 1) * group).min(self.to_blocks);
-            let mut filters = buffer(blocks.len() * filter_len);
+            let mut filters = buffer(blocks.len() * room.len);
             let mut product = buffer(blocks.len() * product_len);
             let mut scratch = buffer(scratch_len(columns));
             let (filters, product) = (filters.as_mut_ptr(), product.as_mut_ptr());
@@ -161,15 +201,16 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
             // channels of the results.
             unsafe {
                 for (i, block) in blocks.clone().enumerate() {
-                    self.transform_filters(block, 0..self.x.channels, filters.add(i * filter_len));
+                    self.transform_filters(block, channels.clone(), room, filters.add(i * room.len));
                 }
                 for first in (0..all_rows).step_by(rows_at_a_time) {
                     let range = first..(first + rows_at_a_time).min(all_rows);
                     let tiles = range.start * columns..range.end * columns;
                     for position in 0..POSITIONS {
                         for i in 0..blocks.len() {
-                            let (filters, product) = (filters.add(i * filter_len), product.add(i * product_len));
-                            self.multiply(input, tiles.clone(), position, filters, product, product_step);
+                            let (start, product) = (filters.add(i * room.len), product.add(i * product_len));
+                            let filters = InnerFilters { start, room, channels: channels.clone() };
+                            self.multiply(input, tiles.clone(), position, &filters, product, product_step);
                         }
                     }
                     for (i, block) in blocks.clone().enumerate() {
@@ -181,18 +222,59 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         });
     }
 
+    /// Many channels and few tiles: a task takes a few blocks of channels of the result, and goes through the channels that
+    /// are summed over some at a time, so that transformed filters, each of which is used a few times only, never leave
+    /// the second-level cache.
+    fn few_tiles(&self, y: Shared) {
+        let Tiling { columns, all_rows, .. } = self.x.tiling;
+        let tiles = all_rows * columns;
+        let mut memory = buffer(TileBlocks::len(self.from_blocks, tiles, Self::BLOCK));
+        let input = self.all_input(&mut memory);
+        let room = Self::room(INNER_AT_A_TIME);
+        let product_step = tiles * Self::BLOCK + SKEW;
+        let product_len = POSITIONS * product_step;
+        let group = FEW_BLOCKS.min(blocks_at_a_time(self.to_blocks));
+        parallel(self.to_blocks.div_ceil(group), |task| {
+            let blocks = task * group..((task + 1) * group).min(self.to_blocks);
+            let mut filters = buffer(blocks.len() * room.len);
+            let mut product = buffer(blocks.len() * product_len);
+            let mut scratch = buffer(scratch_len(columns));
+            let (filters, product) = (filters.as_mut_ptr(), product.as_mut_ptr());
+            // SAFETY: the buffers are this task's own, but for the input, which is only read from here on; it writes its own
+            // channels of the results.
+            unsafe {
+                for first in (0..self.x.channels).step_by(INNER_AT_A_TIME) {
+                    let channels = first..(first + INNER_AT_A_TIME).min(self.x.channels);
+                    for (i, block) in blocks.clone().enumerate() {
+                        self.transform_filters(block, channels.clone(), room, filters.add(i * room.len));
+                    }
+                    for position in 0..POSITIONS {
+                        for i in 0..blocks.len() {
+                            let (start, product) = (filters.add(i * room.len), product.add(i * product_len));
+                            let filters = InnerFilters { start, room, channels: channels.clone() };
+                            self.multiply(input, 0..tiles, position, &filters, product, product_step);
+                        }
+                    }
+                }
+                for (i, block) in blocks.clone().enumerate() {
+                    let product = product.add(i * product_len);
+                    self.transform_output(0..all_rows, block, product, product_step, y, scratch.as_mut_ptr());
+                }
+            }
+        });
+    }
+
     /// # Safety
     ///
-    /// `to` has room for the block's filters, and no other thread uses the part of `range`.
-    unsafe fn transform_filters(&self, block: usize, range: std::ops::Range<usize>, to: *mut f32) {
+    /// `to` has room for the block's filters of these inner channels, and no other thread uses it.
+    unsafe fn transform_filters(&self, block: usize, range: Range<usize>, room: FilterRoom, to: *mut f32) {
         let FilterView { weights, lane_stride, step, turned } = *self.filters;
-        let (_, position_step) = self.filter_len();
         for half in 0..NV {
             let channel = block * Self::BLOCK + half * S::LANES;
             let lanes = self.to.saturating_sub(channel).min(S::LANES);
             // SAFETY: all filters read are within `weights`, as channels and inner channels are.
             unsafe {
-                let start = to.add(range.start * Self::BLOCK + half * S::LANES);
+                let start = to.add(half * S::LANES);
                 S::vectorize(Filters {
                     weights: weights.as_ptr().wrapping_add(channel * lane_stride + range.start * step),
                     lane_stride,
@@ -200,13 +282,14 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                     step,
                     depth: range.len(),
                     turned,
-                    to: Tiles { start, position_step, tile_step: Self::BLOCK },
+                    to: Tiles { start, position_step: room.step, tile_step: Self::BLOCK },
                 });
             }
         }
     }
 
-    /// The product, in one position, of some input tiles with the filters of one block.
+    /// The product, in one position, of some input tiles with filters of one block, added to what earlier inner channels
+    /// gave.
     ///
     /// # Safety
     ///
@@ -214,23 +297,24 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     unsafe fn multiply(
         &self,
         input: TileBlocks,
-        tiles: std::ops::Range<usize>,
+        tiles: Range<usize>,
         position: usize,
-        filters: *const f32,
+        filters: &InnerFilters,
         product: *mut f32,
         product_step: usize,
     ) {
-        let (_, filter_step) = self.filter_len();
+        let InnerFilters { start, room, channels } = filters;
+        let inner_blocks = channels.start / Self::BLOCK..channels.end.div_ceil(Self::BLOCK);
         let mut segments = [Segment { a: std::ptr::null(), b: std::ptr::null(), depth: 0 }; SEGMENTS];
         let some = DEPTH / Self::BLOCK;
-        for first in (0..self.from_blocks).step_by(some) {
-            let count = some.min(self.from_blocks - first);
+        for first in inner_blocks.clone().step_by(some) {
+            let count = some.min(inner_blocks.end - first);
             // SAFETY: granted by the caller. A row of A is a tile's block of channels, of B one channel's of filters.
             unsafe {
                 for (block, segment) in (first..).zip(&mut segments[..count]) {
                     *segment = Segment {
                         a: input.at(position, block, tiles.start),
-                        b: filters.add(position * filter_step + block * Self::BLOCK * Self::BLOCK),
+                        b: start.add(position * room.step + (block - inner_blocks.start) * Self::BLOCK * Self::BLOCK),
                         depth: (self.x.channels - block * Self::BLOCK).min(Self::BLOCK),
                     };
                 }
@@ -251,7 +335,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     /// The products of these rows exist; no other thread writes these rows of this block's channels.
     unsafe fn transform_output(
         &self,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         block: usize,
         product: *const f32,
         position_step: usize,

@@ -162,6 +162,38 @@ pub(super) struct Filters {
     pub to: Tiles<*mut f32>,
 }
 
+/// The nine values of filters that lie `stride` values apart, one filter a lane; lanes without one are zero.
+#[inline(always)]
+unsafe fn taps<S: Simd>(filters: *const f32, stride: usize, lanes: usize) -> [S::V; 9] {
+    // SAFETY: granted by the caller.
+    unsafe {
+        let mut taps = [S::zero(); 9];
+        let mut square = [S::zero(); 16];
+        for lane in 0..S::LANES {
+            if lane < lanes {
+                let filter = filters.add(lane * stride);
+                square[lane] = if S::LANES > 9 { S::load_first(filter, 9) } else { S::load(filter) };
+            }
+        }
+        S::transpose(&mut square[..S::LANES]);
+        for tap in 0..9 {
+            if tap < S::LANES {
+                taps[tap] = square[tap];
+                continue;
+            }
+            // What does not fit into the square.
+            let mut values = [0.0f32; 16];
+            for lane in 0..S::LANES {
+                if lane < lanes {
+                    values[lane] = *filters.add(lane * stride + tap);
+                }
+            }
+            taps[tap] = S::load(values.as_ptr());
+        }
+        taps
+    }
+}
+
 impl Task for Filters {
     type Output = ();
 
@@ -171,15 +203,8 @@ impl Task for Filters {
             // SAFETY: the filters and the room for the result exist as the caller grants; a filter is 9 values.
             unsafe {
                 let from = self.weights.wrapping_add(k * self.step);
-                let mut taps = [0.0f32; 9 * 16];
-                for lane in 0..S::LANES {
-                    if lane < self.lanes {
-                        for tap in 0..9 {
-                            taps[tap * S::LANES + lane] = *from.add(lane * self.lane_stride + tap);
-                        }
-                    }
-                }
-                let tap = |i: usize| S::load(taps.as_ptr().add(if self.turned { 8 - i } else { i } * S::LANES));
+                let taps = taps::<S>(from, self.lane_stride, self.lanes);
+                let tap = |i: usize| taps[if self.turned { 8 - i } else { i }];
                 let mut half = [[S::zero(); 3]; 6];
                 for j in 0..3 {
                     let column = transform::filter::<S>([tap(j), tap(3 + j), tap(6 + j)]);

@@ -31,6 +31,8 @@ const LOCAL_TILES: usize = 256 << 10;
 const SHARED_TILES: usize = 4 << 20;
 /// Bytes of the sums above which the batch is not cut at all: reading and writing them again would cost more.
 const LARGE_SUMS: usize = 6 << 20;
+/// Tiles up to which it costs less to read them again for each pair of blocks than to keep the sums of several pairs.
+const FEW_TILES: usize = 64;
 
 struct WeightGradient<'a, S: Simd, const NV: usize> {
     images: Maps<'a>,
@@ -151,6 +153,9 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         let mut buffers = self.tile_buffers(count);
         let tiles = Self::pair(&mut buffers, count);
         self.transform_all(0..all_rows, tiles);
+        if count <= FEW_TILES {
+            return self.pair_by_pair(tiles, count, weights);
+        }
         let group = blocks_at_a_time(self.output_blocks);
         parallel(self.output_blocks.div_ceil(group), |task| {
             let pairs =
@@ -169,6 +174,20 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
                 }
                 for (i, pair) in pairs.enumerate() {
                     self.finish(pair, sums.add(i * Self::PAIR), weights);
+                }
+            }
+        });
+    }
+
+    /// Few tiles: the sums of a pair of blocks are finished at once, within the second-level cache.
+    fn pair_by_pair(&self, tiles: TilePair, count: usize, weights: Shared) {
+        parallel(self.output_blocks, |output| {
+            let mut sums = buffer(Self::PAIR);
+            for pair in output * self.input_blocks..(output + 1) * self.input_blocks {
+                // SAFETY: the tiles are only read; the sums are this task's own, as are the weights of its block.
+                unsafe {
+                    self.multiply(tiles, count, pair, sums.as_mut_ptr(), false);
+                    self.finish(pair, sums.as_ptr(), weights);
                 }
             }
         });
