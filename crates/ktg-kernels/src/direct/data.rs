@@ -54,6 +54,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                     from: gradient.as_ptr().add(first_image * gradients.image_len),
                     taps: &rows_of_gradient,
                     runs: &runs,
+                    width,
                     to: packed.as_mut_ptr().add(number * output * width),
                 });
             }

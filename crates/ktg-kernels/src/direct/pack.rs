@@ -49,6 +49,8 @@ pub(super) struct Pack<'a> {
     pub from: *const f32,
     pub taps: &'a [usize],
     pub runs: &'a [Run],
+    /// Columns of the panel.
+    pub width: usize,
     /// Room for a row a tap, and one vector more.
     pub to: *mut f32,
 }
@@ -75,7 +77,7 @@ impl Task for Pack<'_> {
                         S::store(to.add(i), S::load_first(from.add(i), run.len - i));
                     }
                 }
-                to = to.add(super::panel::<S>());
+                to = to.add(self.width);
             }
         }
     }

@@ -252,17 +252,38 @@ impl Task for FilterGradient {
                     half[i][j] = u[i];
                 }
             }
-            let mut taps = [0.0f32; 9 * 16];
+            let mut taps = [S::zero(); 16];
             for i in 0..3 {
                 let g = transform::filter_gradient::<S>(half[i]);
                 for j in 0..3 {
-                    S::store(taps.as_mut_ptr().add((3 * i + j) * S::LANES), g[j]);
+                    taps[3 * i + j] = g[j];
                 }
             }
-            for lane in 0..self.lanes.min(S::LANES) {
-                for tap in 0..9 {
-                    *self.to.add(lane * 9 + tap) = taps[tap * S::LANES + lane];
+            store_taps::<S>(taps, self.to, self.lanes);
+        }
+    }
+}
+
+/// Writes the first nine of these vectors as filters side by side, one filter a lane: the inverse of [`taps`].
+#[inline(always)]
+unsafe fn store_taps<S: Simd>(mut taps: [S::V; 16], to: *mut f32, lanes: usize) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        for tap in S::LANES..9 {
+            // What does not fit into the square below.
+            let mut values = [0.0f32; 16];
+            S::store(values.as_mut_ptr(), taps[tap]);
+            for lane in 0..S::LANES {
+                if lane < lanes {
+                    *to.add(lane * 9 + tap) = values[lane];
                 }
+            }
+        }
+        S::transpose(&mut taps[..S::LANES]);
+        for lane in 0..S::LANES {
+            if lane < lanes {
+                let filter = to.add(lane * 9);
+                if S::LANES > 9 { S::store_first(filter, taps[lane], 9) } else { S::store(filter, taps[lane]) }
             }
         }
     }
