@@ -35,7 +35,7 @@ struct Args {
     /// The graph; its architectures are replaced by the case's.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/graph.toml"))]
     graph: PathBuf,
-    /// auto, reference, portable, avx2 or avx512
+    /// auto, reference, portable, neon, avx2 or avx512
     #[arg(long, default_value = "auto")]
     kernels: Choice,
     /// f32, bf16 or f16: the numbers in which the networks compute while they learn

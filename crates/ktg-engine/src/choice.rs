@@ -25,7 +25,7 @@ pub const VARIABLE: &str = "KTG_KERNELS";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
     /// No such name.
-    #[error("`{0}` names no kernels; choose auto, reference, portable, avx2 or avx512")]
+    #[error("`{0}` names no kernels; choose auto, reference, portable, neon, avx2 or avx512")]
     Unknown(String),
     /// The processor lacks the instructions.
     #[error("this processor has no {0}; choose auto, or one of: reference, {1}")]
@@ -38,7 +38,7 @@ pub enum ChoiceError {
 impl FromStr for Choice {
     type Err = ChoiceError;
 
-    /// `auto` (the best level of this machine), `reference`, `portable`, `avx2` or `avx512`.
+    /// `auto` (the best level of this machine), `reference`, `portable`, `neon`, `avx2` or `avx512`.
     fn from_str(name: &str) -> Result<Self, ChoiceError> {
         let available = || Level::available().iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
         let unavailable = |level: Level| ChoiceError::Unavailable(level.name(), available());
@@ -122,6 +122,6 @@ mod tests {
         assert_eq!("reference".parse::<Choice>().unwrap().to_string(), "reference");
         assert_eq!("portable".parse::<Choice>().unwrap().to_string(), "portable");
         assert_eq!("auto".parse::<Choice>().unwrap(), Choice::Kernels(Kernels::new()));
-        assert!("sse9".parse::<Choice>().unwrap_err().to_string().contains("reference, portable, avx2"));
+        assert!("sse9".parse::<Choice>().unwrap_err().to_string().contains("reference, portable, neon, avx2"));
     }
 }

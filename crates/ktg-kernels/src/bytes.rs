@@ -1,7 +1,7 @@
 //! 8-bit images to planes of `f32`.
 
+use crate::Kernels;
 use crate::shape::{Result, ShapeError, check_length};
-use crate::{Kernels, Level};
 
 /// What a channel's 8-bit value v becomes: `(v / 255 - mean) / std`, each operation rounded to `f32` as PyTorch does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +44,7 @@ impl Kernels {
         let height = pixels.len() / (width * channels);
         check_length("the image", height * width * channels, pixels.len())?;
         #[cfg(target_arch = "x86_64")]
-        if let ([red, green, blue], true) = (scales, self.level() >= Level::Avx2) {
+        if let ([red, green, blue], true) = (scales, self.level() >= crate::Level::Avx2) {
             out.reserve(pixels.len());
             let spare = &mut out.spare_capacity_mut()[..pixels.len()];
             // SAFETY: the processor has AVX2 and FMA, as its level says; `pixels` and `spare` hold 3 * height * width values,

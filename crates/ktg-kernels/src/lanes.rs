@@ -1,5 +1,5 @@
-//! The code of levels that this machine may lack: every operation with emulated vectors of 8 and 16 values must give what
-//! it gives with vectors of 4. What remains untested there are the instructions themselves.
+//! The code of levels that this machine may lack: every operation with emulated vectors of 4, 8 and 16 values and the tiles
+//! of the levels must give what it gives with plain Rust's. What remains untested there are the instructions themselves.
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Window};
@@ -72,10 +72,18 @@ fn convolutions_of_all_widths_agree() {
     for ([batch, input, output, height, width], window) in shapes {
         let shape = Conv2d::new(batch, input, output, [height, width], window).unwrap();
         let expected = convolution(&shape, direct::<Portable>());
-        let mut ways = vec![(direct::<Array<8, 6>>(), 1e-5), (direct::<Array<16, 14>>(), 1e-5)];
+        let mut ways = [direct::<Array<4, 12>>(), direct::<Array<8, 6>>(), direct::<Array<16, 14>>()]
+            .map(|way| (way, 1e-5))
+            .to_vec();
         if shape.is_winograd() {
             ways.extend(
-                [winograd::<Array<8, 6>>(), winograd::<Array<16, 14>>(), winograd::<Portable>()].map(|way| (way, 1e-4)),
+                [
+                    winograd::<Array<4, 12>>(),
+                    winograd::<Array<8, 6>>(),
+                    winograd::<Array<16, 14>>(),
+                    winograd::<Portable>(),
+                ]
+                .map(|way| (way, 1e-4)),
             );
         }
         for (way, limit) in ways {

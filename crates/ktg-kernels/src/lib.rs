@@ -18,8 +18,8 @@
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
 //! * Max-pool, global average pool, what attention branches need, sums and activations, one-pass SGD.
 //!
-//! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, or what every machine has. Work is shared by
-//! as many threads as the current rayon pool has, and no result depends on their number.
+//! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, NEON, or what every machine has. Work is
+//! shared by as many threads as the current rayon pool has, and no result depends on their number.
 //!
 //! NaN and infinities spread as the definitions say, with one exception: Winograd's transforms mix the 36 pixels of a
 //! tile, so there a value that is not finite may make whole 4x4 tiles of the result (or 3x3 filters of a gradient) NaN or

@@ -275,7 +275,7 @@ fn kernels_can_be_chosen_and_agree_with_the_reference() {
         good(here, &arguments);
         losses.push(first_losses(&here.join(kernels)));
         let message = String::from_utf8(ktg(here, &["--kernels", "avx1024", "eval", kernels]).stderr).unwrap();
-        assert!(message.contains("reference, portable, avx2 or avx512"), "{message}");
+        assert!(message.contains("reference, portable, neon, avx2 or avx512"), "{message}");
     }
     let (reference, ours) = losses.split_first().unwrap();
     assert!(reference.len() >= 4);

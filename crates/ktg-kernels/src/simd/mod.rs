@@ -36,7 +36,11 @@ macro_rules! plain {
 }
 pub(crate) use plain;
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
+#[cfg(test)]
+mod tests;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
@@ -48,6 +52,8 @@ pub(crate) use vector::{Plain, Simd, Task};
 pub enum Level {
     /// Plain Rust, on every machine: what the compiler makes of arrays of four.
     Portable,
+    /// 64-bit ARM: vectors of 4.
+    Neon,
     /// x86-64 with AVX2 and FMA: vectors of 8.
     Avx2,
     /// x86-64 with AVX-512F: vectors of 16.
@@ -55,8 +61,8 @@ pub enum Level {
 }
 
 impl Level {
-    /// All levels, slowest first.
-    pub const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+    /// All levels; those of one processor slowest first.
+    pub const ALL: [Level; 4] = [Level::Portable, Level::Neon, Level::Avx2, Level::Avx512];
 
     /// The levels this machine has, slowest first. Always contains [`Level::Portable`].
     pub fn available() -> Vec<Level> {
@@ -71,20 +77,22 @@ impl Level {
     pub(crate) fn is_available(self) -> bool {
         match self {
             Level::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             // The AVX-512 code also contains AVX2 and FMA instructions; no processor has the one without the others.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => is_x86_feature_detected!("avx512f") && Level::Avx2.is_available(),
-            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// `portable`, `neon`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
+            Level::Neon => "neon",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
         }
@@ -103,6 +111,11 @@ macro_rules! at_level {
             #[cfg(target_arch = "x86_64")]
             $crate::Level::Avx2 => {
                 type $simd = $crate::simd::x86::Avx2;
+                $code
+            }
+            #[cfg(target_arch = "aarch64")]
+            $crate::Level::Neon => {
+                type $simd = $crate::simd::neon::Neon;
                 $code
             }
             _ => {

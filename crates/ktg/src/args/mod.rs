@@ -36,8 +36,8 @@ pub struct Args {
     /// each on one thread
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// Which code computes the networks: auto (the fastest this processor can run), avx512, avx2, portable, or reference
-    /// (plain and slow, from the definitions, to compare with)
+    /// Which code computes the networks: auto (the fastest this processor can run), avx512, avx2, neon, portable, or
+    /// reference (plain and slow, from the definitions, to compare with)
     #[arg(long, global = true, value_name = "NAME", env = ktg_engine::VARIABLE, default_value = "auto", hide_env_values = true)]
     pub kernels: ktg_engine::Choice,
     /// Where the networks are computed: cpu; by PyTorch (docs/gpu.md) on cuda, cuda:1, mps or, its CPU, torch; or auto (the first
