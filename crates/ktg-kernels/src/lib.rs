@@ -12,8 +12,8 @@
 //! ```
 //!
 //! * Convolution forward, backward to the images and to the weights: Winograd F(4x4, 3x3) for 3x3 windows of stride 1,
-//!   implicit GEMM for all others ([`Conv2d::is_winograd`]). The largest error is below 1e-4 (Winograd) and 1e-5
-//!   (others) of the largest result, which the tests check.
+//!   pixel by pixel for maps of a few pixels, implicit GEMM for all others ([`Conv2d::algorithm`]). The largest error is
+//!   below 1e-4 (Winograd) and 1e-5 (others) of the largest result, which the tests check.
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
 //! * Max-pool, global average pool, what attention branches need, sums and activations, one-pass SGD.
