@@ -2,10 +2,10 @@
 //! of the levels must give what it gives with plain Rust's. What remains untested there are the instructions themselves.
 
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Conv2d, Features, Window};
+use crate::shape::{Algorithm, Conv2d, Features, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
-use crate::{direct, winograd};
+use crate::{direct, small_maps, winograd};
 
 /// Values without a pattern, in [-1, 1).
 fn values(seed: u64, n: usize) -> Vec<f32> {
@@ -55,6 +55,10 @@ fn winograd<S: Simd>() -> [Way; 3] {
     [winograd::forward::<S>, winograd::backward_data::<S>, winograd::backward_weights::<S>]
 }
 
+fn small_maps<S: Simd>() -> [Way; 3] {
+    [small_maps::forward::<S>, small_maps::backward_data::<S>, small_maps::backward_weights::<S>]
+}
+
 #[test]
 fn convolutions_of_all_widths_agree() {
     let window = |kernel, stride| Window { kernel, stride, padding: kernel / 2 };
@@ -68,6 +72,10 @@ fn convolutions_of_all_widths_agree() {
         ([2, 3, 20, 19, 23], window(7, 2)),
         ([3, 33, 18, 7, 9], window(1, 1)),
         ([2, 17, 40, 7, 9], window(1, 2)),
+        ([9, 17, 40, 1, 1], window(3, 1)),
+        ([37, 40, 17, 2, 3], window(3, 1)),
+        ([19, 33, 70, 4, 4], window(3, 2)),
+        ([40, 70, 18, 2, 2], window(1, 2)),
     ];
     for ([batch, input, output, height, width], window) in shapes {
         let shape = Conv2d::new(batch, input, output, [height, width], window).unwrap();
@@ -84,6 +92,17 @@ fn convolutions_of_all_widths_agree() {
                     winograd::<Portable>(),
                 ]
                 .map(|way| (way, 1e-4)),
+            );
+        }
+        if shape.algorithm() == Algorithm::SmallMaps {
+            ways.extend(
+                [
+                    small_maps::<Array<4, 12>>(),
+                    small_maps::<Array<8, 6>>(),
+                    small_maps::<Array<16, 14>>(),
+                    small_maps::<Portable>(),
+                ]
+                .map(|way| (way, 1e-5)),
             );
         }
         for (way, limit) in ways {

@@ -156,8 +156,8 @@ impl Conv2d {
         [self.output_len(), self.input, self.window.kernel, self.window.kernel].map(|n| n as u128).iter().product()
     }
 
-    /// How this convolution and its gradients are computed: a pure function of the shape, fitted to measurements
-    /// (docs/performance.md).
+    /// How this convolution and its gradients are computed: a pure function of the shape. Its limits come from counting
+    /// multiplications; docs/performance.md has what was measured.
     pub fn algorithm(&self) -> Algorithm {
         let Self { batch, input, output, height, width, window, .. } = *self;
         let has_many_channels = input.min(output) >= 16;

@@ -151,6 +151,30 @@ fn check_layers(window: (usize, usize, usize), layers: &[(usize, usize, usize, u
 }
 
 #[test]
+fn maps_of_a_few_pixels() {
+    // One vector of images and two, whole and in part, and several blocks of them.
+    for batch in [8, 17, 32, 37] {
+        check_layers((3, 1, 1), &[(batch, 40, 70, 1), (batch, 16, 33, 2), (batch, 70, 16, 3)]);
+        check_layers((3, 2, 1), &[(batch, 33, 40, 2), (batch, 20, 66, 4)]);
+        check_layers((1, 2, 0), &[(batch, 66, 40, 2)]);
+        check_layers((1, 1, 0), &[(batch, 130, 70, 1)]);
+        // Pixels that no window sees, and taps that see nothing.
+        check_layers((1, 3, 1), &[(batch, 16, 16, 3)]);
+    }
+}
+
+#[test]
+fn winograd_layers_of_few_tiles() {
+    check_layers((3, 1, 1), &[(16, 300, 310, 4), (1, 270, 330, 14)]);
+}
+
+#[test]
+fn few_results_of_many_channels() {
+    check_layers((3, 1, 1), &[(1, 120, 250, 2), (2, 40, 33, 3)]);
+    check_layers((3, 2, 1), &[(1, 120, 250, 7), (3, 120, 250, 7)]);
+}
+
+#[test]
 fn winograd_layers_of_small_networks() {
     check_layers((3, 1, 1), &[(2, 16, 16, 32), (2, 32, 32, 16), (2, 64, 64, 8)]);
 }

@@ -130,7 +130,7 @@ fn sgd(len: usize) -> Job {
     })
 }
 
-/// Every operation and both convolution algorithms, large enough to be shared among threads and small enough to be
+/// Every operation and all convolution algorithms, large enough to be shared among threads and small enough to be
 /// repeated often.
 fn jobs() -> Vec<Job> {
     let convolutions = [
@@ -140,6 +140,8 @@ fn jobs() -> Vec<Job> {
         conv(3, [16, 20], [15, 14], (3, 2, 1)),
         conv(2, [40, 33], [9, 11], (1, 1, 0)),
         conv(2, [3, 17], [29, 31], (7, 2, 3)),
+        conv(35, [40, 70], [2, 2], (3, 1, 1)),
+        conv(1, [70, 80], [3, 3], (3, 1, 1)),
     ];
     let mut jobs: Vec<Job> = convolutions.into_iter().flat_map(|case| convolution(case, Fill::Random)).collect();
     jobs.push(batch_norm(Maps { batch: 3, channels: 21, pixels: 143 }));

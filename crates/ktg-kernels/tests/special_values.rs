@@ -45,7 +45,7 @@ fn assert_spread(
     }
 }
 
-/// Both algorithms, with and without padding and gaps between the windows.
+/// All algorithms, with and without padding and gaps between the windows.
 fn convolutions() -> Vec<Convolution> {
     let case = |input, output, image, (kernel, stride, padding)| Convolution {
         batch: 2,
@@ -54,7 +54,16 @@ fn convolutions() -> Vec<Convolution> {
         image,
         window: Window { kernel, stride, padding },
     };
+    let of_many = |image, (kernel, stride, padding)| Convolution {
+        batch: 9,
+        input: 16,
+        output: 18,
+        image,
+        window: Window { kernel, stride, padding },
+    };
     vec![
+        of_many([2, 2], (3, 1, 1)),
+        of_many([4, 3], (3, 2, 1)),
         case(8, 8, [4, 4], (3, 1, 1)),
         case(9, 17, [10, 13], (3, 1, 1)),
         case(40, 8, [7, 7], (3, 1, 1)),

@@ -1,8 +1,8 @@
 //! Forward, and backward to the images, which differ in who meets whom and in how the weights lie.
 
 use super::lanes::{Gather, Rows, Scatter};
-use super::{Meeting, Meetings, vectors_of};
-use crate::gemm::{COLUMNS, Gemm, ROWS, Segment};
+use super::{Meeting, Meetings, add_up, vectors_of};
+use crate::gemm::{COLUMNS, ROWS, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;
 use crate::simd::Simd;
@@ -27,7 +27,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
 /// Maps `[batch, channels, pixels]` as `[block of images][pixel][channel][image of the block]`.
 pub(super) struct ByPixel {
     values: Buffer,
-    pub channels: usize,
+    channels: usize,
     pixels: usize,
     block: usize,
 }
@@ -85,7 +85,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Computes pixel by pixel and writes the maps; `segments_of(block of images, meeting)` adds what meets in a tap.
+    /// Computes pixel by pixel and writes the maps; `add_segments(block of images, meeting, segments)` adds what meets in a tap.
     ///
     /// # Safety
     ///
@@ -104,21 +104,8 @@ impl Part<'_> {
                 segments.clear();
                 meetings.iter().for_each(|meeting| add_segments(images, *meeting, &mut segments));
                 let sums = &mut sums[pixel * own * block..][..own * block];
-                if segments.is_empty() {
-                    sums.fill(0.0);
-                    continue;
-                }
                 // SAFETY: granted by the caller.
-                unsafe {
-                    S::vectorize(Gemm::<NV, A> {
-                        rows: own,
-                        segments: &segments,
-                        a_row: 0,
-                        c: sums.as_mut_ptr(),
-                        c_row: block,
-                        accumulate: false,
-                    });
-                }
+                unsafe { add_up::<S, NV, A>(&segments, own, sums) }
             }
             for half in 0..NV {
                 let image = images * block + half * S::LANES;

@@ -10,7 +10,9 @@ mod weights;
 pub(crate) use maps::{backward_data, forward};
 pub(crate) use weights::backward_weights;
 
+use crate::gemm::{Gemm, Segment};
 use crate::shape::{Conv2d, Window};
+use crate::simd::Simd;
 
 /// Pairs of pixels that meet in a tap of the window.
 struct Meetings {
@@ -71,4 +73,19 @@ struct Meeting {
 /// Images side by side in vectors: two of these a block, one where the batch is no larger.
 fn vectors_of(batch: usize, lanes: usize) -> usize {
     if batch <= lanes { 1 } else { 2 }
+}
+
+/// The sum over the segments of `rows` rows, zeros if there are none; A lies as [`Gemm`] says.
+///
+/// # Safety
+///
+/// The segments may be read.
+unsafe fn add_up<S: Simd, const NV: usize, const A: u8>(segments: &[Segment], rows: usize, sums: &mut [f32]) {
+    if segments.is_empty() {
+        return sums.fill(0.0);
+    }
+    let c_row = NV * S::LANES;
+    assert_eq!(sums.len(), rows * c_row, "a vector or two a row");
+    // SAFETY: granted by the caller; there is room for the sums.
+    unsafe { S::vectorize(Gemm::<NV, A> { rows, segments, a_row: 0, c: sums.as_mut_ptr(), c_row, accumulate: false }) }
 }

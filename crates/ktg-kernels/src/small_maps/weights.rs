@@ -2,12 +2,12 @@
 
 use super::lanes::{Gather, Rows, Scatter};
 use super::maps::ByPixel;
-use super::{Meetings, vectors_of};
-use crate::gemm::{Gemm, ROWS, Segment};
-use crate::parallel::{Shared, parallel};
+use super::{Meetings, add_up, vectors_of};
+use crate::gemm::{ROWS, Segment};
+use crate::parallel::{Shared, for_each_piece, parallel};
 use crate::shape::Conv2d;
 use crate::simd::Simd;
-use crate::workspace::buffer;
+use crate::workspace::{Buffer, buffer};
 
 /// Input channels of a task: its sums stay in the second-level cache.
 const SOME_INPUTS: usize = 64;
@@ -26,31 +26,13 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
     let (taps, pixels) = (meetings.taps(), shape.output_height * shape.output_width);
     let pairs: Vec<Vec<[usize; 2]>> = (0..taps).map(|tap| meetings.of_tap(tap)).collect();
     let x = ByPixel::new::<S, NV>(images, batch, input, height * width);
+    let g = by_image::<S, NV>(gradient, batch, output, pixels);
     let inputs = input.div_ceil(SOME_INPUTS);
     let dw = Shared::new(result);
     parallel(output.div_ceil(block) * inputs, |task| {
         let outputs = task / inputs * block..((task / inputs + 1) * block).min(output);
+        let g = &g[task / inputs * pixels * batch * block..];
         let own = task % inputs * SOME_INPUTS..((task % inputs + 1) * SOME_INPUTS).min(input);
-        // [pixel][image][output of the block]
-        let mut g = buffer(pixels * batch * block);
-        for image in 0..batch {
-            for half in 0..NV {
-                let first = outputs.start + half * S::LANES;
-                // SAFETY: the planes of these output channels are there.
-                unsafe {
-                    S::vectorize(Gather(Rows {
-                        rows: gradient.as_ptr().wrapping_add((image * output + first) * pixels),
-                        stride: pixels,
-                        count: outputs.end.saturating_sub(first).min(S::LANES),
-                        len: pixels,
-                        group: pixels,
-                        vectors: g.as_mut_ptr().add(image * block + half * S::LANES),
-                        group_step: batch * block,
-                        vector_step: 0,
-                    }));
-                }
-            }
-        }
         // [tap][input of the task][output of the block]
         let mut sums = buffer(taps * own.len() * block);
         let mut segments = Vec::new();
@@ -65,21 +47,8 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                     });
                 }
             }
-            if segments.is_empty() {
-                sums.fill(0.0);
-                continue;
-            }
             // SAFETY: a row of A are the images' values of one input channel, a row of B one image's of the outputs.
-            unsafe {
-                S::vectorize(Gemm::<NV, ROWS> {
-                    rows: own.len(),
-                    segments: &segments,
-                    a_row: 0,
-                    c: sums.as_mut_ptr(),
-                    c_row: block,
-                    accumulate: false,
-                });
-            }
+            unsafe { add_up::<S, NV, ROWS>(&segments, own.len(), sums) }
         }
         for half in 0..NV {
             let first = outputs.start + half * S::LANES;
@@ -102,4 +71,32 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
             }
         }
     });
+}
+
+/// Maps `[batch, channels, pixels]` as `[block of channels][pixel][image][channel of the block]`.
+fn by_image<S: Simd, const NV: usize>(maps: &[f32], batch: usize, channels: usize, pixels: usize) -> Buffer {
+    let block = NV * S::LANES;
+    let len = pixels * batch * block;
+    let mut values = buffer(channels.div_ceil(block) * len);
+    for_each_piece(&mut values, len, |number, values| {
+        for image in 0..batch {
+            for half in 0..NV {
+                let first = number * block + half * S::LANES;
+                // SAFETY: the planes of these channels are there, and the room for their vectors.
+                unsafe {
+                    S::vectorize(Gather(Rows {
+                        rows: maps.as_ptr().wrapping_add((image * channels + first) * pixels),
+                        stride: pixels,
+                        count: channels.saturating_sub(first).min(S::LANES),
+                        len: pixels,
+                        group: pixels,
+                        vectors: values.as_mut_ptr().add(image * block + half * S::LANES),
+                        group_step: batch * block,
+                        vector_step: 0,
+                    }));
+                }
+            }
+        }
+    });
+    values
 }

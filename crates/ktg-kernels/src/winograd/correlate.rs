@@ -168,10 +168,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 }
                 for block in 0..self.to_blocks {
                     let filters = InnerFilters { start: all.at(block * room.len), room, channels: 0..channels };
-                    for position in 0..POSITIONS {
-                        let tiles = 0..range.len() * columns;
-                        self.multiply(input, tiles, position, &filters, product, product_step);
-                    }
+                    self.multiply(input, 0..range.len() * columns, 1, &filters, product, product_step);
                     self.transform_output(range.clone(), block, product, product_step, y, scratch);
                 }
             }
@@ -203,16 +200,11 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 for (i, block) in blocks.clone().enumerate() {
                     self.transform_filters(block, channels.clone(), room, filters.add(i * room.len));
                 }
+                let all = InnerFilters { start: filters, room, channels: channels.clone() };
                 for first in (0..all_rows).step_by(rows_at_a_time) {
                     let range = first..(first + rows_at_a_time).min(all_rows);
                     let tiles = range.start * columns..range.end * columns;
-                    for position in 0..POSITIONS {
-                        for i in 0..blocks.len() {
-                            let (start, product) = (filters.add(i * room.len), product.add(i * product_len));
-                            let filters = InnerFilters { start, room, channels: channels.clone() };
-                            self.multiply(input, tiles.clone(), position, &filters, product, product_step);
-                        }
-                    }
+                    self.multiply(input, tiles, blocks.len(), &all, product, product_step);
                     for (i, block) in blocks.clone().enumerate() {
                         let product = product.add(i * product_len);
                         self.transform_output(range.clone(), block, product, product_step, y, scratch.as_mut_ptr());
@@ -248,13 +240,8 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                     for (i, block) in blocks.clone().enumerate() {
                         self.transform_filters(block, channels.clone(), room, filters.add(i * room.len));
                     }
-                    for position in 0..POSITIONS {
-                        for i in 0..blocks.len() {
-                            let (start, product) = (filters.add(i * room.len), product.add(i * product_len));
-                            let filters = InnerFilters { start, room, channels: channels.clone() };
-                            self.multiply(input, 0..tiles, position, &filters, product, product_step);
-                        }
-                    }
+                    let filters = InnerFilters { start: filters, room, channels };
+                    self.multiply(input, 0..tiles, blocks.len(), &filters, product, product_step);
                 }
                 for (i, block) in blocks.clone().enumerate() {
                     let product = product.add(i * product_len);
@@ -288,23 +275,48 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         }
     }
 
-    /// The product, in one position, of some input tiles with filters of one block, added to what earlier inner channels
-    /// gave.
+    /// The products of some input tiles with filters of some blocks, added to what earlier inner channels gave.
     ///
     /// # Safety
     ///
-    /// The tiles, the filters, and room for the products exist.
+    /// The tiles, the filters, and room for the products exist: blocks follow each other, positions within them.
     unsafe fn multiply(
         &self,
         input: TileBlocks,
         tiles: Range<usize>,
-        position: usize,
+        blocks: usize,
         filters: &InnerFilters,
         product: *mut f32,
         product_step: usize,
     ) {
         let InnerFilters { start, room, channels } = filters;
         let inner_blocks = channels.start / Self::BLOCK..channels.end.div_ceil(Self::BLOCK);
+        for position in 0..POSITIONS {
+            for block in 0..blocks {
+                // SAFETY: granted by the caller.
+                unsafe {
+                    let filters = start.add(block * room.len + position * room.step);
+                    let product = product.add((block * POSITIONS + position) * product_step);
+                    self.multiply_position(input, tiles.clone(), position, &inner_blocks, filters, product);
+                }
+            }
+        }
+    }
+
+    /// The product in one position, with the filters of one block.
+    ///
+    /// # Safety
+    ///
+    /// As for `multiply`.
+    unsafe fn multiply_position(
+        &self,
+        input: TileBlocks,
+        tiles: Range<usize>,
+        position: usize,
+        inner_blocks: &Range<usize>,
+        filters: *const f32,
+        product: *mut f32,
+    ) {
         let mut segments = [Segment { a: std::ptr::null(), b: std::ptr::null(), depth: 0 }; SEGMENTS];
         let some = DEPTH / Self::BLOCK;
         for first in inner_blocks.clone().step_by(some) {
@@ -314,7 +326,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 for (block, segment) in (first..).zip(&mut segments[..count]) {
                     *segment = Segment {
                         a: input.at(position, block, tiles.start),
-                        b: start.add(position * room.step + (block - inner_blocks.start) * Self::BLOCK * Self::BLOCK),
+                        b: filters.add((block - inner_blocks.start) * Self::BLOCK * Self::BLOCK),
                         depth: (self.x.channels - block * Self::BLOCK).min(Self::BLOCK),
                     };
                 }
@@ -322,7 +334,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                     rows: tiles.len(),
                     segments: &segments[..count],
                     a_row: 0,
-                    c: product.add(position * product_step),
+                    c: product,
                     c_row: Self::BLOCK,
                     accumulate: first > 0,
                 });
