@@ -1,5 +1,6 @@
 //! One case of the benchmark as a server that `bench/compare` drives; see `bench/README.md` for the protocol.
 
+mod account;
 mod spec;
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use ktg_data::Batch;
+use ktg_engine::account::{record, recorded};
 use ktg_engine::loss::{GraphLoss, LossSettings};
 use ktg_engine::{Choice, Computing, Devices, Images, Outputs, Precision, Rule, Uploads, Wanted, choose, chosen};
 use ktg_graph::{Document, Graph};
@@ -19,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
+use crate::account::Machine;
 use crate::spec::CaseSpec;
 
 /// Runs steps of one benchmark case, on command.
@@ -38,6 +41,9 @@ struct Args {
     /// auto, reference, portable, neon, avx2 or avx512
     #[arg(long, default_value = "auto")]
     kernels: Choice,
+    /// Print where so many training steps spend their time, and end (kernels of our own only)
+    #[arg(long, value_name = "STEPS")]
+    account: Option<u64>,
     /// f32, bf16 or f16: the numbers in which the networks compute while they learn
     #[arg(long, default_value = "f32")]
     precision: String,
@@ -53,6 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let precision = Precision::from_name(&args.precision).filter(|precision| Devices::chosen().compute(*precision));
     let precision = precision.ok_or_else(|| format!("{} does not compute in {}", Devices::chosen(), args.precision))?;
     let mut case = Case::new(&args.graph, args.case, precision)?;
+    if let Some(steps) = args.account {
+        return case.account(steps);
+    }
     say(json!({
         "ready": true,
         "kernels": chosen().to_string(),
@@ -135,6 +144,19 @@ impl Case {
         Devices::chosen().wait();
         let ms = start.elapsed().as_secs_f64() * 1e3;
         Ok(json!({ "ms": ms, "loss": last, "images": self.batch.labels.len() as u64 * count }))
+    }
+
+    /// Prints where training steps spend their time.
+    fn account(&mut self, steps: u64) -> Result<(), Box<dyn std::error::Error>> {
+        let Choice::Kernels(kernels) = chosen() else { return Err("only our own kernels keep an account".into()) };
+        self.train(2)?;
+        let machine = Machine::measure(kernels);
+        record();
+        let start = Instant::now();
+        self.train(steps)?;
+        let seconds = start.elapsed().as_secs_f64();
+        account::print(&recorded(), steps, seconds, &machine);
+        Ok(())
     }
 
     /// The ensemble's answer to the batch, so many times: milliseconds of all of them, the mean logit (as a check), and

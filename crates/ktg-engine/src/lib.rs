@@ -32,7 +32,7 @@ mod torch;
 mod uploads;
 
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
-pub use cpu::CpuNode;
+pub use cpu::{CpuNode, account};
 pub use device::{Device, DeviceError, Devices, TF32_OFF, TF32_PRODUCTS};
 pub use error::EngineError;
 pub use job::{Job, Wanted};

@@ -156,6 +156,28 @@ impl Conv2d {
         [self.output_len(), self.input, self.window.kernel, self.window.kernel].map(|n| n as u128).iter().product()
     }
 
+    /// Multiply-adds of the products that this convolution's algorithm computes forward, and to either gradient; transforms of
+    /// tiles not counted.
+    pub fn multiply_adds_done(&self) -> u128 {
+        let channels = self.batch * self.input * self.output;
+        let results = match self.algorithm() {
+            Algorithm::Direct => return self.multiply_adds(),
+            // 36 positions for every 4x4 results.
+            Algorithm::Winograd => 36 * self.output_height.div_ceil(4) * self.output_width.div_ceil(4),
+            Algorithm::SmallMaps => {
+                self.taps_inside(self.height, self.output_height) * self.taps_inside(self.width, self.output_width)
+            }
+        };
+        channels as u128 * results as u128
+    }
+
+    /// Along a side, the taps of all positions of the window that lie within the image.
+    fn taps_inside(&self, side: usize, positions: usize) -> usize {
+        let Window { kernel, stride, padding } = self.window;
+        let is_inside = |position: usize, tap: usize| (padding..padding + side).contains(&(position * stride + tap));
+        (0..positions).map(|position| (0..kernel).filter(|&tap| is_inside(position, tap)).count()).sum()
+    }
+
     /// How this convolution and its gradients are computed: a pure function of the shape. Its limits come from counting
     /// multiplications; docs/performance.md has what was measured.
     pub fn algorithm(&self) -> Algorithm {
@@ -173,6 +195,11 @@ impl Conv2d {
             Window { kernel: 3, stride: 1, padding: 1 } if is_worth_it && fills_a_tile => Algorithm::Winograd,
             _ => Algorithm::Direct,
         }
+    }
+
+    /// The window.
+    pub fn window(&self) -> Window {
+        self.window
     }
 
     /// Whether errors are those of [`Algorithm::Winograd`].

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ktg_kernels::{Affine, BackwardPass, Each, NormGradients};
 use ktg_net::Op;
 
+use super::account::{Clock, Part};
 use super::forward::{Context, FITS, Moments, convolution, features, normalize, pooling};
 use super::memory::Memory;
 use super::plan::{Back, Step};
@@ -48,17 +49,61 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
             Step::Again(planned) => {
                 let layer = planned.call.layer;
                 let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
+                let clock = Clock::start();
                 normalize(context, planned, learner.parameters, memory, statistics);
+                clock.stop(context, Part::Again, &planned.call, memory.count);
             }
             Step::Back(back) => {
-                go_back(context, back, memory, moments, &mut learner);
+                match context.op(&back.call) {
+                    Op::Conv2d { .. } | Op::Linear { .. } => convolve_back(context, back, memory, &mut learner),
+                    _ => {
+                        let clock = Clock::start();
+                        go_back(context, back, memory, moments, &mut learner);
+                        clock.stop(context, Part::Backward, &back.call, memory.count);
+                    }
+                }
                 add_up(context, back, memory);
+                let clock = Clock::start();
                 learner.finish(context, back.call.layer);
+                clock.stop(context, Part::Update, &back.call, memory.count);
             }
         }
     }
 }
 
+/// The way back through a convolution, or a fully connected layer.
+fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
+    let (count, kernels, call) = (memory.count, context.kernels, &back.call);
+    let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
+    let gradient = context.span(call.gives, back.gradient);
+    let convolution = convolution(op, shape, count);
+    if let Some(target) = back.targets[0] {
+        let clock = Clock::start();
+        let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);
+        let [weights] = context.tensors(learner.parameters, layer);
+        kernels.conv2d_backward_data(&convolution, g, weights, dx).expect(FITS);
+        clock.stop(context, Part::ToImages, call, count);
+    }
+    if context.is_frozen(layer) {
+        return;
+    }
+    let clock = Clock::start();
+    let [weights] = learner.ranges::<1>(context.layout, layer);
+    let images = back.reads[0].expect("the plan knows what is needed");
+    let (x, g) = (memory.get(context.span(call.reads[0], images)), memory.get(gradient));
+    kernels.conv2d_backward_weights(&convolution, x, g, &mut learner.gradients[weights]).expect(FITS);
+    if let Op::Linear { output, .. } = *op {
+        let [_, bias] = learner.ranges(context.layout, layer);
+        let sum = &mut learner.gradients[bias];
+        sum.fill(0.0);
+        for g in g.chunks_exact(output) {
+            sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
+        }
+    }
+    clock.stop(context, Part::ToWeights, call, count);
+}
+
+/// The way back through any other layer.
 fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
@@ -66,28 +111,7 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
     let read = |i: usize| context.span(call.reads[i], back.reads[i].expect("the plan knows what is needed"));
     let part = |i: usize| back.targets[i].map(|target| context.span(call.reads[i], target.part));
     match op {
-        Op::Conv2d { .. } | Op::Linear { .. } => {
-            let convolution = convolution(op, shape, count);
-            if let Some(part) = part(0) {
-                let (dx, [g]) = memory.split(part, [gradient]);
-                let [weights] = context.tensors(learner.parameters, layer);
-                kernels.conv2d_backward_data(&convolution, g, weights, dx).expect(FITS);
-            }
-            if context.is_frozen(layer) {
-                return;
-            }
-            let [weights] = learner.ranges::<1>(context.layout, layer);
-            let (x, g) = (memory.get(read(0)), memory.get(gradient));
-            kernels.conv2d_backward_weights(&convolution, x, g, &mut learner.gradients[weights]).expect(FITS);
-            if let Op::Linear { output, .. } = *op {
-                let [_, bias] = learner.ranges(context.layout, layer);
-                let sum = &mut learner.gradients[bias];
-                sum.fill(0.0);
-                for g in g.chunks_exact(output) {
-                    sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
-                }
-            }
-        }
+        Op::Conv2d { .. } | Op::Linear { .. } => unreachable!("convolutions have a function of their own"),
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
@@ -148,8 +172,10 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
 fn add_up(context: Context, back: &Back, memory: &mut Memory) {
     for (value, target) in back.call.reads.iter().zip(&back.targets) {
         if let Some((part, sum)) = target.and_then(|target| Some((target.part, target.sum?))) {
+            let clock = Clock::start();
             let (sum, [part]) = memory.split(context.span(*value, sum), [context.span(*value, part)]);
             context.kernels.each(Each::Add, sum, part).expect(FITS);
+            clock.stop(context, Part::Sum, &back.call, memory.count);
         }
     }
 }

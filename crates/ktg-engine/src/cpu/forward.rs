@@ -3,6 +3,7 @@
 use ktg_kernels::{Affine, Conv2d, Each, Features, Fused, Kernels, Moving, Pool, Statistics, Window};
 use ktg_net::{Network, Op, Shape, Value};
 
+use super::account::{Clock, Part};
 use super::call::Call;
 use super::memory::{Memory, Span};
 use super::places::Place;
@@ -95,7 +96,9 @@ pub(crate) fn features(x: Shape, count: usize) -> Features {
 pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory, moments: &mut [Option<Moments>]) {
     for planned in &context.plan.calls {
         let moments = moments.get_mut(planned.call.layer).and_then(Option::as_mut);
+        let clock = Clock::start();
         compute(context, planned, parameters, memory, moments);
+        clock.stop(context, Part::Forward, &planned.call, memory.count);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine on `ktg-kernels`: a network is planned once, then run.
 
+pub mod account;
 mod backward;
 mod call;
 mod forward;
