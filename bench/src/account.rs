@@ -84,7 +84,11 @@ pub fn print(timings: &[Timing], steps: u64, seconds: f64, machine: &Machine) {
             100.0 * bound / time
         );
     }
-    println!("| rest | losses, statistics, copies | | {:.2} | {:.1} % | | |", rest * 1e3 / steps, 100.0 * rest / seconds);
+    println!(
+        "| rest | losses, statistics, copies | | {:.2} | {:.1} % | | |",
+        rest * 1e3 / steps,
+        100.0 * rest / seconds
+    );
 }
 
 fn name(part: Part) -> &'static str {

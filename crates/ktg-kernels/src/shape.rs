@@ -111,6 +111,7 @@ pub struct Conv2d {
     pub(crate) window: Window,
     pub(crate) output_height: usize,
     pub(crate) output_width: usize,
+    pub(crate) algorithm: Algorithm,
 }
 
 impl Conv2d {
@@ -128,7 +129,15 @@ impl Conv2d {
         product(&[output_height + 8, output_width + 8, batch, output.max(input)])?;
         product(&[input, output, window.kernel, window.kernel])?;
         product(&[input, window.kernel, window.kernel, output_height, output_width])?;
-        Ok(Self { batch, input, output, height, width, window, output_height, output_width })
+        let algorithm = Algorithm::Direct;
+        let shape = Self { batch, input, output, height, width, window, output_height, output_width, algorithm };
+        Ok(Self { algorithm: shape.best_algorithm(), ..shape })
+    }
+
+    /// The same convolution by another algorithm; `None` where that cannot compute it.
+    pub fn computed_by(self, algorithm: Algorithm) -> Option<Self> {
+        let can = algorithm != Algorithm::Winograd || self.window == Window { kernel: 3, stride: 1, padding: 1 };
+        can.then_some(Self { algorithm, ..self })
     }
 
     /// `[height, width]` of the result.
@@ -178,21 +187,36 @@ impl Conv2d {
         (0..positions).map(|position| (0..kernel).filter(|&tap| is_inside(position, tap)).count()).sum()
     }
 
-    /// How this convolution and its gradients are computed: a pure function of the shape. Its limits come from counting
-    /// multiplications; docs/performance.md has what was measured.
+    /// How this convolution and its gradients are computed.
     pub fn algorithm(&self) -> Algorithm {
-        let Self { batch, input, output, height, width, window, .. } = *self;
-        let has_many_channels = input.min(output) >= 16;
+        self.algorithm
+    }
+
+    /// The fastest algorithm, a pure function of the shape: one for forward and both gradients, and for all levels. Its
+    /// limits are fitted to what the example `algorithms` measured (docs/performance.md).
+    fn best_algorithm(&self) -> Algorithm {
+        let channels = self.input.min(self.output);
         let results = self.output_height * self.output_width;
-        if has_many_channels && batch >= 8 && height * width <= 16 && results <= 9 {
+        // Maps are small up to so many quarters of a result for every image of the batch, and so many results.
+        let (quarters, most) = match (self.window.kernel, self.window.stride) {
+            (1, 1) => (2, 4),
+            (1, _) => (6, 25),
+            (_, 1) if channels <= 128 => (9, 9),
+            (_, 1) => (9, 4),
+            _ if channels >= 128 => (15, 64),
+            _ => (10, 25),
+        };
+        if results <= (quarters * self.batch / 4).min(most) {
             return Algorithm::SmallMaps;
         }
-        // Fewer channels do not save as many multiplications as the transforms of the tiles cost.
-        let is_worth_it = input >= 8 && output >= 8;
-        // A map of a few pixels fills a corner of a tile.
-        let fills_a_tile = batch >= 8 || height * width > 9;
-        match window {
-            Window { kernel: 3, stride: 1, padding: 1 } if is_worth_it && fills_a_tile => Algorithm::Winograd,
+        // Results from which on Winograd saves more than its transforms cost.
+        let least = match channels {
+            0..8 => return Algorithm::Direct,
+            8..16 => 700,
+            _ => 26,
+        };
+        match self.window {
+            Window { kernel: 3, stride: 1, padding: 1 } if self.batch * results >= least => Algorithm::Winograd,
             _ => Algorithm::Direct,
         }
     }

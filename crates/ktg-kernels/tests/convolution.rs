@@ -3,14 +3,24 @@
 mod reference;
 mod support;
 
-use ktg_kernels::{Kernels, Window};
+use ktg_kernels::{Algorithm, Conv2d, Kernels, Window};
 use proptest::prelude::*;
 use reference::convolution::Convolution;
 use support::{Returning, all_levels, assert_within, largest, values, wide};
 
 /// Largest error relative to the largest result: Winograd's transforms cost a digit.
-fn bound(case: &Convolution) -> f64 {
-    if case.shape().is_winograd() { 1e-4 } else { 1e-5 }
+fn bound(shape: &Conv2d) -> f64 {
+    if shape.is_winograd() { 1e-4 } else { 1e-5 }
+}
+
+/// The shape by each algorithm that can compute it, not only by the one that is the fastest; pixel by pixel only up to the
+/// largest maps for which that is ever chosen, as it takes long.
+fn by_all_algorithms(case: &Convolution) -> impl Iterator<Item = Conv2d> {
+    let shape = case.shape();
+    let results: usize = shape.output_image().iter().product();
+    let mut all = vec![Algorithm::Winograd, Algorithm::Direct];
+    all.extend((results <= 64).then_some(Algorithm::SmallMaps));
+    all.into_iter().filter_map(move |algorithm| shape.computed_by(algorithm))
 }
 
 /// The three operands that belong to a case: images, weights, gradient of the results.
@@ -23,13 +33,13 @@ fn operands(case: &Convolution, seed: u64) -> [Vec<f32>; 3] {
     ]
 }
 
-/// All levels' results of all three operations are within the bound.
+/// All levels' and algorithms' results of all three operations are within the bound.
 fn check(case: Convolution, seed: u64) {
-    let shape = case.shape();
     let [images, weights, gradient] = operands(&case, seed);
     let [x, w, g] = [&images, &weights, &gradient].map(|v| wide(v));
     let references = [case.forward(&x, &w), case.backward_data(&g, &w), case.backward_weights(&x, &g)];
-    for kernels in all_levels() {
+    for (kernels, shape) in all_levels().into_iter().flat_map(|level| by_all_algorithms(&case).map(move |s| (level, s)))
+    {
         let found = [
             ("forward", kernels.conv(&shape, &images, &weights)),
             ("backward data", kernels.conv_backward_data(&shape, &gradient, &weights)),
@@ -39,8 +49,14 @@ fn check(case: Convolution, seed: u64) {
             // A result is a sum of products of two values from [-1, 1], whose standard deviation is 1/3 a product. If
             // there are few results, all may be near zero by chance; f32 is not more exact for that.
             let typical = (case.products() as f64 / reference.len() as f64).sqrt() / 3.0;
-            let limit = bound(&case) * largest(reference).max(typical);
-            assert_within(format_args!("{kernels:?} {operation} {case:?}"), &found.unwrap(), reference, |_| limit);
+            let limit = bound(&shape) * largest(reference).max(typical);
+            let algorithm = shape.algorithm();
+            assert_within(
+                format_args!("{kernels:?} {algorithm:?} {operation} {case:?}"),
+                &found.unwrap(),
+                reference,
+                |_| limit,
+            );
         }
     }
 }
@@ -94,7 +110,7 @@ proptest! {
             let sums = [&of_results, &products(&images, &dx), &products(&weights, &dw)].map(|p| p.iter().sum::<f64>());
             // Errors of many results partly cancel; where there are few, see `check`.
             let absolute: f64 = of_results.iter().map(|p| p.abs()).sum();
-            let limit = bound(&case) * absolute.max((case.products() as f64).sqrt() / 5.0);
+            let limit = bound(&shape) * absolute.max((case.products() as f64).sqrt() / 5.0);
             for (gradient, sum) in ["images", "weights"].into_iter().zip(&sums[1..]) {
                 prop_assert!(
                     (sum - sums[0]).abs() <= limit,
