@@ -17,7 +17,7 @@ const AWAKE: Duration = Duration::from_micros(300);
 /// Work that is being done.
 #[derive(Clone, Copy)]
 struct Work {
-    body: *const (dyn Fn() + Sync),
+    body: *const (dyn Fn(usize) + Sync),
     /// How many helpers may take part.
     helpers: usize,
 }
@@ -52,14 +52,14 @@ static HELPERS: Helpers = Helpers {
     started: Mutex::new(0),
 };
 
-/// Runs `body` on this thread and, at the same time, on up to `helpers` others: once each, if they come in before it is
-/// done here. `body` must therefore take its share from a counter. `false`, and nothing run, if another thread is being
+/// Runs `body` on this thread with number 0 and, at the same time, on up to `helpers` others, each with its own number, always
+/// the same: once each, if they come in before it is done here, so that it must not count on them. `false`, and nothing run, if another thread is being
 /// helped at the moment.
 ///
 /// # Panics
 ///
 /// If `body` panics on any thread.
-pub(crate) fn with_helpers(helpers: usize, body: &(dyn Fn() + Sync)) -> bool {
+pub(crate) fn with_helpers(helpers: usize, body: &(dyn Fn(usize) + Sync)) -> bool {
     let all = &HELPERS;
     let mut started = match all.started.try_lock() {
         Ok(started) => started,
@@ -77,8 +77,8 @@ pub(crate) fn with_helpers(helpers: usize, body: &(dyn Fn() + Sync)) -> bool {
         *started += 1;
     }
     // SAFETY: only the lifetime changes, and `Closing` keeps helpers from using the body after it.
-    let body_for_all: *const (dyn Fn() + Sync) =
-        unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(body) };
+    let body_for_all: *const (dyn Fn(usize) + Sync) =
+        unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(body) };
     // Left behind where a giver's own share panicked too.
     all.panicked.store(false, Ordering::Relaxed);
     // SAFETY: we hold `started`, and the last work was closed and left by all before its giver let go of it.
@@ -91,7 +91,7 @@ pub(crate) fn with_helpers(helpers: usize, body: &(dyn Fn() + Sync)) -> bool {
             let _lock = all.lock.lock().unwrap_or_else(PoisonError::into_inner);
             all.bell.notify_all();
         }
-        body();
+        body(0);
     }
     assert!(!all.panicked.swap(false, Ordering::Relaxed), "a kernel panicked on another thread");
     true
@@ -126,7 +126,7 @@ fn help(all: &Helpers, number: usize) {
         if let Some(work) = work.filter(|work| number < work.helpers) {
             // SAFETY: the body lives until we are outside again.
             let body = unsafe { &*work.body };
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(number + 1))) {
                 all.panicked.store(true, Ordering::Relaxed);
                 // Its destructor is somebody else's code: were it to end this thread, the giver would wait for ever.
                 if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -175,7 +175,7 @@ mod tests {
     fn all_work_is_done_once_however_often_and_after_pauses() {
         for round in 0..2000u64 {
             let (next, sum) = (AtomicU64::new(0), AtomicU64::new(0));
-            let body = || loop {
+            let body = |_| loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
                 if i >= 100 {
                     break;
@@ -195,7 +195,7 @@ mod tests {
         let here = std::thread::current().id();
         let others = AtomicUsize::new(0);
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let body = || {
+            let body = |_| {
                 if std::thread::current().id() == here {
                     // Until a helper has come in.
                     while others.load(Ordering::Relaxed) == 0 {
@@ -210,7 +210,7 @@ mod tests {
         }));
         assert!(result.is_err());
         let done = AtomicUsize::new(0);
-        let count = || {
+        let count = |_| {
             done.fetch_add(1, Ordering::Relaxed);
         };
         while !with_helpers(2, &count) {}

@@ -5,36 +5,55 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::helpers::with_helpers;
 
+/// Indices that a thread takes one by one, on a cache line of its own.
+#[repr(align(64))]
+struct Share {
+    next: AtomicUsize,
+    end: usize,
+}
+
+impl Share {
+    fn take(&self) -> Option<usize> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        (index < self.end).then_some(index)
+    }
+}
+
 /// Runs `body` for every index below `tasks`, on as many threads as the current rayon pool has. Which thread runs which
 /// index is left to chance, so the results of `body(i)` must not depend on it.
 ///
-/// The caller works too, and indices are taken one by one from a counter: a core that is slow, or comes late, only does
-/// less of it.
+/// The caller works too. Each thread begins with its own share, the same part of the indices every time: where the indices of two
+/// operations go through the same memory in the same order, it finds what it wrote before in its own core's cache. Then it
+/// helps the others: a core that is slow, or comes late, only does less of the work.
 pub(crate) fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
     let threads = rayon::current_num_threads().min(tasks);
     if threads <= 1 {
         (0..tasks).for_each(body);
         return;
     }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
-                break;
+    let share = |thread: usize| {
+        let Range { start, end } = part(tasks, thread, threads);
+        Share { next: AtomicUsize::new(start), end }
+    };
+    let shares: Vec<Share> = (0..threads).map(share).collect();
+    let work = |thread: usize| {
+        for i in 0..threads {
+            let share = &shares[(thread + i) % threads];
+            while let Some(task) = share.take() {
+                body(task);
             }
-            body(task);
         }
     };
     if with_helpers(threads - 1, &work) {
         return;
     }
     // Another thread has the helpers: it computes too, so the cores are busy anyway.
+    let work = &work;
     rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| work());
+        for thread in 1..threads {
+            scope.spawn(move |_| work(thread));
         }
-        work();
+        work(0);
     });
 }
 

@@ -116,7 +116,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
     /// The input of all tiles, transformed into `memory`.
     fn all_input<'b>(&self, memory: &'b mut Buffer) -> TileBlocks<'b> {
         let Tiling { columns, all_rows, rows, .. } = self.x.tiling;
-        let input = TileBlocks::new(memory, all_rows * columns, Self::BLOCK);
+        let input = TileBlocks::new(memory, 0, all_rows * columns, Self::BLOCK);
         parallel(all_rows / rows * self.from_blocks, |i| {
             let (image, block) = (i / self.from_blocks, i % self.from_blocks);
             let mut scratch = buffer(scratch_len(columns));
@@ -154,7 +154,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
         parallel(all_rows.div_ceil(rows), |i| {
             let range = i * rows..((i + 1) * rows).min(all_rows);
             let mut input = buffer(TileBlocks::len(self.from_blocks, tiles, Self::BLOCK));
-            let input = TileBlocks::new(&mut input, tiles, Self::BLOCK);
+            let input = TileBlocks::new(&mut input, 0, tiles, Self::BLOCK);
             let mut product = buffer(POSITIONS * product_step);
             let mut scratch = buffer(scratch_len(columns));
             let (product, scratch) = (product.as_mut_ptr(), scratch.as_mut_ptr());

@@ -18,6 +18,8 @@ pub(super) struct Maps<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct TileBlocks<'a> {
     values: Shared<'a>,
+    /// The first of the blocks.
+    first: usize,
     position_step: usize,
     block_step: usize,
     tile_step: usize,
@@ -29,10 +31,10 @@ impl<'a> TileBlocks<'a> {
         POSITIONS * (blocks * tiles * block + SKEW)
     }
 
-    /// In memory of that length.
-    pub fn new(memory: &'a mut [f32], tiles: usize, block: usize) -> Self {
+    /// In memory of that length; `first` is the first of the blocks.
+    pub fn new(memory: &'a mut [f32], first: usize, tiles: usize, block: usize) -> Self {
         let position_step = memory.len() / POSITIONS;
-        Self { values: Shared::new(memory), position_step, block_step: tiles * block, tile_step: block }
+        Self { values: Shared::new(memory), first, position_step, block_step: tiles * block, tile_step: block }
     }
 
     /// Where the channels of a block of a tile lie.
@@ -41,7 +43,7 @@ impl<'a> TileBlocks<'a> {
     ///
     /// They are there; the rest as for [`Shared::at`].
     pub unsafe fn at(&self, position: usize, block: usize, tile: usize) -> *mut f32 {
-        let index = position * self.position_step + block * self.block_step + tile * self.tile_step;
+        let index = position * self.position_step + (block - self.first) * self.block_step + tile * self.tile_step;
         // SAFETY: granted by the caller.
         unsafe { self.values.at(index) }
     }

@@ -21,14 +21,16 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient
     }
 }
 
-/// Bytes of the sums, in the Winograd domain, up to which every part of the batch gets its own.
-const SMALL_SUMS: usize = 256 << 10;
-/// Into how many parts the batch is cut then. Not the number of threads, on which results must not depend.
-const PARTS: usize = 16;
+/// Channels, of the images and of the gradient, that one task has where sums are small: their sums, in the Winograd domain,
+/// stay in a second-level cache.
+const SOME_CHANNELS: usize = 64;
+/// Tasks there are then: where there are fewer groups of channels, parts of the batch have their own sums. Not the number of
+/// threads, on which results must not depend.
+const TASKS: usize = 16;
+/// Tiles that a part has at least: with fewer, adding up the parts' sums would take longer than making them.
+const TILES: usize = 64;
 /// Bytes of transformed tiles that one task makes and uses up, about half a second-level cache.
-const LOCAL_TILES: usize = 256 << 10;
-/// Bytes of transformed tiles that all threads make before they multiply them: a share of the third-level cache.
-const SHARED_TILES: usize = 4 << 20;
+const LOCAL_TILES: usize = 512 << 10;
 /// Bytes of the sums above which the batch is not cut at all: reading and writing them again would cost more.
 const LARGE_SUMS: usize = 6 << 20;
 /// Tiles up to which it costs less to read them again for each pair of blocks than to keep the sums of several pairs.
@@ -40,6 +42,13 @@ struct WeightGradient<'a, S: Simd, const NV: usize> {
     input_blocks: usize,
     output_blocks: usize,
     level: std::marker::PhantomData<S>,
+}
+
+/// What a task sums up: rows of tiles of the batch, and blocks of channels of the images and of the gradient.
+struct Group {
+    rows: Range<usize>,
+    inputs: Range<usize>,
+    outputs: Range<usize>,
 }
 
 /// Transformed tiles of images and of the gradient, for some rows of tiles.
@@ -67,49 +76,35 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         }
     }
 
-    /// All three ways write the gradients of all pairs of blocks, hence all weights.
+    /// Both ways write the gradients of all pairs of blocks, hence all weights.
     fn run(&self, result: &mut [f32]) {
-        let pairs = self.input_blocks * self.output_blocks;
-        let sums = pairs * Self::PAIR * size_of::<f32>();
+        let sums = self.input_blocks * self.output_blocks * Self::PAIR * size_of::<f32>();
         let weights = Shared::new(result);
-        if sums <= SMALL_SUMS {
-            self.by_parts_of_the_batch(weights)
-        } else if sums <= LARGE_SUMS {
-            self.piece_by_piece(weights)
-        } else {
-            self.all_at_once(weights)
-        }
+        if sums <= LARGE_SUMS { self.by_parts(weights) } else { self.all_at_once(weights) }
     }
 
-    /// Few channels: parts of the batch have their own sums, which are added at the end.
-    fn by_parts_of_the_batch(&self, weights: Shared) {
+    /// Few channels: a task has some of them, and a part of the batch, for which it makes the tiles itself, even if others make
+    /// the same: threads that read what others wrote wait for it longer than that takes, where cores do not share a cache.
+    fn by_parts(&self, weights: Shared) {
         let Tiling { all_rows, columns, .. } = self.images.tiling;
-        let parts = PARTS.min(all_rows);
+        let group = (SOME_CHANNELS / Self::BLOCK).max(1);
+        let [input_groups, output_groups] =
+            [self.input_blocks, self.output_blocks].map(|blocks| blocks.div_ceil(group));
+        let groups = input_groups * output_groups;
+        let parts = (TASKS / groups).min(all_rows * columns / TILES).clamp(1, all_rows);
         let pairs = self.input_blocks * self.output_blocks;
         let mut sums = buffer(parts * pairs * Self::PAIR);
         let sums = Shared::new(&mut sums);
-        let rows = self.images.tiling.rows_of(LOCAL_TILES / self.tile_bytes());
-        parallel(parts, |p| {
-            let range = part(all_rows, p, parts);
-            let mut buffers = self.tile_buffers(rows * columns);
-            let tiles = Self::pair(&mut buffers, rows * columns);
-            let mut scratch = buffer(scratch_len(columns));
-            for first in range.clone().step_by(rows) {
-                let some = first..(first + rows).min(range.end);
-                // SAFETY: the tiles are this task's own, as are the sums of its part.
-                unsafe {
-                    for row in some.clone() {
-                        let at = (row - first) * columns;
-                        for channels in 0..self.input_blocks + self.output_blocks {
-                            self.transform(row, channels, tiles, at, scratch.as_mut_ptr());
-                        }
-                    }
-                    for pair in 0..pairs {
-                        let sums = sums.at((p * pairs + pair) * Self::PAIR);
-                        self.multiply(tiles, some.len() * columns, pair, sums, first > range.start);
-                    }
-                }
-            }
+        parallel(parts * groups, |task| {
+            let (p, inputs, outputs) =
+                (task / groups, task % input_groups * group, task / input_groups % output_groups * group);
+            let some = Group {
+                rows: part(all_rows, p, parts),
+                inputs: inputs..(inputs + group).min(self.input_blocks),
+                outputs: outputs..(outputs + group).min(self.output_blocks),
+            };
+            // SAFETY: each task has the sums of its part of the batch and its pairs of blocks to itself.
+            unsafe { self.sum_up(some, sums.at(p * pairs * Self::PAIR)) }
         });
         parallel(pairs, |pair| {
             // SAFETY: each task has its own pair of blocks.
@@ -120,28 +115,39 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         });
     }
 
-    /// More channels: all threads transform a piece of the batch, then all multiply it, each its own pairs of blocks.
-    fn piece_by_piece(&self, weights: Shared) {
-        let Tiling { all_rows, columns, .. } = self.images.tiling;
-        let pairs = self.input_blocks * self.output_blocks;
-        let mut sums = buffer(pairs * Self::PAIR);
-        let sums = Shared::new(&mut sums);
-        let rows = self.images.tiling.rows_of(SHARED_TILES / self.tile_bytes());
-        let mut buffers = self.tile_buffers(rows * columns);
-        let tiles = Self::pair(&mut buffers, rows * columns);
-        for first in (0..all_rows).step_by(rows) {
-            let some = first..(first + rows).min(all_rows);
-            self.transform_all(some.clone(), tiles);
-            parallel(pairs, |pair| {
-                // SAFETY: the tiles are only read; each task has its own pair of blocks.
-                unsafe {
-                    let sums = sums.at(pair * Self::PAIR);
-                    self.multiply(tiles, some.len() * columns, pair, sums, first > 0);
-                    if some.end == all_rows {
-                        self.finish(pair, sums, weights);
+    /// The sums of a part of the batch, of some channels. `sums` is where those of all pairs of blocks begin.
+    ///
+    /// # Safety
+    ///
+    /// There is room for the sums of the group's pairs, and no other thread uses it.
+    unsafe fn sum_up(&self, Group { rows, inputs, outputs }: Group, sums: *mut f32) {
+        let columns = self.images.tiling.columns;
+        let tile_bytes = POSITIONS * (inputs.len() + outputs.len()) * Self::BLOCK * size_of::<f32>();
+        let at_a_time = self.images.tiling.rows_of(LOCAL_TILES / tile_bytes);
+        let mut buffers = Self::tile_buffers([inputs.len(), outputs.len()], at_a_time * columns);
+        let tiles = Self::pair(&mut buffers, [inputs.start, outputs.start], at_a_time * columns);
+        let mut scratch = buffer(scratch_len(columns));
+        for first in rows.clone().step_by(at_a_time) {
+            let some = first..(first + at_a_time).min(rows.end);
+            // SAFETY: the tiles are this task's own, as are the sums.
+            unsafe {
+                for row in some.clone() {
+                    let tile = (row - first) * columns;
+                    for block in inputs.clone() {
+                        self.images.transform::<S, NV, 6>(row, block, tiles.images, tile, scratch.as_mut_ptr());
+                    }
+                    for block in outputs.clone() {
+                        self.gradient.transform::<S, NV, 4>(row, block, tiles.gradient, tile, scratch.as_mut_ptr());
                     }
                 }
-            });
+                for output in outputs.clone() {
+                    for input in inputs.clone() {
+                        let pair = output * self.input_blocks + input;
+                        let sums = sums.add(pair * Self::PAIR);
+                        self.multiply(tiles, some.len() * columns, pair, sums, first > rows.start);
+                    }
+                }
+            }
         }
     }
 
@@ -150,9 +156,9 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
     fn all_at_once(&self, weights: Shared) {
         let Tiling { all_rows, columns, .. } = self.images.tiling;
         let count = all_rows * columns;
-        let mut buffers = self.tile_buffers(count);
-        let tiles = Self::pair(&mut buffers, count);
-        self.transform_all(0..all_rows, tiles);
+        let mut buffers = Self::tile_buffers([self.input_blocks, self.output_blocks], count);
+        let tiles = Self::pair(&mut buffers, [0, 0], count);
+        self.transform_all(tiles);
         if count <= FEW_TILES {
             return self.pair_by_pair(tiles, count, weights);
         }
@@ -193,52 +199,39 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
         });
     }
 
-    /// Bytes of one tile, images and gradient.
-    fn tile_bytes(&self) -> usize {
-        POSITIONS * (self.input_blocks + self.output_blocks) * Self::BLOCK * size_of::<f32>()
+    /// Room for so many tiles of so many blocks of the images and of the gradient.
+    fn tile_buffers(blocks: [usize; 2], tiles: usize) -> [Buffer; 2] {
+        blocks.map(|blocks| buffer(TileBlocks::len(blocks, tiles, Self::BLOCK)))
     }
 
-    fn tile_buffers(&self, tiles: usize) -> [Buffer; 2] {
-        [self.input_blocks, self.output_blocks].map(|blocks| buffer(TileBlocks::len(blocks, tiles, Self::BLOCK)))
-    }
-
-    fn pair<'b>([images, gradient]: &'b mut [Buffer; 2], tiles: usize) -> TilePair<'b> {
+    /// The tiles in such room, whose first blocks are those.
+    fn pair<'b>([images, gradient]: &'b mut [Buffer; 2], first: [usize; 2], tiles: usize) -> TilePair<'b> {
         TilePair {
-            images: TileBlocks::new(images, tiles, Self::BLOCK),
-            gradient: TileBlocks::new(gradient, tiles, Self::BLOCK),
+            images: TileBlocks::new(images, first[0], tiles, Self::BLOCK),
+            gradient: TileBlocks::new(gradient, first[1], tiles, Self::BLOCK),
         }
     }
 
-    /// Transforms rows of tiles of all channels, with all threads.
-    fn transform_all(&self, rows: Range<usize>, to: TilePair) {
-        let columns = self.images.tiling.columns;
+    /// Transforms all tiles, with all threads.
+    fn transform_all(&self, to: TilePair) {
+        let Tiling { all_rows, columns, .. } = self.images.tiling;
         let blocks = self.input_blocks + self.output_blocks;
         // A few rows of one block at a time: small enough to share out, long enough to be worth taking from the counter.
         let step = 16usize.div_ceil(columns);
-        parallel(rows.len().div_ceil(step) * blocks, |i| {
+        parallel(all_rows.div_ceil(step) * blocks, |i| {
             let (some, channels) = (i / blocks * step, i % blocks);
             let mut scratch = buffer(scratch_len(columns));
-            for row in some..(some + step).min(rows.len()) {
-                // SAFETY: each task writes its own rows and block.
-                unsafe { self.transform(rows.start + row, channels, to, row * columns, scratch.as_mut_ptr()) }
+            for row in some..(some + step).min(all_rows) {
+                let (tile, scratch) = (row * columns, scratch.as_mut_ptr());
+                // SAFETY: each task writes its own rows and block, those of the images first, then those of the gradient.
+                unsafe {
+                    match channels.checked_sub(self.input_blocks) {
+                        None => self.images.transform::<S, NV, 6>(row, channels, to.images, tile, scratch),
+                        Some(block) => self.gradient.transform::<S, NV, 4>(row, block, to.gradient, tile, scratch),
+                    }
+                }
             }
         });
-    }
-
-    /// Transforms a row of tiles of one block of channels, those of the images first, then those of the gradient.
-    /// `tile` is where the row starts in `to`.
-    ///
-    /// # Safety
-    ///
-    /// `to` has room, no other thread uses it there, and the scratch is as long as needed.
-    unsafe fn transform(&self, row: usize, channels: usize, to: TilePair, tile: usize, scratch: *mut f32) {
-        // SAFETY: granted by the caller.
-        unsafe {
-            match channels.checked_sub(self.input_blocks) {
-                None => self.images.transform::<S, NV, 6>(row, channels, to.images, tile, scratch),
-                Some(block) => self.gradient.transform::<S, NV, 4>(row, block, to.gradient, tile, scratch),
-            }
-        }
     }
 
     /// # Safety
