@@ -273,6 +273,11 @@ impl Features {
         self.channels
     }
 
+    /// Planes of one channel of one image.
+    pub(crate) fn planes(&self) -> usize {
+        self.batch * self.channels
+    }
+
     /// Values of an image.
     pub(crate) fn image_len(&self) -> usize {
         self.channels * self.pixels

@@ -1,35 +1,78 @@
-//! Backward. A task has a few channels here too: their sums first, then, from the cache, the gradient of the input.
+//! Backward. Planes are read for the sums of their channel and again for the gradient of the input, both times in the order
+//! in which they lie in memory.
 
 use std::ops::Range;
 
-use super::{BackwardPass, CHANNELS, NormGradients, channels_at_a_time, plane};
-use crate::parallel::{Shared, for_each_pair};
+use super::{BackwardPass, NormGradients, planes_at_a_time};
+use crate::parallel::{Shared, for_each_piece, parallel};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
+use crate::workspace::buffer;
 
 /// All gradients.
 pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradients: NormGradients) {
     let gradient = Shared::new(gradients.result);
     let separate = gradients.x.map(Shared::new);
-    let some = channels_at_a_time(shape);
-    for_each_pair(gradients.weight, some, gradients.bias, some, |task, weight, bias| {
-        let channels = task * some..task * some + weight.len();
-        // SAFETY: each task reads and writes its own channels.
-        unsafe { S::vectorize(Channels { shape, pass, channels, gradient, separate, weight, bias }) }
+    let planes = Planes { shape, pass, gradient, separate };
+    let mut sums = buffer(shape.planes() * 2);
+    let some = planes_at_a_time(shape);
+    for_each_piece(&mut sums, some * 2, |task, sums| {
+        // SAFETY: each task reads and writes its own planes.
+        unsafe { S::vectorize(Sums { planes, first: task * some, sums }) }
+    });
+    let mut lines = vec![Line::default(); shape.channels];
+    for (channel, line) in lines.iter_mut().enumerate() {
+        let (mut sum, mut product) = (0.0, 0.0);
+        for image in 0..shape.batch {
+            let own = &sums[(image * shape.channels + channel) * 2..];
+            sum += f64::from(own[0]);
+            product += f64::from(own[1]);
+        }
+        let of_weight = pass.of_weight(channel, product);
+        *line = pass.line(channel, sum, of_weight, (shape.batch * shape.pixels) as f64);
+        (gradients.weight[channel], gradients.bias[channel]) = (of_weight as f32, sum as f32);
+    }
+    let lines = &lines[..];
+    parallel(shape.planes().div_ceil(some), |task| {
+        let range = task * some..((task + 1) * some).min(shape.planes());
+        // SAFETY: each task reads and writes its own planes; what was to be written for it is written.
+        unsafe { S::vectorize(Inputs { planes, range, lines }) }
     });
 }
 
-struct Channels<'a> {
+impl BackwardPass<'_> {
+    /// One over the standard deviation of a channel.
+    fn inverse_deviation(&self, channel: usize) -> f64 {
+        1.0 / f64::from(self.statistics.variance[channel] + self.epsilon).sqrt()
+    }
+
+    /// Gradient of a channel's weight, from the sum of `g (x - mean)`.
+    fn of_weight(&self, channel: usize, product: f64) -> f64 {
+        product * self.inverse_deviation(channel)
+    }
+
+    /// `dx = scale (g - mean(g) - normalised x * mean(g normalised x))` of a channel of so many values, the latter two terms
+    /// only where mean and variance depend on x.
+    fn line(&self, channel: usize, sum: f64, of_weight: f64, count: f64) -> Line {
+        let deviation = self.inverse_deviation(channel);
+        let scale = f64::from(self.weight[channel]) * deviation;
+        let (constant, slope) = match self.from_batch {
+            true => (-scale * sum / count, -scale * deviation * of_weight / count),
+            false => (0.0, 0.0),
+        };
+        Line { scale: scale as f32, slope: slope as f32, constant: constant as f32 }
+    }
+}
+
+/// The planes of all channels of all images, by number.
+#[derive(Clone, Copy)]
+struct Planes<'a> {
     shape: &'a Features,
     pass: &'a BackwardPass<'a>,
-    channels: Range<usize>,
     /// Of the result. With `separate`, it becomes that behind the ReLU, which is the residual's; else, the input's.
     gradient: Shared<'a>,
     /// Where the input's gradient goes.
     separate: Option<Shared<'a>>,
-    /// Gradients of weight and bias.
-    weight: &'a mut [f32],
-    bias: &'a mut [f32],
 }
 
 /// What the gradient of a channel's input is made of: `scale * g + slope * (x - mean) + constant`.
@@ -40,13 +83,13 @@ struct Line {
     constant: f32,
 }
 
-impl Channels<'_> {
+impl Planes<'_> {
     /// Sums of g and of `g (x - mean)` over a plane, where g is the gradient behind the ReLU.
     #[inline(always)]
-    unsafe fn sums<S: Simd>(&self, image: usize, channel: usize) -> (f32, f32) {
-        let Self { shape, pass, gradient, separate, .. } = self;
-        let mean = pass.statistics.mean[channel];
-        let start = plane(shape, image, channel);
+    unsafe fn sums<S: Simd>(&self, plane: usize) -> (f32, f32) {
+        let Self { shape, pass, gradient, separate } = self;
+        let mean = pass.statistics.mean[plane % shape.channels];
+        let start = plane * shape.pixels;
         // SAFETY: loads and stores stay within the plane, which has `pixels` values everywhere.
         unsafe {
             let x = pass.x.as_ptr().add(start);
@@ -90,10 +133,10 @@ impl Channels<'_> {
 
     /// The gradient of a plane of the input, after `sums`.
     #[inline(always)]
-    unsafe fn input<S: Simd>(&self, image: usize, channel: usize, line: Line) {
-        let Self { shape, pass, gradient, separate, .. } = self;
-        let mean = pass.statistics.mean[channel];
-        let start = plane(shape, image, channel);
+    unsafe fn input<S: Simd>(&self, plane: usize, line: Line) {
+        let Self { shape, pass, gradient, separate } = self;
+        let mean = pass.statistics.mean[plane % shape.channels];
+        let start = plane * shape.pixels;
         // SAFETY: as in `sums`.
         unsafe {
             let x = pass.x.as_ptr().add(start);
@@ -131,43 +174,40 @@ impl Channels<'_> {
     }
 }
 
-impl Task for Channels<'_> {
+/// The sums of planes that follow each other, two a plane.
+struct Sums<'a> {
+    planes: Planes<'a>,
+    first: usize,
+    sums: &'a mut [f32],
+}
+
+impl Task for Sums<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (shape, pass) = (self.shape, self.pass);
-        let mut totals = [(0.0f64, 0.0f64); CHANNELS];
-        for image in 0..shape.batch {
-            for (total, channel) in totals.iter_mut().zip(self.channels.clone()) {
-                // SAFETY: granted by the caller.
-                let (sum, product) = unsafe { self.sums::<S>(image, channel) };
-                total.0 += f64::from(sum);
-                total.1 += f64::from(product);
-            }
+        for (i, to) in self.sums.chunks_exact_mut(2).enumerate() {
+            // SAFETY: granted by the caller.
+            (to[0], to[1]) = unsafe { self.planes.sums::<S>(self.first + i) };
         }
-        let mut lines = [Line::default(); CHANNELS];
-        let count = (shape.batch * shape.pixels) as f64;
-        for (i, channel) in self.channels.clone().enumerate() {
-            let (sum, product) = totals[i];
-            let deviation = 1.0 / f64::from(pass.statistics.variance[channel] + pass.epsilon).sqrt();
-            let weight_gradient = product * deviation;
-            // dx = scale (g - mean(g) - normalised x * mean(g normalised x)), the latter two only where mean and
-            // variance depend on x.
-            let scale = f64::from(pass.weight[channel]) * deviation;
-            let (constant, slope) = if pass.from_batch {
-                (-scale * sum / count, -scale * deviation * weight_gradient / count)
-            } else {
-                (0.0, 0.0)
-            };
-            lines[i] = Line { scale: scale as f32, slope: slope as f32, constant: constant as f32 };
-            (self.weight[i], self.bias[i]) = (weight_gradient as f32, sum as f32);
-        }
-        for image in 0..shape.batch {
-            for (line, channel) in lines.iter().zip(self.channels.clone()) {
-                // SAFETY: granted by the caller; `sums` has written what was to be written.
-                unsafe { self.input::<S>(image, channel, *line) }
-            }
+    }
+}
+
+/// The gradients of some planes of the input. By channel, how they are made.
+struct Inputs<'a> {
+    planes: Planes<'a>,
+    range: Range<usize>,
+    lines: &'a [Line],
+}
+
+impl Task for Inputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for plane in self.range {
+            // SAFETY: granted by the caller.
+            unsafe { self.planes.input::<S>(plane, self.lines[plane % self.lines.len()]) }
         }
     }
 }

@@ -77,21 +77,11 @@ pub struct NormGradients<'a> {
     pub bias: &'a mut [f32],
 }
 
-/// Bytes of a group of channels: they are read twice, and shall still be in the second-level cache the second time.
-const GROUP: usize = 128 << 10;
-/// Most channels of a group.
-const CHANNELS: usize = 16;
+/// Bytes of the planes of a task.
+const SOME: usize = 32 << 10;
 
-/// How many neighbouring channels one task takes together: as many as fit `GROUP`, because their planes lie side by side
-/// and memory is fast where it is read in long pieces, but few enough that every thread gets some.
-fn channels_at_a_time(shape: &Features) -> usize {
-    let bytes = shape.batch * shape.pixels * size_of::<f32>();
-    let most = shape.channels / (4 * rayon::current_num_threads());
-    (GROUP / bytes).min(CHANNELS).min(most).max(1)
-}
-
-/// Where the plane of a channel of an image starts.
-#[inline(always)]
-fn plane(shape: &Features, image: usize, channel: usize) -> usize {
-    (image * shape.channels + channel) * shape.pixels
+/// How many planes one task takes: they lie side by side, and whoever computed them before, image by image, has them in its
+/// cache.
+fn planes_at_a_time(shape: &Features) -> usize {
+    (SOME / (shape.pixels * size_of::<f32>())).clamp(1, shape.planes())
 }
