@@ -1,13 +1,15 @@
 //! Times the convolutions and batch norms of our networks.
 //!
-//! `cargo run --release -p ktg-kernels --example speed [-- FILTER]` prints, for every shape, milliseconds (median of
+//! `cargo run --release -p ktg-kernels --example speed [-- FILTER [LEVEL]]` prints, for every shape, milliseconds (median of
 //! many) and the rate in GFLOP/s of the plain definition: Winograd may exceed the machine's peak, which is measured too.
 //! `RAYON_NUM_THREADS` sets the number of threads.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use ktg_kernels::{Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Moving, NormGradients, Statistics, Window};
+use ktg_kernels::{
+    Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Level, Moving, NormGradients, Statistics, Window,
+};
 
 /// batch, input, output, side, kernel, stride.
 const SHAPES: [[usize; 6]; 36] = [
@@ -73,24 +75,16 @@ fn time(mut call: impl FnMut()) -> f64 {
     times[times.len() / 2]
 }
 
-/// The best rate a convolution reaches whose data stay in the first-level cache, in GFLOP/s: the practical peak.
-fn peak(kernels: Kernels) -> f64 {
-    let shape = Conv2d::new(512, 64, 24, [8, 8], Window { kernel: 1, stride: 1, padding: 0 }).expect("a valid shape");
-    let (x, w) = (vec![1.0; shape.input_len()], vec![1.0; shape.weight_len()]);
-    let mut y = vec![0.0; shape.output_len()];
-    let ms = time(|| kernels.conv2d(&shape, &x, &w, black_box(&mut y)).expect("valid arguments"));
-    2.0 * shape.multiply_adds() as f64 / ms / 1e6
-}
-
 fn main() {
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
     let filter = std::env::args().nth(1).unwrap_or_default();
-    let kernels = Kernels::new();
+    let level = std::env::args().nth(2).and_then(|name| Level::ALL.into_iter().find(|level| level.name() == name));
+    let kernels = level.map_or_else(Kernels::new, |level| Kernels::at(level).expect("this processor has the level"));
     println!(
-        "{}, {} threads, small product {:.0} GFLOP/s",
+        "{}, {} threads, {:.0} GFLOP/s of a loop of multiply-adds",
         kernels.level().name(),
         rayon::current_num_threads(),
-        peak(kernels)
+        2.0 * kernels.peak() / 1e9
     );
     println!("{:28} {:>16} {:>16} {:>16}", "ms (GFLOP/s)", "forward", "to images", "to weights");
     for [batch, input, output, side, kernel, stride] in SHAPES {

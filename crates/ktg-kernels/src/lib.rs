@@ -41,6 +41,7 @@ mod map;
 mod memory;
 mod norm;
 mod parallel;
+mod peak;
 mod planes;
 mod pool;
 mod sgd;
