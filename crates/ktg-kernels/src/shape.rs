@@ -131,7 +131,14 @@ impl Conv2d {
         product(&[input, window.kernel, window.kernel, output_height, output_width])?;
         let algorithm = Algorithm::Direct;
         let shape = Self { batch, input, output, height, width, window, output_height, output_width, algorithm };
-        Ok(Self { algorithm: shape.best_algorithm(), ..shape })
+        Ok(Self { algorithm: shape.best_algorithm(batch), ..shape })
+    }
+
+    /// The same convolution by the same algorithm however many images there are, so that an image's result does not depend, not
+    /// even in its last bit, on those beside it. It is the one that is the fastest for two images, which is not slow for one
+    /// and not for many.
+    pub fn for_any_batch(self) -> Self {
+        Self { algorithm: self.best_algorithm(2), ..self }
     }
 
     /// The same convolution by another algorithm; `None` where that cannot compute it.
@@ -192,9 +199,9 @@ impl Conv2d {
         self.algorithm
     }
 
-    /// The fastest algorithm, a pure function of the shape: one for forward and both gradients, and for all levels. Its
-    /// limits are fitted to what the example `algorithms` measured (docs/performance.md).
-    fn best_algorithm(&self) -> Algorithm {
+    /// The fastest algorithm for so many images, a pure function of the shape: one for forward and both gradients, and for all
+    /// levels. Its limits are fitted to what the example `algorithms` measured (docs/performance.md).
+    fn best_algorithm(&self, batch: usize) -> Algorithm {
         let channels = self.input.min(self.output);
         let results = self.output_height * self.output_width;
         // Maps are small up to so many quarters of a result for every image of the batch, and so many results.
@@ -206,7 +213,7 @@ impl Conv2d {
             _ if channels >= 128 => (15, 64),
             _ => (10, 25),
         };
-        if results <= (quarters * self.batch / 4).min(most) {
+        if results <= (batch.saturating_mul(quarters) / 4).min(most) {
             return Algorithm::SmallMaps;
         }
         // Results from which on Winograd saves more than its transforms cost.
@@ -216,7 +223,9 @@ impl Conv2d {
             _ => 26,
         };
         match self.window {
-            Window { kernel: 3, stride: 1, padding: 1 } if self.batch * results >= least => Algorithm::Winograd,
+            Window { kernel: 3, stride: 1, padding: 1 } if batch.saturating_mul(results) >= least => {
+                Algorithm::Winograd
+            }
             _ => Algorithm::Direct,
         }
     }

@@ -7,7 +7,7 @@ use ktg_kernels::Conv2d;
 use ktg_net::{Op, Shape, Value};
 
 use super::call::Call;
-use super::forward::{Context, convolution};
+use super::forward::Context;
 
 thread_local! {
     /// The calls of this thread since it began to record; `None` where it does not.
@@ -74,7 +74,8 @@ impl Clock {
         let Some(start) = self.0 else { return };
         let seconds = start.elapsed().as_secs_f64();
         let (op, shape) = (context.op(call).clone(), context.shape(call.reads[0]));
-        let convolution = matches!(op, Op::Conv2d { .. } | Op::Linear { .. }).then(|| convolution(&op, shape, count));
+        let convolution =
+            matches!(op, Op::Conv2d { .. } | Op::Linear { .. }).then(|| context.convolution(&op, shape, count));
         let values = values(context, part, call, count);
         let timing = Timing { part, op, shape, convolution, values, seconds };
         TIMINGS.with_borrow_mut(|timings| timings.as_mut().expect("the clock saw it").push(timing));

@@ -6,7 +6,7 @@ use ktg_kernels::{Affine, BackwardPass, Each, NormGradients};
 use ktg_net::Op;
 
 use super::account::{Clock, Part};
-use super::forward::{Context, FITS, Moments, convolution, features, normalize, pooling};
+use super::forward::{Context, FITS, Moments, features, normalize, pooling};
 use super::memory::Memory;
 use super::plan::{Back, Step};
 use super::update::Updates;
@@ -76,7 +76,7 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
     let gradient = context.span(call.gives, back.gradient);
-    let convolution = convolution(op, shape, count);
+    let convolution = context.convolution(op, shape, count);
     if let Some(target) = back.targets[0] {
         let clock = Clock::start();
         let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);

@@ -27,6 +27,8 @@ pub(crate) struct Context<'a> {
     pub layout: &'a Layout,
     pub plan: &'a Plan,
     pub kernels: Kernels,
+    /// Inference: an image's bits do not depend on how many others there are.
+    pub for_any_batch: bool,
 }
 
 impl<'a> Context<'a> {
@@ -68,17 +70,20 @@ impl<'a> Context<'a> {
         let [weight, bias] = self.tensors(parameters, layer);
         Affine { weight, bias, epsilon: Op::NORM_EPSILON as f32 }
     }
-}
 
-/// The convolution of an operation on values of shape `x`.
-pub(crate) fn convolution(op: &Op, x: Shape, count: usize) -> Conv2d {
-    let (input, output, window) = match *op {
-        Op::Conv2d { input, output, kernel, stride, padding } => (input, output, Window { kernel, stride, padding }),
-        // A fully connected layer is a convolution of images of one pixel.
-        Op::Linear { input, output } => (input, output, Window::PIXEL),
-        _ => unreachable!("{op:?} is no convolution"),
-    };
-    Conv2d::new(count, input, output, [x.height, x.width], window).expect(FITS)
+    /// The convolution of an operation on so many values of shape `x`.
+    pub fn convolution(&self, op: &Op, x: Shape, count: usize) -> Conv2d {
+        let (input, output, window) = match *op {
+            Op::Conv2d { input, output, kernel, stride, padding } => {
+                (input, output, Window { kernel, stride, padding })
+            }
+            // A fully connected layer is a convolution of images of one pixel.
+            Op::Linear { input, output } => (input, output, Window::PIXEL),
+            _ => unreachable!("{op:?} is no convolution"),
+        };
+        let convolution = Conv2d::new(count, input, output, [x.height, x.width], window).expect(FITS);
+        if self.for_any_batch { convolution.for_any_batch() } else { convolution }
+    }
 }
 
 /// The pooling of an operation on values of shape `x`.
@@ -122,11 +127,11 @@ fn compute(
     let result = match op {
         Op::Conv2d { .. } => {
             let [weights] = context.tensors(parameters, call.layer);
-            kernels.conv2d(&convolution(op, shape, count), x, weights, y)
+            kernels.conv2d(&context.convolution(op, shape, count), x, weights, y)
         }
         Op::Linear { .. } => {
             let [weights, bias] = context.tensors(parameters, call.layer);
-            let result = kernels.conv2d(&convolution(op, shape, count), x, weights, y);
+            let result = kernels.conv2d(&context.convolution(op, shape, count), x, weights, y);
             for y in y.chunks_exact_mut(bias.len()) {
                 y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
             }

@@ -119,11 +119,11 @@ impl Node for CpuNode {
     }
 
     fn forward(&mut self, images: Images, scratch: &mut Scratch) -> Result<Outputs, EngineError> {
-        let Self { network, layout, values, kernels, job: plan, kept, moments, .. } = self;
+        let Self { network, layout, values, kernels, job: plan, kept, moments, trained, .. } = self;
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
-        let context = Context { network, layout, plan, kernels: *kernels };
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: !*trained };
         forward(context, values, &mut memory, moments);
         Ok(outputs(network, plan, &memory))
     }
@@ -134,7 +134,8 @@ impl Node for CpuNode {
         let plan = &inference[usize::from(wanted.attention_logits)];
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
-        forward(Context { network, layout, plan, kernels: *kernels }, values, &mut memory, &mut []);
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: true };
+        forward(context, values, &mut memory, &mut []);
         let all = outputs(network, plan, &memory);
         Ok(Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all })
     }
@@ -218,7 +219,8 @@ impl CpuNode {
         }
         let updates = rule.map(|rule| memories.updates(*kernels, rule, layout.len()));
         let learner = Learner { parameters: values, gradients, updates };
-        backward(Context { network, layout, plan, kernels: *kernels }, &mut memory, moments, learner);
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: false };
+        backward(context, &mut memory, moments, learner);
     }
 
     /// Lets the moving average follow, if the rule has one.
