@@ -1,8 +1,8 @@
 //! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
 
 use super::pack::Pack;
-use super::source::{Geometry, fold, transposed};
-use super::{forward::forward, panel};
+use super::source::{Geometry, Matrix, fold};
+use super::{forward::multiply, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
@@ -16,10 +16,10 @@ const CONTRIBUTIONS: usize = 256 << 10;
 
 /// Gradient of the images.
 pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
-    let transposed = transposed(weights, shape.output);
-    let weights: &[f32] = &transposed;
+    let weights = Matrix::transposed(weights, shape.output);
     if shape.window == Window::PIXEL {
-        return forward::<S>(&Conv2d { input: shape.output, output: shape.input, ..*shape }, gradient, weights, result);
+        let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
+        return multiply::<S>(&transposed, gradient, &weights, result);
     }
     let Conv2d { batch, input, output, window: Window { kernel, .. }, .. } = *shape;
     let width = panel::<S>();
@@ -64,12 +64,12 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
             for number in 0..panels {
                 // SAFETY: the panel, the rows of the weights and the room for contributions exist.
                 unsafe {
-                    let a = weights.as_ptr().add(first * taps * output);
+                    let a = weights.values.as_ptr().add(first * taps * weights.step);
                     let b = packed.as_ptr().add(number * output * width);
                     S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: some * taps,
                         segments: &[Segment { a, b, depth: output }],
-                        a_row: output,
+                        a_row: weights.step,
                         c: contributions.as_mut_ptr().add(number * width),
                         c_row: row,
                         accumulate: false,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::pack::{Pack, Results};
 use super::panel;
-use super::source::Source;
+use super::source::{Matrix, Source};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;
@@ -23,6 +23,11 @@ const TASKS: usize = 16;
 
 /// Result `[batch, output, output_height, output_width]`.
 pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
+    multiply::<S>(shape, images, &Matrix::new(weights, shape.weight_len() / shape.output), result)
+}
+
+/// As [`forward`], with the weights `[output, taps]` as a matrix.
+pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: &mut [f32]) {
     let source = Source::new(shape, images);
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
@@ -62,11 +67,11 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], 
                         width,
                         to: packed.as_mut_ptr(),
                     });
-                    let a = weights.as_ptr().add(chunk * depth);
+                    let a = weights.values.as_ptr().add(chunk * depth);
                     S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: output,
                         segments: &[Segment { a, b: packed.as_ptr(), depth: taps_now.len() }],
-                        a_row: taps.len(),
+                        a_row: weights.step,
                         c,
                         c_row,
                         accumulate: chunk > 0,
@@ -111,7 +116,7 @@ unsafe fn move_spill(
 
 /// Few results: the weights are most of what is read. All panels are laid out first; each task then has some output
 /// channels, whose weights are read once.
-fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weights: &[f32], result: &mut [f32]) {
+fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weights: &Matrix, result: &mut [f32]) {
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
     let taps = geometry.taps();
@@ -144,7 +149,7 @@ fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weight
         let mut spill = buffer(channels.len() * width);
         for number in 0..panels {
             let segment = |chunk: usize| Segment {
-                a: weights[channels.start * taps.len() + chunk * depth..].as_ptr(),
+                a: weights.values[channels.start * weights.step + chunk * depth..].as_ptr(),
                 // SAFETY: the chunk exists, and is only read from here on.
                 b: unsafe { all.at((number * chunks + chunk) * chunk_len) },
                 depth: depth.min(taps.len() - chunk * depth),
@@ -162,7 +167,7 @@ fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weight
                 S::vectorize(Gemm::<NV, ROWS_APART> {
                     rows: channels.len(),
                     segments: &segments,
-                    a_row: taps.len(),
+                    a_row: weights.step,
                     c,
                     c_row,
                     accumulate: false,

@@ -185,22 +185,56 @@ plain! {
     }
 }
 
-/// The weights `[output, rest]` as `[rest, output]`.
-pub(super) fn transposed(weights: &[f32], output: usize) -> Data<'_> {
-    let rest = weights.len() / output;
-    if output == 1 || rest == 1 {
-        return Data::Given(weights);
+/// A matrix by rows.
+pub(super) struct Matrix<'a> {
+    pub values: Data<'a>,
+    /// Values from one row to the next.
+    pub step: usize,
+}
+
+/// Bytes of which the distance of rows must be no multiple: the rows of a tile would fall into one or two sets of a first-level
+/// cache, which hold less.
+const FEW_SETS: usize = 2048;
+
+/// Where rows of so many values should be, from one to the next.
+fn good_step(len: usize) -> usize {
+    if (len * size_of::<f32>()).is_multiple_of(FEW_SETS) { len + 16 } else { len }
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `len` values.
+    pub fn new(values: &'a [f32], len: usize) -> Self {
+        let step = good_step(len);
+        if step == len {
+            return Self { values: Data::Given(values), step };
+        }
+        let mut result = buffer(values.len() / len * step);
+        const ROWS: usize = 16;
+        for_each_piece(&mut result, ROWS * step, |task, rows| {
+            let from = values[task * ROWS * len..].chunks_exact(len);
+            rows.chunks_exact_mut(step).zip(from).for_each(|(to, from)| to[..len].copy_from_slice(from));
+        });
+        Self { values: Data::Made(result), step }
     }
-    let mut result = buffer(weights.len());
-    const TILE: usize = 16;
-    for_each_piece(&mut result, TILE * output, |task, rows| {
-        for first in (0..output).step_by(TILE) {
-            for (row, to) in (task * TILE..).zip(rows.chunks_exact_mut(output)) {
-                for o in first..(first + TILE).min(output) {
-                    to[o] = weights[o * rest + row];
+
+    /// The weights `[output, rest]` as `[rest, output]`.
+    pub fn transposed(weights: &'a [f32], output: usize) -> Self {
+        let rest = weights.len() / output;
+        if output == 1 || rest == 1 {
+            return Self::new(weights, output);
+        }
+        let step = good_step(output);
+        let mut result = buffer(rest * step);
+        const TILE: usize = 16;
+        for_each_piece(&mut result, TILE * step, |task, rows| {
+            for first in (0..output).step_by(TILE) {
+                for (row, to) in (task * TILE..).zip(rows.chunks_exact_mut(step)) {
+                    for o in first..(first + TILE).min(output) {
+                        to[o] = weights[o * rest + row];
+                    }
                 }
             }
-        }
-    });
-    Data::Made(result)
+        });
+        Self { values: Data::Made(result), step }
+    }
 }
