@@ -42,7 +42,7 @@ impl FromStr for Choice {
     fn from_str(name: &str) -> Result<Self, ChoiceError> {
         let available = || Level::available().iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
         let unavailable = |level: Level| ChoiceError::Unavailable(level.name(), available());
-        match (name, Level::ALL.into_iter().find(|level| level.name() == name)) {
+        match (name, Level::from_name(name)) {
             ("auto", _) => Ok(Choice::Kernels(Kernels::new())),
             ("reference", _) => Ok(Choice::Reference),
             (_, Some(level)) => Kernels::at(level).map(Choice::Kernels).ok_or_else(|| unavailable(level)),

@@ -42,9 +42,10 @@ fn training(kernels: Kernels, shape: &Conv2d) -> f64 {
 
 fn main() {
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
-    let name = std::env::args().nth(1);
-    let level = name.and_then(|name| Level::ALL.into_iter().find(|level| level.name() == name));
-    let kernels = level.map_or_else(Kernels::new, |level| Kernels::at(level).expect("this processor has the level"));
+    let kernels = match std::env::args().nth(1) {
+        None => Kernels::new(),
+        Some(name) => Level::from_name(&name).and_then(Kernels::at).expect("a level of this processor"),
+    };
     println!("{}, {} threads, ms forward and both gradients", kernels.level().name(), rayon::current_num_threads());
     let (mut shapes, mut logarithms, mut worst) = (0, 0.0, 1.0f64);
     for [kernel, stride] in WINDOWS {

@@ -78,8 +78,10 @@ fn time(mut call: impl FnMut()) -> f64 {
 fn main() {
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
     let filter = std::env::args().nth(1).unwrap_or_default();
-    let level = std::env::args().nth(2).and_then(|name| Level::ALL.into_iter().find(|level| level.name() == name));
-    let kernels = level.map_or_else(Kernels::new, |level| Kernels::at(level).expect("this processor has the level"));
+    let kernels = match std::env::args().nth(2) {
+        None => Kernels::new(),
+        Some(name) => Level::from_name(&name).and_then(Kernels::at).expect("a level of this processor"),
+    };
     println!(
         "{}, {} threads, {:.0} GFLOP/s of a loop of multiply-adds",
         kernels.level().name(),

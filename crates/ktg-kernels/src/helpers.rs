@@ -53,7 +53,8 @@ static HELPERS: Helpers = Helpers {
 };
 
 /// Runs `body` on this thread with number 0 and, at the same time, on up to `helpers` others, each with its own number, always
-/// the same: once each, if they come in before it is done here, so that it must not count on them. `false`, and nothing run, if another thread is being
+/// the same: once each, if they come in before it is done here. Those that come late are not waited for: number 0 must be able
+/// to do all of it. `false`, and nothing run, if another thread is being
 /// helped at the moment.
 ///
 /// # Panics

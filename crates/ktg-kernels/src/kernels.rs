@@ -1,7 +1,8 @@
 //! The operations, at one level: here the large ones, in files of their own the others.
 
+use crate::Algorithm;
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Algorithm, Conv2d, Features, Result, check_length};
+use crate::shape::{Conv2d, Features, Result, check_length};
 use crate::simd::{Level, Plain, Simd, Task, at_level};
 use crate::{direct, small_maps, winograd};
 

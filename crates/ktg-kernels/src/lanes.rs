@@ -1,8 +1,9 @@
 //! The code of levels that this machine may lack: every operation with emulated vectors of 4, 8 and 16 values and the tiles
 //! of the levels must give what it gives with plain Rust's. What remains untested there are the instructions themselves.
 
+use crate::Algorithm;
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Algorithm, Conv2d, Features, Window};
+use crate::shape::{Conv2d, Features, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
 use crate::{direct, small_maps, winograd};

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! * Convolution forward, backward to the images and to the weights: Winograd F(4x4, 3x3) for 3x3 windows of stride 1,
-//!   pixel by pixel for maps of a few pixels, implicit GEMM for all others ([`Conv2d::algorithm`]). The largest error is
+//!   pixel by pixel for small maps, implicit GEMM for all others ([`Conv2d::algorithm`]). The largest error is
 //!   below 1e-4 (Winograd) and 1e-5 (others) of the largest result, which the tests check.
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
@@ -28,6 +28,7 @@
 //! Scratch memory is kept by each thread and used again; it is bounded by a few times that of the largest operation.
 
 mod adamw;
+mod algorithm;
 mod attend;
 mod bytes;
 mod direct;
@@ -52,6 +53,7 @@ mod winograd;
 mod workspace;
 
 pub use adamw::AdamWStep;
+pub use algorithm::Algorithm;
 pub use bytes::ChannelScale;
 pub use each::Each;
 pub use kernels::Kernels;
@@ -59,5 +61,5 @@ pub use map::map_file;
 pub use memory::{Arena, keep_freed_memory};
 pub use norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 pub use sgd::SgdStep;
-pub use shape::{Algorithm, Conv2d, Features, Pool, Result, ShapeError, Window};
+pub use shape::{Conv2d, Features, Pool, Result, ShapeError, Window};
 pub use simd::Level;

@@ -204,7 +204,7 @@ fn winograd_layers_of_large_networks() {
 /// sides and with many on one.
 #[test]
 fn winograd_layers_in_several_pieces() {
-    check_layers((3, 1, 1), &[(2, 120, 256, 28), (2, 8, 920, 28)]);
+    check_layers((3, 1, 1), &[(2, 72, 72, 36), (2, 120, 256, 28), (2, 8, 920, 28)]);
 }
 
 #[test]

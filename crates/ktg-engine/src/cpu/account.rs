@@ -69,13 +69,13 @@ impl Clock {
         Self(records.then(Instant::now))
     }
 
-    /// The call, of so many images, is done.
+    /// The call, of so many images, is done. (An optimizer's step has none.)
     pub fn stop(self, context: Context, part: Part, call: &Call, count: usize) {
         let Some(start) = self.0 else { return };
         let seconds = start.elapsed().as_secs_f64();
         let (op, shape) = (context.op(call).clone(), context.shape(call.reads[0]));
         let convolution =
-            matches!(op, Op::Conv2d { .. } | Op::Linear { .. }).then(|| context.convolution(&op, shape, count));
+            matches!(op, Op::Conv2d { .. } | Op::Linear { .. }).then(|| context.convolution(&op, shape, count.max(1)));
         let values = values(context, part, call, count);
         let timing = Timing { part, op, shape, convolution, values, seconds };
         TIMINGS.with_borrow_mut(|timings| timings.as_mut().expect("the clock saw it").push(timing));
@@ -90,7 +90,7 @@ fn values(context: Context, part: Part, call: &Call, count: usize) -> usize {
     match (part, context.op(call)) {
         // A sum and what is added to it.
         (Part::Sum, _) => 3 * len(&call.reads[0]),
-        // Weights and momentum are read and written, gradients read.
+        // As of SGD with momentum: weights and momentum are read and written, gradients read.
         (Part::Update, _) => 5 * learned(),
         (_, Op::Conv2d { .. } | Op::Linear { .. }) => reads + gives + learned(),
         (Part::Backward, op) => {

@@ -31,14 +31,18 @@ impl Learner<'_> {
     }
 
     /// The layer's gradients are known.
-    fn finish(&mut self, context: Context, layer: usize) {
+    fn finish(&mut self, context: Context, back: &Back) {
+        let layer = back.call.layer;
         let Some(updates) = self.updates.as_mut().filter(|_| !context.is_frozen(layer)) else { return };
         let tensors = context.layout.learned_of_layer(layer);
-        let first = tensors.clone().next().map_or(0, |(_, range)| range.start);
+        let Some((_, first)) = tensors.clone().next() else { return };
+        let first = first.start;
+        let clock = Clock::start();
         for (i, range) in tensors {
             let gradient = &self.gradients[range.start - first..range.end - first];
             updates.tensor(i, range.clone(), &mut self.parameters[range], gradient);
         }
+        clock.stop(context, Part::Update, &back.call, 0);
     }
 }
 
@@ -54,18 +58,9 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
                 clock.stop(context, Part::Again, &planned.call, memory.count);
             }
             Step::Back(back) => {
-                match context.op(&back.call) {
-                    Op::Conv2d { .. } | Op::Linear { .. } => convolve_back(context, back, memory, &mut learner),
-                    _ => {
-                        let clock = Clock::start();
-                        go_back(context, back, memory, moments, &mut learner);
-                        clock.stop(context, Part::Backward, &back.call, memory.count);
-                    }
-                }
+                go_back(context, back, memory, moments, &mut learner);
                 add_up(context, back, memory);
-                let clock = Clock::start();
-                learner.finish(context, back.call.layer);
-                clock.stop(context, Part::Update, &back.call, memory.count);
+                learner.finish(context, back);
             }
         }
     }
@@ -103,15 +98,30 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     clock.stop(context, Part::ToWeights, call, count);
 }
 
-/// The way back through any other layer.
 fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
+    if let Op::Conv2d { .. } | Op::Linear { .. } = context.op(&back.call) {
+        return convolve_back(context, back, memory, learner);
+    }
+    let clock = Clock::start();
+    go_back_otherwise(context, back, memory, moments, learner);
+    clock.stop(context, Part::Backward, &back.call, memory.count);
+}
+
+/// The way back through any other layer.
+fn go_back_otherwise(
+    context: Context,
+    back: &Back,
+    memory: &mut Memory,
+    moments: &[Option<Moments>],
+    learner: &mut Learner,
+) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
     let gradient = context.span(call.gives, back.gradient);
     let read = |i: usize| context.span(call.reads[i], back.reads[i].expect("the plan knows what is needed"));
     let part = |i: usize| back.targets[i].map(|target| context.span(call.reads[i], target.part));
     match op {
-        Op::Conv2d { .. } | Op::Linear { .. } => unreachable!("convolutions have a function of their own"),
+        Op::Conv2d { .. } | Op::Linear { .. } => unreachable!("`go_back` sends them another way"),
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);

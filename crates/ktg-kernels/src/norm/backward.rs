@@ -13,21 +13,22 @@ use crate::workspace::buffer;
 pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradients: NormGradients) {
     let gradient = Shared::new(gradients.result);
     let separate = gradients.x.map(Shared::new);
-    let planes = Planes { shape, pass, gradient, separate };
+    let planes = AllPlanes { shape, pass, gradient, separate };
     let mut sums = buffer(shape.planes() * 2);
     let some = planes_at_a_time(shape);
     for_each_piece(&mut sums, some * 2, |task, sums| {
         // SAFETY: each task reads and writes its own planes.
         unsafe { S::vectorize(Sums { planes, first: task * some, sums }) }
     });
-    let mut lines = vec![Line::default(); shape.channels];
-    for (channel, line) in lines.iter_mut().enumerate() {
-        let (mut sum, mut product) = (0.0, 0.0);
-        for image in 0..shape.batch {
-            let own = &sums[(image * shape.channels + channel) * 2..];
-            sum += f64::from(own[0]);
-            product += f64::from(own[1]);
+    let mut totals = vec![(0.0, 0.0); shape.channels];
+    for image in sums.chunks_exact(2 * shape.channels) {
+        for (total, own) in totals.iter_mut().zip(image.chunks_exact(2)) {
+            total.0 += f64::from(own[0]);
+            total.1 += f64::from(own[1]);
         }
+    }
+    let mut lines = vec![Line::default(); shape.channels];
+    for (channel, (line, (sum, product))) in lines.iter_mut().zip(totals).enumerate() {
         let of_weight = pass.of_weight(channel, product);
         *line = pass.line(channel, sum, of_weight, (shape.batch * shape.pixels) as f64);
         (gradients.weight[channel], gradients.bias[channel]) = (of_weight as f32, sum as f32);
@@ -66,7 +67,7 @@ impl BackwardPass<'_> {
 
 /// The planes of all channels of all images, by number.
 #[derive(Clone, Copy)]
-struct Planes<'a> {
+struct AllPlanes<'a> {
     shape: &'a Features,
     pass: &'a BackwardPass<'a>,
     /// Of the result. With `separate`, it becomes that behind the ReLU, which is the residual's; else, the input's.
@@ -83,7 +84,7 @@ struct Line {
     constant: f32,
 }
 
-impl Planes<'_> {
+impl AllPlanes<'_> {
     /// Sums of g and of `g (x - mean)` over a plane, where g is the gradient behind the ReLU.
     #[inline(always)]
     unsafe fn sums<S: Simd>(&self, plane: usize) -> (f32, f32) {
@@ -176,7 +177,7 @@ impl Planes<'_> {
 
 /// The sums of planes that follow each other, two a plane.
 struct Sums<'a> {
-    planes: Planes<'a>,
+    planes: AllPlanes<'a>,
     first: usize,
     sums: &'a mut [f32],
 }
@@ -195,7 +196,7 @@ impl Task for Sums<'_> {
 
 /// The gradients of some planes of the input. By channel, how they are made.
 struct Inputs<'a> {
-    planes: Planes<'a>,
+    planes: AllPlanes<'a>,
     range: Range<usize>,
     lines: &'a [Line],
 }

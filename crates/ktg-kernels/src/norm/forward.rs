@@ -1,4 +1,4 @@
-//! Forward. Planes are read for the statistics and again to be normalised, both times in the order in which they lie in
+//! Forward. Planes are read for the statistics and again to be normalized, both times in the order in which they lie in
 //! memory.
 
 use super::{Affine, Fused, Moving, Statistics, planes_at_a_time};
@@ -53,7 +53,7 @@ pub(crate) fn inference<S: Simd>(
         // SAFETY: each task reads and writes its own planes.
         unsafe {
             let x = x.map_or(y.at(0).cast_const(), <[f32]>::as_ptr);
-            S::vectorize(Normalise { shape, x, planes, mean, scales, bias, fused, y });
+            S::vectorize(Normalize { shape, x, planes, mean, scales, bias, fused, y });
         }
     });
 }
@@ -171,7 +171,7 @@ unsafe fn sums<S: Simd>(x: &[f32], shift: f32) -> (f32, f32) {
 }
 
 /// `relu((x - mean) * scale + bias + residual)` of planes that follow each other.
-struct Normalise<'a> {
+struct Normalize<'a> {
     shape: &'a Features,
     /// As large as y, and maybe the same: every value is read before it is written.
     x: *const f32,
@@ -184,7 +184,7 @@ struct Normalise<'a> {
     y: Shared<'a>,
 }
 
-impl Task for Normalise<'_> {
+impl Task for Normalize<'_> {
     type Output = ();
 
     #[inline(always)]

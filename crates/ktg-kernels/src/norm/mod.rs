@@ -78,10 +78,10 @@ pub struct NormGradients<'a> {
 }
 
 /// Bytes of the planes of a task.
-const SOME: usize = 32 << 10;
+const TASK_BYTES: usize = 32 << 10;
 
 /// How many planes one task takes: they lie side by side, and whoever computed them before, image by image, has them in its
 /// cache.
 fn planes_at_a_time(shape: &Features) -> usize {
-    (SOME / (shape.pixels * size_of::<f32>())).clamp(1, shape.planes())
+    (TASK_BYTES / (shape.pixels * size_of::<f32>())).clamp(1, shape.planes())
 }

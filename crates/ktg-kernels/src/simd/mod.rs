@@ -88,6 +88,11 @@ impl Level {
         }
     }
 
+    /// The level of a name.
+    pub fn from_name(name: &str) -> Option<Level> {
+        Level::ALL.into_iter().find(|level| level.name() == name)
+    }
+
     /// `portable`, `neon`, `avx2` or `avx512`.
     pub fn name(self) -> &'static str {
         match self {

@@ -169,11 +169,11 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
 }
 
 fn backward_data_by<S: Simd, const NV: usize>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
-    let Conv2d { batch, input, output, height, width, .. } = *shape;
+    let Conv2d { batch, input, output, .. } = *shape;
     let (block, meetings) = (NV * S::LANES, Meetings::new(shape));
     let taps = meetings.taps();
     let g = ByPixel::new::<S, NV>(gradient, batch, output, shape.output_height * shape.output_width);
-    let meetings: Vec<Vec<Meeting>> = (0..height * width).map(|image| meetings.of_image(image)).collect();
+    let meetings = meetings.of_images();
     let dx = Shared::new(result);
     let output_blocks = output.div_ceil(block);
     parallel(input.div_ceil(block), |task| {

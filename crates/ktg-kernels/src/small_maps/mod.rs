@@ -1,5 +1,5 @@
-//! Convolutions of maps of a few pixels. With a border of zeros, most taps of a window lie outside such a map: of the 36
-//! products of a 3x3 window on 2x2 pixels, 20 are with zeros, of the 9 on a single pixel 8. So every pixel of the
+//! Convolutions of small maps. With a border of zeros, many taps of a window lie outside such a map: of the 36 products of a
+//! 3x3 window on 2x2 pixels, 20 are with zeros, of the 9 on a single pixel 8. So every pixel of the
 //! result is computed by itself, from those pixels that its window really has: a product of the weights of each such
 //! tap, `[output, input]`, with the pixel's values, `[input, image]`. The images of a batch lie side by side in vectors.
 
@@ -49,11 +49,16 @@ impl Meetings {
         (0..self.taps()).filter_map(meet).collect()
     }
 
-    /// The taps through which a pixel of the image is seen, and by which pixels of the result.
-    fn of_image(&self, image: usize) -> Vec<Meeting> {
-        let results = 0..self.result[0] * self.result[1];
-        let all = results.flat_map(|other| (0..self.taps()).map(move |tap| Meeting { tap, other }));
-        all.filter(|meeting| self.seen(meeting.other, meeting.tap) == Some(image)).collect()
+    /// By pixel of the image, the taps through which it is seen, and by which pixels of the result.
+    fn of_images(&self) -> Vec<Vec<Meeting>> {
+        let [height, width] = self.image;
+        let mut all = vec![Vec::new(); height * width];
+        for result in 0..self.result[0] * self.result[1] {
+            for Meeting { tap, other } in self.of_result(result) {
+                all[other].push(Meeting { tap, other: result });
+            }
+        }
+        all
     }
 
     /// The pixels of the result that see something through a tap, and what, as `[result, image]`.

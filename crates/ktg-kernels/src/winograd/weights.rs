@@ -21,15 +21,18 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient
     }
 }
 
-/// Channels, of the images and of the gradient, that one task has where sums are small: their sums, in the Winograd domain,
-/// stay in a second-level cache.
-const SOME_CHANNELS: usize = 64;
-/// Tasks there are then: where there are fewer groups of channels, parts of the batch have their own sums. Not the number of
-/// threads, on which results must not depend.
+/// Channels, of the images and of the gradient, that one task has at most where sums are small: their sums, in the Winograd
+/// domain, are 590 KB.
+const MOST_CHANNELS: usize = 64;
+/// Tasks there are at most where parts of the batch have their own sums. Not the number of threads, on which results must
+/// not depend.
 const TASKS: usize = 16;
+/// Tasks there should be at least; tasks with fewer channels make more of the same tiles.
+const LEAST_TASKS: usize = 4;
 /// Tiles that a part has at least: with fewer, adding up the parts' sums would take longer than making them.
 const TILES: usize = 64;
-/// Bytes of transformed tiles that one task makes and uses up, about half a second-level cache.
+/// Bytes of transformed tiles that one task makes and uses up. With 1 MB of second-level cache, 256 KB were as fast for few
+/// channels and slower for many, whose sums are read and written again for each such piece.
 const LOCAL_TILES: usize = 512 << 10;
 /// Bytes of the sums above which the batch is not cut at all: reading and writing them again would cost more.
 const LARGE_SUMS: usize = 6 << 20;
@@ -87,21 +90,27 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
     /// the same: threads that read what others wrote wait for it longer than that takes, where cores do not share a cache.
     fn by_parts(&self, weights: Shared) {
         let Tiling { all_rows, columns, .. } = self.images.tiling;
-        let group = (SOME_CHANNELS / Self::BLOCK).max(1);
-        let [input_groups, output_groups] =
-            [self.input_blocks, self.output_blocks].map(|blocks| blocks.div_ceil(group));
+        let groups_of = |group: usize| [self.input_blocks, self.output_blocks].map(|blocks| blocks.div_ceil(group));
+        let parts_of = |groups: usize| (TASKS / groups).min(all_rows * columns / TILES).clamp(1, all_rows);
+        // Blocks of channels of a task.
+        let mut group = (MOST_CHANNELS / Self::BLOCK).max(1);
+        let [mut input_groups, mut output_groups] = groups_of(group);
+        while group > 1 && input_groups * output_groups * parts_of(input_groups * output_groups) < LEAST_TASKS {
+            group /= 2;
+            [input_groups, output_groups] = groups_of(group);
+        }
         let groups = input_groups * output_groups;
-        let parts = (TASKS / groups).min(all_rows * columns / TILES).clamp(1, all_rows);
+        let parts = parts_of(groups);
         let pairs = self.input_blocks * self.output_blocks;
         let mut sums = buffer(parts * pairs * Self::PAIR);
         let sums = Shared::new(&mut sums);
         parallel(parts * groups, |task| {
-            let (p, inputs, outputs) =
-                (task / groups, task % input_groups * group, task / input_groups % output_groups * group);
+            let (p, own) = (task / groups, task % groups);
+            let blocks = |number: usize, all: usize| number * group..((number + 1) * group).min(all);
             let some = Group {
                 rows: part(all_rows, p, parts),
-                inputs: inputs..(inputs + group).min(self.input_blocks),
-                outputs: outputs..(outputs + group).min(self.output_blocks),
+                inputs: blocks(own % input_groups, self.input_blocks),
+                outputs: blocks(own / input_groups, self.output_blocks),
             };
             // SAFETY: each task has the sums of its part of the batch and its pairs of blocks to itself.
             unsafe { self.sum_up(some, sums.at(p * pairs * Self::PAIR)) }
