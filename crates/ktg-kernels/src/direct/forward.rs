@@ -36,6 +36,7 @@ pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix
     } else if results.len() <= FEW_PANELS * panel::<S>() {
         return few_results::<S, 2>(shape, &source, weights, result);
     }
+    let weights = weights.spread_out();
     let taps = geometry.taps();
     let (output, pixels, width) = (shape.output, results.lines * results.line, panel::<S>());
     let panels = results.len().div_ceil(width);

@@ -192,29 +192,34 @@ pub(super) struct Matrix<'a> {
     pub step: usize,
 }
 
-/// Bytes of which the distance of rows must be no multiple: the rows of a tile would fall into one or two sets of a first-level
-/// cache, which hold less.
-const FEW_SETS: usize = 2048;
+/// Bytes of which the distance of rows should be no multiple: the rows of a tile would fall into one set of a first-level
+/// cache, which holds less.
+const ONE_SET: usize = 4096;
 
 /// Where rows of so many values should be, from one to the next.
 fn good_step(len: usize) -> usize {
-    if (len * size_of::<f32>()).is_multiple_of(FEW_SETS) { len + 16 } else { len }
+    if (len * size_of::<f32>()).is_multiple_of(ONE_SET) { len + 16 } else { len }
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows of `len` values.
+    /// Rows of `len` values that follow each other.
     pub fn new(values: &'a [f32], len: usize) -> Self {
-        let step = good_step(len);
+        Self { values: Data::Given(values), step: len }
+    }
+
+    /// The same rows where caches hold many of them: a copy, if they do not lie so already. For rows that are read often.
+    pub fn spread_out(&self) -> Matrix<'_> {
+        let (len, step) = (self.step, good_step(self.step));
         if step == len {
-            return Self { values: Data::Given(values), step };
+            return Matrix { values: Data::Given(&self.values), step };
         }
-        let mut result = buffer(values.len() / len * step);
+        let mut result = buffer(self.values.len() / len * step);
         const ROWS: usize = 16;
         for_each_piece(&mut result, ROWS * step, |task, rows| {
-            let from = values[task * ROWS * len..].chunks_exact(len);
+            let from = self.values[task * ROWS * len..].chunks_exact(len);
             rows.chunks_exact_mut(step).zip(from).for_each(|(to, from)| to[..len].copy_from_slice(from));
         });
-        Self { values: Data::Made(result), step }
+        Matrix { values: Data::Made(result), step }
     }
 
     /// The weights `[output, rest]` as `[rest, output]`.
