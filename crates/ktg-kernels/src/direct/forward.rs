@@ -11,8 +11,8 @@ use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::buffer;
 
-/// Values of a panel: it stays in the first-level cache.
-const PANEL: usize = 4096;
+/// Values of a panel. Half of it would leave room in the first-level cache, but results would be added to twice as often.
+const PANEL: usize = 8192;
 /// Panels that a task computes: the weights of a panel's taps are read from the second-level cache for all but the first.
 const PANELS: usize = 8;
 
@@ -28,7 +28,7 @@ pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], 
 
 /// As [`forward`], with the weights `[output, taps]` as a matrix.
 pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: &mut [f32]) {
-    let source = Source::new(shape, images);
+    let source = Source::new::<S>(shape, images);
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
     if results.len() <= S::LANES {

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::pack::Results;
 use crate::parallel::for_each_piece;
 use crate::shape::{Conv2d, Window};
-use crate::simd::plain;
+use crate::simd::{Simd, plain};
 use crate::workspace::{Buffer, buffer};
 
 /// What a convolution reads: as it was given, or laid out anew.
@@ -105,34 +105,43 @@ fn is_pointwise(window: Window) -> bool {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(shape: &Conv2d, images: &'a [f32]) -> Self {
+    pub fn new<S: Simd>(shape: &Conv2d, images: &'a [f32]) -> Self {
         let geometry = Geometry::new(shape);
         if is_pointwise(shape.window) && shape.window.stride == 1 {
             return Self { data: Data::Given(images), geometry };
         }
-        let Conv2d { batch, input, height, width, window: Window { stride, padding, .. }, .. } = *shape;
+        let Conv2d { batch, input, height, width, .. } = *shape;
         let planes = batch * input;
         let mut data = buffer(planes * geometry.plane_len);
         // Several planes a task: small ones are quickly copied.
         let some = (32768 / geometry.plane_len).clamp(1, planes);
         for_each_piece(&mut data, some * geometry.plane_len, |task, to| {
-            let from = images[task * some * height * width..].chunks_exact(height * width);
-            for (to, from) in to.chunks_exact_mut(geometry.plane_len).zip(from) {
-                if is_pointwise(shape.window) {
-                    let rows = to.chunks_exact_mut(shape.output_width).zip(from.chunks_exact(width).step_by(stride));
-                    for (to, from) in rows {
-                        to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
-                    }
-                } else {
-                    to.fill(0.0);
-                    let rows = to.chunks_exact_mut(geometry.row_len).skip(padding).zip(from.chunks_exact(width));
-                    for (to, from) in rows {
-                        scatter(from, to, stride, padding, geometry.columns);
-                    }
-                }
-            }
+            let from = &images[task * some * height * width..];
+            // SAFETY: it has no pointers.
+            unsafe { S::vectorize(lay_out(shape, &geometry, from, to)) }
         });
         Self { data: Data::Made(data), geometry }
+    }
+}
+
+plain! {
+    /// Lays out some planes.
+    fn lay_out(shape: &'a Conv2d, geometry: &'a Geometry, from: &'a [f32], to: &'a mut [f32]) {
+        let Conv2d { height, width, window: Window { stride, padding, .. }, .. } = *shape;
+        for (to, from) in to.chunks_exact_mut(geometry.plane_len).zip(from.chunks_exact(height * width)) {
+            if is_pointwise(shape.window) {
+                let rows = to.chunks_exact_mut(shape.output_width).zip(from.chunks_exact(width).step_by(stride));
+                for (to, from) in rows {
+                    to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+                }
+            } else {
+                to.fill(0.0);
+                let rows = to.chunks_exact_mut(geometry.row_len).skip(padding).zip(from.chunks_exact(width));
+                for (to, from) in rows {
+                    scatter(from, to, stride, padding, geometry.columns);
+                }
+            }
+        }
     }
 }
 
@@ -141,6 +150,20 @@ impl<'a> Source<'a> {
 pub(crate) fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
     if stride == 1 {
         to[padding..padding + from.len()].copy_from_slice(from);
+        return;
+    }
+    if stride == 2 {
+        // Both halves in one go, which the compiler turns into vectors.
+        let (even, odd) = to.split_at_mut(columns);
+        let (first, second) = if padding % 2 == 0 { (even, odd) } else { (odd, even) };
+        let (first, second) = (&mut first[padding / 2..], &mut second[padding.div_ceil(2)..]);
+        let pairs = from.chunks_exact(2);
+        if let [last] = *pairs.remainder() {
+            first[from.len() / 2] = last;
+        }
+        for ((first, second), pair) in first.iter_mut().zip(second).zip(pairs) {
+            (*first, *second) = (pair[0], pair[1]);
+        }
         return;
     }
     for first in 0..stride.min(from.len()) {

@@ -42,7 +42,7 @@ impl Task for Transpose {
 }
 
 fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {
-    let source = Source::new(shape, images);
+    let source = Source::new::<S>(shape, images);
     let geometry = source.geometry;
     let Conv2d { batch, input, output, window, .. } = *shape;
     let (kernel, taps) = (window.kernel, window.kernel * window.kernel);
