@@ -1,6 +1,6 @@
 //! Shapes of operations, checked once, before any kernel runs.
 
-use crate::Algorithm;
+use crate::algorithm::{Algorithm, Sizes};
 
 /// What is wrong with the arguments of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +133,7 @@ impl Conv2d {
         product(&[input, window.kernel, window.kernel, output_height, output_width])?;
         let algorithm = Algorithm::Direct;
         let shape = Self { batch, input, output, height, width, window, output_height, output_width, algorithm };
-        Ok(Self { algorithm: shape.best_algorithm(batch), ..shape })
+        Ok(Self { algorithm: Algorithm::fastest(shape.sizes()), ..shape })
     }
 
     /// `[height, width]` of the result.
@@ -154,6 +154,65 @@ impl Conv2d {
     /// Values of the result.
     pub fn output_len(&self) -> usize {
         self.batch * self.output * self.output_height * self.output_width
+    }
+
+    /// How this convolution and its gradients are computed.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether errors are those of [`Algorithm::Winograd`].
+    pub fn is_winograd(&self) -> bool {
+        self.algorithm() == Algorithm::Winograd
+    }
+
+    /// The same convolution by another algorithm; `None` where that cannot compute it.
+    pub fn computed_by(self, algorithm: Algorithm) -> Option<Self> {
+        let can = algorithm != Algorithm::Winograd || self.window == Window { kernel: 3, stride: 1, padding: 1 };
+        can.then_some(Self { algorithm, ..self })
+    }
+
+    /// The same convolution by the same algorithm however many images there are, so that an image's result does not depend, not
+    /// even in its last bit, on those beside it. It is the one that is the fastest for two images, which is not slow for one
+    /// and not for many.
+    pub fn for_any_batch(self) -> Self {
+        Self { algorithm: Algorithm::fastest(Sizes { batch: 2, ..self.sizes() }), ..self }
+    }
+
+    /// Multiply-adds of the products that this convolution's algorithm computes forward, and to either gradient; transforms of
+    /// tiles not counted.
+    pub fn multiply_adds_done(&self) -> u128 {
+        let channels = [self.batch, self.input, self.output].map(|n| n as u128).iter().product::<u128>();
+        let results = match self.algorithm() {
+            Algorithm::Direct => return self.multiply_adds(),
+            // 36 positions for every 4x4 results.
+            Algorithm::Winograd => 36 * self.output_height.div_ceil(4) * self.output_width.div_ceil(4),
+            Algorithm::SmallMaps => {
+                self.taps_inside(self.height, self.output_height) * self.taps_inside(self.width, self.output_width)
+            }
+        };
+        channels * results as u128
+    }
+
+    /// Along a side, the taps of all positions of the window that lie within the image.
+    fn taps_inside(&self, side: usize, positions: usize) -> usize {
+        let Window { kernel, stride, padding } = self.window;
+        let is_inside = |position: usize, tap: usize| (padding..padding + side).contains(&(position * stride + tap));
+        (0..positions).map(|position| (0..kernel).filter(|&tap| is_inside(position, tap)).count()).sum()
+    }
+
+    /// What the choice of the algorithm depends on.
+    fn sizes(&self) -> Sizes {
+        let Window { kernel, stride, padding } = self.window;
+        Sizes {
+            batch: self.batch,
+            channels: self.input.min(self.output),
+            pixels: self.height * self.width,
+            results: self.output_height * self.output_width,
+            kernel,
+            stride,
+            padding,
+        }
     }
 
     /// The window.

@@ -7,7 +7,7 @@ use ktg_kernels::Conv2d;
 use ktg_net::{Op, Shape, Value};
 
 use super::call::Call;
-use super::forward::Context;
+use super::context::Context;
 
 thread_local! {
     /// The calls of this thread since it began to record; `None` where it does not.

@@ -6,7 +6,8 @@ use ktg_kernels::{Affine, BackwardPass, Each, NormGradients};
 use ktg_net::Op;
 
 use super::account::{Clock, Part};
-use super::forward::{Context, FITS, Moments, features, normalize, pooling};
+use super::context::{Context, FITS, Moments};
+use super::forward::{features, normalize, pooling};
 use super::memory::Memory;
 use super::plan::{Back, Step};
 use super::update::Updates;

@@ -1,90 +1,13 @@
 //! Forward through a plan.
 
-use ktg_kernels::{Affine, Conv2d, Each, Features, Fused, Kernels, Moving, Pool, Statistics, Window};
-use ktg_net::{Network, Op, Shape, Value};
+use ktg_kernels::{Each, Features, Fused, Moving, Pool, Statistics, Window};
+use ktg_net::{Op, Shape};
 
 use super::account::{Clock, Part};
-use super::call::Call;
-use super::memory::{Memory, Span};
+use super::context::{Context, FITS, Moments};
+use super::memory::Memory;
 use super::places::Place;
-use super::plan::{Plan, PlannedCall};
-use crate::parameters::Layout;
-
-/// The plan's shapes are those of the buffers it made, so kernels never refuse them.
-pub(crate) const FITS: &str = "a plan's shapes fit its buffers";
-
-/// Mean and biased variance of what a batch norm saw in a training pass.
-#[derive(Clone, Debug)]
-pub(crate) struct Moments {
-    pub mean: Vec<f32>,
-    pub variance: Vec<f32>,
-}
-
-/// What a pass reads besides the values.
-#[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
-    pub network: &'a Network,
-    pub layout: &'a Layout,
-    pub plan: &'a Plan,
-    pub kernels: Kernels,
-    /// Inference: an image's bits do not depend on how many others there are.
-    pub for_any_batch: bool,
-}
-
-impl<'a> Context<'a> {
-    /// Whether a layer stays as it is in training.
-    pub fn is_frozen(&self, layer: usize) -> bool {
-        self.network.layers[layer].frozen
-    }
-
-    /// What a batch norm was normalized by: `moments`, or the running statistics.
-    pub fn statistics<'p>(&self, parameters: &'p [f32], layer: usize, moments: Option<&'p Moments>) -> Statistics<'p> {
-        match moments {
-            Some(Moments { mean, variance }) => Statistics { mean, variance },
-            None => {
-                let [_, _, mean, variance] = self.tensors(parameters, layer);
-                Statistics { mean, variance }
-            }
-        }
-    }
-
-    pub fn op(&self, call: &Call) -> &'a Op {
-        &self.network.layers[call.layer].op
-    }
-
-    pub fn shape(&self, value: Value) -> Shape {
-        self.plan.shapes[value.index()]
-    }
-
-    /// Where a value, or its gradient, lies.
-    pub fn span(&self, value: Value, place: Place) -> Span {
-        (place, self.shape(value).len())
-    }
-
-    /// Tensors of a layer, among all parameters and running statistics: weight, bias, and so on.
-    pub fn tensors<'p, const N: usize>(&self, parameters: &'p [f32], layer: usize) -> [&'p [f32]; N] {
-        self.layout.of_layer(layer).map(|range| &parameters[range])
-    }
-
-    pub fn affine<'p>(&self, parameters: &'p [f32], layer: usize) -> Affine<'p> {
-        let [weight, bias] = self.tensors(parameters, layer);
-        Affine { weight, bias, epsilon: Op::NORM_EPSILON as f32 }
-    }
-
-    /// The convolution of an operation on so many values of shape `x`.
-    pub fn convolution(&self, op: &Op, x: Shape, count: usize) -> Conv2d {
-        let (input, output, window) = match *op {
-            Op::Conv2d { input, output, kernel, stride, padding } => {
-                (input, output, Window { kernel, stride, padding })
-            }
-            // A fully connected layer is a convolution of images of one pixel.
-            Op::Linear { input, output } => (input, output, Window::PIXEL),
-            _ => unreachable!("{op:?} is no convolution"),
-        };
-        let convolution = Conv2d::new(count, input, output, [x.height, x.width], window).expect(FITS);
-        if self.for_any_batch { convolution.for_any_batch() } else { convolution }
-    }
-}
+use super::plan::PlannedCall;
 
 /// The pooling of an operation on values of shape `x`.
 pub(crate) fn pooling(op: &Op, x: Shape, count: usize) -> Pool {

@@ -3,6 +3,7 @@
 pub mod account;
 mod backward;
 mod call;
+mod context;
 mod forward;
 mod memory;
 mod node;

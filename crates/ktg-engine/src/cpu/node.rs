@@ -4,7 +4,8 @@ use ktg_kernels::{Arena, Kernels};
 use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value};
 
 use super::backward::{Learner, backward};
-use super::forward::{Context, Moments, forward};
+use super::context::{Context, Moments};
+use super::forward::forward;
 use super::memory::Memory;
 use super::plan::{Output, Plan};
 use super::update::{GradientSum, Memories};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ktg_kernels::{AdamWStep, Arena, Kernels, SgdStep};
 use ktg_net::StateDict;
 
-use super::forward::FITS;
+use super::context::FITS;
 use crate::optimizer::{AVERAGE, MOMENTS, MOMENTUM};
 use crate::parameters::Layout;
 use crate::{Optimizer, OptimizerState, Rule};
