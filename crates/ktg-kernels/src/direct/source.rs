@@ -155,7 +155,7 @@ pub(crate) fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usiz
     if stride == 2 {
         // Both halves in one go, which the compiler turns into vectors.
         let (even, odd) = to.split_at_mut(columns);
-        let (first, second) = if padding % 2 == 0 { (even, odd) } else { (odd, even) };
+        let (first, second) = if padding.is_multiple_of(2) { (even, odd) } else { (odd, even) };
         let (first, second) = (&mut first[padding / 2..], &mut second[padding.div_ceil(2)..]);
         let pairs = from.chunks_exact(2);
         if let [last] = *pairs.remainder() {
