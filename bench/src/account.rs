@@ -21,7 +21,12 @@ impl Machine {
     pub fn measure(kernels: Kernels) -> Self {
         // Far more than a cache holds.
         let (mut to, from) = (vec![1.0f32; 1 << 26], vec![1.0f32; 1 << 26]);
-        let sum = least_seconds(|| kernels.each(Each::Add, black_box(&mut to), &from).expect("valid arguments"));
+        let mut sum = f64::INFINITY;
+        for _ in 0..20 {
+            let start = Instant::now();
+            kernels.each(Each::Add, black_box(&mut to), &from).expect("valid arguments");
+            sum = sum.min(start.elapsed().as_secs_f64());
+        }
         Self { multiply_adds: kernels.peak(), bytes: (3 * to.len() * size_of::<f32>()) as f64 / sum }
     }
 
@@ -34,16 +39,6 @@ impl Machine {
         let values = (timing.values * size_of::<f32>()) as f64 / self.bytes;
         products.max(values)
     }
-}
-
-fn least_seconds(mut call: impl FnMut()) -> f64 {
-    let mut least = f64::INFINITY;
-    for _ in 0..20 {
-        let start = Instant::now();
-        call();
-        least = least.min(start.elapsed().as_secs_f64());
-    }
-    least
 }
 
 /// Prints the account of so many steps that took so many seconds.

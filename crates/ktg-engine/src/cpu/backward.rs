@@ -100,29 +100,14 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
 }
 
 fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
-    if let Op::Conv2d { .. } | Op::Linear { .. } = context.op(&back.call) {
-        return convolve_back(context, back, memory, learner);
-    }
-    let clock = Clock::start();
-    go_back_otherwise(context, back, memory, moments, learner);
-    clock.stop(context, Part::Backward, &back.call, memory.count);
-}
-
-/// The way back through any other layer.
-fn go_back_otherwise(
-    context: Context,
-    back: &Back,
-    memory: &mut Memory,
-    moments: &[Option<Moments>],
-    learner: &mut Learner,
-) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
     let gradient = context.span(call.gives, back.gradient);
     let read = |i: usize| context.span(call.reads[i], back.reads[i].expect("the plan knows what is needed"));
     let part = |i: usize| back.targets[i].map(|target| context.span(call.reads[i], target.part));
+    let clock = Clock::start();
     match op {
-        Op::Conv2d { .. } | Op::Linear { .. } => unreachable!("`go_back` sends them another way"),
+        Op::Conv2d { .. } | Op::Linear { .. } => return convolve_back(context, back, memory, learner),
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
@@ -177,6 +162,7 @@ fn go_back_otherwise(
             kernels.each(each, g, y).expect(FITS);
         }
     }
+    clock.stop(context, Part::Backward, call, count);
 }
 
 /// Adds the parts of values that have other readers to their sums.
