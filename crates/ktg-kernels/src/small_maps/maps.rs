@@ -1,15 +1,20 @@
 //! Forward, and backward to the images, which differ in who meets whom and in how the weights lie.
 
+use std::ops::Range;
+
 use super::lanes::{Gather, Rows, Scatter};
-use super::{Meeting, Meetings, add_up, vectors_of};
+use super::{Meeting, Meetings, add_up, few_images, vectors_of};
 use crate::gemm::{COLUMNS, ROWS, Segment};
 use crate::parallel::{Shared, parallel};
-use crate::shape::Conv2d;
+use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
 
 /// Result `[batch, output, output_height, output_width]`.
 pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
+    if shape.batch <= few_images::most::<S>() {
+        return few_images::forward::<S>(shape, images, weights, result);
+    }
     match vectors_of(shape.batch, S::LANES) {
         1 => forward_by::<S, 1>(shape, images, weights, result),
         _ => forward_by::<S, 2>(shape, images, weights, result),
@@ -81,7 +86,7 @@ struct Part<'a> {
     batch: usize,
     /// Channels of the maps, and those of this part.
     channels: usize,
-    own: std::ops::Range<usize>,
+    own: Range<usize>,
 }
 
 impl Part<'_> {
@@ -130,34 +135,40 @@ impl Part<'_> {
     }
 }
 
+/// The weights of up to a block of output channels, `[tap][input][output of the block]`.
+pub(super) fn gather_weights<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], own: Range<usize>) -> Buffer {
+    let Conv2d { input, window: Window { kernel, .. }, .. } = *shape;
+    let (block, taps) = (NV * S::LANES, kernel * kernel);
+    let mut gathered = buffer(taps * input * block);
+    for half in 0..NV {
+        let first = own.start + half * S::LANES;
+        // SAFETY: the weights of these output channels are there.
+        unsafe {
+            S::vectorize(Gather(Rows {
+                rows: weights.as_ptr().wrapping_add(first * input * taps),
+                stride: input * taps,
+                count: own.end.saturating_sub(first).min(S::LANES),
+                len: input * taps,
+                group: taps,
+                vectors: gathered.as_mut_ptr().add(half * S::LANES),
+                group_step: input * block,
+                vector_step: block,
+            }));
+        }
+    }
+    gathered
+}
+
 fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
     let Conv2d { batch, input, output, height, width, .. } = *shape;
     let (block, meetings) = (NV * S::LANES, Meetings::new(shape));
-    let taps = meetings.taps();
     let x = ByPixel::new::<S, NV>(images, batch, input, height * width);
     let results = 0..shape.output_height * shape.output_width;
     let meetings: Vec<Vec<Meeting>> = results.map(|result| meetings.of_result(result)).collect();
     let y = Shared::new(result);
     parallel(output.div_ceil(block), |task| {
         let own = task * block..((task + 1) * block).min(output);
-        // [tap][input][output of the block]
-        let mut own_weights = buffer(taps * input * block);
-        for half in 0..NV {
-            let first = own.start + half * S::LANES;
-            // SAFETY: the weights of these output channels are there.
-            unsafe {
-                S::vectorize(Gather(Rows {
-                    rows: weights.as_ptr().wrapping_add(first * input * taps),
-                    stride: input * taps,
-                    count: own.end.saturating_sub(first).min(S::LANES),
-                    len: input * taps,
-                    group: taps,
-                    vectors: own_weights.as_mut_ptr().add(half * S::LANES),
-                    group_step: input * block,
-                    vector_step: block,
-                }));
-            }
-        }
+        let own_weights = gather_weights::<S, NV>(shape, weights, own.clone());
         let part = Part { meetings: &meetings, batch, channels: output, own };
         let add = |images, Meeting { tap, other }, segments: &mut Vec<Segment>| {
             let a = own_weights[tap * input * block..].as_ptr();

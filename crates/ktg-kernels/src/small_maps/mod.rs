@@ -3,6 +3,7 @@
 //! result is computed by itself, from those pixels that its window really has: a product of the weights of each such
 //! tap, `[output, input]`, with the pixel's values, `[input, image]`. The images of a batch lie side by side in vectors.
 
+mod few_images;
 mod lanes;
 mod maps;
 mod weights;
