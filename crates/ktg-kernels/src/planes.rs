@@ -3,7 +3,9 @@
 // Indices that the compiler can see, see `read`.
 #![allow(clippy::needless_range_loop)]
 
-use crate::simd::Simd;
+use std::ops::Range;
+
+use crate::simd::{Simd, Task};
 
 /// Up to `LANES` channels of an image, whose planes lie `stride` values apart.
 #[derive(Clone, Copy)]
@@ -41,7 +43,7 @@ impl Planes<*const f32> {
     ///
     /// The planes hold these rows, the grid has room for them, and the processor has S's instructions.
     #[inline(always)]
-    pub unsafe fn read<S: Simd>(self, rows: std::ops::Range<usize>, to: Grid<*mut f32>) {
+    pub unsafe fn read<S: Simd>(self, rows: Range<usize>, to: Grid<*mut f32>) {
         let n = self.width.min(S::LANES);
         for (i, row) in rows.enumerate() {
             for column in groups(self.width, S::LANES) {
@@ -77,7 +79,7 @@ impl Planes<*mut f32> {
     ///
     /// As for `read`.
     #[inline(always)]
-    pub unsafe fn write<S: Simd>(self, rows: std::ops::Range<usize>, from: Grid<*const f32>) {
+    pub unsafe fn write<S: Simd>(self, rows: Range<usize>, from: Grid<*const f32>) {
         let n = self.width.min(S::LANES);
         for (i, row) in rows.enumerate() {
             for column in groups(self.width, S::LANES) {
@@ -105,5 +107,39 @@ impl Planes<*mut f32> {
                 }
             }
         }
+    }
+}
+
+/// [`Planes::read`], to be vectorized.
+pub(crate) struct Read {
+    pub planes: Planes<*const f32>,
+    pub rows: Range<usize>,
+    pub to: Grid<*mut f32>,
+}
+
+impl Task for Read {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: granted by the caller.
+        unsafe { self.planes.read::<S>(self.rows, self.to) }
+    }
+}
+
+/// [`Planes::write`], to be vectorized.
+pub(crate) struct Write {
+    pub planes: Planes<*mut f32>,
+    pub rows: Range<usize>,
+    pub from: Grid<*const f32>,
+}
+
+impl Task for Write {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: granted by the caller.
+        unsafe { self.planes.write::<S>(self.rows, self.from) }
     }
 }

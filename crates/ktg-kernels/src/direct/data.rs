@@ -1,7 +1,7 @@
 //! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
 
 use super::pack::Pack;
-use super::source::{Geometry, Matrix, fold};
+use super::source::{Fold, Geometry, Matrix};
 use super::{forward::multiply, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
@@ -16,7 +16,7 @@ const CONTRIBUTIONS: usize = 256 << 10;
 
 /// Gradient of the images.
 pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
-    let weights = Matrix::transposed(weights, shape.output);
+    let weights = Matrix::transposed::<S>(weights, shape.output);
     if shape.window == Window::PIXEL {
         let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
         return multiply::<S>(&transposed, gradient, &weights, result);
@@ -83,7 +83,8 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                     // SAFETY: each task writes its own images and channels.
                     unsafe {
                         let image = dx.piece(plane, shape.height * shape.width);
-                        S::vectorize(fold(&bordered, taps, row, &mut scratch, image, shape.width));
+                        let (geometry, scratch, width) = (&bordered, &mut scratch, shape.width);
+                        S::vectorize(Fold { geometry, taps, step: row, scratch, image, width });
                     }
                 }
             }

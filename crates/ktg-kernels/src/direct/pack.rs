@@ -68,6 +68,10 @@ impl Task for Pack<'_> {
                 for run in self.runs {
                     let from = self.from.add(tap + run.offset);
                     let to = to.add(run.column);
+                    // The next panel's pixels lie behind this one's, but too few a row for the processor to expect them.
+                    let next = from.wrapping_add(self.width);
+                    S::prefetch(next);
+                    S::prefetch(next.wrapping_add(16));
                     let mut i = 0;
                     while i + S::LANES <= run.len {
                         S::store(to.add(i), S::load(from.add(i)));

@@ -4,8 +4,9 @@ use std::ops::Deref;
 
 use super::pack::Results;
 use crate::parallel::for_each_piece;
+use crate::planes::{Grid, Planes, Read};
 use crate::shape::{Conv2d, Window};
-use crate::simd::{Simd, plain};
+use crate::simd::{Simd, Task, plain};
 use crate::workspace::{Buffer, buffer};
 
 /// What a convolution reads: as it was given, or laid out anew.
@@ -174,7 +175,22 @@ pub(crate) fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usiz
 }
 
 /// The inverse of [`scatter`].
+#[inline(always)]
 fn gather(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
+    if stride == 2 {
+        let (even, odd) = from.split_at(columns);
+        let (first, second) = if padding.is_multiple_of(2) { (even, odd) } else { (odd, even) };
+        let (first, second) = (&first[padding / 2..], &second[padding.div_ceil(2)..]);
+        let len = to.len();
+        let mut pairs = to.chunks_exact_mut(2);
+        for ((first, second), pair) in first.iter().zip(second).zip(&mut pairs) {
+            (pair[0], pair[1]) = (*first, *second);
+        }
+        if let [last] = pairs.into_remainder() {
+            *last = first[len / 2];
+        }
+        return;
+    }
     for first in 0..stride.min(to.len()) {
         let column = first + padding;
         let from = &from[column % stride * columns + column / stride..];
@@ -182,28 +198,58 @@ fn gather(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: 
     }
 }
 
-plain! {
-    /// Sums what the taps contribute to one plane of an image of so many columns: the transpose of reading windows. `taps` are
-    /// `[kernel * kernel]` rows of a value a result, `step` values apart; the geometry is that of images with a border, of
-    /// which `scratch` holds a plane.
-    pub(super) fn fold(
-        geometry: &'a Geometry, taps: &'a [f32], step: usize, scratch: &'a mut [f32], image: &'a mut [f32], width: usize
-    ) {
-        let Geometry { window: Window { kernel, stride, padding }, columns, row_len, line_step, .. } = *geometry;
+/// Sums what the taps contribute to one plane of an image: the transpose of reading windows.
+pub(super) struct Fold<'a> {
+    /// Of images with a border.
+    pub geometry: &'a Geometry,
+    /// `[kernel * kernel]` rows of a value a result, `step` values apart.
+    pub taps: &'a [f32],
+    pub step: usize,
+    /// Room for a plane with its border.
+    pub scratch: &'a mut [f32],
+    pub image: &'a mut [f32],
+    /// Columns of the image.
+    pub width: usize,
+}
+
+impl Task for Fold<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { geometry, taps, step, scratch, image, width } = self;
+        let Geometry { window: Window { kernel, stride, padding }, columns, row_len, line, line_step, .. } = *geometry;
         scratch.fill(0.0);
         for a in 0..kernel {
             for b in 0..kernel {
-                let from = taps[(a * kernel + b) * step..].chunks_exact(geometry.line);
+                let from = taps[(a * kernel + b) * step..].chunks_exact(line);
                 let tap = geometry.tap(a, b);
                 for (y, from) in from.take(geometry.lines).enumerate() {
-                    let to = &mut scratch[y * line_step + tap..][..from.len()];
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+                    let to = &mut scratch[y * line_step + tap..][..line];
+                    // SAFETY: both are as long as a line.
+                    unsafe { add_line::<S>(from.as_ptr(), to.as_mut_ptr(), line) }
                 }
             }
         }
         let rows = scratch.chunks_exact(row_len).skip(padding);
         for (to, from) in image.chunks_exact_mut(width).zip(rows) {
             gather(from, to, stride, padding, columns);
+        }
+    }
+}
+
+/// Adds so many values.
+#[inline(always)]
+unsafe fn add_line<S: Simd>(from: *const f32, to: *mut f32, len: usize) {
+    let whole = len - len % S::LANES;
+    // SAFETY: granted by the caller.
+    unsafe {
+        for i in (0..whole).step_by(S::LANES) {
+            S::store(to.add(i), S::add(S::load(to.add(i)), S::load(from.add(i))));
+        }
+        if whole < len {
+            let (from, to, rest) = (from.add(whole), to.add(whole), len - whole);
+            S::store_first(to, S::add(S::load_first(to, rest), S::load_first(from, rest)), rest);
         }
     }
 }
@@ -246,21 +292,23 @@ impl<'a> Matrix<'a> {
     }
 
     /// The weights `[output, rest]` as `[rest, output]`.
-    pub fn transposed(weights: &'a [f32], output: usize) -> Self {
+    pub fn transposed<S: Simd>(weights: &'a [f32], output: usize) -> Self {
         let rest = weights.len() / output;
         if output == 1 || rest == 1 {
             return Self::new(weights, output);
         }
-        let step = good_step(output);
+        // Whole vectors are written.
+        let step = good_step(output.next_multiple_of(S::LANES));
         let mut result = buffer(rest * step);
-        const TILE: usize = 16;
-        for_each_piece(&mut result, TILE * step, |task, rows| {
-            for first in (0..output).step_by(TILE) {
-                for (row, to) in (task * TILE..).zip(rows.chunks_exact_mut(step)) {
-                    for o in first..(first + TILE).min(output) {
-                        to[o] = weights[o * rest + row];
-                    }
-                }
+        const ROWS: usize = 64;
+        for_each_piece(&mut result, ROWS * step, |task, rows| {
+            let width = rows.len() / step;
+            for first in (0..output).step_by(S::LANES) {
+                let start = weights[first * rest + task * ROWS..].as_ptr();
+                let planes = Planes { start, stride: rest, channels: S::LANES.min(output - first), width };
+                let to = Grid { start: rows[first..].as_mut_ptr(), row_step: 0, vector_step: step };
+                // SAFETY: these weights are there, and a row has room for whole vectors.
+                unsafe { S::vectorize(Read { planes, rows: 0..1, to }) }
             }
         });
         Self { values: Data::Made(result), step }

@@ -4,9 +4,9 @@
 use super::source::Source;
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel, part};
-use crate::planes::{Grid, Planes};
+use crate::planes::{Grid, Planes, Read};
 use crate::shape::Conv2d;
-use crate::simd::{Simd, Task};
+use crate::simd::Simd;
 use crate::workspace::buffer;
 
 /// Results multiplied at a time: their gradients, channels side by side, stay in the first-level cache.
@@ -21,23 +21,6 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient
         by_blocks::<S, 1>(shape, images, gradient, result)
     } else {
         by_blocks::<S, 2>(shape, images, gradient, result)
-    }
-}
-
-/// The gradient's channels of a block, side by side for every result.
-struct Transpose {
-    planes: Planes<*const f32>,
-    rows: std::ops::Range<usize>,
-    to: Grid<*mut f32>,
-}
-
-impl Task for Transpose {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: granted by the caller.
-        unsafe { self.planes.read::<S>(self.rows, self.to) }
     }
 }
 
@@ -83,7 +66,7 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                         unsafe {
                             let start = columns.as_mut_ptr().add(half * S::LANES);
                             let to = Grid { start, row_step: now, vector_step: block };
-                            S::vectorize(Transpose { planes, rows: 0..lines_now, to });
+                            S::vectorize(Read { planes, rows: 0..lines_now, to });
                         }
                     }
                     let pixels_start = image * geometry.image_len + first_line * geometry.line_step + first;

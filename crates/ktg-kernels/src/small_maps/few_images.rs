@@ -5,9 +5,9 @@ use super::maps::gather_weights;
 use super::{Meeting, Meetings};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
-use crate::planes::{Grid, Planes};
+use crate::planes::{Grid, Planes, Read, Write};
 use crate::shape::Conv2d;
-use crate::simd::{Simd, Task};
+use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
 
 /// Images up to which this is the faster way.
@@ -24,38 +24,6 @@ pub(super) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], 
     }
 }
 
-/// Channels of planes of some pixels, side by side.
-struct Interleave {
-    planes: Planes<*const f32>,
-    to: Grid<*mut f32>,
-}
-
-impl Task for Interleave {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: granted by the caller.
-        unsafe { self.planes.read::<S>(0..1, self.to) }
-    }
-}
-
-/// The inverse of [`Interleave`].
-struct Separate {
-    planes: Planes<*mut f32>,
-    from: Grid<*const f32>,
-}
-
-impl Task for Separate {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: granted by the caller.
-        unsafe { self.planes.write::<S>(0..1, self.from) }
-    }
-}
-
 /// Images `[batch, channels, pixels]` as `[image][pixel][channel]`, the channels filled up to whole vectors.
 fn channels_inside<S: Simd>(images: &[f32], batch: usize, channels: usize, pixels: usize) -> Buffer {
     let row = channels.next_multiple_of(S::LANES);
@@ -68,7 +36,8 @@ fn channels_inside<S: Simd>(images: &[f32], batch: usize, channels: usize, pixel
             // SAFETY: the planes of these channels are there; each task writes its own image.
             unsafe {
                 let to = Grid { start: to.at(image * pixels * row + channel), row_step: 0, vector_step: row };
-                S::vectorize(Interleave { planes: Planes { start, stride: pixels, channels: some, width: pixels }, to });
+                let planes = Planes { start, stride: pixels, channels: some, width: pixels };
+                S::vectorize(Read { planes, rows: 0..1, to });
             }
         }
     });
@@ -118,7 +87,7 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
                     let start = y.at((image * output + first) * pixels);
                     let planes = Planes { start, stride: pixels, channels, width: pixels };
                     let from = Grid { start: sums, row_step: 0, vector_step: block };
-                    S::vectorize(Separate { planes, from });
+                    S::vectorize(Write { planes, rows: 0..1, from });
                 }
             }
         }
