@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::lanes::{Gather, Rows, Scatter};
 use super::{Meeting, Meetings, add_up, few_images, vectors_of};
 use crate::gemm::{COLUMNS, ROWS, Segment};
-use crate::parallel::{Shared, parallel};
+use crate::parallel::{Shared, parallel, part};
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
@@ -38,7 +38,9 @@ pub(super) struct ByPixel {
 }
 
 /// Channels that one task lays out.
-const SOME_CHANNELS: usize = 64;
+const SOME_CHANNELS: usize = 16;
+/// Pixels that are computed before they are written: their sums stay in the second-level cache.
+const SOME_PIXELS: usize = 64;
 
 impl ByPixel {
     pub fn new<S: Simd, const NV: usize>(maps: &[f32], batch: usize, channels: usize, pixels: usize) -> Self {
@@ -79,7 +81,7 @@ impl ByPixel {
     }
 }
 
-/// What a task computes of every pixel of the maps: some channels.
+/// What a task computes of every pixel of the maps: some channels of some blocks of images.
 struct Part<'a> {
     /// By pixel, who meets it.
     meetings: &'a [Vec<Meeting>],
@@ -87,6 +89,7 @@ struct Part<'a> {
     /// Channels of the maps, and those of this part.
     channels: usize,
     own: Range<usize>,
+    blocks: Range<usize>,
 }
 
 impl Part<'_> {
@@ -94,38 +97,55 @@ impl Part<'_> {
     ///
     /// # Safety
     ///
-    /// The segments may be read, their rows are as many as `own` channels; nobody else writes these channels.
+    /// The segments may be read, their rows are as many as `own` channels; nobody else writes this part.
     unsafe fn compute<S: Simd, const NV: usize, const A: u8>(
         &self,
         mut add_segments: impl FnMut(usize, Meeting, &mut Vec<Segment>),
         to: Shared,
     ) {
-        let (block, pixels) = (NV * S::LANES, self.meetings.len());
-        let own = self.own.len();
-        let mut sums = buffer(pixels * own * block);
+        let row = self.own.len() * NV * S::LANES;
+        let mut sums = buffer(SOME_PIXELS.min(self.meetings.len()) * row);
         let mut segments = Vec::new();
-        for images in 0..self.batch.div_ceil(block) {
-            for (pixel, meetings) in self.meetings.iter().enumerate() {
-                segments.clear();
-                meetings.iter().for_each(|meeting| add_segments(images, *meeting, &mut segments));
-                let sums = &mut sums[pixel * own * block..][..own * block];
-                // SAFETY: granted by the caller.
-                unsafe { add_up::<S, NV, A>(&segments, own, sums) }
-            }
-            for half in 0..NV {
-                let image = images * block + half * S::LANES;
-                if image >= self.batch {
-                    break;
+        for images in self.blocks.clone() {
+            for (chunk, meetings) in self.meetings.chunks(SOME_PIXELS).enumerate() {
+                for (meetings, sums) in meetings.iter().zip(sums.chunks_exact_mut(row)) {
+                    segments.clear();
+                    meetings.iter().for_each(|meeting| add_segments(images, *meeting, &mut segments));
+                    // SAFETY: granted by the caller.
+                    unsafe { add_up::<S, NV, A>(&segments, self.own.len(), sums, false) }
                 }
+                let first = chunk * SOME_PIXELS;
+                // SAFETY: granted by the caller.
+                unsafe { self.write::<S, NV>(images, first..first + meetings.len(), &sums, to) }
+            }
+        }
+    }
+
+    /// Writes the sums of some pixels, `[pixel][channel][image of the block]`.
+    ///
+    /// # Safety
+    ///
+    /// As for `compute`.
+    unsafe fn write<S: Simd, const NV: usize>(&self, images: usize, some: Range<usize>, sums: &[f32], to: Shared) {
+        let (block, pixels, own) = (NV * S::LANES, self.meetings.len(), self.own.len());
+        // Channels whose pixels follow each other: all of them where all pixels are there.
+        let (groups, channels) = if some.len() == pixels { (1, own) } else { (own, 1) };
+        for half in 0..NV {
+            let image = images * block + half * S::LANES;
+            if image >= self.batch {
+                break;
+            }
+            for group in 0..groups {
+                let first = (image * self.channels + self.own.start + group) * pixels + some.start;
                 // SAFETY: granted by the caller.
                 unsafe {
                     S::vectorize(Scatter(Rows {
-                        rows: to.at((image * self.channels + self.own.start) * pixels),
+                        rows: to.at(first),
                         stride: self.channels * pixels,
                         count: (self.batch - image).min(S::LANES),
-                        len: own * pixels,
-                        group: pixels,
-                        vectors: sums.as_ptr().add(half * S::LANES),
+                        len: channels * some.len(),
+                        group: some.len(),
+                        vectors: sums[group * block + half * S::LANES..].as_ptr(),
                         group_step: own * block,
                         vector_step: block,
                     }));
@@ -133,6 +153,11 @@ impl Part<'_> {
             }
         }
     }
+}
+
+/// How many parts the blocks of images are cut into, so that there are enough tasks with so many blocks of channels.
+fn parts_of_images(blocks: usize, blocks_of_channels: usize) -> usize {
+    (4 * rayon::current_num_threads()).div_ceil(blocks_of_channels).min(blocks)
 }
 
 /// The weights of up to a block of output channels, `[tap][input][output of the block]`.
@@ -166,10 +191,14 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
     let results = 0..shape.output_height * shape.output_width;
     let meetings: Vec<Vec<Meeting>> = results.map(|result| meetings.of_result(result)).collect();
     let y = Shared::new(result);
-    parallel(output.div_ceil(block), |task| {
-        let own = task * block..((task + 1) * block).min(output);
+    let blocks = batch.div_ceil(block);
+    let parts = parts_of_images(blocks, output.div_ceil(block));
+    parallel(output.div_ceil(block) * parts, |task| {
+        let first = task / parts * block;
+        let own = first..(first + block).min(output);
         let own_weights = gather_weights::<S, NV>(shape, weights, own.clone());
-        let part = Part { meetings: &meetings, batch, channels: output, own };
+        let blocks = part(blocks, task % parts, parts);
+        let part = Part { meetings: &meetings, batch, channels: output, own, blocks };
         let add = |images, Meeting { tap, other }, segments: &mut Vec<Segment>| {
             let a = own_weights[tap * input * block..].as_ptr();
             segments.push(Segment { a, b: x.at(images, other, 0), depth: input });
@@ -187,8 +216,11 @@ fn backward_data_by<S: Simd, const NV: usize>(shape: &Conv2d, gradient: &[f32], 
     let meetings = meetings.of_images();
     let dx = Shared::new(result);
     let output_blocks = output.div_ceil(block);
-    parallel(input.div_ceil(block), |task| {
-        let own = task * block..((task + 1) * block).min(input);
+    let blocks = batch.div_ceil(block);
+    let parts = parts_of_images(blocks, input.div_ceil(block));
+    parallel(input.div_ceil(block) * parts, |task| {
+        let first = task / parts * block;
+        let own = first..(first + block).min(input);
         // [tap][block of outputs][input of the task][output of the block]
         let mut own_weights = buffer(taps * output_blocks * own.len() * block);
         for first in (0..output_blocks * block).step_by(S::LANES) {
@@ -208,7 +240,8 @@ fn backward_data_by<S: Simd, const NV: usize>(shape: &Conv2d, gradient: &[f32], 
             }
         }
         let rows = own.len();
-        let part = Part { meetings: &meetings, batch, channels: input, own };
+        let blocks = part(blocks, task % parts, parts);
+        let part = Part { meetings: &meetings, batch, channels: input, own, blocks };
         let add = |images, Meeting { tap, other }, segments: &mut Vec<Segment>| {
             for outputs in 0..output_blocks {
                 let a = own_weights[(tap * output_blocks + outputs) * rows * block..].as_ptr();

@@ -81,17 +81,25 @@ fn vectors_of(batch: usize, lanes: usize) -> usize {
     if batch <= lanes { 1 } else { 2 }
 }
 
-/// The sum over the segments of `rows` rows, zeros if there are none; A lies as [`Gemm`] says.
+/// The sum over the segments of `rows` rows, zeros if there are none, or that added to what is there; A lies as [`Gemm`] says.
 ///
 /// # Safety
 ///
 /// The segments may be read.
-unsafe fn add_up<S: Simd, const NV: usize, const A: u8>(segments: &[Segment], rows: usize, sums: &mut [f32]) {
+unsafe fn add_up<S: Simd, const NV: usize, const A: u8>(
+    segments: &[Segment],
+    rows: usize,
+    sums: &mut [f32],
+    accumulate: bool,
+) {
     if segments.is_empty() {
-        return sums.fill(0.0);
+        if !accumulate {
+            sums.fill(0.0);
+        }
+        return;
     }
     let c_row = NV * S::LANES;
     assert_eq!(sums.len(), rows * c_row, "a vector or two a row");
     // SAFETY: granted by the caller; there is room for the sums.
-    unsafe { S::vectorize(Gemm::<NV, A> { rows, segments, a_row: 0, c: sums.as_mut_ptr(), c_row, accumulate: false }) }
+    unsafe { S::vectorize(Gemm::<NV, A> { rows, segments, a_row: 0, c: sums.as_mut_ptr(), c_row, accumulate }) }
 }
