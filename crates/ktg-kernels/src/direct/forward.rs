@@ -38,29 +38,24 @@ pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix
     }
     let weights = weights.spread_out();
     let taps = geometry.taps();
-    let (output, pixels, width) = (shape.output, results.lines * results.line, panel::<S>());
+    let (output, width) = (shape.output, panel::<S>());
     let panels = results.len().div_ceil(width);
-    let depth = PANEL / width;
+    let depth = even_depth(taps.len(), width);
     let some = PANELS.min(panels.div_ceil(4 * rayon::current_num_threads()));
     // The panels cover all results, and all output channels are rows of each.
     let y = Shared::new(result);
     parallel(panels.div_ceil(some), |task| {
-        let mut packed = buffer(depth.min(taps.len()) * width + S::LANES);
-        let mut spill = buffer(some * output * width);
+        let panels = task * some..((task + 1) * some).min(panels);
+        let row = panels.len() * width;
+        let mut packed = buffer(depth * width + S::LANES);
+        // [channel][result]
+        let mut sums = buffer(output * row);
         let mut runs = Vec::with_capacity(width);
         for (chunk, taps_now) in taps.chunks(depth).enumerate() {
-            for (i, number) in (task * some..((task + 1) * some).min(panels)).enumerate() {
-                let first = number * width;
-                results.runs(first, width, &mut runs);
-                let (image, at) = (first / pixels, first % pixels);
-                // SAFETY: runs and taps stay within the source; a panel's results are this task's own, and
-                // lie side by side where it ends within the image where it starts.
+            for (i, number) in panels.clone().enumerate() {
+                results.runs(number * width, width, &mut runs);
+                // SAFETY: runs and taps stay within the source; there is room for the panel and its sums.
                 unsafe {
-                    let (c, c_row) = if at + width <= pixels {
-                        (y.at(image * output * pixels + at), pixels)
-                    } else {
-                        (spill.as_mut_ptr().add(i * output * width), width)
-                    };
                     S::vectorize(Pack {
                         from: source.data.as_ptr(),
                         taps: taps_now,
@@ -68,37 +63,34 @@ pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix
                         width,
                         to: packed.as_mut_ptr(),
                     });
-                    let a = weights.values.as_ptr().add(chunk * depth);
                     S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: output,
-                        segments: &[Segment { a, b: packed.as_ptr(), depth: taps_now.len() }],
+                        segments: &[Segment {
+                            a: weights.values.as_ptr().add(chunk * depth),
+                            b: packed.as_ptr(),
+                            depth: taps_now.len(),
+                        }],
                         a_row: weights.step,
-                        c,
-                        c_row,
+                        c: sums.as_mut_ptr().add(i * width),
+                        c_row: row,
                         accumulate: chunk > 0,
                     });
                 }
             }
         }
-        for (i, number) in (task * some..((task + 1) * some).min(panels)).enumerate() {
-            let first = number * width;
-            if first % pixels + width > pixels {
-                let spill = &spill[i * output * width..][..output * width];
-                // SAFETY: a panel's results are this task's own.
-                unsafe { move_spill(spill, width, &results, first, 0..output, output, y) };
-            }
-        }
+        // SAFETY: the panels' results are this task's own.
+        unsafe { write(&sums, row, &results, panels.start * width, 0..output, output, y) }
     });
 }
 
-/// Writes the results of a panel from `first` on, `[channel][result]`, of some of all `output` channels, to where they belong.
+/// Writes sums of some of all `output` channels, rows of `row` results from `first` on, to where they belong.
 ///
 /// # Safety
 ///
 /// Nobody else uses these results.
-unsafe fn move_spill(
-    spill: &[f32],
-    width: usize,
+unsafe fn write(
+    sums: &[f32],
+    row: usize,
     results: &Results,
     first: usize,
     channels: Range<usize>,
@@ -106,13 +98,25 @@ unsafe fn move_spill(
     y: Shared,
 ) {
     let pixels = results.lines * results.line;
-    for column in 0..width.min(results.len() - first) {
-        let (image, at) = ((first + column) / pixels, (first + column) % pixels);
-        for (channel, row) in channels.clone().zip(spill.chunks_exact(width)) {
+    let end = (first + row).min(results.len());
+    for (channel, row) in channels.zip(sums.chunks_exact(row)) {
+        let mut at = first;
+        while at < end {
+            let (image, pixel) = (at / pixels, at % pixels);
+            let len = (pixels - pixel).min(end - at);
             // SAFETY: the channel exists; the rest is granted by the caller.
-            unsafe { *y.at((image * output + channel) * pixels + at) = row[column] };
+            unsafe {
+                let to = y.at((image * output + channel) * pixels + pixel);
+                std::ptr::copy_nonoverlapping(row[at - first..][..len].as_ptr(), to, len);
+            }
+            at += len;
         }
     }
+}
+
+/// Taps of a panel of so many columns: nearly as many in each, as few panels as hold all.
+fn even_depth(taps: usize, width: usize) -> usize {
+    taps.div_ceil(taps.div_ceil(PANEL / width))
 }
 
 /// Few results: the weights are most of what is read. All panels are laid out first; each task then has some output
@@ -121,8 +125,8 @@ fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weight
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
     let taps = geometry.taps();
-    let (output, pixels, width) = (shape.output, results.lines * results.line, NV * S::LANES);
-    let (panels, depth) = (results.len().div_ceil(width), PANEL / width);
+    let (output, width) = (shape.output, NV * S::LANES);
+    let (panels, depth) = (results.len().div_ceil(width), even_depth(taps.len(), width));
     let chunks = taps.len().div_ceil(depth);
     // What is copied may spill over into one vector more.
     let chunk_len = depth * width + S::LANES;
@@ -147,7 +151,8 @@ fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weight
     let rows = output.div_ceil(TASKS).next_multiple_of(S::ROWS);
     parallel(output.div_ceil(rows), |task| {
         let channels = task * rows..((task + 1) * rows).min(output);
-        let mut spill = buffer(channels.len() * width);
+        let row = panels * width;
+        let mut sums = buffer(channels.len() * row);
         for number in 0..panels {
             let segment = |chunk: usize| Segment {
                 a: weights.values[channels.start * weights.step + chunk * depth..].as_ptr(),
@@ -156,27 +161,19 @@ fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, source: &Source, weight
                 depth: depth.min(taps.len() - chunk * depth),
             };
             let segments: Vec<Segment> = (0..chunks).map(segment).collect();
-            let first = number * width;
-            let (image, at) = (first / pixels, first % pixels);
-            let is_in_place = at + width <= pixels;
-            // SAFETY: each task writes its own channels, in place where the panel's results lie side by side.
+            // SAFETY: the weights and the panels are there, and room for the sums.
             unsafe {
-                let (c, c_row) = match is_in_place {
-                    true => (y.at((image * output + channels.start) * pixels + at), pixels),
-                    false => (spill.as_mut_ptr(), width),
-                };
                 S::vectorize(Gemm::<NV, ROWS_APART> {
                     rows: channels.len(),
                     segments: &segments,
                     a_row: weights.step,
-                    c,
-                    c_row,
+                    c: sums.as_mut_ptr().add(number * width),
+                    c_row: row,
                     accumulate: false,
                 });
-                if !is_in_place {
-                    move_spill(&spill, width, &results, first, channels.clone(), output, y);
-                }
             }
         }
+        // SAFETY: each task writes its own channels.
+        unsafe { write(&sums, row, &results, 0, channels, output, y) }
     });
 }
