@@ -3,6 +3,7 @@
 
 mod data;
 mod forward;
+mod lines;
 mod pack;
 mod source;
 mod weights;

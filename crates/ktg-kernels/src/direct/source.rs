@@ -254,6 +254,14 @@ unsafe fn add_line<S: Simd>(from: *const f32, to: *mut f32, len: usize) {
     }
 }
 
+/// The weights of a convolution.
+pub(super) enum Weights<'a> {
+    /// `[output, input, kernel, kernel]`
+    Given(&'a [f32]),
+    /// `[input, output]` of 1x1 windows.
+    Transposed(&'a [f32]),
+}
+
 /// A matrix by rows.
 pub(super) struct Matrix<'a> {
     pub values: Data<'a>,
@@ -266,7 +274,7 @@ pub(super) struct Matrix<'a> {
 const ONE_SET: usize = 4096;
 
 /// Where rows of so many values should be, from one to the next.
-fn good_step(len: usize) -> usize {
+pub(super) fn good_step(len: usize) -> usize {
     if (len * size_of::<f32>()).is_multiple_of(ONE_SET) { len + 16 } else { len }
 }
 
@@ -274,6 +282,14 @@ impl<'a> Matrix<'a> {
     /// Rows of `len` values that follow each other.
     pub fn new(values: &'a [f32], len: usize) -> Self {
         Self { values: Data::Given(values), step: len }
+    }
+
+    /// Weights by output channels.
+    pub fn of<S: Simd>(weights: &Weights<'a>, output: usize) -> Self {
+        match weights {
+            Weights::Given(weights) => Self::new(weights, weights.len() / output),
+            Weights::Transposed(weights) => Self::transposed::<S>(weights, weights.len() / output),
+        }
     }
 
     /// The same rows where caches hold many of them: a copy, if they do not lie so already. For rows that are read often.

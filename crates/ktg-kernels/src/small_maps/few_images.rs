@@ -47,6 +47,7 @@ fn channels_inside<S: Simd>(images: &[f32], batch: usize, channels: usize, pixel
 fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
     let Conv2d { batch, input, output, height, width, .. } = *shape;
     let (block, meetings) = (NV * S::LANES, Meetings::new(shape));
+    let taps = meetings.taps();
     let row = input.next_multiple_of(S::LANES);
     let x = channels_inside::<S>(images, batch, input, height * width);
     let pixels = shape.output_height * shape.output_width;
@@ -54,14 +55,15 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
     let y = Shared::new(result);
     parallel(output.div_ceil(block), |task| {
         let own = task * block..((task + 1) * block).min(output);
-        let weights = gather_weights::<S, NV>(shape, weights, own.clone());
+        let mut own_weights = buffer(taps * input * block);
+        gather_weights::<S, NV>(shape, weights, own.clone(), &mut own_weights);
         // [image][pixel][output of the block]
         let mut sums = buffer(batch * pixels * block);
         let mut segments = Vec::new();
         for (pixel, meetings) in meetings.iter().enumerate() {
             let segment = |meeting: &Meeting| Segment {
                 a: x[meeting.other * row..].as_ptr(),
-                b: weights[meeting.tap * input * block..].as_ptr(),
+                b: own_weights[meeting.tap * input * block..].as_ptr(),
                 depth: input,
             };
             segments.clear();

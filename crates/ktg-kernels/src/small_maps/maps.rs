@@ -161,13 +161,18 @@ fn parts_of_images(blocks: usize, blocks_of_channels: usize) -> usize {
 }
 
 /// The weights of up to a block of output channels, `[tap][input][output of the block]`.
-pub(super) fn gather_weights<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], own: Range<usize>) -> Buffer {
+pub(crate) fn gather_weights<S: Simd, const NV: usize>(
+    shape: &Conv2d,
+    weights: &[f32],
+    own: Range<usize>,
+    to: &mut [f32],
+) {
     let Conv2d { input, window: Window { kernel, .. }, .. } = *shape;
     let (block, taps) = (NV * S::LANES, kernel * kernel);
-    let mut gathered = buffer(taps * input * block);
+    assert_eq!(to.len(), taps * input * block, "room for a block's weights");
     for half in 0..NV {
         let first = own.start + half * S::LANES;
-        // SAFETY: the weights of these output channels are there.
+        // SAFETY: the weights of these output channels are there, and there is room for them.
         unsafe {
             S::vectorize(Gather(Rows {
                 rows: weights.as_ptr().wrapping_add(first * input * taps),
@@ -175,18 +180,18 @@ pub(super) fn gather_weights<S: Simd, const NV: usize>(shape: &Conv2d, weights: 
                 count: own.end.saturating_sub(first).min(S::LANES),
                 len: input * taps,
                 group: taps,
-                vectors: gathered.as_mut_ptr().add(half * S::LANES),
+                vectors: to.as_mut_ptr().add(half * S::LANES),
                 group_step: input * block,
                 vector_step: block,
             }));
         }
     }
-    gathered
 }
 
 fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
     let Conv2d { batch, input, output, height, width, .. } = *shape;
     let (block, meetings) = (NV * S::LANES, Meetings::new(shape));
+    let taps = meetings.taps();
     let x = ByPixel::new::<S, NV>(images, batch, input, height * width);
     let results = 0..shape.output_height * shape.output_width;
     let meetings: Vec<Vec<Meeting>> = results.map(|result| meetings.of_result(result)).collect();
@@ -196,7 +201,8 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
     parallel(output.div_ceil(block) * parts, |task| {
         let first = task / parts * block;
         let own = first..(first + block).min(output);
-        let own_weights = gather_weights::<S, NV>(shape, weights, own.clone());
+        let mut own_weights = buffer(taps * input * block);
+        gather_weights::<S, NV>(shape, weights, own.clone(), &mut own_weights);
         let blocks = part(blocks, task % parts, parts);
         let part = Part { meetings: &meetings, batch, channels: output, own, blocks };
         let add = |images, Meeting { tap, other }, segments: &mut Vec<Segment>| {

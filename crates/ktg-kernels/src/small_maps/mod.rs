@@ -8,7 +8,7 @@ mod lanes;
 mod maps;
 mod weights;
 
-pub(crate) use maps::{backward_data, forward};
+pub(crate) use maps::{backward_data, forward, gather_weights};
 pub(crate) use weights::backward_weights;
 
 use crate::gemm::{Gemm, Segment};
