@@ -1,8 +1,9 @@
 //! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
 
 use super::pack::Pack;
-use super::source::{Fold, Geometry, Matrix, Weights};
-use super::{forward::multiply, panel};
+use super::source::{Fold, Geometry, Matrix};
+use super::forward::{are_few, multiply};
+use super::{lines, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::{Conv2d, Window};
@@ -16,11 +17,14 @@ const CONTRIBUTIONS: usize = 256 << 10;
 
 /// Gradient of the images.
 pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
-    if shape.window == Window::PIXEL {
-        let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
-        return multiply::<S>(&transposed, gradient, &Weights::Transposed(weights), result);
+    let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
+    if !are_few::<S>(&transposed) && lines::is_faster_backward(shape) {
+        return lines::backward_data::<S>(shape, gradient, weights, result);
     }
     let weights = Matrix::transposed::<S>(weights, shape.output);
+    if shape.window == Window::PIXEL {
+        return multiply::<S>(&transposed, gradient, &weights, result);
+    }
     let Conv2d { batch, input, output, window: Window { kernel, .. }, .. } = *shape;
     let width = panel::<S>();
     let result_pixels = shape.output_height * shape.output_width;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::pack::{Pack, Results};
 use super::{lines, panel};
-use super::source::{Matrix, Source, Weights};
+use super::source::{Matrix, Source};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;
@@ -21,32 +21,36 @@ const FEW_PANELS: usize = 4;
 /// Tasks there are then, if there are channels enough.
 const TASKS: usize = 16;
 
-/// Result `[batch, output, output_height, output_width]`.
+/// Result `[batch, output, output_height, output_width]`. However many images there are, an image's results are the same sums in
+/// the same order.
 pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
-    multiply::<S>(shape, images, &Weights::Given(weights), result)
+    if !are_few::<S>(shape) && lines::is_faster(shape) {
+        return lines::forward::<S>(shape, images, weights, result);
+    }
+    multiply::<S>(shape, images, &Matrix::new(weights, weights.len() / shape.output), result)
 }
 
-/// As [`forward`], with weights that lie one way or the other. However many results there are, they are the same sums in the same
-/// order.
-pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Weights, result: &mut [f32]) {
-    let results = shape.batch * shape.output_height * shape.output_width;
-    if results <= S::LANES {
+/// Whether there are so few results that the weights are most of what is read.
+pub(super) fn are_few<S: Simd>(shape: &Conv2d) -> bool {
+    shape.batch * shape.output_height * shape.output_width <= FEW_PANELS * panel::<S>()
+}
+
+/// The weights `[output, taps]` times the panels of all results.
+pub(super) fn multiply<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: &mut [f32]) {
+    if shape.batch * shape.output_height * shape.output_width <= S::LANES {
         few_results::<S, 1>(shape, images, weights, result)
-    } else if results <= FEW_PANELS * panel::<S>() {
+    } else if are_few::<S>(shape) {
         few_results::<S, 2>(shape, images, weights, result)
-    } else if lines::is_faster(shape) {
-        lines::forward::<S>(shape, images, weights, result)
     } else {
         by_panels::<S>(shape, images, weights, result)
     }
 }
 
 /// Many results: a task lays out some panels and multiplies them with the weights of all output channels.
-fn by_panels<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Weights, result: &mut [f32]) {
+fn by_panels<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: &mut [f32]) {
     let source = Source::new::<S>(shape, images);
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
-    let weights = Matrix::of::<S>(weights, shape.output);
     let weights = weights.spread_out();
     let taps = geometry.taps();
     let (output, width) = (shape.output, panel::<S>());
@@ -132,8 +136,8 @@ fn even_depth(taps: usize, width: usize) -> usize {
 
 /// Few results: the weights are most of what is read. All panels are laid out first; each task then has some output
 /// channels, whose weights are read once.
-fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights: &Weights, result: &mut [f32]) {
-    let (source, weights) = (Source::new::<S>(shape, images), Matrix::of::<S>(weights, shape.output));
+fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: &mut [f32]) {
+    let source = Source::new::<S>(shape, images);
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
     let taps = geometry.taps();

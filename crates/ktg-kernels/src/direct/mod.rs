@@ -1,6 +1,7 @@
 //! Convolutions of any window by implicit GEMM: the matrix of all windows ("im2col") exists only as panels that fit into
 //! the first-level cache.
 
+mod blocks;
 mod data;
 mod forward;
 mod lines;

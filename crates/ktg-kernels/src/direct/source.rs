@@ -254,14 +254,6 @@ unsafe fn add_line<S: Simd>(from: *const f32, to: *mut f32, len: usize) {
     }
 }
 
-/// The weights of a convolution.
-pub(super) enum Weights<'a> {
-    /// `[output, input, kernel, kernel]`
-    Given(&'a [f32]),
-    /// `[input, output]` of 1x1 windows.
-    Transposed(&'a [f32]),
-}
-
 /// A matrix by rows.
 pub(super) struct Matrix<'a> {
     pub values: Data<'a>,
@@ -282,14 +274,6 @@ impl<'a> Matrix<'a> {
     /// Rows of `len` values that follow each other.
     pub fn new(values: &'a [f32], len: usize) -> Self {
         Self { values: Data::Given(values), step: len }
-    }
-
-    /// Weights by output channels.
-    pub fn of<S: Simd>(weights: &Weights<'a>, output: usize) -> Self {
-        match weights {
-            Weights::Given(weights) => Self::new(weights, weights.len() / output),
-            Weights::Transposed(weights) => Self::transposed::<S>(weights, weights.len() / output),
-        }
     }
 
     /// The same rows where caches hold many of them: a copy, if they do not lie so already. For rows that are read often.

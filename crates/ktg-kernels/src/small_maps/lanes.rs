@@ -5,7 +5,7 @@ use crate::simd::{Simd, Task};
 /// Up to LANES rows, whose values come in groups: value `k * group + g` of all rows is the vector at
 /// `vectors + g * group_step + k * vector_step`.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<P, Q> {
+pub(crate) struct Rows<P, Q> {
     pub rows: P,
     /// From one row to the next.
     pub stride: usize,
@@ -51,7 +51,7 @@ impl Places {
 }
 
 /// Makes the vectors of rows.
-pub(super) struct Gather(pub Rows<*const f32, *mut f32>);
+pub(crate) struct Gather(pub Rows<*const f32, *mut f32>);
 
 impl Task for Gather {
     type Output = ();

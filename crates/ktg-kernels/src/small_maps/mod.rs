@@ -8,6 +8,7 @@ mod lanes;
 mod maps;
 mod weights;
 
+pub(crate) use lanes::{Gather, Rows};
 pub(crate) use maps::{backward_data, forward, gather_weights};
 pub(crate) use weights::backward_weights;
 
