@@ -54,7 +54,7 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    fn new(shape: &Conv2d) -> Self {
+    pub fn new(shape: &Conv2d) -> Self {
         match is_pointwise(shape.window) {
             true => Self::pointwise(shape.input, shape.output_height * shape.output_width),
             false => Self::bordered(shape),
@@ -123,6 +123,15 @@ impl<'a> Source<'a> {
         });
         Self { data: Data::Made(data), geometry }
     }
+
+    /// Of one image of the batch, for the thread that asks.
+    pub fn of_image<S: Simd>(shape: &Conv2d, images: &'a [f32], image: usize) -> Self {
+        let (geometry, len) = (Geometry::new(shape), shape.input * shape.height * shape.width);
+        let mut data = buffer(geometry.image_len);
+        // SAFETY: it has no pointers.
+        unsafe { S::vectorize(lay_out(shape, &geometry, &images[image * len..][..len], &mut data)) }
+        Self { data: Data::Made(data), geometry }
+    }
 }
 
 plain! {
@@ -136,9 +145,12 @@ plain! {
                     to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
                 }
             } else {
-                to.fill(0.0);
-                let rows = to.chunks_exact_mut(geometry.row_len).skip(padding).zip(from.chunks_exact(width));
-                for (to, from) in rows {
+                let (above, rest) = to.split_at_mut(padding * geometry.row_len);
+                let (rows, below) = rest.split_at_mut(height * geometry.row_len);
+                above.fill(0.0);
+                below.fill(0.0);
+                for (to, from) in rows.chunks_exact_mut(geometry.row_len).zip(from.chunks_exact(width)) {
+                    to.fill(0.0);
                     scatter(from, to, stride, padding, geometry.columns);
                 }
             }

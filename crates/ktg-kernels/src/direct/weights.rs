@@ -1,11 +1,11 @@
 //! Backward to the weights: rows are input channels as one tap sees them, columns output channels, the inner dimension
 //! all results.
 
-use super::source::Source;
+use super::source::{Geometry, Source};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes, Read};
-use crate::shape::Conv2d;
+use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::workspace::buffer;
 
@@ -25,12 +25,13 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient
 }
 
 fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {
-    let source = Source::new::<S>(shape, images);
-    let geometry = source.geometry;
+    let geometry = Geometry::new(shape);
     let Conv2d { batch, input, output, window, .. } = *shape;
     let (kernel, taps) = (window.kernel, window.kernel * window.kernel);
     let block = NV * S::LANES;
     let blocks = output.div_ceil(block);
+    // A single block's tasks lay out the images of their part themselves: they are read from near.
+    let all = (blocks > 1 || window == Window::PIXEL).then(|| Source::new::<S>(shape, images));
     let parts = TASKS.div_ceil(blocks).min(batch);
     let sums_len = taps * input * block;
     let mut sums = buffer(blocks * parts * sums_len);
@@ -43,13 +44,21 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
         let channel = task / parts * block;
         let mut columns = buffer(some_lines * some * block);
         let mut segments = Vec::with_capacity(some_lines);
-        let images = part(batch, task % parts, parts);
+        let own_images = part(batch, task % parts, parts);
         let sums = |tap: usize| {
             // SAFETY: each task has its own sums.
             unsafe { sums.at(task * sums_len + tap * input * block) }
         };
         let mut accumulate = false;
-        for image in images {
+        for image in own_images {
+            let one;
+            let (source, start) = match &all {
+                Some(all) => (all, image * geometry.image_len),
+                None => {
+                    one = Source::of_image::<S>(shape, images, image);
+                    (&one, 0)
+                }
+            };
             for first_line in (0..lines).step_by(some_lines) {
                 let lines_now = some_lines.min(lines - first_line);
                 for first in (0..line).step_by(some) {
@@ -69,7 +78,7 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
                             S::vectorize(Read { planes, rows: 0..lines_now, to });
                         }
                     }
-                    let pixels_start = image * geometry.image_len + first_line * geometry.line_step + first;
+                    let pixels_start = start + first_line * geometry.line_step + first;
                     for tap in 0..taps {
                         let offset = pixels_start + geometry.tap(tap / kernel, tap % kernel);
                         segments.clear();
