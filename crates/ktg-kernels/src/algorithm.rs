@@ -38,12 +38,12 @@ impl Algorithm {
             (_, 1) if channels <= 128 => (9, 9),
             (_, 1) => (9, 4),
             // Enough images to fill the vectors and to give every thread some.
-            _ if batch >= 64 || channels >= 64 && batch >= 16 => (49, 256),
+            _ if batch >= 64 || channels >= 64 && batch >= 32 => (18, 144),
             _ if channels >= 128 => (15, 64),
             _ => (10, 25),
         };
         // Nothing else was measured, and every pixel of the image and of the window needs room.
-        let was_measured = pixels <= 1024 && kernel <= 3;
+        let was_measured = pixels <= 576 && kernel <= 3;
         if was_measured && results <= (batch.saturating_mul(quarters) / 4).min(most) {
             return Algorithm::SmallMaps;
         }
