@@ -1,8 +1,8 @@
 //! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
 
+use super::forward::{are_few, multiply};
 use super::pack::Pack;
 use super::source::{Fold, Geometry, Matrix};
-use super::forward::{are_few, multiply};
 use super::{lines, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::pack::{Pack, Results};
-use super::{lines, panel};
 use super::source::{Matrix, Source};
+use super::{lines, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;

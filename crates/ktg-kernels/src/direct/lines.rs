@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::blocks::gather;
-use super::source::good_step;
+use super::source::{Source, good_step};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes, Read, Write};
@@ -18,12 +18,8 @@ const LAID_OUT: usize = 64 << 10;
 
 /// Whether this is the faster way forward, whatever the batch.
 pub(super) fn is_faster(shape: &Conv2d) -> bool {
-    let Conv2d { input, output_height, output_width, window: Window { kernel, stride, .. }, .. } = *shape;
-    match kernel {
-        // Of pixels that no window sees, too many would be laid out.
-        1 => input >= if stride > 1 { 256 } else { 16 },
-        _ => input >= 16 && output_height * output_width >= 196,
-    }
+    let Conv2d { input, output_height, output_width, window, .. } = *shape;
+    input >= 16 && (window.kernel == 1 || output_height * output_width >= 196)
 }
 
 /// Whether it is backward.
@@ -33,6 +29,14 @@ pub(super) fn is_faster_backward(shape: &Conv2d) -> bool {
 
 /// Result `[batch, output, output_height, output_width]`.
 pub(super) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
+    let Window { kernel, stride, padding } = shape.window;
+    if (kernel, padding) == (1, 0) && stride > 1 {
+        // Only the pixels that are seen need to be laid out.
+        let seen = Source::new::<S>(shape, images);
+        let [height, width] = shape.output_image();
+        let shape = Conv2d { height, width, window: Window::PIXEL, ..*shape };
+        return forward::<S>(&shape, &seen.data, weights, result);
+    }
     Lines::forward(shape).compute::<S>(images, weights, result)
 }
 
@@ -164,17 +168,21 @@ impl Lines {
             let at_once = if self.shape.window == Window::PIXEL { lines.len() } else { 1 };
             // [line][pixel][channel of the block]
             let mut sums = buffer(lines.len() * width * block);
+            let mut segments = Vec::with_capacity(kernel * kernel);
             for (number, weights) in weights.chunks_exact(block_len).enumerate() {
                 for (i, sums) in sums.chunks_exact_mut(at_once * width * block).enumerate() {
                     let line = lines.start + i * at_once;
                     for phase in &self.phases {
-                        let seen = |row: Tap, column: Tap| Segment {
-                            a: x[((row.at - rows.start) * columns + column.at) * step..].as_ptr(),
-                            b: weights[(row.number * kernel + column.number) * from * block..].as_ptr(),
-                            depth: from,
-                        };
-                        let taps = self.rows[line].iter().flat_map(|row| phase.columns.iter().map(|c| seen(*row, *c)));
-                        let segments: Vec<Segment> = taps.collect();
+                        segments.clear();
+                        for row in &self.rows[line] {
+                            for column in &phase.columns {
+                                segments.push(Segment {
+                                    a: x[((row.at - rows.start) * columns + column.at) * step..].as_ptr(),
+                                    b: weights[(row.number * kernel + column.number) * from * block..].as_ptr(),
+                                    depth: from,
+                                });
+                            }
+                        }
                         // SAFETY: a row of A is a pixel that one of the phase sees, of B one channel's weights; there is
                         // room for the sums.
                         unsafe {
@@ -195,7 +203,8 @@ impl Lines {
                         let start = y.at(((image * to + channel) * height + lines.start) * width);
                         let channels = S::LANES.min(to - channel);
                         let planes = Planes { start, stride: height * width, channels, width };
-                        let from = Grid { start: sums[half * S::LANES..].as_ptr(), row_step: width, vector_step: block };
+                        let from =
+                            Grid { start: sums[half * S::LANES..].as_ptr(), row_step: width, vector_step: block };
                         S::vectorize(Write { planes, rows: 0..lines.len(), from });
                     }
                 }
@@ -228,7 +237,11 @@ impl Lines {
             // SAFETY: the rows lie within the map, and there is room for them between the borders.
             unsafe {
                 let start = to.as_mut_ptr().wrapping_add(before * step + channel);
-                S::vectorize(Read { planes, rows: rows.clone(), to: Grid { start, row_step: columns, vector_step: step } })
+                S::vectorize(Read {
+                    planes,
+                    rows: rows.clone(),
+                    to: Grid { start, row_step: columns, vector_step: step },
+                })
             }
         }
     }
