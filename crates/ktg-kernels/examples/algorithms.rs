@@ -10,8 +10,8 @@ use ktg_kernels::{Algorithm, Conv2d, Kernels, Level, Window};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Winograd, Algorithm::Direct, Algorithm::SmallMaps];
 const CHANNELS: [usize; 7] = [8, 16, 32, 64, 128, 256, 512];
-const SIDES: [usize; 9] = [1, 2, 3, 4, 5, 7, 8, 14, 28];
-const BATCHES: [usize; 6] = [1, 4, 8, 16, 32, 128];
+const SIDES: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 14, 16, 20, 24, 28];
+const BATCHES: [usize; 7] = [1, 4, 8, 16, 32, 64, 128];
 /// Kernel and stride.
 const WINDOWS: [[usize; 2]; 4] = [[3, 1], [3, 2], [1, 1], [1, 2]];
 /// Multiply-adds above which a shape is left out: larger ones behave as the largest ones here.

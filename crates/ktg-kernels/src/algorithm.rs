@@ -43,7 +43,7 @@ impl Algorithm {
             _ => (10, 25),
         };
         // Nothing else was measured, and every pixel of the image and of the window needs room.
-        let was_measured = pixels <= 576 && kernel <= 3;
+        let was_measured = (pixels <= 256 || pixels <= 576 && stride == 2) && kernel <= 3;
         if was_measured && results <= (batch.saturating_mul(quarters) / 4).min(most) {
             return Algorithm::SmallMaps;
         }

@@ -77,6 +77,14 @@ fn convolutions_of_all_widths_agree() {
         ([37, 40, 17, 2, 3], window(3, 1)),
         ([19, 33, 70, 4, 4], window(3, 2)),
         ([40, 70, 18, 2, 2], window(1, 2)),
+        // Lines of pixels: results and gradients of images, an odd number of each, strides whose phases differ.
+        ([2, 17, 37, 15, 14], window(3, 1)),
+        ([1, 17, 9, 31, 29], window(3, 2)),
+        ([1, 18, 33, 44, 45], window(3, 3)),
+        ([3, 17, 40, 15, 17], window(1, 2)),
+        ([3, 17, 18, 9, 10], window(1, 3)),
+        // Small maps of more results than are written at once.
+        ([37, 9, 18, 23, 24], window(3, 2)),
     ];
     for ([batch, input, output, height, width], window) in shapes {
         let shape = Conv2d::new(batch, input, output, [height, width], window).unwrap();

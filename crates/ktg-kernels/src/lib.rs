@@ -45,6 +45,7 @@ mod parallel;
 mod peak;
 mod planes;
 mod pool;
+mod rows;
 mod sgd;
 mod shape;
 mod simd;

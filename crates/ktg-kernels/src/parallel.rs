@@ -97,20 +97,27 @@ pub(crate) fn part(len: usize, i: usize, n: usize) -> Range<usize> {
 }
 
 /// A slice that several threads write, each its own parts.
-#[derive(Clone, Copy)]
-pub(crate) struct Shared<'a> {
-    start: *mut f32,
+pub(crate) struct Shared<'a, T = f32> {
+    start: *mut T,
     len: usize,
-    life: std::marker::PhantomData<&'a mut [f32]>,
+    life: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a `&mut [f32]` whose users promise (`at`) to write disjoint parts.
-unsafe impl Send for Shared<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+impl<T> Clone for Shared<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-impl<'a> Shared<'a> {
-    pub fn new(slice: &'a mut [f32]) -> Self {
+impl<T> Copy for Shared<'_, T> {}
+
+// SAFETY: it is a `&mut [T]` of numbers whose users promise (`at`) to write disjoint parts.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), life: std::marker::PhantomData }
     }
 
@@ -121,7 +128,7 @@ impl<'a> Shared<'a> {
     /// `index` is at most the length, the pointer is used within the slice only, and no two threads touch the same
     /// value at the same time if one of them writes it.
     #[inline(always)]
-    pub unsafe fn at(self, index: usize) -> *mut f32 {
+    pub unsafe fn at(self, index: usize) -> *mut T {
         debug_assert!(index <= self.len);
         // SAFETY: granted by the caller.
         unsafe { self.start.add(index) }
@@ -132,12 +139,14 @@ impl<'a> Shared<'a> {
     /// # Safety
     ///
     /// Nobody else uses it.
-    pub unsafe fn piece(self, i: usize, len: usize) -> &'a mut [f32] {
+    pub unsafe fn piece(self, i: usize, len: usize) -> &'a mut [T] {
         let start = (i * len).min(self.len);
         // SAFETY: within the slice; the rest is granted by the caller.
         unsafe { std::slice::from_raw_parts_mut(self.at(start), len.min(self.len - start)) }
     }
+}
 
+impl<'a> Shared<'a> {
     /// Adds to the `len` values from `start` on those of the other `parts`, `step` values apart, in order; the sums.
     ///
     /// # Safety

@@ -28,7 +28,7 @@ pub(crate) struct Grid<P> {
     pub vector_step: usize,
 }
 
-/// Where the groups of `lanes` pixels of a row of `width` start: the last one overlaps its neighbour rather than being
+/// Where the groups of `lanes` pixels of a row of `width` start: the last one overlaps its neighbor rather than being
 /// short, so that rows of 14 or 28 pixels need no special cases.
 #[inline(always)]
 fn groups(width: usize, lanes: usize) -> impl Iterator<Item = usize> {
@@ -141,5 +141,25 @@ impl Task for Write {
     unsafe fn run<S: Simd>(self) {
         // SAFETY: granted by the caller.
         unsafe { self.planes.write::<S>(self.rows, self.from) }
+    }
+}
+
+/// Lays out some rows of a map `[channels, height, width]` with the channels of a pixel side by side, up to whole vectors.
+///
+/// # Safety
+///
+/// As for [`Planes::read`].
+pub(crate) unsafe fn interleave<S: Simd>(map: &[f32], sizes: [usize; 3], rows: Range<usize>, to: Grid<*mut f32>) {
+    let [channels, height, width] = sizes;
+    for channel in (0..channels).step_by(S::LANES) {
+        let planes = Planes {
+            start: map[channel * height * width..].as_ptr(),
+            stride: height * width,
+            channels: S::LANES.min(channels - channel),
+            width,
+        };
+        let to = Grid { start: to.start.wrapping_add(channel), ..to };
+        // SAFETY: granted by the caller.
+        unsafe { S::vectorize(Read { planes, rows: rows.clone(), to }) }
     }
 }

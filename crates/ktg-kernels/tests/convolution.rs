@@ -19,7 +19,7 @@ fn by_all_algorithms(case: &Convolution) -> impl Iterator<Item = Conv2d> {
     let shape = case.shape();
     let results: usize = shape.output_image().iter().product();
     let mut all = vec![Algorithm::Winograd, Algorithm::Direct];
-    all.extend((results <= 64).then_some(Algorithm::SmallMaps));
+    all.extend((results <= 144).then_some(Algorithm::SmallMaps));
     all.into_iter().filter_map(move |algorithm| shape.computed_by(algorithm))
 }
 
@@ -179,6 +179,12 @@ fn maps_of_a_few_pixels() {
     }
 }
 
+/// More results than are written at once.
+#[test]
+fn the_largest_of_small_maps() {
+    check_layers((3, 2, 1), &[(37, 16, 20, 24), (65, 18, 33, 23)]);
+}
+
 #[test]
 fn winograd_layers_of_few_tiles() {
     check_layers((3, 1, 1), &[(16, 300, 310, 4), (1, 270, 330, 14)]);
@@ -216,6 +222,25 @@ fn three_by_three_layers_with_too_few_channels_for_winograd() {
 fn layers_that_halve_the_image() {
     check_layers((3, 2, 1), &[(1, 64, 128, 56), (2, 16, 32, 32)]);
     check_layers((1, 2, 0), &[(1, 64, 128, 56)]);
+}
+
+/// Windows with gaps between them, with more border than window, and pixels that no window sees, in both directions.
+#[test]
+fn unusual_windows_of_many_channels() {
+    for (kernel, stride, padding) in [(1, 3, 0), (2, 3, 3), (3, 1, 5), (3, 3, 1), (5, 2, 2), (2, 2, 0), (4, 3, 2)] {
+        for (batch, image) in [(3, [19, 20]), (1, [9, 10]), (2, [45, 31])] {
+            let window = Window { kernel, stride, padding };
+            check(Convolution { batch, input: 17, output: 18, image, window }, 5);
+        }
+    }
+}
+
+/// Distances in memory that are multiples of a cache's set.
+#[test]
+fn rows_of_four_kilobytes() {
+    check_layers((1, 1, 0), &[(1, 1024, 20, 12)]);
+    check_layers((3, 2, 1), &[(1, 512, 17, 28)]);
+    check_layers((2, 1, 0), &[(1, 256, 40, 6)]);
 }
 
 #[test]

@@ -142,6 +142,8 @@ fn jobs() -> Vec<Job> {
         conv(2, [3, 17], [29, 31], (7, 2, 3)),
         conv(35, [40, 70], [2, 2], (3, 1, 1)),
         conv(1, [70, 80], [3, 3], (3, 1, 1)),
+        conv(2, [20, 24], [31, 29], (3, 2, 1)),
+        conv(3, [20, 24], [9, 11], (1, 2, 0)),
     ];
     let mut jobs: Vec<Job> = convolutions.into_iter().flat_map(|case| convolution(case, Fill::Random)).collect();
     jobs.push(batch_norm(Maps { batch: 3, channels: 21, pixels: 143 }));
@@ -228,6 +230,8 @@ fn earlier_calls_leave_nothing_behind() {
         conv(2, [40, 24], [24, 27], (3, 1, 1)),
         conv(2, [24, 40], [25, 23], (3, 2, 1)),
         conv(2, [3, 16], [40, 40], (7, 2, 3)),
+        conv(2, [20, 24], [31, 29], (3, 2, 1)),
+        conv(2, [18, 20], [12, 13], (1, 1, 0)),
     ];
     let small = [
         conv(1, [9, 11], [5, 7], (3, 1, 1)),
@@ -267,7 +271,7 @@ fn earlier_calls_leave_nothing_behind() {
 fn an_images_result_does_not_depend_on_the_batch_where_that_is_asked_for() {
     let windows =
         [(3, 1), (3, 2), (1, 1), (1, 2)].map(|(kernel, stride)| Window { kernel, stride, padding: kernel / 2 });
-    for (channels, sides) in [(20, 1..=9), (130, 1..=5), (520, 2..=3), (640, 8..=8)] {
+    for (channels, sides) in [(20, 1..=9), (20, 28..=29), (130, 1..=5), (520, 2..=3), (640, 8..=8)] {
         for (window, side) in windows.into_iter().flat_map(|window| sides.clone().map(move |side| (window, side))) {
             let shape = |batch| Conv2d::new(batch, channels, 40, [side, side], window).unwrap().for_any_batch();
             let all = shape(37);

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::parallel::for_each_piece;
+use crate::rows::{Gather, Rows, gather_weights};
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
-use crate::small_maps::{Gather, Rows, gather_weights};
 use crate::workspace::{Buffer, buffer};
 
 /// Forward: `[block of outputs][tap][input][output of the block]`; backward: `[block of inputs][tap][output][input of the block]`.
 /// Blocks are NV vectors.
-pub(super) fn gather<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], backward: bool) -> Buffer {
+pub(super) fn weights_by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], backward: bool) -> Buffer {
     let Conv2d { input, output, window: Window { kernel, .. }, .. } = *shape;
     let (from, to) = if backward { (output, input) } else { (input, output) };
     let block = NV * S::LANES;
@@ -20,20 +20,21 @@ pub(super) fn gather<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], 
         let own = number * block..((number + 1) * block).min(to);
         match (backward, kernel) {
             (false, _) => gather_weights::<S, NV>(shape, weights, own, values),
+            // The same, faster: of each output channel, the block's weights lie side by side.
             (true, 1) => {
                 for (to, from) in values.chunks_exact_mut(block).zip(weights.chunks_exact(input)) {
                     to[..own.len()].copy_from_slice(&from[own.clone()]);
                     to[own.len()..].fill(0.0);
                 }
             }
-            (true, _) => gather_backward::<S, NV>(shape, weights, own, values),
+            (true, _) => gather_transposed::<S, NV>(shape, weights, own, values),
         }
     });
     gathered
 }
 
 /// The weights of a block of input channels, `[tap][output][input of the block]`.
-fn gather_backward<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], own: Range<usize>, to: &mut [f32]) {
+fn gather_transposed<S: Simd, const NV: usize>(shape: &Conv2d, weights: &[f32], own: Range<usize>, to: &mut [f32]) {
     let Conv2d { input, output, window: Window { kernel, .. }, .. } = *shape;
     let (block, taps) = (NV * S::LANES, kernel * kernel);
     assert_eq!(to.len(), taps * output * block, "room for a block's weights");

@@ -1,8 +1,11 @@
-//! Backward to the images: what each result's gradient sends through each tap, then the sum over taps at every pixel.
+//! Backward to the images, where `lines` is not the faster way: what each result's gradient sends through each tap, then the sum
+//! over taps at every pixel.
 
+use super::fold::Fold;
 use super::forward::{are_few, multiply};
+use super::matrix::Matrix;
 use super::pack::Pack;
-use super::source::{Fold, Geometry, Matrix};
+use super::source::Geometry;
 use super::{lines, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
@@ -12,17 +15,17 @@ use crate::workspace::buffer;
 
 /// Results that a task handles at least, so that the last panel's empty columns do not count.
 const RESULTS: usize = 192;
-/// Bytes of the taps' contributions that exist at a time, half a second-level cache.
+/// Bytes of the taps' contributions that exist at a time, a quarter of a second-level cache.
 const CONTRIBUTIONS: usize = 256 << 10;
 
 /// Gradient of the images.
 pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
-    let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
-    if !are_few::<S>(&transposed) && lines::is_faster_backward(shape) {
+    if !are_few::<S>(shape) && lines::is_faster_backward(shape) {
         return lines::backward_data::<S>(shape, gradient, weights, result);
     }
     let weights = Matrix::transposed::<S>(weights, shape.output);
     if shape.window == Window::PIXEL {
+        let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
         return multiply::<S>(&transposed, gradient, &weights, result);
     }
     let Conv2d { batch, input, output, window: Window { kernel, .. }, .. } = *shape;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::matrix::Matrix;
 use super::pack::{Pack, Results};
-use super::source::{Matrix, Source};
+use super::source::Source;
 use super::{lines, panel};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel};
@@ -24,7 +25,8 @@ const TASKS: usize = 16;
 /// Result `[batch, output, output_height, output_width]`. However many images there are, an image's results are the same sums in
 /// the same order.
 pub(crate) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
-    if !are_few::<S>(shape) && lines::is_faster(shape) {
+    // `lines` sums taps first, panels channels first: for windows with several taps the choice must not depend on the batch.
+    if lines::is_faster(shape) && (shape.window.kernel > 1 || !are_few::<S>(shape)) {
         return lines::forward::<S>(shape, images, weights, result);
     }
     multiply::<S>(shape, images, &Matrix::new(weights, weights.len() / shape.output), result)
@@ -51,7 +53,6 @@ fn by_panels<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: 
     let source = Source::new::<S>(shape, images);
     let geometry = source.geometry;
     let results = geometry.results(shape.batch);
-    let weights = weights.spread_out();
     let taps = geometry.taps();
     let (output, width) = (shape.output, panel::<S>());
     let panels = results.len().div_ceil(width);

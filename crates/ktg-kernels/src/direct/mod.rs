@@ -1,10 +1,14 @@
-//! Convolutions of any window by implicit GEMM: the matrix of all windows ("im2col") exists only as panels that fit into
-//! the first-level cache.
+//! Convolutions of any window by implicit GEMM: the matrix of all windows ("im2col") never exists as a whole.
+//!
+//! With many channels, products read it from maps whose channels lie side by side (`lines`). With few, or few results, some of its
+//! rows and columns at a time are copied into panels that fit into the first-level cache.
 
 mod blocks;
 mod data;
+mod fold;
 mod forward;
 mod lines;
+mod matrix;
 mod pack;
 mod source;
 mod weights;

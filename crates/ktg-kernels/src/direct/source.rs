@@ -4,9 +4,8 @@ use std::ops::Deref;
 
 use super::pack::Results;
 use crate::parallel::for_each_piece;
-use crate::planes::{Grid, Planes, Read};
 use crate::shape::{Conv2d, Window};
-use crate::simd::{Simd, Task, plain};
+use crate::simd::{Simd, plain};
 use crate::workspace::{Buffer, buffer};
 
 /// What a convolution reads: as it was given, or laid out anew.
@@ -41,10 +40,10 @@ pub(super) struct Geometry {
     pub image_len: usize,
     /// From one channel to the next.
     pub plane_len: usize,
-    row_len: usize,
+    pub row_len: usize,
     /// Columns of one remainder.
-    columns: usize,
-    window: Window,
+    pub columns: usize,
+    pub window: Window,
     channels: usize,
     /// Runs of results whose pixels are contiguous for every tap: the rows of the result, or, for 1x1 windows, all of it.
     pub lines: usize,
@@ -154,8 +153,10 @@ plain! {
                 above.fill(0.0);
                 below.fill(0.0);
                 for (to, from) in rows.chunks_exact_mut(geometry.row_len).zip(from.chunks_exact(width)) {
-                    to.fill(0.0);
                     scatter(from, to, stride, padding, geometry.columns);
+                    for column in (0..padding).chain(padding + width..geometry.row_len) {
+                        to[column % stride * geometry.columns + column / stride] = 0.0;
+                    }
                 }
             }
         }
@@ -193,146 +194,5 @@ pub(crate) fn scatter(from: &[f32], to: &mut [f32], stride: usize, padding: usiz
         let column = first + padding;
         let to = &mut to[column % stride * columns + column / stride..];
         to.iter_mut().zip(from[first..].iter().step_by(stride)).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// The inverse of [`scatter`].
-#[inline(always)]
-fn gather(from: &[f32], to: &mut [f32], stride: usize, padding: usize, columns: usize) {
-    if stride == 2 {
-        let (even, odd) = from.split_at(columns);
-        let (first, second) = if padding.is_multiple_of(2) { (even, odd) } else { (odd, even) };
-        let (first, second) = (&first[padding / 2..], &second[padding.div_ceil(2)..]);
-        let len = to.len();
-        let mut pairs = to.chunks_exact_mut(2);
-        for ((first, second), pair) in first.iter().zip(second).zip(&mut pairs) {
-            (pair[0], pair[1]) = (*first, *second);
-        }
-        if let [last] = pairs.into_remainder() {
-            *last = first[len / 2];
-        }
-        return;
-    }
-    for first in 0..stride.min(to.len()) {
-        let column = first + padding;
-        let from = &from[column % stride * columns + column / stride..];
-        to[first..].iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// Sums what the taps contribute to one plane of an image: the transpose of reading windows.
-pub(super) struct Fold<'a> {
-    /// Of images with a border.
-    pub geometry: &'a Geometry,
-    /// `[kernel * kernel]` rows of a value a result, `step` values apart.
-    pub taps: &'a [f32],
-    pub step: usize,
-    /// Room for a plane with its border.
-    pub scratch: &'a mut [f32],
-    pub image: &'a mut [f32],
-    /// Columns of the image.
-    pub width: usize,
-}
-
-impl Task for Fold<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Self { geometry, taps, step, scratch, image, width } = self;
-        let Geometry { window: Window { kernel, stride, padding }, columns, row_len, line, line_step, .. } = *geometry;
-        scratch.fill(0.0);
-        for a in 0..kernel {
-            for b in 0..kernel {
-                let from = taps[(a * kernel + b) * step..].chunks_exact(line);
-                let tap = geometry.tap(a, b);
-                for (y, from) in from.take(geometry.lines).enumerate() {
-                    let to = &mut scratch[y * line_step + tap..][..line];
-                    // SAFETY: both are as long as a line.
-                    unsafe { add_line::<S>(from.as_ptr(), to.as_mut_ptr(), line) }
-                }
-            }
-        }
-        let rows = scratch.chunks_exact(row_len).skip(padding);
-        for (to, from) in image.chunks_exact_mut(width).zip(rows) {
-            gather(from, to, stride, padding, columns);
-        }
-    }
-}
-
-/// Adds so many values.
-#[inline(always)]
-unsafe fn add_line<S: Simd>(from: *const f32, to: *mut f32, len: usize) {
-    let whole = len - len % S::LANES;
-    // SAFETY: granted by the caller.
-    unsafe {
-        for i in (0..whole).step_by(S::LANES) {
-            S::store(to.add(i), S::add(S::load(to.add(i)), S::load(from.add(i))));
-        }
-        if whole < len {
-            let (from, to, rest) = (from.add(whole), to.add(whole), len - whole);
-            S::store_first(to, S::add(S::load_first(to, rest), S::load_first(from, rest)), rest);
-        }
-    }
-}
-
-/// A matrix by rows.
-pub(super) struct Matrix<'a> {
-    pub values: Data<'a>,
-    /// Values from one row to the next.
-    pub step: usize,
-}
-
-/// Bytes of which the distance of rows should be no multiple: the rows of a tile would fall into one set of a first-level
-/// cache, which holds less.
-const ONE_SET: usize = 4096;
-
-/// Where rows of so many values should be, from one to the next.
-pub(super) fn good_step(len: usize) -> usize {
-    if (len * size_of::<f32>()).is_multiple_of(ONE_SET) { len + 16 } else { len }
-}
-
-impl<'a> Matrix<'a> {
-    /// Rows of `len` values that follow each other.
-    pub fn new(values: &'a [f32], len: usize) -> Self {
-        Self { values: Data::Given(values), step: len }
-    }
-
-    /// The same rows where caches hold many of them: a copy, if they do not lie so already. For rows that are read often.
-    pub fn spread_out(&self) -> Matrix<'_> {
-        let (len, step) = (self.step, good_step(self.step));
-        if step == len {
-            return Matrix { values: Data::Given(&self.values), step };
-        }
-        let mut result = buffer(self.values.len() / len * step);
-        const ROWS: usize = 16;
-        for_each_piece(&mut result, ROWS * step, |task, rows| {
-            let from = self.values[task * ROWS * len..].chunks_exact(len);
-            rows.chunks_exact_mut(step).zip(from).for_each(|(to, from)| to[..len].copy_from_slice(from));
-        });
-        Matrix { values: Data::Made(result), step }
-    }
-
-    /// The weights `[output, rest]` as `[rest, output]`.
-    pub fn transposed<S: Simd>(weights: &'a [f32], output: usize) -> Self {
-        let rest = weights.len() / output;
-        if output == 1 || rest == 1 {
-            return Self::new(weights, output);
-        }
-        // Whole vectors are written.
-        let step = good_step(output.next_multiple_of(S::LANES));
-        let mut result = buffer(rest * step);
-        const ROWS: usize = 64;
-        for_each_piece(&mut result, ROWS * step, |task, rows| {
-            let width = rows.len() / step;
-            for first in (0..output).step_by(S::LANES) {
-                let start = weights[first * rest + task * ROWS..].as_ptr();
-                let planes = Planes { start, stride: rest, channels: S::LANES.min(output - first), width };
-                let to = Grid { start: rows[first..].as_mut_ptr(), row_step: 0, vector_step: step };
-                // SAFETY: these weights are there, and a row has room for whole vectors.
-                unsafe { S::vectorize(Read { planes, rows: 0..1, to }) }
-            }
-        });
-        Self { values: Data::Made(result), step }
     }
 }

@@ -1,11 +1,11 @@
 //! Forward with fewer images than would fill the vectors: output channels lie side by side instead, and images are the rows of
 //! the products. Every result is the same sum in the same order as with many images, hence the same to the last bit.
 
-use super::maps::gather_weights;
 use super::{Meeting, Meetings};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
-use crate::parallel::{Shared, parallel};
-use crate::planes::{Grid, Planes, Read, Write};
+use crate::parallel::{Shared, for_each_piece, parallel};
+use crate::planes::{Grid, Planes, Write, interleave};
+use crate::rows::gather_weights;
 use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
@@ -25,21 +25,15 @@ pub(super) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], 
 }
 
 /// Images `[batch, channels, pixels]` as `[image][pixel][channel]`, the channels filled up to whole vectors.
-fn channels_inside<S: Simd>(images: &[f32], batch: usize, channels: usize, pixels: usize) -> Buffer {
+fn channels_inside<S: Simd>(images: &[f32], channels: usize, pixels: usize) -> Buffer {
     let row = channels.next_multiple_of(S::LANES);
+    let batch = images.len() / (channels * pixels);
     let mut values = buffer(batch * pixels * row);
-    let to = Shared::new(&mut values);
-    parallel(batch, |image| {
-        for channel in (0..channels).step_by(S::LANES) {
-            let start = images[(image * channels + channel) * pixels..].as_ptr();
-            let some = (channels - channel).min(S::LANES);
-            // SAFETY: the planes of these channels are there; each task writes its own image.
-            unsafe {
-                let to = Grid { start: to.at(image * pixels * row + channel), row_step: 0, vector_step: row };
-                let planes = Planes { start, stride: pixels, channels: some, width: pixels };
-                S::vectorize(Read { planes, rows: 0..1, to });
-            }
-        }
+    for_each_piece(&mut values, pixels * row, |number, to| {
+        let image = &images[number * channels * pixels..][..channels * pixels];
+        let to = Grid { start: to.as_mut_ptr(), row_step: 0, vector_step: row };
+        // SAFETY: an image is one row of pixels here, and there is room for its vectors.
+        unsafe { interleave::<S>(image, [channels, 1, pixels], 0..1, to) }
     });
     values
 }
@@ -49,7 +43,7 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
     let (block, meetings) = (NV * S::LANES, Meetings::new(shape));
     let taps = meetings.taps();
     let row = input.next_multiple_of(S::LANES);
-    let x = channels_inside::<S>(images, batch, input, height * width);
+    let x = channels_inside::<S>(images, input, height * width);
     let pixels = shape.output_height * shape.output_width;
     let meetings: Vec<Vec<Meeting>> = (0..pixels).map(|result| meetings.of_result(result)).collect();
     let y = Shared::new(result);

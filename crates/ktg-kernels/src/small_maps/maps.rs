@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::lanes::{Gather, Rows, Scatter};
 use super::{Meeting, Meetings, add_up, few_images, vectors_of};
 use crate::gemm::{COLUMNS, ROWS, Segment};
 use crate::parallel::{Shared, parallel, part};
-use crate::shape::{Conv2d, Window};
+use crate::rows::{Gather, Rows, Scatter, gather_weights};
+use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};
 
@@ -158,34 +158,6 @@ impl Part<'_> {
 /// How many parts the blocks of images are cut into, so that there are enough tasks with so many blocks of channels.
 fn parts_of_images(blocks: usize, blocks_of_channels: usize) -> usize {
     (4 * rayon::current_num_threads()).div_ceil(blocks_of_channels).min(blocks)
-}
-
-/// The weights of up to a block of output channels, `[tap][input][output of the block]`.
-pub(crate) fn gather_weights<S: Simd, const NV: usize>(
-    shape: &Conv2d,
-    weights: &[f32],
-    own: Range<usize>,
-    to: &mut [f32],
-) {
-    let Conv2d { input, window: Window { kernel, .. }, .. } = *shape;
-    let (block, taps) = (NV * S::LANES, kernel * kernel);
-    assert_eq!(to.len(), taps * input * block, "room for a block's weights");
-    for half in 0..NV {
-        let first = own.start + half * S::LANES;
-        // SAFETY: the weights of these output channels are there, and there is room for them.
-        unsafe {
-            S::vectorize(Gather(Rows {
-                rows: weights.as_ptr().wrapping_add(first * input * taps),
-                stride: input * taps,
-                count: own.end.saturating_sub(first).min(S::LANES),
-                len: input * taps,
-                group: taps,
-                vectors: to.as_mut_ptr().add(half * S::LANES),
-                group_step: input * block,
-                vector_step: block,
-            }));
-        }
-    }
 }
 
 fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {

@@ -1,15 +1,14 @@
 //! Convolutions of small maps. With a border of zeros, many taps of a window lie outside such a map: of the 36 products of a
 //! 3x3 window on 2x2 pixels, 20 are with zeros, of the 9 on a single pixel 8. So every pixel of the
 //! result is computed by itself, from those pixels that its window really has: a product of the weights of each such
-//! tap, `[output, input]`, with the pixel's values, `[input, image]`. The images of a batch lie side by side in vectors.
+//! tap, `[output, input]`, with the pixel's values, `[input, image]`. The images of a batch lie side by side in vectors; forward, of
+//! few images, output channels do.
 
 mod few_images;
-mod lanes;
 mod maps;
 mod weights;
 
-pub(crate) use lanes::{Gather, Rows};
-pub(crate) use maps::{backward_data, forward, gather_weights};
+pub(crate) use maps::{backward_data, forward};
 pub(crate) use weights::backward_weights;
 
 use crate::gemm::{Gemm, Segment};

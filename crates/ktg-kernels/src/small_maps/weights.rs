@@ -1,10 +1,10 @@
 //! Backward to the weights: for each tap, the product over all images and all pairs of pixels that meet there.
 
-use super::lanes::{Gather, Rows, Scatter};
 use super::maps::ByPixel;
 use super::{Meetings, add_up, vectors_of};
 use crate::gemm::{ROWS, Segment};
 use crate::parallel::{Shared, parallel};
+use crate::rows::{Gather, Rows, Scatter};
 use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::{Buffer, buffer};

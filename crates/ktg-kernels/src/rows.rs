@@ -1,5 +1,8 @@
 //! Between rows of values and vectors that have one value of each row.
 
+use std::ops::Range;
+
+use crate::shape::{Conv2d, Window};
 use crate::simd::{Simd, Task};
 
 /// Up to LANES rows, whose values come in groups: value `k * group + g` of all rows is the vector at
@@ -83,7 +86,7 @@ impl Task for Gather {
 }
 
 /// Makes the rows of vectors.
-pub(super) struct Scatter(pub Rows<*mut f32, *const f32>);
+pub(crate) struct Scatter(pub Rows<*mut f32, *const f32>);
 
 impl Task for Scatter {
     type Output = ();
@@ -110,6 +113,34 @@ impl Task for Scatter {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The weights of up to a block of output channels, `[tap][input][output of the block]`.
+pub(crate) fn gather_weights<S: Simd, const NV: usize>(
+    shape: &Conv2d,
+    weights: &[f32],
+    own: Range<usize>,
+    to: &mut [f32],
+) {
+    let Conv2d { input, window: Window { kernel, .. }, .. } = *shape;
+    let (block, taps) = (NV * S::LANES, kernel * kernel);
+    assert_eq!(to.len(), taps * input * block, "room for a block's weights");
+    for half in 0..NV {
+        let first = own.start + half * S::LANES;
+        // SAFETY: the weights of these output channels are there, and there is room for them.
+        unsafe {
+            S::vectorize(Gather(Rows {
+                rows: weights.as_ptr().wrapping_add(first * input * taps),
+                stride: input * taps,
+                count: own.end.saturating_sub(first).min(S::LANES),
+                len: input * taps,
+                group: taps,
+                vectors: to.as_mut_ptr().add(half * S::LANES),
+                group_step: input * block,
+                vector_step: block,
+            }));
         }
     }
 }
