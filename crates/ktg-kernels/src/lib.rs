@@ -30,6 +30,7 @@
 mod adamw;
 mod algorithm;
 mod attend;
+mod bf16;
 mod bytes;
 mod direct;
 mod each;
@@ -55,6 +56,7 @@ mod workspace;
 
 pub use adamw::AdamWStep;
 pub use algorithm::Algorithm;
+pub use bf16::{BackwardPassBf16, Bf16, EachBf16, FusedBf16, NormGradientsBf16, halves, halves_mut};
 pub use bytes::ChannelScale;
 pub use each::Each;
 pub use kernels::Kernels;

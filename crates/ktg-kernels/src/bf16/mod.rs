@@ -1,0 +1,23 @@
+//! Kernels in bf16: activations and their gradients have 16 bits and lie `[image][row][column][channel]`; weights, sums and
+//! statistics are f32.
+
+mod correlate;
+#[cfg(target_arch = "x86_64")]
+mod dot;
+mod filters;
+mod kernels;
+mod maps;
+mod norm;
+mod number;
+mod pixels;
+mod plan;
+mod pool;
+mod tiles;
+mod weights;
+
+pub use maps::EachBf16;
+pub use norm::{BackwardPassBf16, FusedBf16, NormGradientsBf16};
+pub use number::{Bf16, halves, halves_mut};
+
+#[cfg(test)]
+mod tests;
