@@ -104,7 +104,7 @@ pub fn node(
     let device = Devices::chosen().of_node(first_device + m);
     assert!(device.computes(precision), "{device} does not compute in {}", precision.name());
     Ok(match (device, chosen()) {
-        (Device::Cpu, Choice::Kernels(kernels)) => Box::new(CpuNode::new(network, image, job, kernels)?),
+        (Device::Cpu, Choice::Kernels(kernels)) => Box::new(CpuNode::new(network, image, job, kernels, precision)?),
         (Device::Cpu, Choice::Reference) => Box::new(ReferenceNode::new(network, image, job)?),
         #[cfg(feature = "torch")]
         (device, _) => Box::new(crate::TorchNode::new(network, image, job, precision, device)?),

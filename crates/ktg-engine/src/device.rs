@@ -37,7 +37,7 @@ impl Device {
     /// Whether networks can be trained on it in these numbers.
     pub fn computes(self, precision: Precision) -> bool {
         match self {
-            Device::Cpu => precision == Precision::F32,
+            Device::Cpu => precision != Precision::F16,
             Device::Torch | Device::Cuda(_) | Device::Mps => true,
         }
     }
@@ -267,7 +267,7 @@ mod tests {
         let two = Devices(vec![Device::Cuda(0), Device::Cuda(1)]);
         assert_eq!([0, 1, 2].map(|m| two.of_node(m)), [0, 1, 0].map(Device::Cuda));
         assert_eq!((two.count(), two.kind()), (2, "cuda"));
-        assert!(two.compute(Precision::Bf16) && !Devices::default().compute(Precision::Bf16));
+        assert!(two.compute(Precision::F16) && !Devices::default().compute(Precision::F16));
     }
 
     #[cfg(not(feature = "torch"))]

@@ -3,11 +3,11 @@
 //! `src/cpu/tests.rs`; gates and losses in `losses.rs`.
 
 use ktg_engine::{
-    AVERAGE, CpuNode, Factors, Images, Job, Node, Optimizer, OptimizerState, OutputGradients, Outputs, ReferenceNode,
-    Rule, Scratch, Wanted,
+    AVERAGE, CpuNode, Factors, Images, Job, Node, Optimizer, OptimizerState, OutputGradients, Outputs, Precision,
+    ReferenceNode, Rule, Scratch, Wanted,
 };
 #[cfg(feature = "torch")]
-use ktg_engine::{Device, Precision, TorchNode};
+use ktg_engine::{Device, TorchNode};
 use ktg_kernels::{Kernels, Level};
 use ktg_net::{Architecture, Network, StateDict};
 use rand_chacha::ChaCha8Rng;
@@ -31,7 +31,7 @@ fn fast_engines() -> Vec<(String, Maker)> {
         let kernels = Kernels::at(level).unwrap();
         (
             level.name().to_owned(),
-            Box::new(move |job| Box::new(CpuNode::new(network(), [SIDE; 2], job, kernels).unwrap())),
+            Box::new(move |job| Box::new(CpuNode::new(network(), [SIDE; 2], job, kernels, Precision::F32).unwrap())),
         )
     };
     Level::available().into_iter().map(engine).collect()
@@ -224,11 +224,13 @@ fn an_images_bits_do_not_depend_on_its_batch_in_inference() {
 fn only_trained_nodes_keep_anything_and_inference_needs_three_buffers() {
     let kernels = Kernels::new();
     let network = || "resnet-18".parse::<Architecture>().unwrap().network(3, 10);
-    let [kept, shared] = CpuNode::new(network(), [64; 2], Job::INFERENCE, kernels).unwrap().memory_per_image();
+    let [kept, shared] =
+        CpuNode::new(network(), [64; 2], Job::INFERENCE, kernels, Precision::F32).unwrap().memory_per_image();
     // The first convolution's result is the largest value; its pool needs both that and a quarter of it.
     let largest = 64 * 32 * 32;
     assert!(kept == 0 && shared <= largest * 5 / 4, "{kept} and {shared}");
-    let [kept, _] = CpuNode::new(network(), [64; 2], Job::TRAINING, kernels).unwrap().memory_per_image();
+    let [kept, _] =
+        CpuNode::new(network(), [64; 2], Job::TRAINING, kernels, Precision::F32).unwrap().memory_per_image();
     let all: usize = network().shapes([64; 2]).unwrap().iter().map(|shape| shape.len()).sum();
     assert!(kept > 0 && kept < all / 2, "{kept} of {all}");
 }
@@ -332,7 +334,7 @@ fn what_is_frozen_runs_in_inference_mode_and_stays() {
     let mut nodes: Vec<Box<dyn Node>> =
         vec![Box::new(ReferenceNode::new(network.clone(), [SIDE; 2], Job::TRAINING).unwrap())];
     for kernels in kernels {
-        nodes.push(Box::new(CpuNode::new(network.clone(), [SIDE; 2], Job::TRAINING, kernels).unwrap()));
+        nodes.push(Box::new(CpuNode::new(network.clone(), [SIDE; 2], Job::TRAINING, kernels, Precision::F32).unwrap()));
     }
     for node in &mut nodes {
         node.load_weights(&weights(), "test").unwrap();

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use ktg_kernels::{Affine, BackwardPass, Each, NormGradients};
+use ktg_kernels::{Affine, BackwardPass, Each, EachBf16, NormGradients, halves, halves_mut};
 use ktg_net::Op;
 
 use super::account::{Clock, Part};
+use super::bf16;
 use super::context::{Context, FITS, Moments};
+use super::format::Format;
 use super::forward::{features, normalize, pooling};
 use super::memory::Memory;
 use super::plan::{Back, Step};
@@ -25,7 +27,7 @@ pub(crate) struct Learner<'a> {
 
 impl Learner<'_> {
     /// Where the gradients of a layer's tensors go.
-    fn ranges<const N: usize>(&self, layout: &Layout, layer: usize) -> [Range<usize>; N] {
+    pub fn ranges<const N: usize>(&self, layout: &Layout, layer: usize) -> [Range<usize>; N] {
         let ranges = layout.of_layer::<N>(layer);
         let first = if self.updates.is_some() { ranges[0].start } else { 0 };
         ranges.map(|range| range.start - first..range.end - first)
@@ -55,11 +57,17 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
                 let layer = planned.call.layer;
                 let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
                 let clock = Clock::start();
-                normalize(context, planned, learner.parameters, memory, statistics);
+                match bf16::is_for(context, &planned.call) {
+                    true => bf16::normalize(context, planned, learner.parameters, memory, statistics),
+                    false => normalize(context, planned, learner.parameters, memory, statistics),
+                }
                 clock.stop(context, Part::Again, &planned.call, memory.count);
             }
             Step::Back(back) => {
-                go_back(context, back, memory, moments, &mut learner);
+                match bf16::is_for(context, &back.call) {
+                    true => bf16::go_back(context, back, memory, moments, &mut learner),
+                    false => go_back(context, back, memory, moments, &mut learner),
+                }
                 add_up(context, back, memory);
                 learner.finish(context, back);
             }
@@ -169,9 +177,16 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
 fn add_up(context: Context, back: &Back, memory: &mut Memory) {
     for (value, target) in back.call.reads.iter().zip(&back.targets) {
         if let Some((part, sum)) = target.and_then(|target| Some((target.part, target.sum?))) {
-            let clock = Clock::start();
+            let (clock, memory_count) = (Clock::start(), memory.count);
             let (sum, [part]) = memory.split(context.span(*value, sum), [context.span(*value, part)]);
-            context.kernels.each(Each::Add, sum, part).expect(FITS);
+            match context.format(*value) {
+                Format::F32 => context.kernels.each(Each::Add, sum, part),
+                Format::Bf16 => {
+                    let len = context.shape(*value).len() * memory_count;
+                    context.kernels.each_bf16(EachBf16::Add, halves_mut(sum, len), halves(part, len))
+                }
+            }
+            .expect(FITS);
             clock.stop(context, Part::Sum, &back.call, memory.count);
         }
     }

@@ -4,6 +4,7 @@ use ktg_kernels::{Affine, Conv2d, Kernels, Statistics, Window};
 use ktg_net::{Network, Op, Shape, Value};
 
 use super::call::Call;
+use super::format::Format;
 use super::memory::Span;
 use super::places::Place;
 use super::plan::Plan;
@@ -55,9 +56,14 @@ impl<'a> Context<'a> {
         self.plan.shapes[value.index()]
     }
 
+    /// In which numbers a value is, and its gradient.
+    pub fn format(&self, value: Value) -> Format {
+        self.plan.formats[value.index()]
+    }
+
     /// Where a value, or its gradient, lies.
     pub fn span(&self, value: Value, place: Place) -> Span {
-        (place, self.shape(value).len())
+        (place, self.format(value).room(self.shape(value).len()))
     }
 
     /// Tensors of a layer, among all parameters and running statistics: weight, bias, and so on.

@@ -4,6 +4,7 @@ use ktg_kernels::{Each, Features, Fused, Moving, Pool, Statistics, Window};
 use ktg_net::{Op, Shape};
 
 use super::account::{Clock, Part};
+use super::bf16;
 use super::context::{Context, FITS, Moments};
 use super::memory::Memory;
 use super::places::Place;
@@ -25,7 +26,10 @@ pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory,
     for planned in &context.plan.calls {
         let moments = moments.get_mut(planned.call.layer).and_then(Option::as_mut);
         let clock = Clock::start();
-        compute(context, planned, parameters, memory, moments);
+        match bf16::is_for(context, &planned.call) {
+            true => bf16::compute(context, planned, parameters, memory, moments),
+            false => compute(context, planned, parameters, memory, moments),
+        }
         clock.stop(context, Part::Forward, &planned.call, memory.count);
     }
 }

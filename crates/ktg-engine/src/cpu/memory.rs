@@ -11,7 +11,7 @@ pub(crate) struct Memory<'a> {
     pub count: usize,
 }
 
-/// A place, and how many values of one image lie there.
+/// A place, and how many f32 numbers of one image would lie there.
 pub(crate) type Span = (Place, usize);
 
 impl Memory<'_> {

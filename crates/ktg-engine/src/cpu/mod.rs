@@ -2,8 +2,10 @@
 
 pub mod account;
 mod backward;
+mod bf16;
 mod call;
 mod context;
+mod format;
 mod forward;
 mod memory;
 mod node;

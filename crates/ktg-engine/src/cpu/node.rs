@@ -4,6 +4,7 @@ use ktg_kernels::{Arena, Kernels};
 use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value};
 
 use super::backward::{Learner, backward};
+use super::bf16;
 use super::context::{Context, Moments};
 use super::forward::forward;
 use super::memory::Memory;
@@ -12,7 +13,9 @@ use super::update::{GradientSum, Memories};
 use crate::node::Buffer;
 use crate::optimizer::{check_state, norm};
 use crate::parameters::Layout;
-use crate::{EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
+use crate::{
+    EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Precision, Rule, Scratch, Wanted,
+};
 
 /// A network at work on `ktg-kernels`.
 pub struct CpuNode {
@@ -36,15 +39,21 @@ pub struct CpuNode {
 }
 
 impl CpuNode {
-    /// A node with all weights zero, for images of the given height and width.
+    /// A node with all weights zero, for images of the given height and width. In bf16 it computes its job only: it is asked in f32.
     ///
     /// # Errors
     ///
     /// If the images are too small for the network.
-    pub fn new(network: Network, image: [usize; 2], job: Job, kernels: Kernels) -> Result<Self, ShapeError> {
+    pub fn new(
+        network: Network,
+        image: [usize; 2],
+        job: Job,
+        kernels: Kernels,
+        precision: Precision,
+    ) -> Result<Self, ShapeError> {
         let layout = Layout::new(&network);
-        let plan = Plan::of_job(&network, image, job)?;
-        let inference = |wanted| Plan::of_job(&network, image, Job { wanted, ..Job::INFERENCE });
+        let plan = Plan::of_job(&network, image, job, precision)?;
+        let inference = |wanted| Plan::of_job(&network, image, Job { wanted, ..Job::INFERENCE }, Precision::F32);
         let inference = [inference(Wanted::MAP)?, inference(Wanted::ALL)?];
         let with_gradient: Vec<usize> = plan.layers_with_gradient().collect();
         let is_learned = |p: &Parameter| {
@@ -73,21 +82,22 @@ impl CpuNode {
         })
     }
 
-    /// Numbers that the node itself keeps for each image of a batch, and those in the shared scratch memory, in a
-    /// training step.
+    /// Places of f32 numbers that the node itself keeps for each image of a batch, and those in the shared scratch memory, in
+    /// a training step.
     pub fn memory_per_image(&self) -> [usize; 2] {
         [self.job.kept, self.job.shared]
     }
 }
 
 /// The outputs of a pass as host arrays.
-fn outputs(network: &Network, plan: &Plan, memory: &Memory) -> Outputs {
-    let shape = |value: Value| plan.shapes[value.index()];
+fn outputs(context: Context, memory: &Memory) -> Outputs {
+    let Context { network, plan, .. } = context;
     let find = |wanted: Option<Value>| {
         let output = plan.outputs.iter().find(|output| Some(output.value) == wanted)?;
-        Some(memory.get((output.place, shape(output.value).len())).to_vec())
+        let values = memory.get(context.span(output.value, output.place));
+        Some(bf16::widen(context, output.value, values, memory.count).into_owned())
     };
-    let map = shape(network.attention_map);
+    let map = context.shape(network.attention_map);
     Outputs {
         logits: find(Some(network.logits)).expect("logits are always wanted"),
         attention_logits: network.attention_logits.and_then(|value| find(Some(value))),
@@ -126,7 +136,7 @@ impl Node for CpuNode {
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
         let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: !*trained };
         forward(context, values, &mut memory, moments);
-        Ok(outputs(network, plan, &memory))
+        Ok(outputs(context, &memory))
     }
 
     fn infer(&self, images: Images, wanted: Wanted, scratch: &mut Scratch) -> Result<Outputs, EngineError> {
@@ -137,7 +147,7 @@ impl Node for CpuNode {
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
         let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: true };
         forward(context, values, &mut memory, &mut []);
-        let all = outputs(network, plan, &memory);
+        let all = outputs(context, &memory);
         Ok(Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all })
     }
 
@@ -213,14 +223,14 @@ impl CpuNode {
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: false };
         for Output { value, gradient, .. } in &plan.outputs {
             let Some(place) = gradient else { continue };
             let given = at_outputs.of(network, *value).expect("a gradient for each output that the job says has one");
-            memory.split((*place, plan.shapes[value.index()].len()), []).0.copy_from_slice(given);
+            bf16::put(context, *value, given, *place, &mut memory);
         }
         let updates = rule.map(|rule| memories.updates(*kernels, rule, layout.len()));
         let learner = Learner { parameters: values, gradients, updates };
-        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: false };
         backward(context, &mut memory, moments, learner);
     }
 

@@ -3,21 +3,24 @@
 use ktg_net::{Shape, Value};
 
 use super::call::Call;
+use super::format::Format;
 use super::places::Place;
 
 /// The work of a node, for images of one size and any number of them.
 pub(crate) struct Plan {
     /// By value.
     pub shapes: Vec<Shape>,
+    /// By value: in which numbers it is, and its gradient.
+    pub formats: Vec<Format>,
     /// Forward.
     pub calls: Vec<PlannedCall>,
     /// Backward, in the order in which it is done.
     pub backward: Vec<Step>,
     /// The outputs' places behind the forward pass, and those of their gradients before the backward pass.
     pub outputs: Vec<Output>,
-    /// Numbers an image that outlive the forward pass.
+    /// Places for f32 numbers an image that outlive the forward pass.
     pub kept: usize,
-    /// Numbers an image that a pass needs besides.
+    /// Such places that a pass needs besides.
     pub shared: usize,
 }
 

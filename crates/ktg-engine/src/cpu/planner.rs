@@ -3,14 +3,15 @@
 use ktg_net::{Network, Op, Shape, ShapeError, Value};
 
 use super::call::{Call, calls};
+use super::format::{Format, formats};
 use super::places::{Allocator, Place};
 use super::plan::{Back, Output, Plan, PlannedCall, Step, Target};
-use crate::Job;
+use crate::{Job, Precision};
 
 impl Plan {
     /// A node's part of a training step.
-    pub fn of_job(network: &Network, image: [usize; 2], job: Job) -> Result<Self, ShapeError> {
-        Planner::new(network, image, job).map(Planner::plan)
+    pub fn of_job(network: &Network, image: [usize; 2], job: Job, precision: Precision) -> Result<Self, ShapeError> {
+        Planner::new(network, image, job, precision).map(Planner::plan)
     }
 }
 
@@ -19,6 +20,7 @@ struct Planner<'a> {
     network: &'a Network,
     job: Job,
     shapes: Vec<Shape>,
+    formats: Vec<Format>,
     calls: Vec<Call>,
     outputs: Vec<Value>,
     kept: Allocator,
@@ -34,8 +36,9 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(network: &'a Network, image: [usize; 2], job: Job) -> Result<Self, ShapeError> {
+    fn new(network: &'a Network, image: [usize; 2], job: Job, precision: Precision) -> Result<Self, ShapeError> {
         let shapes = network.shapes(image)?;
+        let formats = formats(network, &shapes, precision);
         let mut places = vec![None; shapes.len()];
         places[Value::IMAGES.index()] = Some(Place::Images);
         let calls = calls(network, job.wanted);
@@ -53,6 +56,7 @@ impl<'a> Planner<'a> {
             makers,
             uses: vec![0; shapes.len()],
             shapes,
+            formats,
         })
     }
 
@@ -74,15 +78,24 @@ impl<'a> Planner<'a> {
         };
         let outputs = outputs.into_iter().map(with_gradient).collect();
         let backward = self.backward(&backward, &keeps, &learns);
-        Plan { shapes: self.shapes, calls, backward, outputs, kept: self.kept.peak, shared: self.shared.peak }
+        Plan {
+            shapes: self.shapes,
+            formats: self.formats,
+            calls,
+            backward,
+            outputs,
+            kept: self.kept.peak,
+            shared: self.shared.peak,
+        }
     }
 
     fn op(&self, call: usize) -> &'a Op {
         &self.network.layers[self.calls[call].layer].op
     }
 
+    /// Places of f32 numbers that an image's value takes.
     fn len(&self, value: Value) -> usize {
-        self.shapes[value.index()].len()
+        self.formats[value.index()].room(self.shapes[value.index()].len())
     }
 
     fn place(&self, value: Value) -> Place {
@@ -311,7 +324,8 @@ impl<'a> Planner<'a> {
             if !is_needed && !is_written_anyway {
                 continue;
             }
-            let in_place = call.is_in_place(op, i);
+            let [from, to] = [value, call.gives].map(|value| self.formats[value.index()]);
+            let in_place = call.is_in_place(op, i) && from == to;
             is_taken |= in_place;
             let part = if in_place { gradient } else { self.new_place(self.len(value)) };
             let sum = self.gradients[value.index()].filter(|_| is_needed);

@@ -6,7 +6,7 @@ use ktg_net::{Builder, Network, Op, StateDict, Value};
 
 use super::CpuNode;
 use crate::numbers::Numbers;
-use crate::{Images, Job, Node, Optimizer, OutputGradients, Outputs, ReferenceNode, Rule, Scratch, Wanted};
+use crate::{Images, Job, Node, Optimizer, OutputGradients, Outputs, Precision, ReferenceNode, Rule, Scratch, Wanted};
 
 const SIDE: usize = 6;
 const RULE: Rule = Rule::sgd(0.1, 0.9, 0.1);
@@ -139,7 +139,7 @@ type Maker = fn(&Network, Job) -> Box<dyn Node>;
 
 fn engines() -> Vec<(&'static str, Maker)> {
     fn at(level: Level, network: &Network, job: Job) -> Box<dyn Node> {
-        Box::new(CpuNode::new(network.clone(), [SIDE; 2], job, Kernels::at(level).unwrap()).unwrap())
+        Box::new(CpuNode::new(network.clone(), [SIDE; 2], job, Kernels::at(level).unwrap(), Precision::F32).unwrap())
     }
     let mut engines: Vec<(&str, Maker)> = vec![("portable", |network, job| at(Level::Portable, network, job))];
     engines.push(("fastest", |network, job| at(*Level::available().last().unwrap(), network, job)));

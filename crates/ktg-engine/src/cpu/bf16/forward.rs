@@ -1,0 +1,107 @@
+//! Forward.
+
+use ktg_kernels::{Each, EachBf16, FusedBf16, Moving, Statistics, halves, halves_mut};
+use ktg_net::{Op, Value};
+
+use super::super::context::{Context, FITS, Moments};
+use super::super::forward::{features, pooling};
+use super::super::memory::Memory;
+use super::super::places::Place;
+use super::super::plan::PlannedCall;
+use super::{len, narrow, widen};
+
+/// As [`forward`](super::super::forward::forward) does it, for one call.
+pub(crate) fn compute(
+    context: Context,
+    planned: &PlannedCall,
+    parameters: &[f32],
+    memory: &mut Memory,
+    moments: Option<&mut Moments>,
+) {
+    let PlannedCall { call, reads, gives } = planned;
+    let (count, kernels, op, shape) = (memory.count, context.kernels, context.op(call), context.shape(call.reads[0]));
+    if let (Op::BatchNorm { .. }, None) = (op, &moments) {
+        let statistics = context.statistics(parameters, call.layer, None);
+        return normalize(context, planned, parameters, memory, statistics);
+    }
+    let read = |i: usize| context.span(call.reads[i], reads[i]);
+    // Where only one value is read, the second is the first again.
+    let second = usize::from(reads.len() > 1);
+    let (y, [x, other]) = memory.split(context.span(call.gives, *gives), [read(0), read(second)]);
+    let (value, other_value) = (call.reads[0], call.reads[second]);
+    let [x_len, y_len] = [value, call.gives].map(|value| len(context, value, count));
+    let result = match op {
+        Op::Conv2d { .. } => {
+            let [weights] = context.tensors(parameters, call.layer);
+            let x = narrow(context, value, x, count);
+            kernels.conv2d_bf16(&context.convolution(op, shape, count), &x, weights, halves_mut(y, y_len))
+        }
+        Op::Linear { .. } => {
+            let [weights, bias] = context.tensors(parameters, call.layer);
+            let x = widen(context, value, x, count);
+            let result = kernels.conv2d(&context.convolution(op, shape, count), &x, weights, y);
+            for y in y.chunks_exact_mut(bias.len()) {
+                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+            result
+        }
+        Op::BatchNorm { .. } => {
+            let Moments { mean, variance } = moments.expect("without, it is done already");
+            let residual = call.adds.then(|| halves(other, y_len));
+            let fused = FusedBf16 { residual, relu: call.relu };
+            let affine = context.affine(parameters, call.layer);
+            let (features, y) = (features(shape, count), halves_mut(y, y_len));
+            kernels.batch_norm_train_bf16(&features, halves(x, x_len), affine, fused, Moving { mean, variance }, y)
+        }
+        Op::MaxPool { .. } => {
+            let pool = pooling(op, shape, count);
+            kernels.max_pool_bf16(&pool, shape.channels, halves(x, x_len), halves_mut(y, y_len))
+        }
+        Op::GlobalAveragePool => kernels.global_average_pool_bf16(&features(shape, count), halves(x, x_len), y),
+        Op::MeanSquare => kernels.mean_square_bf16(&features(shape, count), halves(x, x_len), y),
+        Op::Attend => {
+            let map = widen(context, other_value, other, count);
+            let (features, x) = (features(shape, count), halves(x, x_len));
+            kernels.attend_bf16(&features, x, &map, call.adds, halves_mut(y, y_len))
+        }
+        Op::Add => {
+            let y = halves_mut(y, y_len);
+            y.copy_from_slice(halves(x, x_len));
+            kernels.each_bf16(EachBf16::Add, y, halves(other, y_len))
+        }
+        Op::Relu => kernels.each_bf16(EachBf16::Relu, halves_mut(y, y_len), halves(x, x_len)),
+        Op::Sigmoid => kernels.each(Each::Sigmoid, y, &widen(context, value, x, count)),
+    };
+    result.expect(FITS);
+}
+
+/// As in f32.
+pub(crate) fn normalize(
+    context: Context,
+    planned: &PlannedCall,
+    parameters: &[f32],
+    memory: &mut Memory,
+    statistics: Statistics,
+) {
+    let PlannedCall { call, reads, gives } = planned;
+    let span = |value: Value, place: &Place| context.span(value, *place);
+    let (gives, x) = (span(call.gives, gives), span(call.reads[0], &reads[0]));
+    let added = reads.get(1).map(|place| span(call.reads[1], place));
+    let len = len(context, call.gives, memory.count);
+    let features = features(context.shape(call.gives), memory.count);
+    let (y, x, residual) = match added {
+        _ if x != gives => {
+            let (y, [x, other]) = memory.split(gives, [x, added.unwrap_or(x)]);
+            (y, Some(x), added.map(|_| other))
+        }
+        Some(added) => {
+            let (y, [other]) = memory.split(gives, [added]);
+            (y, None, Some(other))
+        }
+        None => (memory.split(gives, []).0, None, None),
+    };
+    let fused = FusedBf16 { residual: residual.map(|other| halves(other, len)), relu: call.relu };
+    let affine = context.affine(parameters, call.layer);
+    let (x, y) = (x.map(|x| halves(x, len)), halves_mut(y, len));
+    context.kernels.batch_norm_inference_bf16(&features, x, affine, statistics, fused, y).expect(FITS);
+}
