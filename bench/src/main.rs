@@ -12,7 +12,9 @@ use clap::Parser;
 use ktg_data::Batch;
 use ktg_engine::account::{record, recorded};
 use ktg_engine::loss::{GraphLoss, LossSettings};
-use ktg_engine::{Choice, Computing, Devices, Images, Outputs, Precision, Rule, Uploads, Wanted, choose, chosen};
+use ktg_engine::{
+    Choice, Computing, Devices, Images, Outputs, Precision, Rule, Uploads, Wanted, choose, chosen, computes,
+};
 use ktg_graph::{Document, Graph};
 use ktg_net::Role;
 use ktg_train::Trainer;
@@ -56,7 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     choose(args.kernels)?;
     rayon::ThreadPoolBuilder::new().num_threads(args.threads).use_current_thread().build_global()?;
-    let precision = Precision::from_name(&args.precision).filter(|precision| Devices::chosen().compute(*precision));
+    let precision = Precision::from_name(&args.precision).filter(|precision| computes(*precision));
     let precision = precision.ok_or_else(|| format!("{} does not compute in {}", Devices::chosen(), args.precision))?;
     let mut case = Case::new(&args.graph, args.case, precision)?;
     if let Some(steps) = args.account {

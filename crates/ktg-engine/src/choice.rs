@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use ktg_kernels::{Kernels, Level};
 use ktg_net::Network;
 
-use crate::{Computing, CpuNode, Device, Devices, EngineError, Job, Node, ReferenceNode};
+use crate::{Computing, CpuNode, Device, Devices, EngineError, Job, Node, Precision, ReferenceNode};
 
 /// What computes the networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,18 @@ impl fmt::Display for Choice {
     }
 }
 
+impl Choice {
+    /// What computes in these numbers, by name: what has another one rounds otherwise.
+    pub fn name_in(&self, precision: Precision) -> String {
+        match self {
+            Choice::Kernels(kernels) if precision == Precision::Bf16 && kernels.has_bf16_instructions() => {
+                format!("{self} with its bf16 instructions")
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 static CHOSEN: OnceLock<Choice> = OnceLock::new();
 
 /// Makes the choice for the whole process. Only possible before the first network.
@@ -83,6 +95,14 @@ pub fn chosen() -> Choice {
     })
 }
 
+/// Whether networks can be trained in these numbers on the devices and in the engine that were chosen.
+pub fn computes(precision: Precision) -> bool {
+    let devices = Devices::chosen();
+    // The reference engine is there for its definitions, which are in f32.
+    let is_reference = devices.kind() == Device::Cpu.kind() && chosen() == Choice::Reference;
+    devices.compute(precision) && (precision == Precision::F32 || !is_reference)
+}
+
 /// Node `m` of a graph, for images of the given height and width, with all weights zero: on its device
 /// ([`Devices::chosen`]), on the CPU in the engine that was [`chosen`].
 ///
@@ -92,7 +112,7 @@ pub fn chosen() -> Choice {
 ///
 /// # Panics
 ///
-/// If the device does not compute in this precision ([`Device::computes`]).
+/// If the device or the engine does not compute in this precision ([`computes`]).
 pub fn node(
     network: Network,
     image: [usize; 2],
@@ -102,7 +122,7 @@ pub fn node(
 ) -> Result<Box<dyn Node>, EngineError> {
     let Computing { precision, first_device } = computing;
     let device = Devices::chosen().of_node(first_device + m);
-    assert!(device.computes(precision), "{device} does not compute in {}", precision.name());
+    assert!(computes(precision), "{device} does not compute in {}", precision.name());
     Ok(match (device, chosen()) {
         (Device::Cpu, Choice::Kernels(kernels)) => Box::new(CpuNode::new(network, image, job, kernels, precision)?),
         (Device::Cpu, Choice::Reference) => Box::new(ReferenceNode::new(network, image, job)?),

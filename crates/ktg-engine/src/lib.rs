@@ -31,7 +31,7 @@ mod reference;
 mod torch;
 mod uploads;
 
-pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, node};
+pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, computes, node};
 pub use cpu::{CpuNode, account};
 pub use device::{Device, DeviceError, Devices, TF32_OFF, TF32_PRODUCTS};
 pub use error::EngineError;

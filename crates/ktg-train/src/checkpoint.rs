@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ktg_base::{create_dir_all, sync_parent, write_synced};
-use ktg_engine::{AVERAGE, MOMENTUM, OptimizerState};
+use ktg_engine::{AVERAGE, MOMENTUM, OptimizerState, Precision};
 use ktg_net::{StateDict, weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -51,10 +51,10 @@ pub(crate) struct State {
 
 impl State {
     /// Before the first step.
-    pub fn new(fingerprint: String) -> Self {
+    pub fn new(fingerprint: String, precision: Precision) -> Self {
         let devices = ktg_engine::Devices::chosen();
         let device = devices.kind().to_owned();
-        let kernels = if device == "cpu" { ktg_engine::chosen().to_string() } else { devices.rounding() };
+        let kernels = if device == "cpu" { ktg_engine::chosen().name_in(precision) } else { devices.rounding() };
         Self { fingerprint, kernels, device, ..Self::default() }
     }
 

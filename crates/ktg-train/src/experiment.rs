@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_engine::Devices;
+use ktg_engine::{Device, Devices, Precision, computes};
 use ktg_graph::{Document, Graph, Node, Output, presets};
 use ktg_net::{Architecture, Network};
 
@@ -103,6 +103,9 @@ impl Experiment {
             open_weights(&mut graph, &networks, document.as_ref(), &|path| found(path, &weights_bases))?;
         warnings.extend(notes);
         warnings.extend(untrained(&graph));
+        if settings.train.precision == Precision::Bf16 && Devices::chosen().kind() == Device::Cpu.kind() {
+            warnings.push("bf16 saves memory on this processor, but no time (docs/performance.md)".to_owned());
+        }
         Ok(Self {
             settings,
             graph,
@@ -210,12 +213,13 @@ fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
     settings.check()?;
     settings.check_choice()?;
     let precision = settings.train.precision;
-    let devices = Devices::chosen();
-    if devices.compute(precision) {
+    if computes(precision) {
         return Ok(settings.data.open(base)?);
     }
+    let devices = Devices::chosen();
+    let by = if devices.compute(precision) { " by the reference engine" } else { "" };
     Err(Error::Setting(format!(
-        "`train.precision` is {}, in which networks are not computed on {devices}; leave it out, or write f32",
+        "`train.precision` is {}, in which networks are not computed on {devices}{by}; leave it out, or write f32",
         precision.name()
     )))
 }

@@ -361,7 +361,7 @@ fn restore(
 ) -> Result<State, Error> {
     let epochs = experiment.settings.train.epochs;
     let length = if experiment.depends_on_length().is_some() { epochs } else { 0 };
-    let now = State::new(fingerprint(experiment, length)?);
+    let now = State::new(fingerprint(experiment, length)?, experiment.settings.train.precision);
     let Some(newest) = checkpoint::newest(&directory.checkpoints())? else {
         let metrics = directory.metrics_path();
         if fs::metadata(&metrics).is_ok_and(|metrics| metrics.len() > 0) {

@@ -52,6 +52,22 @@ fn cutmix_and_balanced_sampling_go_on_where_they_were() {
     assert_ne!(metrics(&without), metrics(&through));
 }
 
+#[test]
+fn a_run_in_bf16_goes_on_where_it_was() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.train.precision = Precision::Bf16;
+    let [through, stopped, single] = ["through", "stopped", "single"].map(|name| temporary.path().join(name));
+    let expected = train(settings.clone(), &through).unwrap();
+    assert_eq!(stop_at(settings.clone(), &stopped, is_step(4)), 4);
+    assert_eq!(finish(&stopped).measures, expected.measures);
+    assert_same_contents(&stopped, &through, "in bf16");
+    settings.train.precision = Precision::F32;
+    train(settings, &single).unwrap();
+    let metrics = |directory: &Path| fs::read(directory.join("metrics.jsonl")).unwrap();
+    assert_ne!(metrics(&single), metrics(&through));
+}
+
 /// Writes so many of the built-in training images of a class as files.
 fn write_images(folder: &Path, images: &Dataset, class: u32, count: usize) {
     fs::create_dir_all(folder).unwrap();

@@ -1,6 +1,6 @@
 //! What a pass through a plan reads besides the values.
 
-use ktg_kernels::{Affine, Conv2d, Kernels, Statistics, Window};
+use ktg_kernels::{Affine, Conv2d, Features, Kernels, Pool, Statistics, Window};
 use ktg_net::{Network, Op, Shape, Value};
 
 use super::call::Call;
@@ -89,4 +89,14 @@ impl<'a> Context<'a> {
         let convolution = Conv2d::new(count, input, output, [x.height, x.width], window).expect(FITS);
         if self.for_any_batch { convolution.for_any_batch() } else { convolution }
     }
+}
+
+/// The pooling of an operation on values of shape `x`.
+pub(crate) fn pooling(op: &Op, x: Shape, count: usize) -> Pool {
+    let Op::MaxPool { kernel, stride, padding } = *op else { unreachable!("{op:?} is no max-pool") };
+    Pool::new(count * x.channels, [x.height, x.width], Window { kernel, stride, padding }).expect(FITS)
+}
+
+pub(crate) fn features(x: Shape, count: usize) -> Features {
+    Features::new(count, x.channels, x.pixels()).expect(FITS)
 }

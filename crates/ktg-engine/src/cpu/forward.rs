@@ -1,24 +1,14 @@
 //! Forward through a plan.
 
-use ktg_kernels::{Each, Features, Fused, Moving, Pool, Statistics, Window};
-use ktg_net::{Op, Shape};
+use ktg_kernels::{Each, Fused, Moving, Statistics};
+use ktg_net::Op;
 
 use super::account::{Clock, Part};
 use super::bf16;
-use super::context::{Context, FITS, Moments};
+use super::context::{Context, FITS, Moments, features, pooling};
 use super::memory::Memory;
 use super::places::Place;
 use super::plan::PlannedCall;
-
-/// The pooling of an operation on values of shape `x`.
-pub(crate) fn pooling(op: &Op, x: Shape, count: usize) -> Pool {
-    let Op::MaxPool { kernel, stride, padding } = *op else { unreachable!("{op:?} is no max-pool") };
-    Pool::new(count * x.channels, [x.height, x.width], Window { kernel, stride, padding }).expect(FITS)
-}
-
-pub(crate) fn features(x: Shape, count: usize) -> Features {
-    Features::new(count, x.channels, x.pixels()).expect(FITS)
-}
 
 /// Computes all calls of the plan. `moments`, by layer, is where batch norms put the batch's statistics, by which they
 /// normalize then; without, as where they are frozen, they take the running ones.

@@ -7,6 +7,7 @@ mod call;
 mod context;
 mod format;
 mod forward;
+mod learner;
 mod memory;
 mod node;
 mod places;

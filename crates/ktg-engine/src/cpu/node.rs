@@ -3,10 +3,11 @@
 use ktg_kernels::{Arena, Kernels};
 use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value};
 
-use super::backward::{Learner, backward};
+use super::backward::backward;
 use super::bf16;
 use super::context::{Context, Moments};
 use super::forward::forward;
+use super::learner::Learner;
 use super::memory::Memory;
 use super::plan::{Output, Plan};
 use super::update::{GradientSum, Memories};

@@ -44,6 +44,11 @@ impl Kernels {
         None
     }
 
+    /// Whether convolutions in bf16 are done by the processor's instructions for that, which round otherwise than others.
+    pub fn has_bf16_instructions(&self) -> bool {
+        self.dot().is_some()
+    }
+
     /// Convolution of `images` with `weights`, which are rounded to bf16; sums are f32.
     ///
     /// # Errors

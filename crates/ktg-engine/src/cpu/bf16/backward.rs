@@ -6,10 +6,9 @@ use ktg_kernels::{Affine, BackwardPassBf16, Each, EachBf16, NormGradientsBf16, h
 use ktg_net::Op;
 
 use super::super::account::{Clock, Part};
-use super::super::backward::Learner;
-use super::super::context::{Context, FITS, Moments};
+use super::super::context::{Context, FITS, Moments, features, pooling};
 use super::super::format::Format;
-use super::super::forward::{features, pooling};
+use super::super::learner::Learner;
 use super::super::memory::Memory;
 use super::super::plan::Back;
 use super::{len, narrow, widen};

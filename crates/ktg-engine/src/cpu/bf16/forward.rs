@@ -3,8 +3,7 @@
 use ktg_kernels::{Each, EachBf16, FusedBf16, Moving, Statistics, halves, halves_mut};
 use ktg_net::{Op, Value};
 
-use super::super::context::{Context, FITS, Moments};
-use super::super::forward::{features, pooling};
+use super::super::context::{Context, FITS, Moments, features, pooling};
 use super::super::memory::Memory;
 use super::super::places::Place;
 use super::super::plan::PlannedCall;

@@ -12,9 +12,8 @@ use ktg_kernels::{Bf16, halves, halves_mut};
 use ktg_net::Value;
 
 use super::call::Call;
-use super::context::{Context, FITS};
+use super::context::{Context, FITS, features};
 use super::format::Format;
-use super::forward::features;
 use super::memory::Memory;
 use super::places::Place;
 
