@@ -63,11 +63,13 @@ impl fmt::Display for Choice {
 impl Choice {
     /// What computes in these numbers, by name: what has another one rounds otherwise.
     pub fn name_in(&self, precision: Precision) -> String {
-        match self {
-            Choice::Kernels(kernels) if precision == Precision::Bf16 && kernels.has_bf16_instructions() => {
-                format!("{self} with its bf16 instructions")
-            }
-            _ => self.to_string(),
+        let instructions = match self {
+            Choice::Kernels(kernels) if precision == Precision::Bf16 => kernels.bf16_instructions(),
+            _ => None,
+        };
+        match instructions {
+            Some(instructions) => format!("{self} with {instructions}"),
+            None => self.to_string(),
         }
     }
 }

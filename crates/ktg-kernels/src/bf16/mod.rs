@@ -1,6 +1,8 @@
 //! Kernels in bf16: activations and their gradients have 16 bits and lie `[image][row][column][channel]`; weights, sums and
 //! statistics are f32.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod correlate;
 #[cfg(target_arch = "x86_64")]
 mod dot;

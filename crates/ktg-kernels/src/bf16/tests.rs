@@ -103,8 +103,14 @@ fn results<S: Simd, T: Tiles>(
 fn check<S: Simd>(batch: usize, channels: [usize; 2], image: [usize; 2], window: (usize, usize, usize)) {
     check_tiles::<S, _>(Plain::<S>(PhantomData), batch, channels, image, window);
     #[cfg(target_arch = "x86_64")]
-    if let Some(dot) = super::dot::Dot::new() {
-        check_tiles::<crate::simd::x86::Avx512, _>(dot, batch, channels, image, window);
+    {
+        type Level = crate::simd::x86::Avx512;
+        if let Some(dot) = super::dot::Dot::new() {
+            check_tiles::<Level, _>(dot, batch, channels, image, window);
+        }
+        if let Some(amx) = super::amx::Amx::new() {
+            check_tiles::<Level, _>(amx, batch, channels, image, window);
+        }
     }
 }
 
