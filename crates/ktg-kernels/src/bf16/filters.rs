@@ -40,7 +40,8 @@ impl Filters {
         let mut tiles = buffer(len.div_ceil(2));
         let all = Shared::new(halves_mut(&mut tiles, len));
         let mut start = 0;
-        for phase in &plan.phases {
+        // Phases without taps have no filters, nor a place for them.
+        for phase in plan.phases.iter().filter(|phase| !phase.taps.is_empty()) {
             let panel_len = panel_len(plan, phase);
             parallel(panels * width / ROWS, |group| {
                 let first = group * ROWS;

@@ -24,7 +24,7 @@ impl Bf16 {
         let sign = bits & 0x8000_0000;
         let magnitude = bits ^ sign;
         // Half of the last place, less one where that is even: what rounds up then is carried over, up to infinity.
-        let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
         // A quiet NaN: one with its mantissa in the lower half only would become infinity.
         let nan = bits >> 16 | 0x40;
         let finite = if magnitude < 0x0080_0000 { sign >> 16 } else { rounded };
