@@ -56,7 +56,7 @@ mod workspace;
 
 pub use adamw::AdamWStep;
 pub use algorithm::Algorithm;
-pub use bf16::{BackwardPassBf16, Bf16, EachBf16, FusedBf16, NormGradientsBf16, halves, halves_mut};
+pub use bf16::{Bf16, EachBf16, halves, halves_mut};
 pub use bytes::ChannelScale;
 pub use each::Each;
 pub use kernels::Kernels;

@@ -65,7 +65,7 @@ fn larger(a: f32, b: f32) -> f32 {
 
 /// The image rows or columns that a window sees.
 #[inline(always)]
-fn seen(position: usize, window: Window, side: usize) -> std::ops::Range<usize> {
+pub(crate) fn seen(position: usize, window: Window, side: usize) -> std::ops::Range<usize> {
     let start = position * window.stride;
     start.saturating_sub(window.padding)..(start + window.kernel - window.padding).min(side)
 }
@@ -179,7 +179,7 @@ fn first_maximum(shape: &Pool, x: &[f32], i: usize) -> usize {
 /// Whether x is a maximum rather than y, which came first: it is larger, or the only NaN of both. Without branches, which
 /// nothing could predict.
 #[inline(always)]
-fn comes_before(x: f32, y: f32) -> bool {
+pub(crate) fn comes_before(x: f32, y: f32) -> bool {
     (x > y) | (x.is_nan() & !y.is_nan())
 }
 

@@ -4,13 +4,13 @@ use std::marker::PhantomData;
 
 use super::correlate::{backward_data, forward};
 use super::maps::{self, EachBf16};
-use super::norm::{self, BackwardPassBf16, FusedBf16, NormGradientsBf16};
+use super::norm;
 use super::number::Bf16;
 use super::pool;
 use super::tiles::Plain;
 use super::weights::backward_weights;
 use crate::Kernels;
-use crate::norm::{Affine, Moving, Statistics};
+use crate::norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Pool, Result, check_length};
 use crate::simd::at_level;
 
@@ -121,7 +121,7 @@ impl Kernels {
         shape: &Features,
         x: &[Bf16],
         affine: Affine,
-        fused: FusedBf16,
+        fused: Fused<Bf16>,
         statistics: Moving,
         result: &mut [Bf16],
     ) -> Result {
@@ -140,7 +140,7 @@ impl Kernels {
         x: Option<&[Bf16]>,
         affine: Affine,
         statistics: Statistics,
-        fused: FusedBf16,
+        fused: Fused<Bf16>,
         result: &mut [Bf16],
     ) -> Result {
         check_norm(shape, affine, fused, result)?;
@@ -155,8 +155,8 @@ impl Kernels {
     pub fn batch_norm_backward_bf16(
         &self,
         shape: &Features,
-        pass: &BackwardPassBf16,
-        gradients: NormGradientsBf16,
+        pass: &BackwardPass<Bf16>,
+        gradients: NormGradients<Bf16>,
     ) -> Result {
         check_length("the input", shape.len(), pass.x.len())?;
         check_length("the weight", shape.channels(), pass.weight.len())?;
@@ -289,7 +289,7 @@ impl Kernels {
     }
 }
 
-fn check_norm(shape: &Features, affine: Affine, fused: FusedBf16, result: &[Bf16]) -> Result {
+fn check_norm(shape: &Features, affine: Affine, fused: Fused<Bf16>, result: &[Bf16]) -> Result {
     check_length("the weight", shape.channels(), affine.weight.len())?;
     check_length("the bias", shape.channels(), affine.bias.len())?;
     check_length("the residual", shape.len(), fused.residual.map_or(shape.len(), <[Bf16]>::len))?;

@@ -18,7 +18,6 @@ mod tiles;
 mod weights;
 
 pub use maps::EachBf16;
-pub use norm::{BackwardPassBf16, FusedBf16, NormGradientsBf16};
 pub use number::{Bf16, halves, halves_mut};
 
 #[cfg(test)]

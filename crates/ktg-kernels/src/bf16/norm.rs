@@ -1,7 +1,7 @@
 //! Batch norm over `[pixel][channel]`, with the addition and the ReLU behind it. Statistics, sums and parameters are f32.
 
 use super::number::Bf16;
-use crate::norm::{Affine, Moving, Statistics};
+use crate::norm::{Affine, BackwardPass, Fused, Line, Moving, NormGradients, Statistics};
 use crate::parallel::{Shared, for_each_piece, parallel};
 use crate::simd::{Simd, plain};
 use crate::workspace::buffer;
@@ -9,52 +9,18 @@ use crate::workspace::buffer;
 /// Numbers of a piece of the pixels, which is summed up by itself: by the shape alone, whatever the threads.
 const PIECE: usize = 32 << 10;
 
-/// What is computed along with a batch norm: `relu(norm(x) + residual)`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FusedBf16<'a> {
-    /// Added after the normalization; as large as x.
-    pub residual: Option<&'a [Bf16]>,
-    /// Negative results become 0.
-    pub relu: bool,
-}
-
-/// What the backward pass needs to know of the forward pass.
-#[derive(Clone, Copy, Debug)]
-pub struct BackwardPassBf16<'a> {
-    /// The input, `[pixel, channel]`.
-    pub x: &'a [Bf16],
-    /// `[channels]`
-    pub weight: &'a [f32],
-    /// As in the forward pass.
-    pub epsilon: f32,
-    /// What the input was normalized with.
-    pub statistics: Statistics<'a>,
-    /// The statistics were those of x itself (training) rather than given (inference).
-    pub from_batch: bool,
-    /// The forward pass's output, where it ended with a ReLU: the gradient passes unless the output is `<= 0`.
-    pub relu_output: Option<&'a [Bf16]>,
-}
-
-/// Gradients of a batch norm.
-#[derive(Debug)]
-pub struct NormGradientsBf16<'a> {
-    /// Of the result, before. It becomes the gradient of the input, or, where that has a place of its own, that of the residual.
-    pub result: &'a mut [Bf16],
-    /// Where the gradient of the input goes, if not into `result`.
-    pub x: Option<&'a mut [Bf16]>,
-    /// Of the weight, `[channels]`.
-    pub weight: &'a mut [f32],
-    /// Of the bias, `[channels]`.
-    pub bias: &'a mut [f32],
-}
-
 /// Numbers of a piece: whole pixels.
 fn piece_len(channels: usize) -> usize {
     (PIECE / channels).max(1) * channels
 }
 
+/// The two sums of a channel over all pieces, `[piece][2][channels]`, in order.
+fn totals(sums: &[f32], channels: usize, channel: usize) -> [f64; 2] {
+    [0, 1].map(|i| sums.chunks_exact(channels).skip(i).step_by(2).map(|sums| f64::from(sums[channel])).sum())
+}
+
 /// Training: the statistics are those of the batch.
-pub(crate) fn train<S: Simd>(x: &[Bf16], affine: Affine, fused: FusedBf16, statistics: Moving, y: &mut [Bf16]) {
+pub(crate) fn train<S: Simd>(x: &[Bf16], affine: Affine, fused: Fused<Bf16>, statistics: Moving, y: &mut [Bf16]) {
     let Moving { mean, variance } = statistics;
     let channels = mean.len();
     let piece = piece_len(channels);
@@ -68,9 +34,7 @@ pub(crate) fn train<S: Simd>(x: &[Bf16], affine: Affine, fused: FusedBf16, stati
     });
     let count = (x.len() / channels) as f64;
     for (c, (mean, variance)) in mean.iter_mut().zip(variance.iter_mut()).enumerate() {
-        let total =
-            |i: usize| sums.chunks_exact(channels).skip(i).step_by(2).map(|sums| f64::from(sums[c])).sum::<f64>();
-        let [difference, square] = [total(0) / count, total(1) / count];
+        let [difference, square] = totals(&sums, channels, c).map(|total| total / count);
         *mean = (f64::from(shift[c]) + difference) as f32;
         *variance = (square - difference * difference).max(0.0) as f32;
     }
@@ -82,7 +46,7 @@ pub(crate) fn inference<S: Simd>(
     x: Option<&[Bf16]>,
     affine: Affine,
     statistics: Statistics,
-    fused: FusedBf16,
+    fused: Fused<Bf16>,
     y: &mut [Bf16],
 ) {
     let scale = |(weight, variance): (&f32, &f32)| weight / (variance + affine.epsilon).sqrt();
@@ -103,8 +67,8 @@ pub(crate) fn inference<S: Simd>(
 }
 
 /// All gradients.
-pub(crate) fn backward<S: Simd>(pass: &BackwardPassBf16, gradients: NormGradientsBf16) {
-    let NormGradientsBf16 { result, x: separate, weight, bias } = gradients;
+pub(crate) fn backward<S: Simd>(pass: &BackwardPass<Bf16>, gradients: NormGradients<Bf16>) {
+    let NormGradients { result, x: separate, weight, bias } = gradients;
     let channels = pass.weight.len();
     let (piece, len) = (piece_len(channels), result.len());
     let (gradient, separate) = (Shared::new(result), separate.map(Shared::new));
@@ -125,16 +89,11 @@ pub(crate) fn backward<S: Simd>(pass: &BackwardPassBf16, gradients: NormGradient
     // `dx = scale g + slope (x - mean) + constant`
     let mut lines = vec![0.0; 3 * channels];
     for c in 0..channels {
-        let total =
-            |i: usize| sums.chunks_exact(channels).skip(i).step_by(2).map(|sums| f64::from(sums[c])).sum::<f64>();
-        let deviation = 1.0 / f64::from(pass.statistics.variance[c] + pass.epsilon).sqrt();
-        let (sum, of_weight) = (total(0), total(1) * deviation);
-        let scale = f64::from(pass.weight[c]) * deviation;
-        (weight[c], bias[c], lines[c]) = (of_weight as f32, sum as f32, scale as f32);
-        if pass.from_batch {
-            lines[channels + c] = (-scale * deviation * of_weight / count) as f32;
-            lines[2 * channels + c] = (-scale * sum / count) as f32;
-        }
+        let [sum, product] = totals(&sums, channels, c);
+        let of_weight = pass.of_weight(c, product);
+        let Line { scale, slope, constant } = pass.line(c, sum, of_weight, count);
+        (weight[c], bias[c]) = (of_weight as f32, sum as f32);
+        (lines[c], lines[channels + c], lines[2 * channels + c]) = (scale, slope, constant);
     }
     parallel(len.div_ceil(piece), |number| {
         // SAFETY: each task has its own piece.

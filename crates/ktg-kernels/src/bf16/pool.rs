@@ -1,9 +1,8 @@
 //! Max-pool of maps `[image][row][column][channel]`.
 
-use std::ops::Range;
-
 use super::number::Bf16;
 use crate::parallel::{Shared, parallel};
+use crate::pool::{comes_before, seen};
 use crate::shape::Pool;
 use crate::simd::{Simd, plain};
 
@@ -39,23 +38,11 @@ pub(crate) fn max_pool_backward<S: Simd>(
     });
 }
 
-/// The image rows or columns that a window sees.
-#[inline(always)]
-fn seen(position: usize, shape: &Pool, side: usize) -> Range<usize> {
-    let start = position * shape.window.stride;
-    start.saturating_sub(shape.window.padding)..(start + shape.window.kernel - shape.window.padding).min(side)
-}
-
-/// Whether x is a maximum rather than y, which came first: it is larger, or the only NaN of both.
-#[inline(always)]
-fn comes_before(x: f32, y: f32) -> bool {
-    (x > y) | (x.is_nan() & !y.is_nan())
-}
-
 plain! {
     fn maxima(shape: &'a Pool, channels: usize, x: &'a [Bf16], y: &'a mut [Bf16]) {
         for (number, y) in y.chunks_exact_mut(channels).enumerate() {
-            let (rows, columns) = (seen(number / shape.output_width, shape, shape.height), seen(number % shape.output_width, shape, shape.width));
+            let rows = seen(number / shape.output_width, shape.window, shape.height);
+            let columns = seen(number % shape.output_width, shape.window, shape.width);
             let first = (rows.start * shape.width + columns.start) * channels;
             y.copy_from_slice(&x[first..][..channels]);
             for row in rows {
@@ -74,7 +61,8 @@ plain! {
         let mut sums = vec![0.0f32; dx.len()];
         let (mut values, mut places) = (vec![0.0f32; channels], vec![0u32; channels]);
         for (number, gradient) in gradient.chunks_exact(channels).enumerate() {
-            let (rows, columns) = (seen(number / shape.output_width, shape, shape.height), seen(number % shape.output_width, shape, shape.width));
+            let rows = seen(number / shape.output_width, shape.window, shape.height);
+            let columns = seen(number % shape.output_width, shape.window, shape.width);
             let first = rows.start * shape.width + columns.start;
             for (value, x) in values.iter_mut().zip(&x[first * channels..]) {
                 *value = x.to_f32();

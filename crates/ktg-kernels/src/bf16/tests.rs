@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 
 use super::correlate::{backward_data, forward};
 use super::maps::EachBf16;
-use super::norm::{BackwardPassBf16, FusedBf16, NormGradientsBf16};
 use super::number::Bf16;
 use super::tiles::{Plain, Tiles};
 use super::weights::backward_weights;
+use crate::norm::{BackwardPass, Fused, NormGradients};
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
@@ -229,7 +229,7 @@ fn batch_norms_are_those_of_the_definition() {
             let (residual, g) = (rounded(&numbers(8, shape.len())), rounded(&numbers(9, shape.len())));
             let (weight, bias) = (numbers(10, channels), numbers(11, channels));
             let affine = crate::Affine { weight: &weight, bias: &bias, epsilon };
-            let fused = FusedBf16 { residual: adds.then_some(&residual), relu: adds };
+            let fused = Fused { residual: adds.then_some(&residual), relu: adds };
             let (mut moving, mut variance) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
             let mut y = vec![Bf16::from_f32(f32::NAN); shape.len()];
             let statistics = crate::Moving { mean: &mut moving, variance: &mut variance };
@@ -255,12 +255,12 @@ fn batch_norms_are_those_of_the_definition() {
 
             let statistics = crate::Statistics { mean: &moving, variance: &variance };
             let relu_output = adds.then_some(&y[..]);
-            let pass = BackwardPassBf16 { x: &x, weight: &weight, epsilon, statistics, from_batch: true, relu_output };
+            let pass = BackwardPass { x: &x, weight: &weight, epsilon, statistics, from_batch: true, relu_output };
             let (mut result, mut dx) = (g.clone(), vec![Bf16::from_f32(f32::NAN); shape.len()]);
             let (mut of_weight, mut of_bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
             let x_place = adds.then_some(&mut dx[..]);
             let gradients =
-                NormGradientsBf16 { result: &mut result, x: x_place, weight: &mut of_weight, bias: &mut of_bias };
+                NormGradients { result: &mut result, x: x_place, weight: &mut of_weight, bias: &mut of_bias };
             kernels.batch_norm_backward_bf16(&shape, &pass, gradients).unwrap();
             let passed: Vec<f64> =
                 wide(&g).into_iter().zip(wide(&y)).map(|(g, y)| if adds && y <= 0.0 { 0.0 } else { g }).collect();

@@ -137,15 +137,18 @@ impl<'a, T: Tiles> Job<'a, T> {
         let len = 2 * plan.planes.len() * inputs * input_stride;
         let mut images_memory = buffer(len.div_ceil(2));
         let paired = halves_mut(&mut images_memory, len);
-        for (number, paired) in paired.chunks_exact_mut(inputs * input_stride).enumerate() {
-            if self.columns.iter().any(|(_, tap)| version(tap) == number) {
-                let runs = runs_of_plane(plan, number / 2, block);
-                in_tiles(images, &runs, &unit.inputs, 2 * pairs + 1, |tile, lines| {
-                    let to = &mut paired[(tile - unit.inputs.start) * input_stride..][..input_stride];
+        for (plane, paired) in paired.chunks_exact_mut(2 * inputs * input_stride).enumerate() {
+            let needs = |odd: usize| self.columns.iter().any(|(_, tap)| version(tap) == 2 * plane + odd);
+            let needed = [needs(0), needs(1)];
+            let runs = runs_of_plane(plan, plane, block);
+            in_tiles(images, &runs, &unit.inputs, 2 * pairs + 1, |tile, lines| {
+                for odd in (0..2).filter(|odd| needed[*odd]) {
+                    let input = odd * inputs + tile - unit.inputs.start;
+                    let to = &mut paired[input * input_stride..][..input_stride];
                     // SAFETY: it has no pointers.
-                    unsafe { S::vectorize(Pair { lines: &lines[number % 2 * LINE..], half: tile % 2, to }) }
-                });
-            }
+                    unsafe { S::vectorize(Pair { lines: &lines[odd * LINE..], half: tile % 2, to }) }
+                }
+            });
         }
         // Gradients with positions side by side: [group][step][M] tiles.
         let group_stride = steps * M * TILE;

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{BackwardPass, NormGradients, planes_at_a_time};
+use super::{BackwardPass, Line, NormGradients, planes_at_a_time};
 use crate::parallel::{Shared, for_each_piece, parallel};
 use crate::shape::Features;
 use crate::simd::{Simd, Task};
@@ -41,30 +41,6 @@ pub(crate) fn backward<S: Simd>(shape: &Features, pass: &BackwardPass, gradients
     });
 }
 
-impl BackwardPass<'_> {
-    /// One over the standard deviation of a channel.
-    fn inverse_deviation(&self, channel: usize) -> f64 {
-        1.0 / f64::from(self.statistics.variance[channel] + self.epsilon).sqrt()
-    }
-
-    /// Gradient of a channel's weight, from the sum of `g (x - mean)`.
-    fn of_weight(&self, channel: usize, product: f64) -> f64 {
-        product * self.inverse_deviation(channel)
-    }
-
-    /// `dx = scale (g - mean(g) - normalised x * mean(g normalised x))` of a channel of so many values, the latter two terms
-    /// only where mean and variance depend on x.
-    fn line(&self, channel: usize, sum: f64, of_weight: f64, count: f64) -> Line {
-        let deviation = self.inverse_deviation(channel);
-        let scale = f64::from(self.weight[channel]) * deviation;
-        let (constant, slope) = match self.from_batch {
-            true => (-scale * sum / count, -scale * deviation * of_weight / count),
-            false => (0.0, 0.0),
-        };
-        Line { scale: scale as f32, slope: slope as f32, constant: constant as f32 }
-    }
-}
-
 /// The planes of all channels of all images, by number.
 #[derive(Clone, Copy)]
 struct AllPlanes<'a> {
@@ -74,14 +50,6 @@ struct AllPlanes<'a> {
     gradient: Shared<'a>,
     /// Where the input's gradient goes.
     separate: Option<Shared<'a>>,
-}
-
-/// What the gradient of a channel's input is made of: `scale * g + slope * (x - mean) + constant`.
-#[derive(Clone, Copy, Default)]
-struct Line {
-    scale: f32,
-    slope: f32,
-    constant: f32,
 }
 
 impl AllPlanes<'_> {

@@ -30,9 +30,9 @@ pub struct Statistics<'a> {
 
 /// What is computed along with a batch norm: `relu(norm(x) + residual)`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fused<'a> {
+pub struct Fused<'a, T = f32> {
     /// Added after the normalisation; as large as x.
-    pub residual: Option<&'a [f32]>,
+    pub residual: Option<&'a [T]>,
     /// Negative results become 0.
     pub relu: bool,
 }
@@ -48,9 +48,9 @@ pub struct Moving<'a> {
 
 /// What the backward pass needs to know of the forward pass.
 #[derive(Clone, Copy, Debug)]
-pub struct BackwardPass<'a> {
-    /// The input, `[batch, channels, pixels]`.
-    pub x: &'a [f32],
+pub struct BackwardPass<'a, T = f32> {
+    /// The input, as it lay in the forward pass.
+    pub x: &'a [T],
     /// `[channels]`
     pub weight: &'a [f32],
     /// As in the forward pass.
@@ -60,21 +60,53 @@ pub struct BackwardPass<'a> {
     /// The statistics were those of x itself (training) rather than given (inference).
     pub from_batch: bool,
     /// The forward pass's output, where it ended with a ReLU: the gradient passes unless the output is `<= 0`.
-    pub relu_output: Option<&'a [f32]>,
+    pub relu_output: Option<&'a [T]>,
 }
 
 /// Gradients of a batch norm.
 #[derive(Debug)]
-pub struct NormGradients<'a> {
+pub struct NormGradients<'a, T = f32> {
     /// Of the result, before. It becomes the gradient of the input, or, where that has a place of its own, that of the
     /// residual.
-    pub result: &'a mut [f32],
+    pub result: &'a mut [T],
     /// Where the gradient of the input goes, if not into `result`.
-    pub x: Option<&'a mut [f32]>,
+    pub x: Option<&'a mut [T]>,
     /// Of the weight, `[channels]`.
     pub weight: &'a mut [f32],
     /// Of the bias, `[channels]`.
     pub bias: &'a mut [f32],
+}
+
+/// What the gradient of a channel's input is made of: `scale * g + slope * (x - mean) + constant`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Line {
+    pub scale: f32,
+    pub slope: f32,
+    pub constant: f32,
+}
+
+impl<T> BackwardPass<'_, T> {
+    /// One over the standard deviation of a channel.
+    fn inverse_deviation(&self, channel: usize) -> f64 {
+        1.0 / f64::from(self.statistics.variance[channel] + self.epsilon).sqrt()
+    }
+
+    /// Gradient of a channel's weight, from the sum of `g (x - mean)`.
+    pub(crate) fn of_weight(&self, channel: usize, product: f64) -> f64 {
+        product * self.inverse_deviation(channel)
+    }
+
+    /// `dx = scale (g - mean(g) - normalised x * mean(g normalised x))` of a channel of so many values, the latter two terms
+    /// only where mean and variance depend on x.
+    pub(crate) fn line(&self, channel: usize, sum: f64, of_weight: f64, count: f64) -> Line {
+        let deviation = self.inverse_deviation(channel);
+        let scale = f64::from(self.weight[channel]) * deviation;
+        let (constant, slope) = match self.from_batch {
+            true => (-scale * sum / count, -scale * deviation * of_weight / count),
+            false => (0.0, 0.0),
+        };
+        Line { scale: scale as f32, slope: slope as f32, constant: constant as f32 }
+    }
 }
 
 /// Bytes of the planes of a task.

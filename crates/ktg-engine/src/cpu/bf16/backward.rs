@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ktg_kernels::{Affine, BackwardPassBf16, Each, EachBf16, NormGradientsBf16, halves, halves_mut};
+use ktg_kernels::{Affine, BackwardPass, Each, EachBf16, NormGradients, halves, halves_mut};
 use ktg_net::Op;
 
 use super::super::account::{Clock, Part};
@@ -77,9 +77,9 @@ pub(crate) fn go_back(
             let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
             let (from_batch, relu_output) = (moments[layer].is_some(), result.map(|_| halves(y, y_len)));
             let x = halves(x, x_len);
-            let pass = BackwardPassBf16 { x, weight, epsilon, statistics, from_batch, relu_output };
+            let pass = BackwardPass { x, weight, epsilon, statistics, from_batch, relu_output };
             let result = halves_mut(g, y_len);
-            let gradients = NormGradientsBf16 { result, x: dx, weight: of_weight, bias: of_bias };
+            let gradients = NormGradients { result, x: dx, weight: of_weight, bias: of_bias };
             kernels.batch_norm_backward_bf16(&features(shape, count), &pass, gradients).expect(FITS);
         }
         Op::MaxPool { .. } => {

@@ -1,6 +1,6 @@
 //! Forward.
 
-use ktg_kernels::{Each, EachBf16, FusedBf16, Moving, Statistics, halves, halves_mut};
+use ktg_kernels::{Each, EachBf16, Fused, Moving, Statistics, halves, halves_mut};
 use ktg_net::{Op, Value};
 
 use super::super::context::{Context, FITS, Moments, features, pooling};
@@ -35,19 +35,11 @@ pub(crate) fn compute(
             let x = narrow(context, value, x, count);
             kernels.conv2d_bf16(&context.convolution(op, shape, count), &x, weights, halves_mut(y, y_len))
         }
-        Op::Linear { .. } => {
-            let [weights, bias] = context.tensors(parameters, call.layer);
-            let x = widen(context, value, x, count);
-            let result = kernels.conv2d(&context.convolution(op, shape, count), &x, weights, y);
-            for y in y.chunks_exact_mut(bias.len()) {
-                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
-            }
-            result
-        }
+        Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
         Op::BatchNorm { .. } => {
             let Moments { mean, variance } = moments.expect("without, it is done already");
             let residual = call.adds.then(|| halves(other, y_len));
-            let fused = FusedBf16 { residual, relu: call.relu };
+            let fused = Fused { residual, relu: call.relu };
             let affine = context.affine(parameters, call.layer);
             let (features, y) = (features(shape, count), halves_mut(y, y_len));
             kernels.batch_norm_train_bf16(&features, halves(x, x_len), affine, fused, Moving { mean, variance }, y)
@@ -99,7 +91,7 @@ pub(crate) fn normalize(
         }
         None => (memory.split(gives, []).0, None, None),
     };
-    let fused = FusedBf16 { residual: residual.map(|other| halves(other, len)), relu: call.relu };
+    let fused = Fused { residual: residual.map(|other| halves(other, len)), relu: call.relu };
     let affine = context.affine(parameters, call.layer);
     let (x, y) = (x.map(|x| halves(x, len)), halves_mut(y, len));
     context.kernels.batch_norm_inference_bf16(&features, x, affine, statistics, fused, y).expect(FITS);
