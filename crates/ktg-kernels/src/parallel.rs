@@ -59,17 +59,17 @@ pub(crate) fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
 
 /// Runs `body` for every piece of `len` values, the last of which may be shorter, with its number; in parallel as
 /// [`parallel`] does it.
-pub(crate) fn for_each_piece(values: &mut [f32], len: usize, body: impl Fn(usize, &mut [f32]) + Sync) {
-    for_each_pair(values, len, &mut [], 0, |i, piece, _| body(i, piece));
+pub(crate) fn for_each_piece<T: Send>(values: &mut [T], len: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+    for_each_pair(values, len, &mut [(); 0], 0, |i, piece, _| body(i, piece));
 }
 
 /// As [`for_each_piece`], with the piece of the same number of other values, which may end sooner.
-pub(crate) fn for_each_pair(
-    values: &mut [f32],
+pub(crate) fn for_each_pair<T: Send, U: Send>(
+    values: &mut [T],
     len: usize,
-    others: &mut [f32],
+    others: &mut [U],
     other_len: usize,
-    body: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+    body: impl Fn(usize, &mut [T], &mut [U]) + Sync,
 ) {
     let pieces = values.len().div_ceil(len);
     let (values, others) = (Shared::new(values), Shared::new(others));

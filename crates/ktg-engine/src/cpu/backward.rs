@@ -87,16 +87,7 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
             let Affine { weight, epsilon, .. } = context.affine(learner.parameters, layer);
             let result = back.gives.map(|place| context.span(call.gives, place));
             let reads = [read(0), result.unwrap_or(read(0))];
-            let (g, dx, [x, y]) = match part(0).filter(|apart| *apart != gradient) {
-                Some(apart) => {
-                    let ([g, dx], reads) = memory.split_all([gradient, apart], reads);
-                    (g, Some(dx), reads)
-                }
-                None => {
-                    let (g, reads) = memory.split(gradient, reads);
-                    (g, None, reads)
-                }
-            };
+            let (g, dx, [x, y]) = memory.split_apart(gradient, part(0), reads);
             let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
             let (from_batch, relu_output) = (moments[layer].is_some(), result.map(|_| y));
             let pass = BackwardPass { x, weight, epsilon, statistics, from_batch, relu_output };

@@ -87,17 +87,7 @@ pub(crate) fn normalize(
     let span = |place: &Place| context.span(call.gives, *place);
     let (gives, x, added) = (span(gives), span(&reads[0]), reads.get(1).map(span));
     let features = features(context.shape(call.gives), memory.count);
-    let (y, x, residual) = match added {
-        _ if x != gives => {
-            let (y, [x, other]) = memory.split(gives, [x, added.unwrap_or(x)]);
-            (y, Some(x), added.map(|_| other))
-        }
-        Some(added) => {
-            let (y, [other]) = memory.split(gives, [added]);
-            (y, None, Some(other))
-        }
-        None => (memory.split(gives, []).0, None, None),
-    };
+    let (y, x, residual) = memory.split_in_place(gives, x, added);
     let fused = Fused { residual, relu: call.relu };
     let affine = context.affine(parameters, call.layer);
     context.kernels.batch_norm_inference(&features, x, affine, statistics, fused, y).expect(FITS);

@@ -47,6 +47,46 @@ impl Memory<'_> {
         (writes, reads)
     }
 
+    /// For what is computed from `x` to `gives`, in place if they are the same: what is written, then `x` if it lies apart, and
+    /// what is added.
+    pub fn split_in_place(
+        &mut self,
+        gives: Span,
+        x: Span,
+        added: Option<Span>,
+    ) -> (&mut [f32], Option<&[f32]>, Option<&[f32]>) {
+        match added {
+            _ if x != gives => {
+                let (y, [x, other]) = self.split(gives, [x, added.unwrap_or(x)]);
+                (y, Some(x), added.map(|_| other))
+            }
+            Some(added) => {
+                let (y, [other]) = self.split(gives, [added]);
+                (y, None, Some(other))
+            }
+            None => (self.split(gives, []).0, None, None),
+        }
+    }
+
+    /// As [`split`](Self::split), with a second place that is written, if it lies apart from the first.
+    pub fn split_apart<const R: usize>(
+        &mut self,
+        write: Span,
+        apart: Option<Span>,
+        reads: [Span; R],
+    ) -> (&mut [f32], Option<&mut [f32]>, [&[f32]; R]) {
+        match apart.filter(|apart| *apart != write) {
+            Some(apart) => {
+                let ([write, apart], reads) = self.split_all([write, apart], reads);
+                (write, Some(apart), reads)
+            }
+            None => {
+                let (write, reads) = self.split(write, reads);
+                (write, None, reads)
+            }
+        }
+    }
+
     /// What is read.
     pub fn get(&self, (place, len): Span) -> &[f32] {
         match place {

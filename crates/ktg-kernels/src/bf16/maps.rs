@@ -1,7 +1,7 @@
 //! Attention, means and sums of maps `[image][pixel][channel]`, and conversions. Attention maps and means are f32.
 
 use super::number::Bf16;
-use crate::parallel::{Shared, for_each_piece, parallel};
+use crate::parallel::{for_each_pair, for_each_piece};
 use crate::shape::Features;
 use crate::simd::{Simd, plain};
 
@@ -21,10 +21,7 @@ pub enum EachBf16 {
 
 /// Each number by itself.
 pub(crate) fn each<S: Simd>(with: EachBf16, to: &mut [Bf16], from: &[Bf16]) {
-    let (len, all) = (to.len(), Shared::new(to));
-    parallel(len.div_ceil(SOME), |number| {
-        // SAFETY: each task has its own piece.
-        let to = unsafe { all.piece(number, SOME) };
+    for_each_piece(to, SOME, |number, to| {
         // SAFETY: it has no pointers.
         unsafe { S::vectorize(combine(with, to, &from[number * SOME..])) }
     });
@@ -32,10 +29,8 @@ pub(crate) fn each<S: Simd>(with: EachBf16, to: &mut [Bf16], from: &[Bf16]) {
 
 /// `x * map`, and where it keeps x `x * map + x`; the map has a number a pixel.
 pub(crate) fn attend<S: Simd>(channels: usize, x: &[Bf16], map: &[f32], keeps: bool, y: &mut [Bf16]) {
-    let (some, all) = (pixels_of_a_task(channels), Shared::new(y));
-    parallel(map.len().div_ceil(some), |number| {
-        // SAFETY: each task has its own pixels.
-        let y = unsafe { all.piece(number, some * channels) };
+    let some = pixels_of_a_task(channels);
+    for_each_piece(y, some * channels, |number, y| {
         // SAFETY: it has no pointers.
         unsafe { S::vectorize(weigh(channels, &x[number * some * channels..], &map[number * some..], keeps, y)) }
     });
@@ -50,10 +45,8 @@ pub(crate) fn attend_backward<S: Simd>(
     gradient: &mut [Bf16],
     of_map: &mut [f32],
 ) {
-    let (some, all) = (pixels_of_a_task(channels), Shared::new(gradient));
-    for_each_piece(of_map, some, |number, of_map| {
-        // SAFETY: each task has its own pixels.
-        let g = unsafe { all.piece(number, some * channels) };
+    let some = pixels_of_a_task(channels);
+    for_each_pair(gradient, some * channels, of_map, some, |number, g, of_map| {
         let x = &x[number * some * channels..];
         // SAFETY: it has no pointers.
         unsafe { S::vectorize(weigh_backward(channels, x, &map[number * some..], keeps, g, of_map)) }
@@ -71,10 +64,8 @@ pub(crate) fn mean_square<S: Simd>(channels: usize, x: &[Bf16], y: &mut [f32]) {
 
 /// Gradient of [`mean_square`]'s input.
 pub(crate) fn mean_square_backward<S: Simd>(channels: usize, x: &[Bf16], gradient: &[f32], dx: &mut [Bf16]) {
-    let (some, all) = (pixels_of_a_task(channels), Shared::new(dx));
-    parallel(gradient.len().div_ceil(some), |number| {
-        // SAFETY: each task has its own pixels.
-        let dx = unsafe { all.piece(number, some * channels) };
+    let some = pixels_of_a_task(channels);
+    for_each_piece(dx, some * channels, |number, dx| {
         // SAFETY: it has no pointers.
         unsafe {
             S::vectorize(squares_backward(channels, &x[number * some * channels..], &gradient[number * some..], dx))
@@ -93,10 +84,8 @@ pub(crate) fn global_average_pool<S: Simd>(shape: &Features, x: &[Bf16], y: &mut
 
 /// Gradient of [`global_average_pool`]'s input.
 pub(crate) fn global_average_pool_backward(shape: &Features, gradient: &[f32], dx: &mut [Bf16]) {
-    let (channels, image, all) = (shape.channels, shape.image_len(), Shared::new(dx));
-    parallel(shape.batch, |number| {
-        // SAFETY: each task has its own image.
-        let dx = unsafe { all.piece(number, image) };
+    let channels = shape.channels;
+    for_each_piece(dx, shape.image_len(), |number, dx| {
         let (first, rest) = dx.split_at_mut(channels);
         for (to, g) in first.iter_mut().zip(&gradient[number * channels..]) {
             *to = Bf16::from_f32(g / shape.pixels as f32);
@@ -107,10 +96,8 @@ pub(crate) fn global_average_pool_backward(shape: &Features, gradient: &[f32], d
 
 /// Maps `[image, channel, pixel]` in f32 as `[image, pixel, channel]`.
 pub(crate) fn narrow(shape: &Features, x: &[f32], y: &mut [Bf16]) {
-    let (channels, image, all) = (shape.channels, shape.image_len(), Shared::new(y));
-    parallel(shape.batch, |number| {
-        // SAFETY: each task has its own image.
-        let y = unsafe { all.piece(number, image) };
+    let (channels, image) = (shape.channels, shape.image_len());
+    for_each_piece(y, image, |number, y| {
         for (channel, plane) in x[number * image..][..image].chunks_exact(shape.pixels).enumerate() {
             for (x, y) in plane.iter().zip(y[channel..].iter_mut().step_by(channels)) {
                 *y = Bf16::from_f32(*x);

@@ -52,10 +52,7 @@ pub(crate) fn inference<S: Simd>(
     let scale = |(weight, variance): (&f32, &f32)| weight / (variance + affine.epsilon).sqrt();
     let scales: Vec<f32> = affine.weight.iter().zip(statistics.variance).map(scale).collect();
     let piece = piece_len(scales.len());
-    let (len, to) = (y.len(), Shared::new(y));
-    parallel(len.div_ceil(piece), |number| {
-        // SAFETY: each task has its own piece.
-        let y = unsafe { to.piece(number, piece) };
+    for_each_piece(y, piece, |number, y| {
         if let Some(x) = x {
             y.copy_from_slice(&x[number * piece..][..y.len()]);
         }

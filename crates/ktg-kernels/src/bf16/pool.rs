@@ -1,7 +1,7 @@
 //! Max-pool of maps `[image][row][column][channel]`.
 
 use super::number::Bf16;
-use crate::parallel::{Shared, parallel};
+use crate::parallel::for_each_piece;
 use crate::pool::{comes_before, seen};
 use crate::shape::Pool;
 use crate::simd::{Simd, plain};
@@ -10,10 +10,7 @@ use crate::simd::{Simd, plain};
 /// largest.
 pub(crate) fn max_pool<S: Simd>(shape: &Pool, channels: usize, x: &[Bf16], y: &mut [Bf16]) {
     let [from, to] = shape.plane_lens().map(|len| len * channels);
-    let all = Shared::new(y);
-    parallel(shape.planes / channels, |image| {
-        // SAFETY: each task has its own image.
-        let y = unsafe { all.piece(image, to) };
+    for_each_piece(y, to, |image, y| {
         // SAFETY: it has no pointers.
         unsafe { S::vectorize(maxima(shape, channels, &x[image * from..][..from], y)) }
     });
@@ -28,10 +25,7 @@ pub(crate) fn max_pool_backward<S: Simd>(
     dx: &mut [Bf16],
 ) {
     let [from, to] = shape.plane_lens().map(|len| len * channels);
-    let all = Shared::new(dx);
-    parallel(shape.planes / channels, |image| {
-        // SAFETY: each task has its own image.
-        let dx = unsafe { all.piece(image, from) };
+    for_each_piece(dx, from, |image, dx| {
         let (x, g) = (&x[image * from..][..from], &gradient[image * to..][..to]);
         // SAFETY: it has no pointers.
         unsafe { S::vectorize(maxima_backward(shape, channels, x, g, dx)) }

@@ -64,16 +64,8 @@ pub(crate) fn go_back(
             let Affine { weight, epsilon, .. } = context.affine(learner.parameters, layer);
             let result = back.gives.map(|place| context.span(call.gives, place));
             let reads = [read(0), result.unwrap_or(read(0))];
-            let (g, dx, [x, y]) = match part(0).filter(|apart| *apart != gradient) {
-                Some(apart) => {
-                    let ([g, dx], reads) = memory.split_all([gradient, apart], reads);
-                    (g, Some(halves_mut(dx, x_len)), reads)
-                }
-                None => {
-                    let (g, reads) = memory.split(gradient, reads);
-                    (g, None, reads)
-                }
-            };
+            let (g, dx, [x, y]) = memory.split_apart(gradient, part(0), reads);
+            let dx = dx.map(|dx| halves_mut(dx, x_len));
             let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
             let (from_batch, relu_output) = (moments[layer].is_some(), result.map(|_| halves(y, y_len)));
             let x = halves(x, x_len);

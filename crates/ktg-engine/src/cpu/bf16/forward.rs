@@ -80,17 +80,7 @@ pub(crate) fn normalize(
     let added = reads.get(1).map(|place| span(call.reads[1], place));
     let len = len(context, call.gives, memory.count);
     let features = features(context.shape(call.gives), memory.count);
-    let (y, x, residual) = match added {
-        _ if x != gives => {
-            let (y, [x, other]) = memory.split(gives, [x, added.unwrap_or(x)]);
-            (y, Some(x), added.map(|_| other))
-        }
-        Some(added) => {
-            let (y, [other]) = memory.split(gives, [added]);
-            (y, None, Some(other))
-        }
-        None => (memory.split(gives, []).0, None, None),
-    };
+    let (y, x, residual) = memory.split_in_place(gives, x, added);
     let fused = Fused { residual: residual.map(|other| halves(other, len)), relu: call.relu };
     let affine = context.affine(parameters, call.layer);
     let (x, y) = (x.map(|x| halves(x, len)), halves_mut(y, len));
