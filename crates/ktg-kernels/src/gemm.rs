@@ -12,12 +12,14 @@ pub(crate) struct Segment {
     pub depth: usize,
 }
 
-/// How the values of A lie: by rows that are `a_row` values apart.
+/// How the values of A lie: by rows that are `a_apart` values apart.
 pub(crate) const ROWS_APART: u8 = 0;
 /// By rows that follow each other and are as long as those of B.
 pub(crate) const ROWS: u8 = 1;
 /// By columns that follow each other and are as long as the rows of B.
 pub(crate) const COLUMNS: u8 = 2;
+/// By columns that are `a_apart` values apart.
+pub(crate) const COLUMNS_APART: u8 = 3;
 
 /// `C = sum over segments of A B`, or `C += ...`.
 ///
@@ -27,8 +29,8 @@ pub(crate) const COLUMNS: u8 = 2;
 pub(crate) struct Gemm<'a, const NV: usize, const A: u8> {
     pub rows: usize,
     pub segments: &'a [Segment],
-    /// Counts for [`ROWS_APART`] only.
-    pub a_row: usize,
+    /// Counts for [`ROWS_APART`] and [`COLUMNS_APART`] only.
+    pub a_apart: usize,
     pub c: *mut f32,
     pub c_row: usize,
     /// Add to C instead of overwriting it.
@@ -40,7 +42,8 @@ impl<const NV: usize, const A: u8> Gemm<'_, NV, A> {
     unsafe fn tile<S: Simd, const MR: usize>(&self, row: usize) {
         let b_row = NV * S::LANES;
         let (a_row, a_column) = match A {
-            ROWS_APART => (self.a_row, 1),
+            ROWS_APART => (self.a_apart, 1),
+            COLUMNS_APART => (1, self.a_apart),
             ROWS => (b_row, 1),
             _ => (1, b_row),
         };

@@ -76,7 +76,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                     S::vectorize(Gemm::<2, ROWS_APART> {
                         rows: some * taps,
                         segments: &[Segment { a, b, depth: output }],
-                        a_row: weights.step,
+                        a_apart: weights.step,
                         c: contributions.as_mut_ptr().add(number * width),
                         c_row: row,
                         accumulate: false,

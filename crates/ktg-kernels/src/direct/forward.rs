@@ -86,7 +86,7 @@ fn by_panels<S: Simd>(shape: &Conv2d, images: &[f32], weights: &Matrix, result: 
                             b: packed.as_ptr(),
                             depth: taps_now.len(),
                         }],
-                        a_row: weights.step,
+                        a_apart: weights.step,
                         c: sums.as_mut_ptr().add(i * width),
                         c_row: row,
                         accumulate: chunk > 0,
@@ -183,7 +183,7 @@ fn few_results<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights
                 S::vectorize(Gemm::<NV, ROWS_APART> {
                     rows: channels.len(),
                     segments: &segments,
-                    a_row: weights.step,
+                    a_apart: weights.step,
                     c: sums.as_mut_ptr().add(number * width),
                     c_row: row,
                     accumulate: false,

@@ -237,7 +237,7 @@ impl Lines {
                     S::vectorize(Gemm::<NV, ROWS_APART> {
                         rows: at_once * phase.count,
                         segments: &segments,
-                        a_row: self.seen_step * pixels.step,
+                        a_apart: self.seen_step * pixels.step,
                         c: sums.as_mut_ptr().add(phase.first * block),
                         c_row: self.pixel_step * block,
                         accumulate: false,

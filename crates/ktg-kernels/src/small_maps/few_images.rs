@@ -67,7 +67,7 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
                 S::vectorize(Gemm::<NV, ROWS_APART> {
                     rows: batch,
                     segments: &segments,
-                    a_row: height * width * row,
+                    a_apart: height * width * row,
                     c: sums.as_mut_ptr().add(pixel * block),
                     c_row: pixels * block,
                     accumulate: false,

@@ -333,7 +333,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                 S::vectorize(Gemm::<NV, ROWS> {
                     rows: tiles.len(),
                     segments: &segments[..count],
-                    a_row: 0,
+                    a_apart: 0,
                     c: product,
                     c_row: Self::BLOCK,
                     accumulate: first > 0,

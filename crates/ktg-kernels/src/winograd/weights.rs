@@ -277,7 +277,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
             S::vectorize(Gemm::<NV, COLUMNS> {
                 rows,
                 segments: &segments,
-                a_row: 0,
+                a_apart: 0,
                 c: sums.add(position * Self::BLOCK * Self::BLOCK),
                 c_row: Self::BLOCK,
                 accumulate,
