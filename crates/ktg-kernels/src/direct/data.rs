@@ -77,6 +77,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
                         rows: some * taps,
                         segments: &[Segment { a, b, depth: output }],
                         a_apart: weights.step,
+                        b_apart: 0,
                         c: contributions.as_mut_ptr().add(number * width),
                         c_row: row,
                         accumulate: false,

@@ -238,6 +238,7 @@ impl Lines {
                         rows: at_once * phase.count,
                         segments: &segments,
                         a_apart: self.seen_step * pixels.step,
+                        b_apart: 0,
                         c: sums.as_mut_ptr().add(phase.first * block),
                         c_row: self.pixel_step * block,
                         accumulate: false,

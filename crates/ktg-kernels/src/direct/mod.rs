@@ -12,6 +12,7 @@ mod matrix;
 mod pack;
 mod source;
 mod weights;
+mod weights_by_pixels;
 
 pub(crate) use data::backward_data;
 pub(crate) use forward::forward;

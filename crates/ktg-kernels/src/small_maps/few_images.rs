@@ -68,6 +68,7 @@ fn forward_by<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], weights:
                     rows: batch,
                     segments: &segments,
                     a_apart: height * width * row,
+                    b_apart: 0,
                     c: sums.as_mut_ptr().add(pixel * block),
                     c_row: pixels * block,
                     accumulate: false,

@@ -101,5 +101,7 @@ unsafe fn add_up<S: Simd, const NV: usize, const A: u8>(
     let c_row = NV * S::LANES;
     assert_eq!(sums.len(), rows * c_row, "a vector or two a row");
     // SAFETY: granted by the caller; there is room for the sums.
-    unsafe { S::vectorize(Gemm::<NV, A> { rows, segments, a_apart: 0, c: sums.as_mut_ptr(), c_row, accumulate }) }
+    unsafe {
+        S::vectorize(Gemm::<NV, A> { rows, segments, a_apart: 0, b_apart: 0, c: sums.as_mut_ptr(), c_row, accumulate })
+    }
 }

@@ -334,6 +334,7 @@ impl<'a, S: Simd, const NV: usize> Correlation<'a, S, NV> {
                     rows: tiles.len(),
                     segments: &segments[..count],
                     a_apart: 0,
+                    b_apart: 0,
                     c: product,
                     c_row: Self::BLOCK,
                     accumulate: first > 0,

@@ -278,6 +278,7 @@ impl<'a, S: Simd, const NV: usize> WeightGradient<'a, S, NV> {
                 rows,
                 segments: &segments,
                 a_apart: 0,
+                b_apart: 0,
                 c: sums.add(position * Self::BLOCK * Self::BLOCK),
                 c_row: Self::BLOCK,
                 accumulate,
