@@ -51,6 +51,14 @@ struct Args {
     precision: String,
 }
 
+/// Whose products are those in bf16 on the CPU.
+fn bf16_instructions() -> Option<&'static str> {
+    match chosen() {
+        Choice::Kernels(kernels) => kernels.bf16_instructions(),
+        Choice::Reference => None,
+    }
+}
+
 /// With a small learning rate: random labels cannot be learned, and the losses shall stay finite.
 const RULE: Rule = Rule::sgd(0.01, 0.9, 1e-4);
 
@@ -67,6 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     say(json!({
         "ready": true,
         "kernels": chosen().to_string(),
+        "bf16": bf16_instructions(),
         "parameters": case.parameters(),
     }))?;
     for line in std::io::stdin().lock().lines() {

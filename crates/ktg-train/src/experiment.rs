@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
-use ktg_engine::{Device, Devices, Precision, computes};
+use ktg_engine::{Computing, Precision, bf16_may_gain};
 use ktg_graph::{Document, Graph, Node, Output, presets};
 use ktg_net::{Architecture, Network};
 
@@ -12,7 +12,7 @@ use crate::data::{Data, DataFile, split_data};
 use crate::pretrained::{found, name_of, node_error, open_weights};
 use crate::schedule::Length;
 use crate::start::Start;
-use crate::{Error, GraphSettings, Settings};
+use crate::{Error, GraphSettings, PrecisionSetting, Settings};
 
 /// A run that can start: what `Settings` stand for. Copies share the images.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct Experiment {
     pub owner: Option<serde_json::Value>,
     /// Which of the process' devices is the first node's ([`Computing::first_device`](ktg_engine::Computing)).
     pub first_device: usize,
+    /// Whether `train.precision` was `auto`; in the settings is what that is on this machine.
+    pub auto_precision: bool,
     /// The search split, if the settings take it from a file.
     pub(crate) split: Option<SplitFile>,
     /// The graph as it was written.
@@ -103,9 +105,11 @@ impl Experiment {
             open_weights(&mut graph, &networks, document.as_ref(), &|path| found(path, &weights_bases))?;
         warnings.extend(notes);
         warnings.extend(untrained(&graph));
-        if settings.train.precision == Precision::Bf16 && Devices::chosen().kind() == Device::Cpu.kind() {
-            warnings.push("bf16 saves memory on this processor, but no time (docs/performance.md)".to_owned());
-        }
+        let asked = settings.train.precision;
+        let architectures = written.nodes().iter().map(|node| node.architecture.as_str());
+        let precision = asked.given().unwrap_or_else(|| PrecisionSetting::decide(architectures, settings.side));
+        settings.train.precision = precision.into();
+        warnings.extend(about_precision(asked, precision));
         Ok(Self {
             settings,
             graph,
@@ -119,6 +123,7 @@ impl Experiment {
             skipped,
             owner: None,
             first_device: 0,
+            auto_precision: asked == PrecisionSetting::Auto,
             split,
             written,
             weights_bases,
@@ -201,6 +206,12 @@ impl Experiment {
         }
     }
 
+    /// In which numbers its nodes compute, and where they live.
+    pub fn computing(&self) -> Computing {
+        let precision = self.settings.train.precision.given().expect("it is decided when the experiment is opened");
+        Computing { precision, first_device: self.first_device }
+    }
+
     /// How long its training is.
     pub fn length(&self) -> Length {
         let train = &self.settings.train;
@@ -212,16 +223,22 @@ impl Experiment {
 fn open_splits(settings: &Settings, base: &Path) -> Result<Splits, Error> {
     settings.check()?;
     settings.check_choice()?;
-    let precision = settings.train.precision;
-    if computes(precision) {
-        return Ok(settings.data.open(base)?);
+    settings.check_precision()?;
+    Ok(settings.data.open(base)?)
+}
+
+/// What `auto` is, and whether bf16 gains nothing.
+fn about_precision(asked: PrecisionSetting, precision: Precision) -> Option<String> {
+    match (asked, precision) {
+        (PrecisionSetting::Auto, Precision::F32) => Some(
+            "`train.precision` is auto: f32, as bf16 is not known to be faster here (docs/performance.md)".to_owned(),
+        ),
+        (PrecisionSetting::Auto, _) => Some(format!("`train.precision` is auto: {}", precision.name())),
+        (_, Precision::Bf16) if !bf16_may_gain() => {
+            Some("bf16 saves memory on this processor, but no time (docs/performance.md)".to_owned())
+        }
+        _ => None,
     }
-    let devices = Devices::chosen();
-    let by = if devices.compute(precision) { " by the reference engine" } else { "" };
-    Err(Error::Setting(format!(
-        "`train.precision` is {}, in which networks are not computed on {devices}{by}; leave it out, or write f32",
-        precision.name()
-    )))
 }
 
 /// A sentence about every node that answers at random.

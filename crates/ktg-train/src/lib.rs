@@ -37,6 +37,8 @@ pub use record::RunRecord;
 pub use run::Run;
 pub use saved::{NodePrediction, Prediction, RunOutputs, SavedRun};
 pub use schedule::Schedule;
-pub use settings::{EvaluateOn, GraphSettings, Keep, OptimizerName, Sampling, Settings, SplitSettings, TrainSettings};
+pub use settings::{
+    EvaluateOn, GraphSettings, Keep, OptimizerName, PrecisionSetting, Sampling, Settings, SplitSettings, TrainSettings,
+};
 pub use start::Start;
 pub use trainer::Trainer;

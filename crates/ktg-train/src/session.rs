@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use ktg_base::sync_parent;
 use ktg_data::{Batch, Loader, LoaderConfig, balanced_order, epoch_order};
-use ktg_engine::Computing;
 use ktg_engine::loss::GraphLoss;
 
 use crate::checkpoint::{self, Best, Kept, Newest, State};
@@ -70,8 +69,8 @@ pub(crate) fn first_trainer(experiment: &Experiment) -> Result<Trainer, Error> {
     let image = [settings.side, settings.side];
     let Experiment { graph, networks, starts, train, .. } = experiment;
     let loss = GraphLoss::new(graph, &settings.loss, &train.class_counts());
-    let computing = Computing { precision: settings.train.precision, first_device: experiment.first_device };
-    let mut trainer = Trainer::new(graph, networks.clone(), image, starts, settings.seed, loss, computing)?;
+    let mut trainer =
+        Trainer::new(graph, networks.clone(), image, starts, settings.seed, loss, experiment.computing())?;
     if !settings.train.decay_norms_and_biases {
         trainer.spare_norms_and_biases();
     }
@@ -361,7 +360,7 @@ fn restore(
 ) -> Result<State, Error> {
     let epochs = experiment.settings.train.epochs;
     let length = if experiment.depends_on_length().is_some() { epochs } else { 0 };
-    let now = State::new(fingerprint(experiment, length)?, experiment.settings.train.precision);
+    let now = State::new(fingerprint(experiment, length)?, experiment.computing().precision);
     let Some(newest) = checkpoint::newest(&directory.checkpoints())? else {
         let metrics = directory.metrics_path();
         if fs::metadata(&metrics).is_ok_and(|metrics| metrics.len() > 0) {

@@ -56,7 +56,7 @@ fn cutmix_and_balanced_sampling_go_on_where_they_were() {
 fn a_run_in_bf16_goes_on_where_it_was() {
     let temporary = tempfile::tempdir().unwrap();
     let mut settings = settings();
-    settings.train.precision = Precision::Bf16;
+    settings.train.precision = Precision::Bf16.into();
     let [through, stopped, single] = ["through", "stopped", "single"].map(|name| temporary.path().join(name));
     if !computes(Precision::Bf16) {
         // With KTG_KERNELS=reference.
@@ -68,7 +68,7 @@ fn a_run_in_bf16_goes_on_where_it_was() {
     assert_eq!(stop_at(settings.clone(), &stopped, is_step(4)), 4);
     assert_eq!(finish(&stopped).measures, expected.measures);
     assert_same_contents(&stopped, &through, "in bf16");
-    settings.train.precision = Precision::F32;
+    settings.train.precision = Precision::F32.into();
     train(settings, &single).unwrap();
     let metrics = |directory: &Path| fs::read(directory.join("metrics.jsonl")).unwrap();
     assert_ne!(metrics(&single), metrics(&through));
@@ -634,7 +634,7 @@ fn mistakes_are_named_before_anything_is_written() {
     assert!(fails(&|s| s.graph.file = Some("x.toml".into())).contains("leave one of them out"));
     let of_halves = [Precision::Bf16, Precision::F16];
     for precision in of_halves.into_iter().filter(|precision| !Devices::chosen().compute(*precision)) {
-        let message = fails(&|s| s.train.precision = precision);
+        let message = fails(&|s| s.train.precision = precision.into());
         let expected = "in which networks are not computed on cpu; leave it out, or write f32";
         assert_eq!(message, format!("`train.precision` is {}, {expected}", precision.name()));
     }

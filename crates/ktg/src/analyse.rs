@@ -9,7 +9,7 @@ use ktg_report::{LeftOut, StudyRecord, analysis, edges};
 use ktg_search::analysis as changes;
 use ktg_search::storage::{StorageUrl, Study};
 use ktg_search::{JudgedPart, PrunerKind, SamplerKind, SearchSettings, WorkerSettings, analysed_graph};
-use ktg_train::{EvaluateOn, Experiment, Settings};
+use ktg_train::{EvaluateOn, Experiment, PrecisionSetting, Settings};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::{AnalyseArgs, SettingFlags};
@@ -125,6 +125,10 @@ fn train_changes(args: &AnalyseArgs, url: &StorageUrl, name: &str) -> Result<Exi
     }
     settings.train.evaluate_every = 0;
     settings.train.keep_last();
+    if let (PrecisionSetting::Auto, Some(theirs)) = (settings.train.precision, source.settings()?) {
+        // What that was for the search.
+        settings.train.precision = theirs.train.precision;
+    }
     let (worker, patience) = worker_settings(&args.worker)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();

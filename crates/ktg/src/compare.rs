@@ -1,5 +1,6 @@
 //! `ktg compare`: trains what a plan names, and sums it up.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, read_text, shell_word, slug};
 use ktg_graph::Graph;
 use ktg_report::compare::{self, Comparison, Index, IndexedGroup, IndexedMethod, Plan, RunState};
-use ktg_train::{Error, Experiment, GraphSettings, Run, RunDirectory, RunResult, Settings};
+use ktg_train::{Error, Experiment, GraphSettings, PrecisionSetting, Run, RunDirectory, RunResult, Settings};
 use serde_json::json;
 
 use crate::args::{CompareArgs, ImageFlags};
@@ -103,6 +104,9 @@ pub fn train_all(args: &CompareArgs, stop: &AtomicBool, bars: &MultiProgress) ->
     let out = directory(&plan, args)?;
     let Prepared { index, jobs, settings } = prepare(&plan, args, &out)?;
     index.write(&out)?;
+    for (data, precision) in &index.precisions {
+        say(bars, &format!("`train.precision` is auto: {precision} for all runs on {data}"));
+    }
     let experiments = open(&jobs, &settings, args.images, bars)?;
     let work = |job: &Job| train(job, experiments[job.data].as_ref(), stop, bars);
     let all: Vec<&Job> = jobs.iter().collect();
@@ -129,9 +133,13 @@ pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> 
     let base = base(&args.plan);
     let seeds = plan.seeds();
     let (mut groups, mut jobs, mut all_settings) = (Vec::new(), Vec::new(), Vec::new());
+    // What `auto` was when the comparison was begun, maybe on another machine.
+    let decided = if Comparison::is_one(out) { Index::read(out)?.precisions } else { BTreeMap::new() };
+    let mut precisions = BTreeMap::new();
     for (d, data) in plan.data_sets.iter().enumerate() {
-        let (settings, data_base) = plan.settings(data, &base)?;
+        let (mut settings, data_base) = plan.settings(data, &base)?;
         settings.check()?;
+        let first_job = jobs.len();
         let weights = settings.graph.named_weights(&data_base)?.map(|(name, _)| name);
         for &nodes in &plan.nodes {
             for method in plan.methods.iter().filter(|method| plan.wants(method, data, nodes)) {
@@ -146,7 +154,6 @@ pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> 
                 for &seed in &seeds {
                     let run = Path::new("runs").join(format!("{stem}_seed{seed}"));
                     let directory = RunDirectory::new(out.join(&run));
-                    check_run(&directory, &graph, &Settings { seed, ..settings.clone() })?;
                     let name = format!("{} x{nodes} on {}, seed {seed}", method.name, data.name);
                     jobs.push(Job { name, directory, data: d, graph: graph.clone(), seed });
                     runs.push(run);
@@ -155,6 +162,17 @@ pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> 
                 let (method, data) = (method.name.clone(), data.name.clone());
                 groups.push(IndexedGroup { method, data, nodes, origin, graph, runs });
             }
+        }
+        let jobs = &jobs[first_job..];
+        if settings.train.precision == PrecisionSetting::Auto {
+            settings.train.precision = decided.get(&data.name).copied().unwrap_or_else(|| {
+                let nodes = jobs.iter().flat_map(|job| job.graph.nodes());
+                PrecisionSetting::decide(nodes.map(|node| node.architecture.as_str()), settings.side).into()
+            });
+            precisions.insert(data.name.clone(), settings.train.precision);
+        }
+        for job in jobs {
+            check_run(&job.directory, &job.graph, &Settings { seed: job.seed, ..settings.clone() })?;
         }
         all_settings.push((settings, data_base));
     }
@@ -168,6 +186,7 @@ pub fn prepare(plan: &Plan, args: &CompareArgs, out: &Path) -> Result<Prepared> 
         nodes: plan.nodes.clone(),
         seeds,
         groups,
+        precisions,
     };
     // Seed by seed, so that an impatient reader has all methods early.
     jobs.sort_by_key(|job| index.seeds.iter().position(|seed| *seed == job.seed));

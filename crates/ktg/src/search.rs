@@ -17,7 +17,7 @@ use ktg_search::{
     Agreement, Event, Objective, Occupant, Origin, Outcome, SearchSettings, Space, StudyMark, Worker, WorkerPlan,
     WorkerSettings, pruner, sampler,
 };
-use ktg_train::{EvaluateOn, Experiment, Settings};
+use ktg_train::{EvaluateOn, Experiment, PrecisionSetting, Settings};
 use serde_json::json;
 
 use crate::args::{SearchArgs, WorkerArgs};
@@ -130,6 +130,7 @@ impl Search {
         let seat = Seat::take();
         template.first_device = seat.first_device(template.graph.len());
         let study = self.open(stop, bars)?;
+        self.agree_on_precision(&mut template)?;
         let (patience, stop) = (self.patience, Arc::clone(stop));
         let mut objective = Trials { template, bars: bars.clone(), patience, stop: Arc::clone(&stop) };
         let plan = WorkerPlan {
@@ -147,6 +148,23 @@ impl Search {
             Err(ktg_search::Error::Stopped) => Ok(false),
             other => Ok(other?),
         }
+    }
+
+    /// What `auto` is was decided by the study's first worker; it is that for all networks that a trial may have.
+    fn agree_on_precision(&self, template: &mut Experiment) -> Result<()> {
+        if !template.auto_precision {
+            return Ok(());
+        }
+        template.settings.train.precision = match StudyRecord::read(&self.url, &self.study)?.settings()? {
+            Some(settings) => settings.train.precision,
+            None => {
+                let written = template.written_graph().nodes().iter().map(|node| &node.architecture);
+                let architectures = written.chain(&self.settings.architectures).map(String::as_str);
+                PrecisionSetting::decide(architectures, template.settings.side).into()
+            }
+        };
+        // Another machine's may be none of ours.
+        Ok(template.settings.check_precision()?)
     }
 
     /// The study, made if there is none.

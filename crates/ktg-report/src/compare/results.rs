@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use ktg_base::{read_text, write_atomically};
 use ktg_graph::{Document, Graph};
-use ktg_train::{RunDirectory, RunRecord, RunResult, Settings};
+use ktg_train::{PrecisionSetting, RunDirectory, RunRecord, RunResult, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::plan::FoundOn;
@@ -37,6 +37,9 @@ pub struct Index {
     pub seeds: Vec<u64>,
     /// What is compared.
     pub groups: Vec<IndexedGroup>,
+    /// By data set whose `train.precision` is `auto`, what that was when the comparison was begun, for all its runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub precisions: BTreeMap<String, PrecisionSetting>,
 }
 
 /// A method of a comparison.
@@ -149,6 +152,16 @@ pub struct Comparison {
 }
 
 impl Index {
+    /// Reads that of a comparison's directory.
+    ///
+    /// # Errors
+    /// If there is none, or it is damaged.
+    pub fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(INDEX);
+        let text = read_text(&path)?;
+        serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))
+    }
+
     /// Writes it into the comparison's directory.
     ///
     /// # Errors
@@ -173,10 +186,7 @@ impl Comparison {
     /// # Errors
     /// If there is none, or one of its files is damaged.
     pub fn read(directory: &Path) -> Result<Self> {
-        let path = directory.join(INDEX);
-        let text = read_text(&path)?;
-        let index: Index = serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-        Self::of(directory, index)
+        Self::of(directory, Index::read(directory)?)
     }
 
     /// The comparison that an index describes, in a directory.
@@ -294,6 +304,7 @@ mod tests {
             nodes: vec![2],
             seeds: vec![1, 2],
             groups: vec![group],
+            precisions: BTreeMap::new(),
         };
         let whole = Comparison::of(here.path(), index.clone()).unwrap();
         assert_eq!(whole.groups[0].missing().unwrap(), "2 of 2 runs not finished");

@@ -340,6 +340,7 @@ mod tests {
                 nodes: vec![2],
                 seeds: vec![1, 2, 3],
                 groups: Vec::new(),
+                precisions: Default::default(),
             },
             groups,
         }

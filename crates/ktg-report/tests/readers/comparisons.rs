@@ -34,6 +34,7 @@ impl Place {
                 nodes: vec![2],
                 seeds: (1..=seeds).collect(),
                 groups: vec![],
+                precisions: Default::default(),
             },
         };
         place.add("DML", "Dogs", &presets::dml(2, ARCHITECTURE));

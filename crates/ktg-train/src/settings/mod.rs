@@ -1,6 +1,7 @@
 //! The experiment file: every setting of a run, with its default.
 
 mod graph;
+mod precision;
 mod rules;
 mod split;
 mod train;
@@ -16,6 +17,7 @@ use crate::Error;
 use rules::hold;
 
 pub use graph::GraphSettings;
+pub use precision::PrecisionSetting;
 pub use split::{EvaluateOn, SplitSettings};
 pub use train::{Keep, OptimizerName, Sampling, TrainSettings};
 

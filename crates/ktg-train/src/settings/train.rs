@@ -1,8 +1,9 @@
 //! The table `[train]`.
 
-use ktg_engine::{Optimizer, Precision, Rule};
+use ktg_engine::{Optimizer, Rule};
 use serde::{Deserialize, Serialize};
 
+use super::precision::PrecisionSetting;
 use super::rules::hold;
 use crate::schedule::{self, Length, Position};
 use crate::{Error, Schedule};
@@ -63,9 +64,9 @@ pub struct TrainSettings {
     pub log_every: u64,
     /// Every how many epochs the networks are judged, besides the last. 0: only after the last. Default: 1.
     pub evaluate_every: usize,
-    /// In which type of number the networks compute while they learn. Default, and all there is on `cpu`: f32.
+    /// In which type of number the networks compute while they learn. Default: f32.
     #[serde(skip_serializing_if = "is_standard")]
-    pub precision: Precision,
+    pub precision: PrecisionSetting,
     /// Images a batch when judging. Default: 100.
     pub evaluate_batch_size: usize,
     /// A checkpoint is written after every epoch and, within an epoch, every so many minutes. Default: 10.
@@ -107,7 +108,7 @@ impl Default for TrainSettings {
             loader_threads: 2,
             log_every: 50,
             evaluate_every: 1,
-            precision: Precision::F32,
+            precision: PrecisionSetting::default(),
             evaluate_batch_size: 100,
             checkpoint_minutes: 10.0,
             keep_checkpoints: 2,
