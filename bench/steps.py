@@ -46,7 +46,7 @@ def check_alike(name, servers):
         raise Failure(f"{name}: the programs train different networks: {sizes} parameters")
 
 
-def take_turns(servers, work, rounds, turn):
+def take_turns(servers, work, rounds, turn, after_round=lambda: None):
     """Milliseconds of a step in every turn of every server; who begins changes from round to round. `servers` has the
     seconds of a step of each: it does as many as fit into `turn` seconds, at least one."""
     counts = {server: max(1, min(1000, round(turn / seconds))) for server, seconds in servers.items()}
@@ -58,6 +58,7 @@ def take_turns(servers, work, rounds, turn):
             times[server].append(step(server, work, counts[server]))
         said = ", ".join(f"{server.name} {values[-1]:.2f} ms" for server, values in times.items())
         progress(f"  round {i + 1}/{rounds}: {said}")
+        after_round()
     return times, watch.share()
 
 

@@ -10,8 +10,9 @@ use ktg_net::Op;
 
 /// What this machine does at most, on the threads of the pool.
 pub struct Machine {
-    /// Multiply-adds a second, of a loop of nothing else.
+    /// Multiply-adds a second, of a loop of nothing else; and of products in bf16.
     pub multiply_adds: f64,
+    pub multiply_adds_bf16: f64,
     /// Bytes a second, read and written one after the other from memory.
     pub bytes: f64,
 }
@@ -27,17 +28,19 @@ impl Machine {
             kernels.each(Each::Add, black_box(&mut to), &from).expect("valid arguments");
             sum = sum.min(start.elapsed().as_secs_f64());
         }
-        Self { multiply_adds: kernels.peak(), bytes: (3 * to.len() * size_of::<f32>()) as f64 / sum }
+        let bytes = (3 * to.len() * size_of::<f32>()) as f64 / sum;
+        Self { multiply_adds: kernels.peak(), multiply_adds_bf16: kernels.peak_bf16(), bytes }
     }
 
     /// Seconds that a call takes at least: for its products, or for its values if they come from memory.
     fn bound(&self, timing: &Timing) -> f64 {
         let products = timing.convolution.map_or(0.0, |shape| match timing.part {
             Part::Update | Part::Sum => 0.0,
+            _ if timing.in_bf16 => shape.multiply_adds() as f64 / self.multiply_adds_bf16,
             _ => shape.multiply_adds_done() as f64 / self.multiply_adds,
         });
-        let values = (timing.values * size_of::<f32>()) as f64 / self.bytes;
-        products.max(values)
+        let bytes = timing.bytes as f64 / self.bytes;
+        products.max(bytes)
     }
 }
 
@@ -52,9 +55,10 @@ pub fn print(timings: &[Timing], steps: u64, seconds: f64, machine: &Machine) {
     }
     let steps = steps as f64;
     println!(
-        "{:.1} ms a step; {:.0} GFLOP/s, {:.1} GB/s at most",
+        "{:.1} ms a step; {:.0} GFLOP/s, {:.0} in bf16, {:.1} GB/s at most",
         seconds * 1e3 / steps,
         2.0 * machine.multiply_adds / 1e9,
+        2.0 * machine.multiply_adds_bf16 / 1e9,
         machine.bytes / 1e9
     );
     println!("| part | kind | calls | ms | share | least possible | reached |");
@@ -101,6 +105,7 @@ fn kind(timing: &Timing) -> String {
         (_, Some(shape)) => {
             let Window { kernel, stride, .. } = shape.window();
             let algorithm = match shape.algorithm() {
+                _ if timing.in_bf16 => "bf16",
                 Algorithm::Winograd => "Winograd",
                 Algorithm::Direct => "implicit GEMM",
                 Algorithm::SmallMaps => "small maps",

@@ -28,7 +28,8 @@ use crate::spec::CaseSpec;
 
 /// Runs steps of one benchmark case, on command.
 ///
-/// Reads lines from standard input: `train N`, `infer N`, `memory`, `quit`; answers each with a line of JSON.
+/// Reads lines from standard input: `train N`, `infer N`, `tiles` (how fast products in bf16 are at the moment), `memory`, `quit`; answers
+/// each with a line of JSON.
 #[derive(Parser)]
 struct Args {
     /// ARCHITECTURE:BATCH:SIDE:CLASSES, such as abn-resnet-18:16:224:120
@@ -51,7 +52,15 @@ struct Args {
     precision: String,
 }
 
-/// Whose products are those in bf16 on the CPU.
+/// Multiply-adds a second of products in bf16, at the moment.
+fn peak_bf16() -> Result<f64, &'static str> {
+    match chosen() {
+        Choice::Kernels(kernels) => Ok(kernels.peak_bf16()),
+        Choice::Reference => Err("the reference engine has no products in bf16"),
+    }
+}
+
+/// By which instructions products in bf16 are computed on the CPU.
 fn bf16_instructions() -> Option<&'static str> {
     match chosen() {
         Choice::Kernels(kernels) => kernels.bf16_instructions(),
@@ -84,6 +93,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match (command, count.parse()) {
             ("train", Ok(count)) if count > 0 => say(case.train(count)?)?,
             ("infer", Ok(count)) if count > 0 => say(case.infer(count)?)?,
+            ("tiles", _) => say(json!({ "gflops": 2e-9 * peak_bf16()? }))?,
             ("memory", _) => say(json!({ "peak_rss_mib": peak_memory() }))?,
             ("quit", _) => break,
             _ => say(json!({ "error": format!("unknown command `{}`", line.trim()) }))?,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use ktg_kernels::Conv2d;
 use ktg_net::{Op, Shape, Value};
 
+use super::bf16;
 use super::call::Call;
 use super::context::Context;
 
@@ -44,8 +45,10 @@ pub struct Timing {
     pub shape: Shape,
     /// The convolution, if it was one.
     pub convolution: Option<Conv2d>,
-    /// Values that it reads and writes, each counted once.
-    pub values: usize,
+    /// Whether it was computed in bf16.
+    pub in_bf16: bool,
+    /// Bytes of the values that it reads and writes, each counted once.
+    pub bytes: usize,
     /// What it took.
     pub seconds: f64,
 }
@@ -76,18 +79,19 @@ impl Clock {
         let (op, shape) = (context.op(call).clone(), context.shape(call.reads[0]));
         let convolution =
             matches!(op, Op::Conv2d { .. } | Op::Linear { .. }).then(|| context.convolution(&op, shape, count.max(1)));
-        let values = values(context, part, call, count);
-        let timing = Timing { part, op, shape, convolution, values, seconds };
+        let (in_bf16, bytes) = (bf16::is_for(context, call), bytes(context, part, call, count));
+        let timing = Timing { part, op, shape, convolution, in_bf16, bytes, seconds };
         TIMINGS.with_borrow_mut(|timings| timings.as_mut().expect("the clock saw it").push(timing));
     }
 }
 
-/// Values that a call reads and writes.
-fn values(context: Context, part: Part, call: &Call, count: usize) -> usize {
-    let len = |value: &Value| context.shape(*value).len() * count;
+/// Bytes that a call reads and writes: weights and their gradients are f32.
+fn bytes(context: Context, part: Part, call: &Call, count: usize) -> usize {
+    // Values of f32, or as much memory.
+    let len = |value: &Value| context.format(*value).room(context.shape(*value).len()) * count;
     let (reads, gives) = (call.reads.iter().map(len).sum::<usize>(), len(&call.gives));
     let learned = || context.layout.learned_of_layer(call.layer).map(|(_, range)| range.len()).sum::<usize>();
-    match (part, context.op(call)) {
+    let values = match (part, context.op(call)) {
         // A sum and what is added to it.
         (Part::Sum, _) => 3 * len(&call.reads[0]),
         // As of SGD with momentum: weights and momentum are read and written, gradients read.
@@ -99,5 +103,6 @@ fn values(context: Context, part: Part, call: &Call, count: usize) -> usize {
             forward + (1 + usize::from(needs_result)) * gives + reads
         }
         _ => reads + gives,
-    }
+    };
+    values * size_of::<f32>()
 }

@@ -1,77 +1,19 @@
 //! The operations in bf16, at one level.
 
-use std::marker::PhantomData;
-
 use super::correlate::{backward_data, forward};
+use super::instructions::with_tiles;
 use super::maps::{self, EachBf16};
 use super::norm;
 use super::number::Bf16;
 use super::pool;
-use super::tiles::Plain;
 use super::weights::backward_weights;
 use crate::Kernels;
 use crate::norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Pool, Result, check_length};
 use crate::simd::at_level;
 
-/// Who multiplies tiles.
-enum Instructions {
-    #[cfg(target_arch = "x86_64")]
-    Amx(super::amx::Amx),
-    #[cfg(target_arch = "x86_64")]
-    Dot(super::dot::Dot),
-    /// f32 vectors of the level.
-    Plain,
-}
-
-/// Code in which two names stand for the `Simd` type of a level and for who multiplies tiles there.
-macro_rules! with_tiles {
-    ($kernels:expr, $simd:ident, $tiles:ident => $code:expr) => {
-        match $kernels.instructions() {
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Amx($tiles) => {
-                type $simd = crate::simd::x86::Avx512;
-                $code
-            }
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Dot($tiles) => {
-                type $simd = crate::simd::x86::Avx512;
-                $code
-            }
-            Instructions::Plain => at_level!($kernels.level(), $simd => {
-                let $tiles = Plain::<$simd>(PhantomData);
-                $code
-            }),
-        }
-    };
-}
-
 /// Images and results are `[image, row, column, channel]` here; weights, and their gradients, are those of the other operations.
 impl Kernels {
-    /// The best that the processor has and the level may use.
-    fn instructions(&self) -> Instructions {
-        #[cfg(target_arch = "x86_64")]
-        if self.level() == crate::Level::Avx512 {
-            if let Some(amx) = super::amx::Amx::new() {
-                return Instructions::Amx(amx);
-            } else if let Some(dot) = super::dot::Dot::new() {
-                return Instructions::Dot(dot);
-            }
-        }
-        Instructions::Plain
-    }
-
-    /// By which of the processor's instructions convolutions in bf16 are computed, `None`: by f32 vectors. Each rounds otherwise.
-    pub fn bf16_instructions(&self) -> Option<&'static str> {
-        match self.instructions() {
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Amx(_) => Some("AMX"),
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Dot(_) => Some("AVX-512-BF16"),
-            Instructions::Plain => None,
-        }
-    }
-
     /// Convolution of `images` with `weights`, which are rounded to bf16; sums are f32.
     ///
     /// # Errors

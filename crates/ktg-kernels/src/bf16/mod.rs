@@ -7,10 +7,12 @@ mod correlate;
 #[cfg(target_arch = "x86_64")]
 mod dot;
 mod filters;
+mod instructions;
 mod kernels;
 mod maps;
 mod norm;
 mod number;
+mod peak;
 mod pixels;
 mod plan;
 mod pool;
