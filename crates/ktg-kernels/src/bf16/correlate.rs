@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::filters::{Direction, Filters, panel, panel_len};
-use super::number::{Bf16, halves_mut};
 use super::pixels::{gather, runs_of_plane};
 use super::plan::{Block, Phase, Plan, Tap};
 use super::tiles::{LINE, Product, ROWS, SUMS, TILE, Tiles};
+use crate::number::{Bf16, halves_mut};
 use crate::parallel::{Shared, parallel, part};
 use crate::shape::Conv2d;
 use crate::simd::{Simd, Task};
@@ -163,16 +163,27 @@ impl<const N: usize> Task for Narrow<'_, N> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let first = self.panel * N * ROWS;
-        let channels = (self.plan.result.channels - first).min(N * ROWS);
-        for (m, place) in self.places.iter().enumerate().filter(|(_, place)| **place != NOWHERE) {
-            let mut row = [Bf16::default(); 2 * ROWS];
-            for n in 0..N {
-                let sums = &self.sums[(m / ROWS * N + n) * SUMS + m % ROWS * ROWS..][..ROWS];
-                row[n * ROWS..][..ROWS].iter_mut().zip(sums).for_each(|(to, sum)| *to = Bf16::from_f32(*sum));
+        for n in 0..N {
+            let first = (self.panel * N + n) * ROWS;
+            let channels = self.plan.result.channels.saturating_sub(first).min(ROWS);
+            if channels == 0 {
+                break;
             }
-            // SAFETY: the caller grants that the place is a result's and nobody else's.
-            unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.y.at(*place as usize + first), channels) };
+            for (m, place) in self.places.iter().enumerate().filter(|(_, place)| **place != NOWHERE) {
+                let sums = &self.sums[(m / ROWS * N + n) * SUMS + m % ROWS * ROWS..][..ROWS];
+                // SAFETY: the caller grants that the place is a result's and nobody else's.
+                unsafe {
+                    let to = self.y.at(*place as usize + first);
+                    for lane in (0..channels).step_by(S::LANES) {
+                        let v = S::load(sums[lane..].as_ptr());
+                        if channels - lane >= S::LANES {
+                            S::store_bf16(to.add(lane), v);
+                        } else {
+                            S::store_first_bf16(to.add(lane), v, channels - lane);
+                        }
+                    }
+                }
+            }
         }
     }
 }

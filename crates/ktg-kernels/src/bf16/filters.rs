@@ -1,8 +1,8 @@
 //! Filters as tiles B, in the order in which they are read.
 
-use super::number::{Bf16, halves, halves_mut};
 use super::plan::{Phase, Plan};
 use super::tiles::{LINE, ROWS, TILE};
+use crate::number::{Bf16, halves, halves_mut};
 use crate::parallel::{Shared, parallel};
 use crate::shape::Conv2d;
 use crate::workspace::{Buffer, buffer};

@@ -4,11 +4,11 @@ use super::correlate::{backward_data, forward};
 use super::instructions::with_tiles;
 use super::maps::{self, EachBf16};
 use super::norm;
-use super::number::Bf16;
 use super::pool;
 use super::weights::backward_weights;
 use crate::Kernels;
 use crate::norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
+use crate::number::Bf16;
 use crate::shape::{Conv2d, Features, Pool, Result, check_length};
 use crate::simd::at_level;
 

@@ -1,9 +1,10 @@
 //! Attention, means and sums of maps `[image][pixel][channel]`, and conversions. Attention maps and means are f32.
 
-use super::number::Bf16;
+use super::periods::{numbers, put};
+use crate::number::Bf16;
 use crate::parallel::{for_each_pair, for_each_piece};
 use crate::shape::Features;
-use crate::simd::{Simd, plain};
+use crate::simd::{Simd, Task, plain};
 
 /// Numbers that a task handles.
 const SOME: usize = 16 << 10;
@@ -49,7 +50,7 @@ pub(crate) fn attend_backward<S: Simd>(
     for_each_pair(gradient, some * channels, of_map, some, |number, g, of_map| {
         let x = &x[number * some * channels..];
         // SAFETY: it has no pointers.
-        unsafe { S::vectorize(weigh_backward(channels, x, &map[number * some..], keeps, g, of_map)) }
+        unsafe { S::vectorize(WeighBackward { channels, x, map: &map[number * some..], keeps, g, of_map }) }
     });
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn mean_square<S: Simd>(channels: usize, x: &[Bf16], y: &mut [f32]) {
     let some = pixels_of_a_task(channels);
     for_each_piece(y, some, |number, y| {
         // SAFETY: it has no pointers.
-        unsafe { S::vectorize(squares(channels, &x[number * some * channels..], y)) }
+        unsafe { S::vectorize(Squares { channels, x: &x[number * some * channels..], y }) }
     });
 }
 
@@ -144,27 +145,6 @@ plain! {
         }
     }
 
-    fn weigh_backward(
-        channels: usize, x: &'a [Bf16], map: &'a [f32], keeps: bool, g: &'a mut [Bf16], of_map: &'a mut [f32]
-    ) {
-        let pixels = g.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
-        for ((g, x), (map, of_map)) in pixels.zip(map.iter().zip(of_map)) {
-            let mut sum = 0.0;
-            for (g, x) in g.iter_mut().zip(x) {
-                let own = g.to_f32();
-                sum += own * x.to_f32();
-                *g = Bf16::from_f32(if keeps { own * map + own } else { own * map });
-            }
-            *of_map = sum;
-        }
-    }
-
-    fn squares(channels: usize, x: &'a [Bf16], y: &'a mut [f32]) {
-        for (y, x) in y.iter_mut().zip(x.chunks_exact(channels)) {
-            *y = x.iter().map(|x| x.to_f32() * x.to_f32()).sum::<f32>() / channels as f32;
-        }
-    }
-
     fn squares_backward(channels: usize, x: &'a [Bf16], gradient: &'a [f32], dx: &'a mut [Bf16]) {
         for ((dx, x), g) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).zip(gradient) {
             let factor = 2.0 / channels as f32 * g;
@@ -180,5 +160,66 @@ plain! {
             means.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += x.to_f32());
         }
         means.iter_mut().for_each(|sum| *sum /= count);
+    }
+}
+
+/// The gradient of a product of maps and a map becomes that of the maps; the map's is a sum over channels.
+struct WeighBackward<'a> {
+    channels: usize,
+    x: &'a [Bf16],
+    map: &'a [f32],
+    keeps: bool,
+    g: &'a mut [Bf16],
+    of_map: &'a mut [f32],
+}
+
+impl Task for WeighBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { channels, x, map, keeps, g, of_map } = self;
+        let pixels = g.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
+        for ((g, x), (map, of_map)) in pixels.zip(map.iter().zip(of_map)) {
+            let factor = if keeps { map + 1.0 } else { *map };
+            // SAFETY: vectors, or parts of them, stay within the pixel.
+            unsafe {
+                let mut sums = S::zero();
+                for at in (0..channels).step_by(S::LANES) {
+                    let n = S::LANES.min(channels - at);
+                    let own = numbers::<S>(g, at, n);
+                    sums = S::fma(own, numbers::<S>(x, at, n), sums);
+                    put::<S>(g, at, S::mul(own, S::splat(factor)), n);
+                }
+                *of_map = S::sum(sums);
+            }
+        }
+    }
+}
+
+/// Mean of the squares of a pixel's channels.
+struct Squares<'a> {
+    channels: usize,
+    x: &'a [Bf16],
+    y: &'a mut [f32],
+}
+
+impl Task for Squares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { channels, x, y } = self;
+        for (y, x) in y.iter_mut().zip(x.chunks_exact(channels)) {
+            // SAFETY: vectors, or parts of them, stay within the pixel.
+            unsafe {
+                let mut sums = S::zero();
+                for at in (0..channels).step_by(S::LANES) {
+                    let v = numbers::<S>(x, at, S::LANES.min(channels - at));
+                    sums = S::fma(v, v, sums);
+                }
+                *y = S::sum(sums) / channels as f32;
+            }
+        }
     }
 }

@@ -11,8 +11,8 @@ mod instructions;
 mod kernels;
 mod maps;
 mod norm;
-mod number;
 mod peak;
+mod periods;
 mod pixels;
 mod plan;
 mod pool;
@@ -20,7 +20,6 @@ mod tiles;
 mod weights;
 
 pub use maps::EachBf16;
-pub use number::{Bf16, halves, halves_mut};
 
 #[cfg(test)]
 mod tests;

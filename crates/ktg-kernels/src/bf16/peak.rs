@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::instructions::with_tiles;
-use super::number::Bf16;
 use super::tiles::{Product, SUMS, TILE, Tiles};
 use crate::Kernels;
+use crate::number::Bf16;
 use crate::parallel::parallel;
 
 /// Steps of the product that is measured.

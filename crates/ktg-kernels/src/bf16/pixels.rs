@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::number::Bf16;
 use super::plan::{Block, Maps, Plan};
 use super::tiles::LINE;
+use crate::number::Bf16;
 
 /// Positions that follow each other and have pixels; those between runs have none.
 #[derive(Clone, Debug)]

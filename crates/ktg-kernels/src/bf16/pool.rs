@@ -1,6 +1,6 @@
 //! Max-pool of maps `[image][row][column][channel]`.
 
-use super::number::Bf16;
+use crate::number::Bf16;
 use crate::parallel::for_each_piece;
 use crate::pool::{comes_before, seen};
 use crate::shape::Pool;

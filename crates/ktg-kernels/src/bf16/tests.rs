@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 
 use super::correlate::{backward_data, forward};
 use super::maps::EachBf16;
-use super::number::Bf16;
 use super::tiles::{Plain, Tiles};
 use super::weights::backward_weights;
 use crate::norm::{BackwardPass, Fused, NormGradients};
+use crate::number::Bf16;
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};

@@ -3,7 +3,7 @@
 //! A *tile* is 16 rows of 64 bytes. The product of a tile A (16 rows of 32 numbers) and a tile B (16 rows of 16 *pairs* of numbers)
 //! is added to a tile C of 16 x 16 sums in f32: `C[m][n] += sum over k and l of A[m][2 k + l] B[k][n][l]`. A *line* is 64 bytes.
 
-use super::number::Bf16;
+use crate::number::Bf16;
 use crate::simd::{Simd, Task};
 
 /// Rows of a tile.

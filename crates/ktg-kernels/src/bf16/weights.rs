@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::number::{Bf16, halves_mut};
 use super::pixels::{Run, gather, runs_of_plane, runs_of_results};
 use super::plan::{Block, Plan, Tap};
 use super::tiles::{LINE, Product, ROWS, SUMS, TILE, Tiles};
+use crate::number::{Bf16, halves_mut};
 use crate::parallel::{Shared, parallel, part};
 use crate::shape::Conv2d;
 use crate::simd::{Simd, Task};

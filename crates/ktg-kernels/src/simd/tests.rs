@@ -1,6 +1,7 @@
 //! The operations of every level of this machine, value by value.
 
 use super::{Level, Simd, Task, at_level};
+use crate::number::Bf16;
 
 /// Zeros of both signs, numbers of all sizes, denormals, infinities, NaN of both signs: a prime number of values.
 const VALUES: [f32; 23] = [
@@ -122,6 +123,47 @@ impl Task for Lanes {
     }
 }
 
+/// Numbers of 16 bits, to the last bit: every upper half of an f32, with lower halves that round down, to even and up.
+struct Halves;
+
+impl Task for Halves {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let lower = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff];
+        let values = (0..=0xffffu32).flat_map(|upper| lower.map(|lower| f32::from_bits(upper << 16 | lower)));
+        let values: Vec<f32> = values.collect();
+        let mut numbers = vec![Bf16::default(); S::LANES];
+        for (i, part) in values.chunks(S::LANES).enumerate() {
+            let expected: Vec<Bf16> = part.iter().map(|x| Bf16::from_f32(*x)).collect();
+            // SAFETY: the caller grants the instructions; there are LANES numbers, or as many as is said.
+            unsafe {
+                let n = if part.len() < S::LANES { part.len() } else { [S::LANES, i % S::LANES][i % 2] };
+                numbers.fill(Bf16::from_bits(7));
+                let v = S::load_first(part.as_ptr(), part.len());
+                if n == S::LANES {
+                    S::store_bf16(numbers.as_mut_ptr(), v)
+                } else {
+                    S::store_first_bf16(numbers.as_mut_ptr(), v, n)
+                }
+                assert_eq!(numbers[..n], expected[..n], "{part:x?}");
+                assert!(numbers[n..].iter().all(|number| number.to_bits() == 7), "{n} of {part:x?}");
+                let back = stored::<S>(if n == S::LANES {
+                    S::load_bf16(numbers.as_ptr())
+                } else {
+                    S::load_first_bf16(numbers.as_ptr(), n)
+                });
+                let same = |(a, b): (&f32, &Bf16)| a.to_bits() == b.to_f32().to_bits();
+                assert!(
+                    back.iter().zip(&numbers[..n]).all(same) && back[n..].iter().all(|x| x.to_bits() == 0),
+                    "{n} of {part:x?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn operations_are_what_the_trait_says() {
     for level in Level::available() {
@@ -130,6 +172,7 @@ fn operations_are_what_the_trait_says() {
         unsafe {
             at_level!(level, S => S::vectorize(Arithmetic(level)));
             at_level!(level, S => S::vectorize(Lanes));
+            at_level!(level, S => S::vectorize(Halves));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a dispatch level offers, and the work that is written once for all of them.
 
+use crate::number::Bf16;
+
 /// A piece of work written once for all levels.
 pub(crate) trait Task {
     type Output;
@@ -63,6 +65,50 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn zero() -> Self::V {
         // SAFETY: needs only the level's instructions, as the caller grants.
         unsafe { Self::splat(0.0) }
+    }
+
+    /// bf16 numbers, as values.
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const Bf16) -> Self::V {
+        let mut buffer = [0.0f32; 16];
+        // SAFETY: the caller grants LANES numbers at `from`; LANES <= 16.
+        unsafe {
+            buffer[..Self::LANES].iter_mut().enumerate().for_each(|(i, value)| *value = (*from.add(i)).to_f32());
+            Self::load(buffer.as_ptr())
+        }
+    }
+
+    /// Stores values as [`Bf16::from_f32`] rounds them.
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut Bf16, v: Self::V) {
+        let mut buffer = [0.0f32; 16];
+        // SAFETY: the caller grants LANES numbers at `to`; LANES <= 16.
+        unsafe {
+            Self::store(buffer.as_mut_ptr(), v);
+            buffer[..Self::LANES].iter().enumerate().for_each(|(i, value)| *to.add(i) = Bf16::from_f32(*value));
+        }
+    }
+
+    /// The first `n <= LANES` bf16 numbers, then zeros.
+    #[inline(always)]
+    unsafe fn load_first_bf16(from: *const Bf16, n: usize) -> Self::V {
+        let mut buffer = [Bf16::default(); 16];
+        // SAFETY: the caller grants n numbers at `from`; n <= LANES <= 16.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), n);
+            Self::load_bf16(buffer.as_ptr())
+        }
+    }
+
+    /// Stores the first `n <= LANES` values only, as bf16 numbers.
+    #[inline(always)]
+    unsafe fn store_first_bf16(to: *mut Bf16, v: Self::V, n: usize) {
+        let mut buffer = [Bf16::default(); 16];
+        // SAFETY: the caller grants n numbers at `to`; n <= LANES <= 16.
+        unsafe {
+            Self::store_bf16(buffer.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(buffer.as_ptr(), to, n);
+        }
     }
 
     /// The first `n <= LANES` values, then zeros.

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::vector::{Simd, Task};
+use crate::number::Bf16;
 
 /// A mask that selects the first `n <= 8` lanes.
 #[inline(always)]
@@ -46,6 +47,32 @@ impl Simd for Avx2 {
             unsafe { task.run::<Avx2>() }
         }
         unsafe { enter(task) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const Bf16) -> __m256 {
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())))) }
+    }
+
+    // As `Bf16::from_f32`, step by step.
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut Bf16, v: __m256) {
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fff_ffff));
+            let upper = _mm256_srli_epi32::<16>(bits);
+            let half = _mm256_add_epi32(_mm256_set1_epi32(0x7fff), _mm256_and_si256(upper, _mm256_set1_epi32(1)));
+            let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+            let is_subnormal = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x0080_0000), magnitude);
+            let sign = _mm256_and_si256(upper, _mm256_set1_epi32(0x8000));
+            let finite = _mm256_blendv_epi8(rounded, sign, is_subnormal);
+            let is_nan = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f80_0000));
+            let nan = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+            let result = _mm256_blendv_epi8(finite, nan, is_nan);
+            // Both halves of the vector are packed by themselves.
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(result, result));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed));
+        }
     }
 
     #[inline(always)]
@@ -112,6 +139,29 @@ impl Simd for Avx512 {
             unsafe { task.run::<Avx512>() }
         }
         unsafe { enter(task) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const Bf16) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())))) }
+    }
+
+    // As `Bf16::from_f32`, step by step.
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut Bf16, v: __m512) {
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fff_ffff));
+            let upper = _mm512_srli_epi32::<16>(bits);
+            let half = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), _mm512_and_si512(upper, _mm512_set1_epi32(1)));
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+            let is_subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x0080_0000));
+            let sign = _mm512_and_si512(upper, _mm512_set1_epi32(0x8000));
+            let finite = _mm512_mask_mov_epi32(rounded, is_subnormal, sign);
+            let is_nan = _mm512_cmpgt_epi32_mask(magnitude, _mm512_set1_epi32(0x7f80_0000));
+            let result = _mm512_mask_or_epi32(finite, is_nan, upper, _mm512_set1_epi32(0x40));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(result));
+        }
     }
 
     #[inline(always)]
