@@ -8,13 +8,13 @@ use super::CpuNode;
 use crate::numbers::Numbers;
 use crate::{Images, Job, Node, Optimizer, OutputGradients, Outputs, Precision, ReferenceNode, Rule, Scratch, Wanted};
 
-const SIDE: usize = 6;
+pub(super) const SIDE: usize = 6;
 const RULE: Rule = Rule::sgd(0.1, 0.9, 0.1);
 /// What several batch norms in a row make of rounding; mistakes of a plan are of the size of the values themselves.
 const LIMIT: f32 = 1e-3;
 
 /// A network of about a dozen layers that read whatever there is: some values have several readers, some none.
-fn network(numbers: &mut Numbers) -> Network {
+pub(super) fn network(numbers: &mut Numbers) -> Network {
     let mut net = Builder::new(3);
     let mut x = Value::IMAGES;
     if numbers.below(3) == 0 {

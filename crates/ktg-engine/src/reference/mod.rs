@@ -29,6 +29,8 @@ pub struct ReferenceNode {
     gradients: Gradients,
     /// Those of the batches before, where they are parts of a larger one.
     earlier: Vec<Gradients>,
+    /// By value, whether it and its gradient are rounded to bf16; empty: none is. It is for tests of what computes in bf16.
+    rounded: Vec<bool>,
 }
 
 /// The values of a forward pass.
@@ -54,8 +56,22 @@ impl ReferenceNode {
             (parameter.name.clone(), array)
         };
         let weights = network.parameters().iter().map(zeros).collect();
-        let (state, pass, gradients, earlier) = Default::default();
-        Ok(Self { network, shapes, job, weights, state, pass, gradients, earlier })
+        let (state, pass, gradients, earlier, rounded) = Default::default();
+        Ok(Self { network, shapes, job, weights, state, pass, gradients, earlier, rounded })
+    }
+
+    /// Has some values, and their gradients, rounded to bf16.
+    #[cfg(test)]
+    pub(crate) fn round(&mut self, rounded: Vec<bool>) {
+        self.rounded = rounded;
+    }
+
+    /// The numbers of a value, or of its gradient, as they are kept.
+    fn kept(&self, value: usize, mut numbers: Vec<f64>) -> Vec<f64> {
+        if self.rounded.get(value) == Some(&true) {
+            numbers.iter_mut().for_each(|number| *number = to_bf16(*number));
+        }
+        numbers
     }
 
     /// A value of the last forward pass.
@@ -69,7 +85,7 @@ impl ReferenceNode {
     }
 
     fn run(&self, weights: &StateDict, images: Images, training: bool) -> Pass {
-        let mut values = vec![images.data.iter().map(|pixel| f64::from(*pixel)).collect::<Vec<f64>>()];
+        let mut values = vec![self.kept(0, images.data.iter().map(|pixel| f64::from(*pixel)).collect())];
         let mut all_moments = Vec::new();
         for (index, layer) in self.network.layers.iter().enumerate() {
             let x = layer.inputs[0].index();
@@ -78,7 +94,7 @@ impl ReferenceNode {
             let has_moments = training && !layer.frozen && matches!(layer.op, Op::BatchNorm { .. });
             let moments = has_moments.then(|| Moments::of(inputs[0], shapes[0]));
             let y = layers::forward(&layer.op, self.tensors(weights, index), &inputs, shapes, moments.as_ref());
-            values.push(y);
+            values.push(self.kept(index + 1, y));
             all_moments.push(moments);
         }
         Pass { values, moments: all_moments, count: images.count }
@@ -95,6 +111,14 @@ impl ReferenceNode {
             attention_map: wanted.attention_map.then(map),
         }
     }
+}
+
+/// The nearest number with 8 digits of its mantissa, the even one of two (of which f64 has all; nothing here is so small or large that
+/// bf16 would have less).
+fn to_bf16(x: f64) -> f64 {
+    const DROPPED: u32 = f64::MANTISSA_DIGITS - 8;
+    let half = (1u64 << (DROPPED - 1)) - 1 + (x.to_bits() >> DROPPED & 1);
+    f64::from_bits((x.to_bits() + half) >> DROPPED << DROPPED)
 }
 
 fn add(sum: &mut [f64], part: impl IntoIterator<Item = f64>) {
@@ -157,7 +181,9 @@ impl Node for ReferenceNode {
             };
             let back = layers::backward(&layer.op, self.tensors(&self.weights, index), &inputs, shapes, &result);
             for (value, part) in layer.inputs.iter().zip(back.inputs) {
-                add(&mut gradients[value.index()], part);
+                let sum = &mut gradients[value.index()];
+                add(sum, self.kept(value.index(), part));
+                *sum = self.kept(value.index(), std::mem::take(sum));
             }
             if !layer.frozen {
                 let named = back.parameters.into_iter().map(|(end, g)| (format!("{}.{end}", layer.name), g));

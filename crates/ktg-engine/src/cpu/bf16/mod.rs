@@ -62,3 +62,6 @@ pub(crate) fn put(context: Context, value: Value, given: &[f32], place: Place, m
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
