@@ -20,14 +20,14 @@ macro_rules! with_tiles {
             $crate::bf16::instructions::Instructions::Amx($tiles) => {
                 // Not all code names it.
                 #[allow(dead_code)]
-                type $simd = crate::simd::x86::Avx512;
+                type $simd = crate::simd::x86_bf16::Avx512Bf16;
                 $code
             }
             #[cfg(target_arch = "x86_64")]
             $crate::bf16::instructions::Instructions::Dot($tiles) => {
                 // Not all code names it.
                 #[allow(dead_code)]
-                type $simd = crate::simd::x86::Avx512;
+                type $simd = crate::simd::x86_bf16::Avx512Bf16;
                 $code
             }
             $crate::bf16::instructions::Instructions::Plain => $crate::simd::at_level!($kernels.level(), $simd => {
@@ -44,10 +44,11 @@ impl Kernels {
     pub(super) fn instructions(&self) -> Instructions {
         #[cfg(target_arch = "x86_64")]
         if self.level() == crate::Level::Avx512 {
-            if let Some(amx) = super::amx::Amx::new() {
-                return Instructions::Amx(amx);
-            } else if let Some(dot) = super::dot::Dot::new() {
-                return Instructions::Dot(dot);
+            // All processors with AMX round to bf16 in one instruction; a virtual machine may hide either.
+            match (super::amx::Amx::new(), super::dot::Dot::new()) {
+                (Some(amx), Some(_)) => return Instructions::Amx(amx),
+                (None, Some(dot)) => return Instructions::Dot(dot),
+                (_, None) => {}
             }
         }
         Instructions::Plain

@@ -10,7 +10,6 @@ use crate::Kernels;
 use crate::norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::number::Bf16;
 use crate::shape::{Conv2d, Features, Pool, Result, check_length};
-use crate::simd::at_level;
 
 /// Images and results are `[image, row, column, channel]` here; weights, and their gradients, are those of the other operations.
 impl Kernels {
@@ -71,7 +70,7 @@ impl Kernels {
         check_length("the input", shape.len(), x.len())?;
         check_length("the mean", shape.channels(), statistics.mean.len())?;
         check_length("the variance", shape.channels(), statistics.variance.len())?;
-        at_level!(self.level(), S => norm::train::<S>(x, affine, fused, statistics, result));
+        with_tiles!(self, S, _tiles => norm::train::<S>(x, affine, fused, statistics, result));
         Ok(())
     }
 
@@ -89,7 +88,7 @@ impl Kernels {
         check_length("the input", shape.len(), x.map_or(shape.len(), <[Bf16]>::len))?;
         check_length("the mean", shape.channels(), statistics.mean.len())?;
         check_length("the variance", shape.channels(), statistics.variance.len())?;
-        at_level!(self.level(), S => norm::inference::<S>(x, affine, statistics, fused, result));
+        with_tiles!(self, S, _tiles => norm::inference::<S>(x, affine, statistics, fused, result));
         Ok(())
     }
 
@@ -109,7 +108,7 @@ impl Kernels {
         check_length("the gradient of the input", shape.len(), gradients.x.as_ref().map_or(shape.len(), |x| x.len()))?;
         check_length("the gradient of the weight", shape.channels(), gradients.weight.len())?;
         check_length("the gradient of the bias", shape.channels(), gradients.bias.len())?;
-        at_level!(self.level(), S => norm::backward::<S>(pass, gradients));
+        with_tiles!(self, S, _tiles => norm::backward::<S>(pass, gradients));
         Ok(())
     }
 }
@@ -119,7 +118,7 @@ impl Kernels {
     /// An operation on each number by itself, as [`each`](Self::each).
     pub fn each_bf16(&self, with: EachBf16, to: &mut [Bf16], from: &[Bf16]) -> Result {
         check_length("the values", to.len(), from.len())?;
-        at_level!(self.level(), S => maps::each::<S>(with, to, from));
+        with_tiles!(self, S, _tiles => maps::each::<S>(with, to, from));
         Ok(())
     }
 
@@ -128,7 +127,7 @@ impl Kernels {
         check_length("the input", shape.len(), x.len())?;
         check_length("the map", shape.batch * shape.pixels, map.len())?;
         check_length("the result", shape.len(), result.len())?;
-        at_level!(self.level(), S => maps::attend::<S>(shape.channels, x, map, keeps, result));
+        with_tiles!(self, S, _tiles => maps::attend::<S>(shape.channels, x, map, keeps, result));
         Ok(())
     }
 
@@ -147,7 +146,7 @@ impl Kernels {
         check_length("the map", shape.batch * shape.pixels, map.len())?;
         check_length("the gradient", shape.len(), gradient.len())?;
         check_length("the gradient of the map", shape.batch * shape.pixels, result.len())?;
-        at_level!(self.level(), S => maps::attend_backward::<S>(shape.channels, x, map, keeps, gradient, result));
+        with_tiles!(self, S, _tiles => maps::attend_backward::<S>(shape.channels, x, map, keeps, gradient, result));
         Ok(())
     }
 
@@ -155,7 +154,7 @@ impl Kernels {
     pub fn mean_square_bf16(&self, shape: &Features, x: &[Bf16], result: &mut [f32]) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.batch * shape.pixels, result.len())?;
-        at_level!(self.level(), S => maps::mean_square::<S>(shape.channels, x, result));
+        with_tiles!(self, S, _tiles => maps::mean_square::<S>(shape.channels, x, result));
         Ok(())
     }
 
@@ -170,7 +169,7 @@ impl Kernels {
         check_length("the input", shape.len(), x.len())?;
         check_length("the gradient", shape.batch * shape.pixels, gradient.len())?;
         check_length("the gradient of the input", shape.len(), result.len())?;
-        at_level!(self.level(), S => maps::mean_square_backward::<S>(shape.channels, x, gradient, result));
+        with_tiles!(self, S, _tiles => maps::mean_square_backward::<S>(shape.channels, x, gradient, result));
         Ok(())
     }
 
@@ -178,7 +177,7 @@ impl Kernels {
     pub fn global_average_pool_bf16(&self, shape: &Features, x: &[Bf16], result: &mut [f32]) -> Result {
         check_length("the input", shape.len(), x.len())?;
         check_length("the result", shape.batch * shape.channels, result.len())?;
-        at_level!(self.level(), S => maps::global_average_pool::<S>(shape, x, result));
+        with_tiles!(self, S, _tiles => maps::global_average_pool::<S>(shape, x, result));
         Ok(())
     }
 
@@ -210,7 +209,7 @@ impl Kernels {
     pub fn max_pool_bf16(&self, shape: &Pool, channels: usize, x: &[Bf16], result: &mut [Bf16]) -> Result {
         check_length("the input", shape.input_len(), x.len())?;
         check_length("the result", shape.output_len(), result.len())?;
-        at_level!(self.level(), S => pool::max_pool::<S>(shape, channels, x, result));
+        with_tiles!(self, S, _tiles => pool::max_pool::<S>(shape, channels, x, result));
         Ok(())
     }
 
@@ -226,7 +225,7 @@ impl Kernels {
         check_length("the input", shape.input_len(), x.len())?;
         check_length("the gradient", shape.output_len(), gradient.len())?;
         check_length("the gradient of the input", shape.input_len(), result.len())?;
-        at_level!(self.level(), S => pool::max_pool_backward::<S>(shape, channels, x, gradient, result));
+        with_tiles!(self, S, _tiles => pool::max_pool_backward::<S>(shape, channels, x, gradient, result));
         Ok(())
     }
 }

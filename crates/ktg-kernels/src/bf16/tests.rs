@@ -104,7 +104,7 @@ fn check<S: Simd>(batch: usize, channels: [usize; 2], image: [usize; 2], window:
     check_tiles::<S, _>(Plain::<S>(PhantomData), batch, channels, image, window);
     #[cfg(target_arch = "x86_64")]
     {
-        type Level = crate::simd::x86::Avx512;
+        type Level = crate::simd::x86_bf16::Avx512Bf16;
         if let Some(dot) = super::dot::Dot::new() {
             check_tiles::<Level, _>(dot, batch, channels, image, window);
         }

@@ -44,6 +44,8 @@ mod tests;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86_bf16;
 
 pub(crate) use vector::{Plain, Simd, Task};
 

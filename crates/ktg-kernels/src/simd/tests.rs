@@ -173,6 +173,14 @@ fn operations_are_what_the_trait_says() {
             at_level!(level, S => S::vectorize(Arithmetic(level)));
             at_level!(level, S => S::vectorize(Lanes));
             at_level!(level, S => S::vectorize(Halves));
+            #[cfg(target_arch = "x86_64")]
+            if level == Level::Avx512 && is_x86_feature_detected!("avx512bf16") {
+                use super::x86_bf16::Avx512Bf16;
+                println!("avx512 with bf16");
+                Avx512Bf16::vectorize(Arithmetic(level));
+                Avx512Bf16::vectorize(Lanes);
+                Avx512Bf16::vectorize(Halves);
+            }
         }
     }
 }
