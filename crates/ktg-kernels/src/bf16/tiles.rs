@@ -109,6 +109,8 @@ impl<const M: usize, const N: usize> Task for Columns<M, N> {
 
 #[cfg(test)]
 mod tests {
+    use std::marker::PhantomData;
+
     use super::*;
     use crate::simd::portable::{Array, Portable};
 
@@ -122,7 +124,7 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    fn check<S: Simd, const M: usize, const N: usize>(accumulate: bool) {
+    fn check<T: Tiles, const M: usize, const N: usize>(tiles: T, accumulate: bool) {
         let steps = [3 * TILE as u32, 0, TILE as u32];
         let a = numbers(1, (3 + M) * TILE);
         let b: Vec<Vec<Bf16>> = (0..N).map(|n| numbers(2 + n as u32, steps.len() * 2 * TILE)).collect();
@@ -136,8 +138,9 @@ mod tests {
             c: c.as_mut_ptr(),
             accumulate,
         };
-        // SAFETY: all tiles are there.
-        unsafe { Plain::<S>(std::marker::PhantomData).multiply(&product) };
+        let _held = tiles.hold();
+        // SAFETY: all tiles are there, and this thread holds the registers.
+        unsafe { tiles.multiply(&product) };
         for m in 0..M * ROWS {
             for n in 0..N * ROWS {
                 let (mut sum, mut size) = (before, before);
@@ -154,13 +157,24 @@ mod tests {
         }
     }
 
+    fn check_all<T: Tiles>(tiles: T) {
+        for accumulate in [false, true] {
+            check::<T, 2, 2>(tiles, accumulate);
+            check::<T, 4, 1>(tiles, accumulate);
+            check::<T, 2, 3>(tiles, accumulate);
+            check::<T, 1, 3>(tiles, accumulate);
+        }
+    }
+
     #[test]
     fn products_of_tiles_are_those_of_the_definition() {
-        for accumulate in [false, true] {
-            check::<Portable, 2, 2>(accumulate);
-            check::<Array<4, 12>, 4, 1>(accumulate);
-            check::<Array<8, 6>, 2, 3>(accumulate);
-            check::<Array<16, 14>, 1, 3>(accumulate);
+        check_all(Plain::<Portable>(PhantomData));
+        check_all(Plain::<Array<8, 6>>(PhantomData));
+        check_all(Plain::<Array<16, 14>>(PhantomData));
+        #[cfg(target_arch = "x86_64")]
+        {
+            super::super::dot::Dot::new().into_iter().for_each(check_all);
+            super::super::amx::Amx::new().into_iter().for_each(check_all);
         }
     }
 }
