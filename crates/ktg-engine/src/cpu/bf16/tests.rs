@@ -10,7 +10,7 @@ use super::super::call::calls;
 use super::super::format::{Format, formats};
 use super::super::tests::{SIDE, network};
 use crate::numbers::Numbers;
-use crate::{CpuNode, Images, Job, Node, OutputGradients, Outputs, Precision, ReferenceNode, Scratch, Wanted};
+use crate::{CpuNode, Images, Job, Node, OutputGradients, Precision, ReferenceNode, Scratch, Wanted};
 
 /// By value, whether it is bf16 in memory, or read as such by a convolution. What a call has in between is not rounded.
 fn rounded(network: &Network, image: [usize; 2]) -> Vec<bool> {
