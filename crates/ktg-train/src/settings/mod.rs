@@ -11,6 +11,7 @@ use std::path::Path;
 use ktg_base::{read_text, toml_message, toml_problem};
 use ktg_data::{Augment, DataSource};
 use ktg_engine::loss::{ClassWeights, LossSettings};
+use ktg_engine::{Devices, computes};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -114,6 +115,23 @@ impl Settings {
         settings.train.checkpoint_minutes = standard.checkpoint_minutes;
         settings.train.keep_checkpoints = standard.keep_checkpoints;
         settings
+    }
+
+    /// Whether networks can be trained in the given precision on the process' devices.
+    ///
+    /// # Errors
+    /// If they cannot.
+    pub fn check_precision(&self) -> Result<(), Error> {
+        // What is decided automatically can be computed.
+        let Some(precision) = self.train.precision.given().filter(|precision| !computes(*precision)) else {
+            return Ok(());
+        };
+        let devices = Devices::chosen();
+        let by = if devices.compute(precision) { " by the reference engine" } else { "" };
+        Err(Error::Setting(format!(
+            "`train.precision` is {}, in which networks are not computed on {devices}{by}; leave it out, or write f32",
+            precision.name()
+        )))
     }
 
     /// The [`decisive`](Self::decisive) settings without graph and seed: what runs that are compared have in common.

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use ktg_engine::{Devices, Precision, bf16_gains, computes};
+use ktg_engine::{Precision, bf16_gains};
 use serde::{Deserialize, Serialize};
-
-use crate::{Error, Settings};
 
 /// In which type of number the networks compute while they learn: a given one, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,25 +31,6 @@ impl PrecisionSetting {
             Self::Given(precision) => Some(precision),
             Self::Auto => None,
         }
-    }
-}
-
-impl Settings {
-    /// Whether networks can be trained in the given precision on the process' devices.
-    ///
-    /// # Errors
-    /// If they cannot.
-    pub fn check_precision(&self) -> Result<(), Error> {
-        // What is decided automatically can be computed.
-        let Some(precision) = self.train.precision.given().filter(|precision| !computes(*precision)) else {
-            return Ok(());
-        };
-        let devices = Devices::chosen();
-        let by = if devices.compute(precision) { " by the reference engine" } else { "" };
-        Err(Error::Setting(format!(
-            "`train.precision` is {}, in which networks are not computed on {devices}{by}; leave it out, or write f32",
-            precision.name()
-        )))
     }
 }
 
@@ -93,7 +72,7 @@ impl fmt::Display for PrecisionSetting {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::Settings;
 
     #[test]
     fn names_round_trip_and_wrong_ones_are_refused() {
