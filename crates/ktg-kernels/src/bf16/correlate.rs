@@ -26,7 +26,7 @@ const NOWHERE: u32 = u32::MAX;
 /// Results `[image, row, column, output]` of a convolution without bias.
 pub(crate) fn forward<S: Simd, T: Tiles>(tiles: T, shape: &Conv2d, images: &[Bf16], weights: &[f32], y: &mut [Bf16]) {
     let plan = Plan::forward(shape);
-    let filters = Filters::new(shape, &plan, Direction::Forward, weights);
+    let filters = Filters::new::<S>(shape, &plan, Direction::Forward, weights);
     correlate::<S, T>(tiles, &plan, images, filters.values(), y);
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn backward_data<S: Simd, T: Tiles>(
     dx: &mut [Bf16],
 ) {
     let plan = Plan::backward(shape);
-    let filters = Filters::new(shape, &plan, Direction::Backward, weights);
+    let filters = Filters::new::<S>(shape, &plan, Direction::Backward, weights);
     correlate::<S, T>(tiles, &plan, gradient, filters.values(), dx);
 }
 
