@@ -7,6 +7,7 @@ use super::plan::{Block, Plan, Tap};
 use super::tiles::{LINE, Product, ROWS, SUMS, TILE, Tiles};
 use crate::number::{Bf16, halves_mut};
 use crate::parallel::{Shared, parallel, part};
+use crate::planes::{Grid, Planes};
 use crate::shape::Conv2d;
 use crate::simd::{Simd, Task};
 use crate::workspace::buffer;
@@ -87,7 +88,7 @@ fn compute<S: Simd, T: Tiles, const M: usize>(
     parallel(group_parts * input_parts, |number| {
         let parts: Vec<&[f32]> = (number * parts..(number + 1) * parts).map(|i| &sums[i * most..][..most]).collect();
         // SAFETY: each unit has its own weights.
-        unsafe { jobs[number * parts.len()].write::<M>(shape, &parts, out) }
+        unsafe { jobs[number * parts.len()].write::<S, M>(shape, &parts, out) }
     });
 }
 
@@ -190,9 +191,36 @@ impl<'a, T: Tiles> Job<'a, T> {
     /// # Safety
     ///
     /// Nobody else uses these weights.
-    unsafe fn write<const M: usize>(&self, shape: &Conv2d, parts: &[&[f32]], dw: Shared) {
+    unsafe fn write<S: Simd, const M: usize>(&self, shape: &Conv2d, parts: &[&[f32]], dw: Shared) {
         let (plan, unit) = (self.plan, self.unit);
         let Conv2d { input, output, .. } = *shape;
+        if plan.merged == 1 {
+            // Every tile of inputs has all taps, in the order of the weights.
+            let taps = plan.phases[0].taps.len();
+            for tile in unit.groups.start * M..(unit.groups.end * M).min(output.div_ceil(ROWS)) {
+                let group = (tile / M - unit.groups.start) * self.group_len::<M>();
+                for (number, inputs) in unit.inputs.clone().enumerate() {
+                    let place =
+                        |i: usize| group + (i / COLUMNS * M * COLUMNS + tile % M * COLUMNS + i % COLUMNS) * SUMS;
+                    let places: Vec<usize> = (number * taps..(number + 1) * taps).map(place).collect();
+                    let (outputs, first) = (ROWS.min(output - tile * ROWS), inputs * ROWS);
+                    // SAFETY: granted by the caller.
+                    unsafe {
+                        let dw = dw.at((tile * ROWS * input + first) * taps);
+                        let inputs = ROWS.min(input - first);
+                        S::vectorize(WriteFilters {
+                            parts,
+                            places: &places,
+                            outputs,
+                            inputs,
+                            filter: input * taps,
+                            dw,
+                        });
+                    }
+                }
+            }
+            return;
+        }
         for tile in unit.groups.start * M..(unit.groups.end * M).min(output.div_ceil(ROWS)) {
             let group = (tile / M - unit.groups.start) * self.group_len::<M>();
             for (i, (inputs, tap)) in self.columns.iter().enumerate() {
@@ -209,6 +237,48 @@ impl<'a, T: Tiles> Job<'a, T> {
                         // SAFETY: granted by the caller.
                         unsafe { *dw.at(weight) = sum };
                     }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the filters of 16 outputs and 16 inputs, or fewer.
+struct WriteFilters<'a> {
+    parts: &'a [&'a [f32]],
+    /// By tap, where in the parts its tile `[output][input]` is.
+    places: &'a [usize],
+    outputs: usize,
+    inputs: usize,
+    /// Values from one output's filters to the next one's.
+    filter: usize,
+    dw: *mut f32,
+}
+
+impl Task for WriteFilters<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { parts, places, outputs, inputs, filter, dw } = self;
+        let taps = places.len();
+        let mut totals = buffer(taps * S::LANES);
+        for output in 0..outputs {
+            for first in (0..inputs).step_by(S::LANES) {
+                // SAFETY: tiles are within the parts; the caller grants these filters.
+                unsafe {
+                    for (tap, place) in places.iter().enumerate() {
+                        let at = place + output * ROWS + first;
+                        let mut total = S::load(parts[0][at..].as_ptr());
+                        for part in &parts[1..] {
+                            total = S::add(total, S::load(part[at..].as_ptr()));
+                        }
+                        S::store(totals[tap * S::LANES..].as_mut_ptr(), total);
+                    }
+                    let start = dw.add(output * filter + first * taps);
+                    let channels = S::LANES.min(inputs - first);
+                    let planes = Planes { start, stride: taps, channels, width: taps };
+                    planes.write::<S>(0..1, Grid { start: totals.as_ptr(), row_step: 0, vector_step: S::LANES });
                 }
             }
         }
