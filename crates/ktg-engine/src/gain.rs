@@ -1,7 +1,5 @@
 //! Where bf16 is faster than f32: what `train.precision = "auto"` goes by.
 
-use ktg_kernels::Kernels;
-
 use crate::{Choice, Device, Devices, chosen};
 
 /// Measured on processors with AMX, by `bench/bf16-gain`: `architecture,side,ratio`, the time of a training step in f32 over that in
@@ -14,19 +12,21 @@ const ENOUGH: f64 = 1.3;
 /// Whether bf16 is at least 1.3 times as fast as f32 for training networks of an architecture on images of a side: on the CPU, with AMX,
 /// and measured.
 pub fn bf16_gains(architecture: &str, side: usize) -> bool {
-    tiles().is_some() && is_enough(MEASURED, architecture, side)
+    has_tiles() && is_enough(MEASURED, architecture, side)
 }
 
 /// Whether training in bf16 may be faster than in f32 with what was chosen: on a GPU, or with AMX.
 pub fn bf16_may_gain() -> bool {
-    Devices::chosen().kind() != Device::Cpu.kind() || tiles().is_some()
+    Devices::chosen().kind() != Device::Cpu.kind() || has_tiles()
 }
 
-/// The kernels that were chosen, if they compute on the CPU with AMX.
-fn tiles() -> Option<Kernels> {
-    match (Devices::chosen().kind() == Device::Cpu.kind(), chosen()) {
-        (true, Choice::Kernels(kernels)) => Some(kernels).filter(|kernels| kernels.bf16_instructions() == Some("AMX")),
-        _ => None,
+/// Whether the kernels that were chosen compute on the CPU, with AMX.
+fn has_tiles() -> bool {
+    match chosen() {
+        Choice::Kernels(kernels) => {
+            Devices::chosen().kind() == Device::Cpu.kind() && kernels.bf16_instructions() == Some("AMX")
+        }
+        Choice::Reference => false,
     }
 }
 

@@ -176,11 +176,7 @@ impl<const N: usize> Task for Narrow<'_, N> {
                     let to = self.y.at(*place as usize + first);
                     for lane in (0..channels).step_by(S::LANES) {
                         let v = S::load(sums[lane..].as_ptr());
-                        if channels - lane >= S::LANES {
-                            S::store_bf16(to.add(lane), v);
-                        } else {
-                            S::store_first_bf16(to.add(lane), v, channels - lane);
-                        }
+                        S::store_first_bf16(to.add(lane), v, S::LANES.min(channels - lane));
                     }
                 }
             }

@@ -51,16 +51,15 @@ macro_rules! for_vectors {
     };
 }
 
-/// The first `n` numbers of a vector, then zeros. (Mostly all, for which levels have one instruction.)
+/// The first `n` numbers of a vector, then zeros.
 ///
 /// # Safety
 ///
 /// As for [`Simd::load_first_bf16`].
 #[inline(always)]
 pub(super) unsafe fn numbers<S: Simd>(from: &[Bf16], at: usize, n: usize) -> S::V {
-    let from = from.as_ptr().wrapping_add(at);
     // SAFETY: granted by the caller.
-    unsafe { if n == S::LANES { S::load_bf16(from) } else { S::load_first_bf16(from, n) } }
+    unsafe { S::load_first_bf16(from.as_ptr().wrapping_add(at), n) }
 }
 
 /// The first `n` values of a vector, then zeros.
@@ -82,9 +81,8 @@ unsafe fn values<S: Simd>(from: &[f32], place: usize, n: usize) -> S::V {
 /// As for [`Simd::store_first_bf16`].
 #[inline(always)]
 pub(super) unsafe fn put<S: Simd>(to: &mut [Bf16], at: usize, v: S::V, n: usize) {
-    let to = to.as_mut_ptr().wrapping_add(at);
     // SAFETY: granted by the caller.
-    unsafe { if n == S::LANES { S::store_bf16(to, v) } else { S::store_first_bf16(to, v, n) } }
+    unsafe { S::store_first_bf16(to.as_mut_ptr().wrapping_add(at), v, n) }
 }
 
 /// Adds `a` to the first sums at `place`, and `a b` to the second. (Lanes behind the numbers' end are zero.)

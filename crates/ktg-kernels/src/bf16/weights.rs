@@ -192,51 +192,63 @@ impl<'a, T: Tiles> Job<'a, T> {
     ///
     /// Nobody else uses these weights.
     unsafe fn write<S: Simd, const M: usize>(&self, shape: &Conv2d, parts: &[&[f32]], dw: Shared) {
-        let (plan, unit) = (self.plan, self.unit);
-        let Conv2d { input, output, .. } = *shape;
-        if plan.merged == 1 {
-            // Every tile of inputs has all taps, in the order of the weights.
-            let taps = plan.phases[0].taps.len();
-            for tile in unit.groups.start * M..(unit.groups.end * M).min(output.div_ceil(ROWS)) {
-                let group = (tile / M - unit.groups.start) * self.group_len::<M>();
-                for (number, inputs) in unit.inputs.clone().enumerate() {
-                    let place =
-                        |i: usize| group + (i / COLUMNS * M * COLUMNS + tile % M * COLUMNS + i % COLUMNS) * SUMS;
-                    let places: Vec<usize> = (number * taps..(number + 1) * taps).map(place).collect();
-                    let (outputs, first) = (ROWS.min(output - tile * ROWS), inputs * ROWS);
-                    // SAFETY: granted by the caller.
-                    unsafe {
-                        let dw = dw.at((tile * ROWS * input + first) * taps);
-                        let inputs = ROWS.min(input - first);
-                        S::vectorize(WriteFilters {
-                            parts,
-                            places: &places,
-                            outputs,
-                            inputs,
-                            filter: input * taps,
-                            dw,
-                        });
-                    }
+        for tile in self.unit.groups.start * M..(self.unit.groups.end * M).min(shape.output.div_ceil(ROWS)) {
+            // SAFETY: granted by the caller.
+            unsafe {
+                match self.plan.merged {
+                    1 => self.write_tile::<S, M>(shape, tile, parts, dw),
+                    _ => self.write_merged_tile::<M>(shape, tile, parts, dw),
                 }
             }
-            return;
         }
-        for tile in unit.groups.start * M..(unit.groups.end * M).min(output.div_ceil(ROWS)) {
-            let group = (tile / M - unit.groups.start) * self.group_len::<M>();
-            for (i, (inputs, tap)) in self.columns.iter().enumerate() {
-                let place = group + (i / COLUMNS * M * COLUMNS + tile % M * COLUMNS + i % COLUMNS) * SUMS;
-                let [row, column] = tap.weight;
-                let first = (unit.inputs.start + inputs) * ROWS;
-                for m in 0..ROWS.min(output - tile * ROWS) {
-                    for n in 0..ROWS.min(tap.inner - first) {
-                        let sum = parts.iter().map(|part| part[place + m * ROWS + n]).sum();
-                        // Where channels are few, a position's line has the pixels of several columns.
-                        let (channel, pixel) = ((first + n) % input, (first + n) / input);
-                        let filter = (tile * ROWS + m) * input + channel;
-                        let weight = (filter * plan.kernel + row) * plan.kernel + column + pixel;
-                        // SAFETY: granted by the caller.
-                        unsafe { *dw.at(weight) = sum };
-                    }
+    }
+
+    /// Where the sums of a tile of outputs and a column are.
+    fn place<const M: usize>(&self, tile: usize, column: usize) -> usize {
+        let group = (tile / M - self.unit.groups.start) * self.group_len::<M>();
+        group + (column / COLUMNS * M * COLUMNS + tile % M * COLUMNS + column % COLUMNS) * SUMS
+    }
+
+    /// Where every tile of inputs has all taps, in the order of the weights.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::write`].
+    unsafe fn write_tile<S: Simd, const M: usize>(&self, shape: &Conv2d, tile: usize, parts: &[&[f32]], dw: Shared) {
+        let Conv2d { input, output, .. } = *shape;
+        let (taps, outputs) = (self.plan.phases[0].taps.len(), ROWS.min(output - tile * ROWS));
+        for (number, inputs) in self.unit.inputs.clone().enumerate() {
+            let columns = number * taps..(number + 1) * taps;
+            let places: Vec<usize> = columns.map(|column| self.place::<M>(tile, column)).collect();
+            let (first, filter) = (inputs * ROWS, input * taps);
+            let inputs = ROWS.min(input - first);
+            // SAFETY: granted by the caller.
+            unsafe {
+                let dw = dw.at((tile * ROWS * input + first) * taps);
+                S::vectorize(WriteFilters { parts, places: &places, outputs, inputs, filter, dw });
+            }
+        }
+    }
+
+    /// Where channels are few: a position's line has the pixels of several columns.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::write`].
+    unsafe fn write_merged_tile<const M: usize>(&self, shape: &Conv2d, tile: usize, parts: &[&[f32]], dw: Shared) {
+        let (plan, Conv2d { input, output, .. }) = (self.plan, *shape);
+        for (i, (inputs, tap)) in self.columns.iter().enumerate() {
+            let place = self.place::<M>(tile, i);
+            let [row, column] = tap.weight;
+            let first = (self.unit.inputs.start + inputs) * ROWS;
+            for m in 0..ROWS.min(output - tile * ROWS) {
+                for n in 0..ROWS.min(tap.inner - first) {
+                    let sum = parts.iter().map(|part| part[place + m * ROWS + n]).sum();
+                    let (channel, pixel) = ((first + n) % input, (first + n) / input);
+                    let filter = (tile * ROWS + m) * input + channel;
+                    let weight = (filter * plan.kernel + row) * plan.kernel + column + pixel;
+                    // SAFETY: granted by the caller.
+                    unsafe { *dw.at(weight) = sum };
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! all results.
 
 use super::source::{Geometry, Source};
-use super::weights_by_pixels;
+use super::weights_by_pixels::{self, TASKS};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes, Read};
@@ -12,9 +12,6 @@ use crate::workspace::buffer;
 
 /// Results multiplied at a time: their gradients, channels side by side, stay in the first-level cache.
 const RESULTS: usize = 384;
-/// Tasks there should be at least. Where there are fewer blocks of output channels, parts of the batch have their own
-/// sums. (Not the number of threads, on which results must not depend.)
-const TASKS: usize = 16;
 
 /// Gradient of the weights.
 pub(crate) fn backward_weights<S: Simd>(shape: &Conv2d, images: &[f32], gradient: &[f32], result: &mut [f32]) {

@@ -9,9 +9,9 @@ use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::workspace::buffer;
 
-/// Tasks there should be at least. Where there are fewer blocks of input channels, parts of the batch have their own sums.
+/// Tasks there should be at least. Where there are fewer blocks of channels, parts of the batch have their own sums.
 /// (Not the number of threads, on which results must not depend.)
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 /// Input channels from which on vectors are filled well enough.
 const CHANNELS: usize = 16;
 

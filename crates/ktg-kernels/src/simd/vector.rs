@@ -89,9 +89,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         }
     }
 
-    /// The first `n <= LANES` bf16 numbers, then zeros.
+    /// The first `n <= LANES` bf16 numbers, then zeros. (Mostly all, for which levels have an instruction.)
     #[inline(always)]
     unsafe fn load_first_bf16(from: *const Bf16, n: usize) -> Self::V {
+        if n == Self::LANES {
+            // SAFETY: the caller grants them all.
+            return unsafe { Self::load_bf16(from) };
+        }
         let mut buffer = [Bf16::default(); 16];
         // SAFETY: the caller grants n numbers at `from`; n <= LANES <= 16.
         unsafe {
@@ -103,6 +107,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Stores the first `n <= LANES` values only, as bf16 numbers.
     #[inline(always)]
     unsafe fn store_first_bf16(to: *mut Bf16, v: Self::V, n: usize) {
+        if n == Self::LANES {
+            // SAFETY: the caller grants room for all.
+            return unsafe { Self::store_bf16(to, v) };
+        }
         let mut buffer = [Bf16::default(); 16];
         // SAFETY: the caller grants n numbers at `to`; n <= LANES <= 16.
         unsafe {
