@@ -22,6 +22,8 @@ GRID = [
     "abn-resnet-cifar-8:25:14:10",
 ]
 MEMORY_FORMATS = ["nchw", "channels_last"]
+WARM_UP = 2  # steps
+SLOW = 3.0  # seconds of a step from which on one is enough to warm up, and fewer rounds to measure
 PAUSE = 0.05  # seconds between turns, in which the other programs' worker threads fall asleep
 
 
@@ -33,6 +35,15 @@ def step(server, work, count):
     if reply["loss"] is None or not math.isfinite(reply["loss"]):
         raise Failure(f"{server.name}: the loss is {reply['loss']}, so its times mean nothing")
     return reply["ms"] / count
+
+
+def warm_up(server, work):
+    """Seconds of a step, after those that prepare and compile."""
+    for _ in range(WARM_UP):
+        seconds = step(server, work, 1) / 1000
+        if seconds > SLOW and "compiled" not in server.name:
+            break
+    return seconds
 
 
 def check_alike(name, servers):
