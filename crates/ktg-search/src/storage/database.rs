@@ -36,6 +36,10 @@ impl Patience {
 const MOMENT: Duration = Duration::from_millis(500);
 /// The same where it is another worker's turn, for which even who has no patience waits.
 const TURN: Duration = Duration::from_secs(5);
+/// The longest pause between attempts, and the same where it is another worker's turn: who asks seldom never finds a
+/// connection free among others who come and go.
+const PAUSE: Duration = Duration::from_secs(1);
+const TURN_PAUSE: Duration = Duration::from_millis(250);
 /// How often one who waits says that it still waits.
 const REMINDER: Duration = Duration::from_secs(10);
 
@@ -108,7 +112,7 @@ impl Storage {
         let mut pause = Duration::from_millis(20);
         let mut said: Option<Instant> = None;
         loop {
-            let (reason, moment, limit) = match self.attempt(&mut work) {
+            let (reason, moment, limit, longest_pause) = match self.attempt(&mut work) {
                 Ok(value) => {
                     if said.is_some() {
                         let seconds = started.elapsed().as_secs();
@@ -117,8 +121,8 @@ impl Storage {
                     return Ok(value);
                 }
                 Err(Trouble::Lasting(reason)) => return Err(self.error(reason)),
-                Err(Trouble::Passing(reason)) => (reason, MOMENT, self.patience.limit),
-                Err(Trouble::Crowded(reason)) => (reason, TURN, self.patience.limit.max(TURN)),
+                Err(Trouble::Passing(reason)) => (reason, MOMENT, self.patience.limit, PAUSE),
+                Err(Trouble::Crowded(reason)) => (reason, TURN, self.patience.limit.max(TURN), TURN_PAUSE),
             };
             if self.patience.stop.load(Ordering::Relaxed) && said.is_some() {
                 return Err(Error::Stopped);
@@ -138,8 +142,8 @@ impl Storage {
                 ));
                 said = Some(Instant::now());
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(1));
+            std::thread::sleep(pause.min(longest_pause));
+            pause = (pause * 2).min(PAUSE);
         }
     }
 
