@@ -14,14 +14,18 @@ use super::plan::PlannedCall;
 /// normalize then; without, as where they are frozen, they take the running ones.
 pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory, moments: &mut [Option<Moments>]) {
     for planned in &context.plan.calls {
-        let moments = moments.get_mut(planned.call.layer).and_then(Option::as_mut);
         let clock = Clock::start();
         match bf16::is_for(context, &planned.call) {
             true => bf16::compute(context, planned, parameters, memory, moments),
-            false => compute(context, planned, parameters, memory, moments),
+            false => compute(context, planned, parameters, memory, moments_of(moments, planned.call.layer)),
         }
         clock.stop(context, Part::Forward, &planned.call, memory.count);
     }
+}
+
+/// Where the statistics of a layer go, if it is a batch norm that takes those of the batch.
+pub(crate) fn moments_of(moments: &mut [Option<Moments>], layer: usize) -> Option<&mut Moments> {
+    moments.get_mut(layer).and_then(Option::as_mut)
 }
 
 fn compute(

@@ -12,6 +12,8 @@ pub(crate) struct Plan {
     pub shapes: Vec<Shape>,
     /// By value: in which numbers it is, and its gradient.
     pub formats: Vec<Format>,
+    /// By value: the batch norm (its layer) behind a convolution, whose statistics are summed up as the value is written.
+    pub measured: Vec<Option<usize>>,
     /// Forward.
     pub calls: Vec<PlannedCall>,
     /// Backward, in the order in which it is done.

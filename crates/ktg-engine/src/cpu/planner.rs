@@ -79,6 +79,7 @@ impl<'a> Planner<'a> {
         let outputs = outputs.into_iter().map(with_gradient).collect();
         let backward = self.backward(&backward, &keeps, &learns);
         Plan {
+            measured: self.measured(),
             shapes: self.shapes,
             formats: self.formats,
             calls,
@@ -87,6 +88,20 @@ impl<'a> Planner<'a> {
             kept: self.kept.peak,
             shared: self.shared.peak,
         }
+    }
+
+    /// In f32, no convolution sums up statistics.
+    fn measured(&self) -> Vec<Option<usize>> {
+        let mut measured = vec![None; self.shapes.len()];
+        for (c, call) in self.calls.iter().enumerate() {
+            let value = call.reads[0].index();
+            let is_convolved = self.makers[value].is_some_and(|maker| matches!(self.op(maker), Op::Conv2d { .. }));
+            let is_norm = matches!(self.op(c), Op::BatchNorm { .. });
+            if is_norm && is_convolved && self.formats[value] == Format::Bf16 {
+                measured[value].get_or_insert(call.layer);
+            }
+        }
+        measured
     }
 
     fn op(&self, call: usize) -> &'a Op {

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use super::filters::{Direction, Filters, panel, panel_len};
+use super::moments::BlockSums;
 use super::pixels::{gather, runs_of_plane};
 use super::plan::{Block, Phase, Plan, Tap};
 use super::tiles::{LINE, Product, ROWS, SUMS, TILE, Tiles};
+use crate::norm::Moving;
 use crate::number::{Bf16, halves_mut};
 use crate::parallel::{Shared, parallel, part};
 use crate::shape::Conv2d;
@@ -23,11 +25,28 @@ const NEAR_FILTERS: usize = 320 << 10;
 /// The place of a sum that is no result's.
 const NOWHERE: u32 = u32::MAX;
 
-/// Results `[image, row, column, output]` of a convolution without bias.
-pub(crate) fn forward<S: Simd, T: Tiles>(tiles: T, shape: &Conv2d, images: &[Bf16], weights: &[f32], y: &mut [Bf16]) {
+/// Results `[image, row, column, output]` of a convolution without bias. With `statistics`, mean and variance of each channel of
+/// the results are summed up as these are written.
+pub(crate) fn forward<S: Simd, T: Tiles>(
+    tiles: T,
+    shape: &Conv2d,
+    images: &[Bf16],
+    weights: &[f32],
+    y: &mut [Bf16],
+    statistics: Option<Moving>,
+) {
     let plan = Plan::forward(shape);
     let filters = Filters::new::<S>(shape, &plan, Direction::Forward, weights);
-    correlate::<S, T>(tiles, &plan, images, filters.values(), y);
+    let blocks = blocks(&plan);
+    match statistics {
+        None => correlate::<S, T>(tiles, &plan, &blocks, images, filters.values(), y, None),
+        Some(statistics) => {
+            let mut sums = buffer(blocks.len() * BlockSums::len(shape.output));
+            correlate::<S, T>(tiles, &plan, &blocks, images, filters.values(), y, Some(&mut sums));
+            let counts = blocks.iter().map(|block| block.rows.len() * block.images.len() * shape.output_width);
+            BlockSums::combine(&sums, counts, statistics);
+        }
+    }
 }
 
 /// Gradient of the images.
@@ -40,20 +59,34 @@ pub(crate) fn backward_data<S: Simd, T: Tiles>(
 ) {
     let plan = Plan::backward(shape);
     let filters = Filters::new::<S>(shape, &plan, Direction::Backward, weights);
-    correlate::<S, T>(tiles, &plan, gradient, filters.values(), dx);
+    correlate::<S, T>(tiles, &plan, &blocks(&plan), gradient, filters.values(), dx, None);
 }
 
-fn correlate<S: Simd, T: Tiles>(tiles: T, plan: &Plan, source: &[Bf16], filters: &[Bf16], results: &mut [Bf16]) {
+fn blocks(plan: &Plan) -> Vec<Block> {
+    let lines = (plan.rows() + plan.reach[0]) * plan.pitch * plan.chunks() * plan.planes.len();
+    Block::cut(plan, lines, BLOCK)
+}
+
+fn correlate<S: Simd, T: Tiles>(
+    tiles: T,
+    plan: &Plan,
+    blocks: &[Block],
+    source: &[Bf16],
+    filters: &[Bf16],
+    results: &mut [Bf16],
+    sums: Option<&mut [f32]>,
+) {
     let channels = plan.result.channels;
     let panels = channels.div_ceil(panel(channels));
     let groups = if size_of_val(filters) > SHARED_FILTERS { GROUPS.min(panels) } else { 1 };
-    let lines = (plan.rows() + plan.reach[0]) * plan.pitch * plan.chunks() * plan.planes.len();
-    let blocks = Block::cut(plan, lines, BLOCK);
-    let y = Shared::new(results);
+    let (y, sums) = (Shared::new(results), sums.map(Shared::new));
     parallel(groups * blocks.len(), |task| {
         let panels = part(panels, task / blocks.len(), groups);
         let block = &blocks[task % blocks.len()];
-        let job = Job { tiles, plan, block, source, filters, panels, y };
+        // SAFETY: each block has its own, and of those each task those of its panels.
+        let moments = sums
+            .map(|sums| unsafe { BlockSums::at(sums.at(task % blocks.len() * BlockSums::len(channels)), channels) });
+        let job = Job { tiles, plan, block, source, filters, panels, y, moments };
         let _held = tiles.hold();
         match panel(channels) {
             ROWS => job.compute::<S, 4, 1>(),
@@ -71,6 +104,7 @@ struct Job<'a, T> {
     filters: &'a [Bf16],
     panels: Range<usize>,
     y: Shared<'a, Bf16>,
+    moments: Option<BlockSums>,
 }
 
 impl<T: Tiles> Job<'_, T> {
@@ -119,7 +153,8 @@ impl<T: Tiles> Job<'_, T> {
                     // results are this task's own.
                     unsafe {
                         self.tiles.multiply(&product);
-                        S::vectorize(Narrow::<N> { sums: &sums, places, y: self.y, panel, plan });
+                        let moments = self.moments.map(|moments| (moments, group == 0));
+                        S::vectorize(Narrow::<N> { sums: &sums, places, y: self.y, panel, plan, moments });
                     }
                 }
             }
@@ -156,6 +191,8 @@ struct Narrow<'a, const N: usize> {
     y: Shared<'a, Bf16>,
     panel: usize,
     plan: &'a Plan,
+    /// Where the results are summed up, and whether these are a block's first.
+    moments: Option<(BlockSums, bool)>,
 }
 
 impl<const N: usize> Task for Narrow<'_, N> {
@@ -177,6 +214,18 @@ impl<const N: usize> Task for Narrow<'_, N> {
                     for lane in (0..channels).step_by(S::LANES) {
                         let v = S::load(sums[lane..].as_ptr());
                         S::store_first_bf16(to.add(lane), v, S::LANES.min(channels - lane));
+                    }
+                }
+            }
+            if let Some((moments, is_first)) = self.moments {
+                let places = self.places.iter().filter(|place| **place != NOWHERE);
+                for lane in (0..channels).step_by(S::LANES) {
+                    let n = S::LANES.min(channels - lane);
+                    // SAFETY: as above; what is read was just written.
+                    unsafe {
+                        let results =
+                            places.clone().map(|place| self.y.at(*place as usize + first + lane).cast_const());
+                        moments.add::<S>(first + lane, n, is_first, results);
                     }
                 }
             }

@@ -22,7 +22,25 @@ impl Kernels {
         check_length("the images", shape.input_len(), images.len())?;
         check_length("the weights", shape.weight_len(), weights.len())?;
         check_length("the result", shape.output_len(), result.len())?;
-        with_tiles!(self, S, tiles => forward::<S, _>(tiles, shape, images, weights, result));
+        with_tiles!(self, S, tiles => forward::<S, _>(tiles, shape, images, weights, result, None));
+        Ok(())
+    }
+
+    /// The same, and mean and (biased) variance of each channel of the result, which a batch norm behind it asks for.
+    pub fn conv2d_statistics_bf16(
+        &self,
+        shape: &Conv2d,
+        images: &[Bf16],
+        weights: &[f32],
+        result: &mut [Bf16],
+        statistics: Moving,
+    ) -> Result {
+        check_length("the images", shape.input_len(), images.len())?;
+        check_length("the weights", shape.weight_len(), weights.len())?;
+        check_length("the result", shape.output_len(), result.len())?;
+        check_length("the mean", shape.output, statistics.mean.len())?;
+        check_length("the variance", shape.output, statistics.variance.len())?;
+        with_tiles!(self, S, tiles => forward::<S, _>(tiles, shape, images, weights, result, Some(statistics)));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod filters;
 mod instructions;
 mod kernels;
 mod maps;
+mod moments;
 mod norm;
 mod peak;
 mod periods;

@@ -6,7 +6,7 @@ use super::correlate::{backward_data, forward};
 use super::maps::EachBf16;
 use super::tiles::{Plain, Tiles};
 use super::weights::backward_weights;
-use crate::norm::{BackwardPass, Fused, NormGradients};
+use crate::norm::{BackwardPass, Fused, Moving, NormGradients};
 use crate::number::Bf16;
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
@@ -85,19 +85,27 @@ fn assert_close(what: &str, found: impl Iterator<Item = f64>, expected: &[Sum], 
     }
 }
 
-fn results<S: Simd, T: Tiles>(
-    tiles: T,
-    shape: &Conv2d,
-    x: &[Bf16],
-    w: &[f32],
-    g: &[Bf16],
-) -> (Vec<Bf16>, Vec<Bf16>, Vec<f32>) {
-    let nan = Bf16::from_f32(f32::NAN);
-    let (mut y, mut dx, mut dw) = (vec![nan; g.len()], vec![nan; x.len()], vec![f32::NAN; w.len()]);
-    forward::<S, _>(tiles, shape, x, w, &mut y);
-    backward_data::<S, _>(tiles, shape, g, w, &mut dx);
-    backward_weights::<S, _>(tiles, shape, x, g, &mut dw);
-    (y, dx, dw)
+/// What the kernels make of a convolution.
+#[derive(PartialEq)]
+struct Results {
+    y: Vec<Bf16>,
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+    dx: Vec<Bf16>,
+    dw: Vec<f32>,
+}
+
+impl Results {
+    fn new<S: Simd, T: Tiles>(tiles: T, shape: &Conv2d, x: &[Bf16], w: &[f32], g: &[Bf16]) -> Self {
+        let nan = Bf16::from_f32(f32::NAN);
+        let (mut y, mut dx, mut dw) = (vec![nan; g.len()], vec![nan; x.len()], vec![f32::NAN; w.len()]);
+        let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; shape.output]);
+        let statistics = Moving { mean: &mut mean, variance: &mut variance };
+        forward::<S, _>(tiles, shape, x, w, &mut y, Some(statistics));
+        backward_data::<S, _>(tiles, shape, g, w, &mut dx);
+        backward_weights::<S, _>(tiles, shape, x, g, &mut dw);
+        Self { y, mean, variance, dx, dw }
+    }
 }
 
 fn check<S: Simd>(batch: usize, channels: [usize; 2], image: [usize; 2], window: (usize, usize, usize)) {
@@ -130,16 +138,20 @@ fn check_tiles<S: Simd, T: Tiles>(
         rounded(&numbers(3, shape.output_len())),
     );
     let expected = definition(&shape, &wide(&x), &wide(&rounded(&w)), &wide(&g));
-    let (y, dx, dw) = results::<S, T>(tiles, &shape, &x, &w, &g);
-    assert_close(&format!("{what}, forward"), wide(&y).into_iter(), &expected.y, true);
-    assert_close(&format!("{what}, to images"), wide(&dx).into_iter(), &expected.dx, true);
-    assert_close(&format!("{what}, to weights"), dw.iter().map(|x| f64::from(*x)), &expected.dw, false);
+    let found = Results::new::<S, T>(tiles, &shape, &x, &w, &g);
+    assert_close(&format!("{what}, forward"), wide(&found.y).into_iter(), &expected.y, true);
+    assert_close(&format!("{what}, to images"), wide(&found.dx).into_iter(), &expected.dx, true);
+    assert_close(&format!("{what}, to weights"), found.dw.iter().map(|x| f64::from(*x)), &expected.dw, false);
+    let norm = Norm::new(&wide(&found.y), output, 0.0);
+    assert_statistics(&what, &found.mean, &found.variance, &norm);
+    let mut y = vec![Bf16::from_f32(f32::NAN); g.len()];
+    forward::<S, _>(tiles, &shape, &x, &w, &mut y, None);
+    assert!(y == found.y, "{what}: statistics change the results");
     // The bits do not depend on the threads.
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let again = pool.install(|| results::<S, T>(tiles, &shape, &x, &w, &g));
-        assert!(again.0 == y && again.1 == dx, "{what}, {threads} threads");
-        assert!(again.2.iter().zip(&dw).all(|(a, b)| a.to_bits() == b.to_bits()), "{what}, {threads} threads");
+        let again = pool.install(|| Results::new::<S, T>(tiles, &shape, &x, &w, &g));
+        assert!(again == found, "{what}, {threads} threads");
     }
 }
 
@@ -218,6 +230,31 @@ fn assert_near(what: &str, found: f64, expected: f64, bound: f64) {
     assert!((found - expected).abs() <= bound, "{what}: {found} is not {expected}");
 }
 
+/// Mean and variance of each channel.
+fn assert_statistics(what: &str, mean: &[f32], variance: &[f32], expected: &Norm) {
+    for c in 0..mean.len() {
+        let (of_mean, of_variance) = (expected.mean[c], expected.variance[c]);
+        assert_near(what, f64::from(mean[c]), of_mean, 1e-6 * (1.0 + of_mean.abs()));
+        assert_near(what, f64::from(variance[c]), of_variance, 2e-5 * of_variance + 1e-12);
+    }
+}
+
+/// Where all results are of one size, their squares say little about their variance.
+#[test]
+fn statistics_of_results_far_from_zero_keep_their_digits() {
+    let kernels = crate::Kernels::new();
+    let (channels, window) = (20, Window { kernel: 1, stride: 1, padding: 0 });
+    let shape = Conv2d::new(30, 1, channels, [31, 33], window).unwrap();
+    let x = rounded(&numbers(1, shape.input_len()).iter().map(|x| x + 300.0).collect::<Vec<f32>>());
+    let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; channels]);
+    let mut y = vec![Bf16::from_f32(f32::NAN); shape.output_len()];
+    let statistics = crate::Moving { mean: &mut mean, variance: &mut variance };
+    kernels.conv2d_statistics_bf16(&shape, &x, &numbers(2, channels), &mut y, statistics).unwrap();
+    let norm = Norm::new(&wide(&y), channels, 0.0);
+    assert!(norm.mean.iter().zip(&norm.variance).any(|(mean, variance)| mean.abs() > 100.0 * variance.sqrt()));
+    assert_statistics("far from zero", &mean, &variance, &norm);
+}
+
 #[test]
 fn batch_norms_are_those_of_the_definition() {
     let kernels = crate::Kernels::new();
@@ -237,10 +274,7 @@ fn batch_norms_are_those_of_the_definition() {
 
             let what = format!("{batch} x {channels} x {image}, mean {mean}");
             let norm = Norm::new(&wide(&x), channels, f64::from(epsilon));
-            for c in 0..channels {
-                assert_near(&what, f64::from(moving[c]), norm.mean[c], 1e-6 * (1.0 + norm.mean[c].abs()));
-                assert_near(&what, f64::from(variance[c]), norm.variance[c], 2e-5 * norm.variance[c] + 1e-12);
-            }
+            assert_statistics(&what, &moving, &variance, &norm);
             let wide_residual = wide(&residual);
             // What the mean's own rounding to f32 is, in deviations.
             let of_mean = |c: usize| norm.mean[c].abs() * 1e-7 / (norm.variance[c] + f64::from(epsilon)).sqrt();

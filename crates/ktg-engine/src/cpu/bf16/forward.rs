@@ -4,6 +4,7 @@ use ktg_kernels::{Each, EachBf16, Fused, Moving, Statistics, halves, halves_mut}
 use ktg_net::{Op, Value};
 
 use super::super::context::{Context, FITS, Moments, features, pooling};
+use super::super::forward::moments_of;
 use super::super::memory::Memory;
 use super::super::places::Place;
 use super::super::plan::PlannedCall;
@@ -15,12 +16,14 @@ pub(crate) fn compute(
     planned: &PlannedCall,
     parameters: &[f32],
     memory: &mut Memory,
-    moments: Option<&mut Moments>,
+    moments: &mut [Option<Moments>],
 ) {
     let PlannedCall { call, reads, gives } = planned;
     let (count, kernels, op, shape) = (memory.count, context.kernels, context.op(call), context.shape(call.reads[0]));
-    if let (Op::BatchNorm { .. }, None) = (op, &moments) {
-        let statistics = context.statistics(parameters, call.layer, None);
+    let measured_before = context.plan.measured[call.reads[0].index()];
+    let own = moments_of(moments, call.layer);
+    if matches!(op, Op::BatchNorm { .. }) && (own.is_none() || measured_before == Some(call.layer)) {
+        let statistics = context.statistics(parameters, call.layer, own.as_deref());
         return normalize(context, planned, parameters, memory, statistics);
     }
     let read = |i: usize| context.span(call.reads[i], reads[i]);
@@ -33,11 +36,18 @@ pub(crate) fn compute(
         Op::Conv2d { .. } => {
             let [weights] = context.tensors(parameters, call.layer);
             let x = narrow(context, value, x, count);
-            kernels.conv2d_bf16(&context.convolution(op, shape, count), &x, weights, halves_mut(y, y_len))
+            let (convolution, y) = (context.convolution(op, shape, count), halves_mut(y, y_len));
+            let behind = context.plan.measured[call.gives.index()];
+            match behind.and_then(|norm| moments_of(moments, norm)) {
+                Some(Moments { mean, variance }) => {
+                    kernels.conv2d_statistics_bf16(&convolution, &x, weights, y, Moving { mean, variance })
+                }
+                None => kernels.conv2d_bf16(&convolution, &x, weights, y),
+            }
         }
         Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
         Op::BatchNorm { .. } => {
-            let Moments { mean, variance } = moments.expect("without, it is done already");
+            let Moments { mean, variance } = own.expect("without, it is done already");
             let residual = call.adds.then(|| halves(other, y_len));
             let fused = Fused { residual, relu: call.relu };
             let affine = context.affine(parameters, call.layer);
