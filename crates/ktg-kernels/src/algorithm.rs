@@ -24,13 +24,15 @@ pub(crate) struct Sizes {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,
+    /// Zeros behind the image.
+    pub after: usize,
 }
 
 impl Algorithm {
     /// The fastest algorithm for so many images, a pure function of the shape: one for forward and both gradients, and for all
     /// levels. Its limits are fitted to what the example `algorithms` measured (docs/performance.md).
     pub(crate) fn fastest(sizes: Sizes) -> Self {
-        let Sizes { batch, channels, pixels, results, kernel, stride, padding } = sizes;
+        let Sizes { batch, channels, pixels, results, kernel, stride, padding, after } = sizes;
         // Maps are small up to so many quarters of a result for every image of the batch, and so many results.
         let (quarters, most) = match (kernel, stride) {
             (1, 1) => (2, 4),
@@ -53,8 +55,8 @@ impl Algorithm {
             8..16 => 700,
             _ => 26,
         };
-        match (kernel, stride, padding) {
-            (3, 1, 1) if batch.saturating_mul(results) >= least => Algorithm::Winograd,
+        match (kernel, stride, padding, after) {
+            (3, 1, 1, 1) if batch.saturating_mul(results) >= least => Algorithm::Winograd,
             _ => Algorithm::Direct,
         }
     }

@@ -52,6 +52,7 @@ mod sgd;
 mod shape;
 mod simd;
 mod small_maps;
+mod view;
 mod winograd;
 mod workspace;
 

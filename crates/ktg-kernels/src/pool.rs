@@ -112,7 +112,7 @@ plain! {
         }
         // The columns of every row sorted by their remainder by the stride: then each tap of the window reads the values
         // of neighbouring results from neighbouring memory. A border of -infinity is never a maximum.
-        let sorted = shape.window.sorted_columns(width);
+        let sorted = shape.window.sorted_columns(width, padding);
         let row_len = sorted * stride;
         let mut rows = vec![f32::NEG_INFINITY; height * row_len];
         for (to, from) in rows.chunks_exact_mut(row_len).zip(x.chunks_exact(width)) {

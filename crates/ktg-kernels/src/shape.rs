@@ -1,6 +1,7 @@
 //! Shapes of operations, checked once, before any kernel runs.
 
 use crate::algorithm::{Algorithm, Sizes};
+use crate::view::Sides;
 
 /// What is wrong with the arguments of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum ShapeError {
         window: usize,
         /// Side of the image.
         side: usize,
-        /// Zeros on each border.
+        /// Zeros on each border, or before the image where those behind it are given by themselves.
         padding: usize,
     },
     /// The number of values does not fit the address space.
@@ -41,13 +42,13 @@ pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) ->
     if expected == found { Ok(()) } else { Err(ShapeError::Length { what, expected, found }) }
 }
 
-fn product(factors: &[usize]) -> Result<usize> {
+pub(crate) fn product(factors: &[usize]) -> Result<usize> {
     let product = factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f)).ok_or(ShapeError::Overflow)?;
     // A slice is at most isize::MAX bytes long.
     if product > isize::MAX as usize / (64 * size_of::<f32>()) { Err(ShapeError::Overflow) } else { Ok(product) }
 }
 
-fn at_least_one(dims: &[(&'static str, usize)]) -> Result {
+pub(crate) fn at_least_one(dims: &[(&'static str, usize)]) -> Result {
     dims.iter().find(|(_, d)| *d == 0).map_or(Ok(()), |(name, _)| Err(ShapeError::Zero(name)))
 }
 
@@ -68,33 +69,33 @@ impl Window {
 
     /// The same window with a stride no larger than the padded image: it makes one step or none either way, and sizes
     /// that are multiples of the stride stay near the image's. Errs if the padded image cannot be addressed.
-    fn with_bounded_stride(self, [height, width]: [usize; 2]) -> Result<Self> {
-        let longest = self.padded(height.max(width))?;
+    pub(crate) fn with_bounded_stride(self, [height, width]: [usize; 2], after: usize) -> Result<Self> {
+        let longest = self.padded(height.max(width), after)?;
         Ok(Self { stride: self.stride.min(longest), ..self })
     }
 
-    /// Pixels of an image side with its border.
-    fn padded(self, side: usize) -> Result<usize> {
-        self.padding.checked_mul(2).and_then(|border| border.checked_add(side)).ok_or(ShapeError::Overflow)
+    /// Pixels of an image side with its border, `after` of them behind the image.
+    fn padded(self, side: usize, after: usize) -> Result<usize> {
+        self.padding.checked_add(after).and_then(|border| border.checked_add(side)).ok_or(ShapeError::Overflow)
     }
 
     /// Columns of each remainder by the stride where a row of `width` pixels and its border are sorted by it; the row is
     /// stride times as long then.
-    pub(crate) fn sorted_columns(self, width: usize) -> usize {
-        (width + 2 * self.padding).div_ceil(self.stride)
+    pub(crate) fn sorted_columns(self, width: usize, after: usize) -> usize {
+        (self.padding + width + after).div_ceil(self.stride)
     }
 
     /// Values of a plane with its border, rows filled up to a multiple of the stride.
-    fn padded_plane(self, [height, width]: [usize; 2]) -> Result<usize> {
-        let row = self.padded(width)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
-        product(&[self.padded(height)?, row])
+    pub(crate) fn padded_plane(self, [height, width]: [usize; 2], after: usize) -> Result<usize> {
+        let row = self.padded(width, after)?.checked_next_multiple_of(self.stride).ok_or(ShapeError::Overflow)?;
+        product(&[self.padded(height, after)?, row])
     }
 
-    /// Positions along an image side: `(side + 2 padding - kernel) / stride + 1`.
-    fn positions(&self, side: usize) -> Result<usize> {
+    /// Positions along an image side: `(padding + side + after - kernel) / stride + 1`.
+    pub(crate) fn positions(&self, side: usize, after: usize) -> Result<usize> {
         at_least_one(&[("the kernel", self.kernel), ("the stride", self.stride), ("an image side", side)])?;
         let Window { kernel: window, stride, padding } = *self;
-        let free = self.padded(side)?.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
+        let free = self.padded(side, after)?.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
         Ok(free / stride + 1)
     }
 }
@@ -114,6 +115,10 @@ pub struct Conv2d {
     pub(crate) output_height: usize,
     pub(crate) output_width: usize,
     pub(crate) algorithm: Algorithm,
+    /// Zeros behind the image; the window's are those before.
+    pub(crate) after: usize,
+    /// As it was asked for: the window's is bounded by the image with its border.
+    pub(crate) stride: usize,
 }
 
 impl Conv2d {
@@ -123,17 +128,52 @@ impl Conv2d {
     ///
     /// If a dimension is 0, the window is larger than the padded image, or the sizes overflow.
     pub fn new(batch: usize, input: usize, output: usize, image: [usize; 2], window: Window) -> Result<Self> {
+        Self::padded(batch, input, output, image, window, window.padding)
+    }
+
+    /// With `after` zeros behind the image, right of it and below; the window's padding is left of it and above. (TensorFlow's SAME
+    /// has more behind than before where the sum of both is odd.)
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn padded(
+        batch: usize,
+        input: usize,
+        output: usize,
+        image: [usize; 2],
+        window: Window,
+        after: usize,
+    ) -> Result<Self> {
         at_least_one(&[("the batch", batch), ("the input channels", input), ("the output channels", output)])?;
         let [height, width] = image;
-        let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
-        let window = window.with_bounded_stride(image)?;
-        product(&[window.padded_plane(image)?, batch, input])?;
+        let (output_height, output_width) = (window.positions(height, after)?, window.positions(width, after)?);
+        let stride = window.stride;
+        let window = window.with_bounded_stride(image, after)?;
+        product(&[window.padded_plane(image, after)?, batch, input])?;
         product(&[output_height + 8, output_width + 8, batch, output.max(input)])?;
         product(&[input, output, window.kernel, window.kernel])?;
         product(&[input, window.kernel, window.kernel, output_height, output_width])?;
         let algorithm = Algorithm::Direct;
-        let shape = Self { batch, input, output, height, width, window, output_height, output_width, algorithm };
+        let shape =
+            Self { batch, input, output, height, width, window, output_height, output_width, algorithm, after, stride };
         Ok(Self { algorithm: Algorithm::fastest(shape.sizes()), ..shape })
+    }
+
+    /// The same convolution with `after` zeros behind the image, by the algorithm that is the fastest then. Where a window fits the
+    /// image only with them, [`padded`](Self::padded) makes the shape.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn with_padding_after(self, after: usize) -> Result<Self> {
+        let window = Window { stride: self.stride, ..self.window };
+        Self::padded(self.batch, self.input, self.output, [self.height, self.width], window, after)
+    }
+
+    /// Zeros behind the image, right of it and below.
+    pub fn padding_after(&self) -> usize {
+        self.after
     }
 
     /// `[height, width]` of the result.
@@ -168,7 +208,8 @@ impl Conv2d {
 
     /// The same convolution by another algorithm; `None` where that cannot compute it.
     pub fn computed_by(self, algorithm: Algorithm) -> Option<Self> {
-        let can = algorithm != Algorithm::Winograd || self.window == Window { kernel: 3, stride: 1, padding: 1 };
+        let is_same = self.window == Window { kernel: 3, stride: 1, padding: 1 } && self.after == 1;
+        let can = algorithm != Algorithm::Winograd || is_same;
         can.then_some(Self { algorithm, ..self })
     }
 
@@ -212,7 +253,23 @@ impl Conv2d {
             kernel,
             stride,
             padding,
+            after: self.after,
         }
+    }
+
+    /// Whether there is no border and one tap: only every stride-th pixel matters, and rows follow each other without a gap.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        (self.window.kernel, self.window.padding, self.after) == (1, 0, 0)
+    }
+
+    /// Whether every pixel of the result sees the one at its own place, as with [`Window::PIXEL`].
+    pub(crate) fn is_pixel(&self) -> bool {
+        self.is_pointwise() && self.window.stride == 1
+    }
+
+    /// Along the sides of the planes.
+    pub(crate) fn sides(&self) -> Sides {
+        Sides { image: [self.height, self.width], result: self.output_image(), window: self.window, after: self.after }
     }
 
     /// The window.
@@ -301,11 +358,11 @@ impl Pool {
         if padding > kernel / 2 {
             return Err(ShapeError::Window { window: kernel, side: height, padding });
         }
-        let (output_height, output_width) = (window.positions(height)?, window.positions(width)?);
-        let window = window.with_bounded_stride(image)?;
+        let (output_height, output_width) = (window.positions(height, padding)?, window.positions(width, padding)?);
+        let window = window.with_bounded_stride(image, padding)?;
         product(&[planes, height, width])?;
         if kernel <= LARGEST_BORDERED_POOL {
-            product(&[planes, window.padded_plane(image)?])?;
+            product(&[planes, window.padded_plane(image, padding)?])?;
         }
         product(&[planes, output_height, output_width])?;
         Ok(Self { planes, height, width, window, output_height, output_width })

@@ -70,17 +70,23 @@ fn convolution() -> impl Strategy<Value = Convolution> {
         1 => Just(window((3, 1, 1))),
         1 => prop::sample::select(vec![(1, 1, 0), (1, 2, 0), (3, 2, 1), (7, 2, 3)]).prop_map(window),
     ];
+    // As many zeros behind the image as before it, or any number.
+    let windows = windows.prop_flat_map(|window| {
+        let padding = window.padding;
+        (Just(window), prop_oneof![2 => padding..=padding, 1 => 0usize..=4])
+    });
     windows
-        .prop_flat_map(|window| {
-            let side = || window.kernel.saturating_sub(2 * window.padding).max(1)..=20;
-            (1usize..=5, 1usize..=40, 1usize..=40, side(), side(), Just(window))
+        .prop_flat_map(|(window, after)| {
+            let side = || window.kernel.saturating_sub(window.padding + after).max(1)..=20;
+            (1usize..=5, 1usize..=40, 1usize..=40, side(), side(), Just(window), Just(after))
         })
-        .prop_map(|(batch, input, output, height, width, window)| Convolution {
+        .prop_map(|(batch, input, output, height, width, window, after)| Convolution {
             batch,
             input,
             output,
             image: [height, width],
             window,
+            after,
         })
         .prop_filter("too slow for many cases", |case| case.products() < 8_000_000)
 }
@@ -162,7 +168,7 @@ fn check_layers(window: (usize, usize, usize), layers: &[(usize, usize, usize, u
     let (kernel, stride, padding) = window;
     for &(batch, input, output, side) in layers {
         let window = Window { kernel, stride, padding };
-        check(Convolution { batch, input, output, image: [side, side], window }, 7);
+        check(Convolution { batch, input, output, image: [side, side], window, after: padding }, 7);
     }
 }
 
@@ -230,9 +236,50 @@ fn unusual_windows_of_many_channels() {
     for (kernel, stride, padding) in [(1, 3, 0), (2, 3, 3), (3, 1, 5), (3, 3, 1), (5, 2, 2), (2, 2, 0), (4, 3, 2)] {
         for (batch, image) in [(3, [19, 20]), (1, [9, 10]), (2, [45, 31])] {
             let window = Window { kernel, stride, padding };
-            check(Convolution { batch, input: 17, output: 18, image, window }, 5);
+            check(Convolution { batch, input: 17, output: 18, image, window, after: padding }, 5);
         }
     }
+}
+
+/// More zeros behind the image than before, as in TensorFlow's SAME, and fewer: on every way that convolutions take.
+#[test]
+fn borders_that_differ() {
+    let windows = [(3, 2, 0, 1), (3, 2, 1, 0), (5, 2, 1, 2), (5, 2, 2, 1), (3, 1, 0, 2), (3, 1, 2, 0), (3, 1, 1, 3)];
+    let others = [(2, 1, 0, 1), (2, 2, 0, 1), (1, 1, 0, 2), (1, 2, 0, 1), (1, 2, 1, 0), (3, 3, 0, 4), (7, 1, 0, 6)];
+    for (kernel, stride, padding, after) in windows.into_iter().chain(others) {
+        let window = Window { kernel, stride, padding };
+        let case =
+            |batch, [input, output]: [usize; 2], image| Convolution { batch, input, output, image, window, after };
+        for image in [[7, 7], [8, 9], [31, 30]] {
+            for channels in [[3, 17], [17, 20], [20, 7]] {
+                check(case(2, channels, image), 9);
+            }
+        }
+        check(case(1, [70, 90], [7, 8]), 9);
+        check(case(19, [20, 33], [7, 8]), 9);
+    }
+}
+
+/// The border behind the image may be changed later, however large the stride is.
+#[test]
+fn a_border_behind_the_image_is_the_same_early_and_late() {
+    for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 0), (5, 2, 1), (1, 1, 0), (1, usize::MAX, 0), (2, 5, 1)] {
+        for after in [0, 1, 2, 9] {
+            let window = Window { kernel, stride, padding };
+            let early = Conv2d::padded(2, 16, 20, [6, 5], window, after).unwrap();
+            let late = Conv2d::new(2, 16, 20, [6, 5], window).unwrap().with_padding_after(after).unwrap();
+            assert_eq!(early, late);
+            assert_eq!(late.padding_after(), after);
+            let expected = [6, 5].map(|side| (padding + side + after - kernel) / stride + 1);
+            assert_eq!(late.output_image(), expected, "{window:?}, {after} behind");
+            assert!(!late.is_winograd() || after == padding);
+            assert_eq!(late.computed_by(Algorithm::Winograd).is_some(), (kernel, stride, after) == (3, 1, 1));
+        }
+    }
+    // A window that fits with these zeros only.
+    let window = Window { kernel: 3, stride: 2, padding: 0 };
+    assert_eq!(Conv2d::padded(1, 1, 1, [2, 2], window, 1).unwrap().output_image(), [1, 1]);
+    assert!(Conv2d::new(1, 1, 1, [3, 3], window).unwrap().with_padding_after(usize::MAX).is_err());
 }
 
 /// Distances in memory that are multiples of a cache's set.
@@ -260,7 +307,8 @@ fn extreme_geometry() {
     for (kernel, stride, padding) in windows {
         for image in [[1, 1], [1, 20], [20, 1], [2, 3]] {
             for (input, output) in [(1, 1), (8, 8), (9, 17), (33, 1)] {
-                check(Convolution { batch: 1, input, output, image, window: Window { kernel, stride, padding } }, 3);
+                let window = Window { kernel, stride, padding };
+                check(Convolution { batch: 1, input, output, image, window, after: padding }, 3);
             }
         }
     }
@@ -278,6 +326,7 @@ fn the_default_level_is_one_of_the_available() {
         output: 8,
         image: [9, 9],
         window: Window { kernel: 3, stride: 1, padding: 1 },
+        after: 1,
     };
     let [images, weights, _] = operands(&case, 1);
     let results = |k: Kernels| k.conv(&case.shape(), &images, &weights).unwrap();

@@ -62,7 +62,7 @@ fn convolution(case: Convolution, fill: Fill) -> Vec<Job> {
 
 fn conv(batch: usize, [input, output]: [usize; 2], image: [usize; 2], window: (usize, usize, usize)) -> Convolution {
     let (kernel, stride, padding) = window;
-    Convolution { batch, input, output, image, window: Window { kernel, stride, padding } }
+    Convolution { batch, input, output, image, window: Window { kernel, stride, padding }, after: padding }
 }
 
 /// Training, then backward from its results.

@@ -248,7 +248,8 @@ fn strides_beyond_the_image() {
             let small = Window { stride: 4, ..window };
             let [shape, expected] =
                 [window, small].map(|window| Conv2d::new(2, 3, 5, [4, 4], window).expect("a valid shape"));
-            assert_eq!(shape, expected, "stride {stride}");
+            assert_eq!(shape.window(), expected.window(), "stride {stride}");
+            assert_eq!(shape.output_image(), expected.output_image(), "stride {stride}");
             let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
             let y = kernels.conv(&shape, &x, &w).unwrap();
             assert_eq!(y.len(), 2 * 5);

@@ -53,6 +53,7 @@ fn convolutions() -> Vec<Convolution> {
         output,
         image,
         window: Window { kernel, stride, padding },
+        after: padding,
     };
     let of_many = |image, (kernel, stride, padding)| Convolution {
         batch: 9,
@@ -60,6 +61,7 @@ fn convolutions() -> Vec<Convolution> {
         output: 18,
         image,
         window: Window { kernel, stride, padding },
+        after: padding,
     };
     vec![
         of_many([2, 2], (3, 1, 1)),

@@ -109,48 +109,47 @@ impl Results {
 }
 
 fn check<S: Simd>(batch: usize, channels: [usize; 2], image: [usize; 2], window: (usize, usize, usize)) {
-    check_tiles::<S, _>(Plain::<S>(PhantomData), batch, channels, image, window);
+    let (kernel, stride, padding) = window;
+    check_padded::<S>(batch, channels, image, Window { kernel, stride, padding }, padding)
+}
+
+/// With so many zeros behind the images.
+fn check_padded<S: Simd>(batch: usize, [input, output]: [usize; 2], image: [usize; 2], window: Window, after: usize) {
+    let shape = &Conv2d::padded(batch, input, output, image, window, after).unwrap();
+    check_tiles::<S, _>(Plain::<S>(PhantomData), shape);
     #[cfg(target_arch = "x86_64")]
     {
         type Level = crate::simd::x86_bf16::Avx512Bf16;
         if let Some(dot) = super::dot::Dot::new() {
-            check_tiles::<Level, _>(dot, batch, channels, image, window);
+            check_tiles::<Level, _>(dot, shape);
         }
         if let Some(amx) = super::amx::Amx::new() {
-            check_tiles::<Level, _>(amx, batch, channels, image, window);
+            check_tiles::<Level, _>(amx, shape);
         }
     }
 }
 
-fn check_tiles<S: Simd, T: Tiles>(
-    tiles: T,
-    batch: usize,
-    [input, output]: [usize; 2],
-    image: [usize; 2],
-    window: (usize, usize, usize),
-) {
-    let (kernel, stride, padding) = window;
-    let shape = Conv2d::new(batch, input, output, image, Window { kernel, stride, padding }).unwrap();
-    let what = format!("{batch} x {input} -> {output} at {image:?}, window {window:?}");
+fn check_tiles<S: Simd, T: Tiles>(tiles: T, shape: &Conv2d) {
+    let (what, output) = (format!("{shape:?}"), shape.output);
     let (x, w, g) = (
         rounded(&numbers(1, shape.input_len())),
         numbers(2, shape.weight_len()),
         rounded(&numbers(3, shape.output_len())),
     );
-    let expected = definition(&shape, &wide(&x), &wide(&rounded(&w)), &wide(&g));
-    let found = Results::new::<S, T>(tiles, &shape, &x, &w, &g);
+    let expected = definition(shape, &wide(&x), &wide(&rounded(&w)), &wide(&g));
+    let found = Results::new::<S, T>(tiles, shape, &x, &w, &g);
     assert_close(&format!("{what}, forward"), wide(&found.y).into_iter(), &expected.y, true);
     assert_close(&format!("{what}, to images"), wide(&found.dx).into_iter(), &expected.dx, true);
     assert_close(&format!("{what}, to weights"), found.dw.iter().map(|x| f64::from(*x)), &expected.dw, false);
     let norm = Norm::new(&wide(&found.y), output, 0.0);
     assert_statistics(&what, &found.mean, &found.variance, &norm);
     let mut y = vec![Bf16::from_f32(f32::NAN); g.len()];
-    forward::<S, _>(tiles, &shape, &x, &w, &mut y, None);
+    forward::<S, _>(tiles, shape, &x, &w, &mut y, None);
     assert!(y == found.y, "{what}: statistics change the results");
     // The bits do not depend on the threads.
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let again = pool.install(|| Results::new::<S, T>(tiles, &shape, &x, &w, &g));
+        let again = pool.install(|| Results::new::<S, T>(tiles, shape, &x, &w, &g));
         assert!(again == found, "{what}, {threads} threads");
     }
 }
@@ -187,6 +186,19 @@ fn unusual_windows() {
     for window in [(1, 3, 0), (2, 3, 3), (3, 1, 0), (2, 1, 0), (4, 1, 2), (5, 1, 2), (3, 1, 3), (1, 1, 1), (2, 2, 0)] {
         check::<Array<16, 14>>(2, [18, 20], [9, 8], window);
         check::<Array<16, 14>>(1, [2, 3], [7, 9], window);
+    }
+}
+
+/// More zeros behind the images than before them, as in TensorFlow's SAME, and fewer.
+#[test]
+fn borders_that_differ() {
+    let windows = [(3, 2, 0, 1), (3, 2, 1, 0), (5, 2, 1, 2), (5, 2, 2, 1), (3, 1, 0, 2), (3, 1, 2, 0), (3, 1, 1, 3)];
+    let others = [(2, 1, 0, 1), (2, 2, 0, 1), (1, 1, 0, 2), (1, 2, 0, 1), (3, 3, 0, 4)];
+    for (kernel, stride, padding, after) in windows.into_iter().chain(others) {
+        let window = Window { kernel, stride, padding };
+        for (channels, image) in [([18, 20], [7, 7]), ([3, 17], [8, 9]), ([40, 16], [5, 6])] {
+            check_padded::<Array<16, 14>>(2, channels, image, window, after);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
         return lines::backward_data::<S>(shape, gradient, weights, result);
     }
     let weights = Matrix::transposed::<S>(weights, shape.output);
-    if shape.window == Window::PIXEL {
+    if shape.is_pixel() {
         let transposed = Conv2d { input: shape.output, output: shape.input, ..*shape };
         return multiply::<S>(&transposed, gradient, &weights, result);
     }

@@ -12,6 +12,7 @@ use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes, Write, interleave};
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
+use crate::view::View;
 use crate::workspace::buffer;
 
 /// Values of a map that a task lays out, a quarter of a second-level cache.
@@ -28,11 +29,11 @@ const RESULTS_OF_WINDOWS: usize = 196;
 
 /// Whether this is the faster way forward, whatever the batch.
 pub(super) fn is_faster(shape: &Conv2d) -> bool {
-    let Conv2d { input, output, output_height, output_width, window: Window { kernel, padding, .. }, .. } = *shape;
-    let least = match (kernel, padding) {
-        (1, 0) => RESULTS,
+    let Conv2d { input, output, output_height, output_width, .. } = *shape;
+    let least = match shape.window.kernel {
+        1 if shape.is_pointwise() => RESULTS,
         // A border of zeros is multiplied by panels and left out here, which infinite weights would show.
-        (1, _) => return false,
+        1 => return false,
         _ => RESULTS_OF_WINDOWS,
     };
     input >= CHANNELS && output >= RESULT_CHANNELS && output_height * output_width >= least
@@ -45,8 +46,7 @@ pub(super) fn is_faster_backward(shape: &Conv2d) -> bool {
 
 /// Result `[batch, output, output_height, output_width]`.
 pub(super) fn forward<S: Simd>(shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) {
-    let Window { kernel, stride, padding } = shape.window;
-    if (kernel, padding) == (1, 0) && stride > 1 {
+    if shape.is_pointwise() && !shape.is_pixel() {
         // Only the pixels that are seen need to be laid out.
         let seen = Source::new::<S>(shape, images);
         let [height, width] = shape.output_image();
@@ -61,37 +61,14 @@ pub(super) fn backward_data<S: Simd>(shape: &Conv2d, gradient: &[f32], weights: 
     Lines::backward(shape).compute::<S>(gradient, weights, result)
 }
 
-/// Where a tap reads.
-#[derive(Clone, Copy)]
-struct Tap {
-    /// Row or column of the window.
-    number: usize,
-    /// Row of the maps, or column with their border, that the first pixel sees.
-    at: usize,
-}
-
-/// Pixels of a line of the result, `pixel_step` apart, that see the maps through the same columns of the window.
-struct Phase {
-    first: usize,
-    count: usize,
-    columns: Vec<Tap>,
-}
-
-/// Which pixel of the result sees which pixels of the maps.
+/// Which pixel of the result sees which pixels of the maps, and how many channels both have.
 struct Lines {
     shape: Conv2d,
     backward: bool,
-    /// Channels, height and width of the maps that are read, and of the result.
-    from: [usize; 3],
-    to: [usize; 3],
-    /// Columns of zeros before and behind a row of the maps.
-    border: [usize; 2],
-    /// By line of the result, the rows of the window that lie within the maps.
-    rows: Vec<Vec<Tap>>,
-    phases: Vec<Phase>,
-    /// From one pixel of a phase to the next, and between what these see.
-    pixel_step: usize,
-    seen_step: usize,
+    view: View,
+    /// Channels of the maps that are read, and of the result.
+    from: usize,
+    to: usize,
 }
 
 /// Rows of a map that are laid out.
@@ -111,65 +88,17 @@ impl Pixels<'_> {
 
 impl Lines {
     fn forward(shape: &Conv2d) -> Self {
-        let Conv2d { input, output, height, width, output_height, output_width, .. } = *shape;
-        let Window { kernel, stride, padding } = shape.window;
-        let rows_of = |line: usize| {
-            let at = |number: usize| (line * stride + number).checked_sub(padding).filter(|row| *row < height);
-            (0..kernel).filter_map(|number| Some(Tap { number, at: at(number)? })).collect()
-        };
-        let columns = (0..kernel).map(|number| Tap { number, at: number }).collect();
-        Self {
-            shape: *shape,
-            backward: false,
-            from: [input, height, width],
-            to: [output, output_height, output_width],
-            border: [padding, padding],
-            rows: (0..output_height).map(rows_of).collect(),
-            phases: vec![Phase { first: 0, count: output_width, columns }],
-            pixel_step: 1,
-            seen_step: stride,
-        }
+        let view = View::forward(shape.sides());
+        Self { shape: *shape, backward: false, view, from: shape.input, to: shape.output }
     }
 
-    /// A result at `y` sees row `y * stride + a - padding` of the image through row `a` of the window; columns likewise.
     fn backward(shape: &Conv2d) -> Self {
-        let Conv2d { input, output, height, width, output_height, output_width, .. } = *shape;
-        let Window { kernel, stride, padding } = shape.window;
-        let rows_of = |row: usize| {
-            let at = |number: usize| {
-                let at = (row + padding).checked_sub(number).filter(|at| at.is_multiple_of(stride))?;
-                Some(at / stride).filter(|line| *line < output_height)
-            };
-            (0..kernel).filter_map(|number| Some(Tap { number, at: at(number)? })).collect()
-        };
-        // The first pixel of a phase may see columns before the first, the last one columns behind the last.
-        let before = (kernel - 1).saturating_sub(padding).div_ceil(stride);
-        let phase = |first: usize| {
-            let at = |number: usize| {
-                let at = (first + padding + before * stride).checked_sub(number)?;
-                at.is_multiple_of(stride).then_some(at / stride)
-            };
-            let columns = (0..kernel).filter_map(|number| Some(Tap { number, at: at(number)? })).collect();
-            Phase { first, count: (width - first).div_ceil(stride), columns }
-        };
-        let phases: Vec<Phase> = (0..stride.min(width)).map(phase).collect();
-        let end = |phase: &Phase| phase.columns.iter().map(|tap| tap.at + phase.count).max().unwrap_or(0);
-        let columns = phases.iter().map(end).max().unwrap_or(0);
-        Self {
-            shape: *shape,
-            backward: true,
-            from: [output, output_height, output_width],
-            to: [input, height, width],
-            border: [before, columns.saturating_sub(before + output_width)],
-            rows: (0..height).map(rows_of).collect(),
-            phases,
-            pixel_step: stride,
-            seen_step: 1,
-        }
+        let view = View::backward(shape.sides());
+        Self { shape: *shape, backward: true, view, from: shape.output, to: shape.input }
     }
 
     fn compute<S: Simd>(&self, maps: &[f32], weights: &[f32], result: &mut [f32]) {
-        if self.to[0] <= S::LANES {
+        if self.to <= S::LANES {
             self.compute_by::<S, 1>(maps, weights, result)
         } else {
             self.compute_by::<S, 2>(maps, weights, result)
@@ -177,13 +106,13 @@ impl Lines {
     }
 
     fn compute_by<S: Simd, const NV: usize>(&self, maps: &[f32], weights: &[f32], result: &mut [f32]) {
-        let ([channels, map_height, map_width], [_, height, width]) = (self.from, self.to);
+        let (channels, [map_height, map_width], [height, width]) = (self.from, self.view.from, self.view.to);
         let Conv2d { batch, window: Window { kernel, .. }, .. } = self.shape;
         let (block, map_len) = (NV * S::LANES, channels * map_height * map_width);
         let weights = weights_by_blocks::<S, NV>(&self.shape, weights, self.backward);
-        let columns = self.border[0] + map_width + self.border[1];
+        let (columns, seen_step) = (self.view.columns(), self.view.seen_step);
         // Whole vectors are written. Pixels that a tile reads are `seen_step` apart.
-        let step = good_step(self.seen_step * channels.next_multiple_of(S::LANES)).div_ceil(self.seen_step);
+        let step = good_step(seen_step * channels.next_multiple_of(S::LANES)).div_ceil(seen_step);
         // Lines of the result that a task computes.
         let at_a_time = (LAID_OUT / (map_height * columns * step).div_ceil(height)).max(1);
         let enough = (4 * rayon::current_num_threads()).div_ceil(batch);
@@ -191,7 +120,7 @@ impl Lines {
         let y = Shared::new(result);
         parallel(batch * parts, |task| {
             let (image, lines) = (task / parts, part(height, task % parts, parts));
-            let rows = self.rows_seen(lines.clone());
+            let rows = self.view.rows_seen(lines.clone());
             let mut values = buffer(rows.len() * columns * step);
             self.lay_out::<S>(&maps[image * map_len..][..map_len], rows.clone(), step, &mut values);
             let pixels = Pixels { values: &values, first_row: rows.start, columns, step };
@@ -213,15 +142,16 @@ impl Lines {
         lines: Range<usize>,
         sums: &mut [f32],
     ) {
-        let (channels, width, block) = (self.from[0], self.to[2], NV * S::LANES);
+        let (view, channels, block) = (&self.view, self.from, NV * S::LANES);
+        let width = view.to[1];
         let kernel = self.shape.window.kernel;
         // Lines that follow each other, and so does what they see, are one long line.
-        let at_once = if self.shape.window == Window::PIXEL { lines.len() } else { 1 };
+        let at_once = if self.shape.is_pixel() { lines.len() } else { 1 };
         let mut segments = Vec::with_capacity(kernel * kernel);
         for (sums, line) in sums.chunks_exact_mut(at_once * width * block).zip(lines.step_by(at_once)) {
-            for phase in &self.phases {
+            for phase in &view.phases {
                 segments.clear();
-                for row in &self.rows[line] {
+                for row in &view.rows[line] {
                     for column in &phase.columns {
                         let tap = row.number * kernel + column.number;
                         segments.push(Segment {
@@ -237,10 +167,10 @@ impl Lines {
                     S::vectorize(Gemm::<NV, ROWS_APART> {
                         rows: at_once * phase.count,
                         segments: &segments,
-                        a_apart: self.seen_step * pixels.step,
+                        a_apart: view.seen_step * pixels.step,
                         b_apart: 0,
                         c: sums.as_mut_ptr().add(phase.first * block),
-                        c_row: self.pixel_step * block,
+                        c_row: view.pixel_step * block,
                         accumulate: false,
                     });
                 }
@@ -261,7 +191,7 @@ impl Lines {
         lines: Range<usize>,
         y: Shared,
     ) {
-        let ([channels, height, width], block) = (self.to, NV * S::LANES);
+        let (channels, [height, width], block) = (self.to, self.view.to, NV * S::LANES);
         let own = number * block..channels.min((number + 1) * block);
         for (half, channel) in own.step_by(S::LANES).enumerate() {
             // SAFETY: the channel is there; the rest is granted by the caller.
@@ -275,17 +205,10 @@ impl Lines {
         }
     }
 
-    /// The rows of the maps that some lines of the result see.
-    fn rows_seen(&self, lines: Range<usize>) -> Range<usize> {
-        let rows = self.rows[lines].iter().flatten().map(|tap| tap.at);
-        let (first, last) = rows.fold((usize::MAX, 0), |(first, last), row| (row.min(first), row.max(last)));
-        if first > last { 0..0 } else { first..last + 1 }
-    }
-
     /// Lays out some rows of a map `[channel, height, width]` as `[row][column with border][channel]`, pixels `step` values apart.
     fn lay_out<S: Simd>(&self, map: &[f32], rows: Range<usize>, step: usize, to: &mut [f32]) {
-        let ([_, _, width], [before, behind]) = (self.from, self.border);
-        let columns = before + width + behind;
+        let ([height, width], [before, _]) = (self.view.from, self.view.border);
+        let columns = self.view.columns();
         for row in to.chunks_exact_mut(columns * step) {
             row[..before * step].fill(0.0);
             row[(before + width) * step..].fill(0.0);
@@ -293,6 +216,6 @@ impl Lines {
         let start = to.as_mut_ptr().wrapping_add(before * step);
         let grid = Grid { start, row_step: columns, vector_step: step };
         // SAFETY: the rows lie within the map, and there is room for them between the borders.
-        unsafe { interleave::<S>(map, self.from, rows, grid) }
+        unsafe { interleave::<S>(map, [self.from, height, width], rows, grid) }
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub fn new(shape: &Conv2d) -> Self {
-        match is_pointwise(shape.window) {
+        match shape.is_pointwise() {
             true => Self::pointwise(shape.input, shape.output_height * shape.output_width),
             false => Self::bordered(shape),
         }
@@ -62,18 +62,24 @@ impl Geometry {
 
     /// Of planes of so many pixels, each of which is a result's.
     pub fn pointwise(channels: usize, pixels: usize) -> Self {
-        Self::of(channels, [1, pixels], Window::PIXEL, [1, pixels])
+        Self::of(channels, [1, pixels], Window::PIXEL, 0, [1, pixels])
     }
 
     /// Of images with their border.
     pub fn bordered(shape: &Conv2d) -> Self {
-        Self::of(shape.input, [shape.height, shape.width], shape.window, shape.output_image())
+        Self::of(shape.input, [shape.height, shape.width], shape.window, shape.after, shape.output_image())
     }
 
-    fn of(channels: usize, [height, width]: [usize; 2], window: Window, [lines, line]: [usize; 2]) -> Self {
-        let columns = window.sorted_columns(width);
+    fn of(
+        channels: usize,
+        [height, width]: [usize; 2],
+        window: Window,
+        after: usize,
+        [lines, line]: [usize; 2],
+    ) -> Self {
+        let columns = window.sorted_columns(width, after);
         let row_len = columns * window.stride;
-        let plane_len = (height + 2 * window.padding) * row_len;
+        let plane_len = (window.padding + height + after) * row_len;
         let (image_len, line_step) = (channels * plane_len, window.stride * row_len);
         Self { image_len, plane_len, row_len, columns, window, channels, lines, line, line_step }
     }
@@ -99,15 +105,10 @@ impl Geometry {
     }
 }
 
-/// No border and one tap: only every stride-th pixel matters, and rows follow each other without a gap.
-fn is_pointwise(window: Window) -> bool {
-    window.kernel == 1 && window.padding == 0
-}
-
 impl<'a> Source<'a> {
     pub fn new<S: Simd>(shape: &Conv2d, images: &'a [f32]) -> Self {
         let geometry = Geometry::new(shape);
-        if is_pointwise(shape.window) && shape.window.stride == 1 {
+        if shape.is_pixel() {
             return Self { data: Data::Given(images), geometry };
         }
         let Conv2d { batch, input, height, width, .. } = *shape;
@@ -138,7 +139,7 @@ plain! {
     fn lay_out(shape: &'a Conv2d, geometry: &'a Geometry, from: &'a [f32], to: &'a mut [f32]) {
         let Conv2d { height, width, window: Window { stride, padding, .. }, .. } = *shape;
         for (to, from) in to.chunks_exact_mut(geometry.plane_len).zip(from.chunks_exact(height * width)) {
-            if is_pointwise(shape.window) {
+            if shape.is_pointwise() {
                 let rows = to.chunks_exact_mut(shape.output_width).zip(from.chunks_exact(width).step_by(stride));
                 for (to, from) in rows {
                     // With the stride known to the compiler, several pixels at once.

@@ -6,7 +6,7 @@ use super::weights_by_pixels::{self, TASKS};
 use crate::gemm::{Gemm, ROWS_APART, Segment};
 use crate::parallel::{Shared, parallel, part};
 use crate::planes::{Grid, Planes, Read};
-use crate::shape::{Conv2d, Window};
+use crate::shape::Conv2d;
 use crate::simd::Simd;
 use crate::workspace::buffer;
 
@@ -31,7 +31,7 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
     let block = NV * S::LANES;
     let blocks = output.div_ceil(block);
     // A single block's tasks lay out the images of their part themselves: they are read from near.
-    let all = (blocks > 1 || window == Window::PIXEL).then(|| Source::new::<S>(shape, images));
+    let all = (blocks > 1 || shape.is_pixel()).then(|| Source::new::<S>(shape, images));
     let parts = TASKS.div_ceil(blocks).min(batch);
     let sums_len = taps * input * block;
     let mut sums = buffer(blocks * parts * sums_len);

@@ -36,8 +36,8 @@ fn by_blocks<S: Simd, const NV: usize>(shape: &Conv2d, images: &[f32], gradient:
     let block = NV * S::LANES;
     let blocks = input.div_ceil(block);
     // A block's channels of an image: rows and columns with their border of zeros, pixels `step` values apart.
-    let (step, columns) = (good_step(block), width + 2 * padding);
-    let laid_out_len = (height + 2 * padding) * columns * step;
+    let (step, columns) = (good_step(block), padding + width + shape.after);
+    let laid_out_len = (padding + height + shape.after) * columns * step;
     let parts = TASKS.div_ceil(blocks).min(batch);
     let sums_len = taps * output * block;
     let mut sums = buffer(blocks * parts * sums_len);

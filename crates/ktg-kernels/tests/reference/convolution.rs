@@ -13,6 +13,8 @@ pub struct Convolution {
     /// `[height, width]`
     pub image: [usize; 2],
     pub window: Window,
+    /// Zeros behind the image; the window's padding is before it.
+    pub after: usize,
 }
 
 /// Products that lie side by side: `result[i]` has the product of `weight` and `image[i * stride]`, for `count` results.
@@ -25,12 +27,14 @@ struct Row {
 
 impl Convolution {
     pub fn shape(&self) -> Conv2d {
-        Conv2d::new(self.batch, self.input, self.output, self.image, self.window).expect("a valid shape")
+        let Self { batch, input, output, image, window, after } = *self;
+        Conv2d::padded(batch, input, output, image, window, after).expect("a valid shape")
     }
 
     /// `[height, width]` of the result.
     pub fn result(&self) -> [usize; 2] {
-        self.image.map(|side| (side + 2 * self.window.padding - self.window.kernel) / self.window.stride + 1)
+        let Window { kernel, stride, padding } = self.window;
+        self.image.map(|side| (padding + side + self.after - kernel) / stride + 1)
     }
 
     /// Positions of the window along an axis at which its tap `tap` lies inside the image.
