@@ -1,4 +1,4 @@
-//! Times the convolutions and batch norms of our networks.
+//! Times the convolutions, depthwise convolutions and batch norms of our networks.
 //!
 //! `cargo run --release -p ktg-kernels --example speed [-- FILTER [LEVEL]]` prints, for every shape, milliseconds (median of
 //! many) and the rate in GFLOP/s of the plain definition: Winograd may exceed the machine's peak, which is measured too.
@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use ktg_kernels::{
-    Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Level, Moving, NormGradients, Statistics, Window,
+    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Level, Moving, NormGradients, Statistics, Window,
 };
 
 /// batch, input, output, side, kernel, stride.
@@ -53,6 +53,23 @@ const SHAPES: [[usize; 6]; 40] = [
     [1, 512, 512, 7, 3, 1],
     [1, 512, 512, 4, 3, 1],
     [1, 512, 512, 2, 3, 1],
+];
+
+/// batch, channels, side, kernel, stride: of EfficientNet-Lite0 and ConvNeXt.
+const DEPTHWISE: [[usize; 5]; 13] = [
+    [32, 32, 80, 3, 1],
+    [32, 96, 80, 3, 2],
+    [32, 144, 40, 5, 2],
+    [32, 240, 20, 3, 1],
+    [32, 480, 10, 5, 1],
+    [32, 1152, 5, 5, 1],
+    [32, 96, 32, 7, 1],
+    [32, 192, 16, 7, 1],
+    [32, 384, 8, 7, 1],
+    [32, 768, 4, 7, 1],
+    [1, 32, 112, 3, 1],
+    [1, 240, 28, 5, 2],
+    [1, 672, 14, 5, 1],
 ];
 
 /// batch, channels, pixels.
@@ -100,7 +117,6 @@ fn main() {
         }
         let window = Window { kernel, stride, padding: kernel / 2 };
         let shape = Conv2d::new(batch, input, output, [side, side], window).expect("a valid shape");
-        let values = |n: usize| -> Vec<f32> { (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect() };
         let (x, w, g) = (values(shape.input_len()), values(shape.weight_len()), values(shape.output_len()));
         let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
         let times = [
@@ -108,8 +124,18 @@ fn main() {
             time(|| kernels.conv2d_backward_data(&shape, &g, &w, black_box(&mut dx)).expect("valid arguments")),
             time(|| kernels.conv2d_backward_weights(&shape, &x, &g, black_box(&mut dw)).expect("valid arguments")),
         ];
-        let cells = times.map(|ms| format!("{ms:8.2} ({:4.0})", 2.0 * shape.multiply_adds() as f64 / ms / 1e6));
-        println!("{name:28} {:>16} {:>16} {:>16}", cells[0], cells[1], cells[2]);
+        print_rates(&name, times, shape.multiply_adds());
+    }
+    for [batch, channels, side, kernel, stride] in DEPTHWISE {
+        let name = format!("{batch}x{channels} @{side} {kernel}x{kernel} s{stride}, depthwise");
+        if name.contains(&filter) {
+            // As TensorFlow pads it where it halves the image.
+            let border = kernel - stride;
+            let window = Window { kernel, stride, padding: border / 2 };
+            let shape =
+                Depthwise::new(batch, channels, [side, side], window, border.div_ceil(2)).expect("a valid shape");
+            print_rates(&name, depthwise_times(kernels, shape), shape.multiply_adds());
+        }
     }
     println!("{:28} {:>16} {:>16}", "ms (GB/s)", "forward", "backward");
     for [batch, channels, pixels] in NORMS {
@@ -122,9 +148,30 @@ fn main() {
     }
 }
 
+/// Values without much order.
+fn values(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect()
+}
+
+/// A line of the table: forward, to the images, to the weights.
+fn print_rates(name: &str, times: [f64; 3], multiply_adds: u128) {
+    let cells = times.map(|ms| format!("{ms:8.2} ({:4.0})", 2.0 * multiply_adds as f64 / ms / 1e6));
+    println!("{name:28} {:>16} {:>16} {:>16}", cells[0], cells[1], cells[2]);
+}
+
+/// Forward, to the images, to the weights.
+fn depthwise_times(kernels: Kernels, shape: Depthwise) -> [f64; 3] {
+    let (x, w, g) = (values(shape.input_len()), values(shape.weight_len()), values(shape.output_len()));
+    let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
+    [
+        time(|| kernels.depthwise(&shape, &x, &w, black_box(&mut y)).expect("valid arguments")),
+        time(|| kernels.depthwise_backward_data(&shape, &g, &w, black_box(&mut dx)).expect("valid arguments")),
+        time(|| kernels.depthwise_backward_weights(&shape, &x, &g, black_box(&mut dw)).expect("valid arguments")),
+    ]
+}
+
 /// Batch norm with residual and ReLU; the rate counts every tensor read or written once.
 fn norm_times(kernels: Kernels, shape: Features) -> [String; 2] {
-    let values = |n: usize| -> Vec<f32> { (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect() };
     let (x, residual, weight) = (values(shape.len()), values(shape.len()), values(512));
     let [weight, bias] = [&weight[..shape.channels()]; 2];
     let affine = Affine { weight, bias, epsilon: 1e-5 };

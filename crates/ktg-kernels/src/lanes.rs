@@ -6,7 +6,7 @@ use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Stat
 use crate::shape::{Conv2d, Features, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
-use crate::{direct, small_maps, winograd};
+use crate::{Depthwise, depthwise, direct, small_maps, winograd};
 
 /// Values without a pattern, in [-1, 1).
 fn values(seed: u64, n: usize) -> Vec<f32> {
@@ -115,6 +115,43 @@ fn convolutions_of_all_widths_agree() {
         for (way, limit) in ways {
             for (found, expected) in convolution(&shape, way).iter().zip(&expected) {
                 assert_close(&format!("{shape:?}"), found, expected, limit);
+            }
+        }
+    }
+}
+
+/// A depthwise convolution forward, backward to the images and backward to the weights.
+fn depthwise<S: Simd>(shape: &Depthwise) -> [Vec<f32>; 3] {
+    let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
+    let g = values(3, shape.output_len());
+    [
+        result(shape.output_len(), |y| depthwise::forward::<S>(shape, &x, &w, y)),
+        result(shape.input_len(), |dx| depthwise::backward_data::<S>(shape, &g, &w, dx)),
+        result(shape.weight_len(), |dw| depthwise::backward_weights::<S>(shape, &x, &g, dw)),
+    ]
+}
+
+#[test]
+fn depthwise_convolutions_of_all_widths_agree() {
+    let shapes = [
+        ([2, 16, 9, 13], [3, 1, 1, 1]),
+        ([1, 37, 5, 5], [5, 1, 2, 2]),
+        ([3, 20, 14, 11], [3, 2, 0, 1]),
+        ([2, 5, 40, 39], [5, 2, 1, 2]),
+        ([2, 18, 16, 17], [7, 1, 3, 3]),
+        ([1, 33, 4, 4], [7, 1, 3, 3]),
+        ([2, 3, 10, 12], [3, 3, 1, 0]),
+        ([2, 3, 10, 12], [1, 1, 0, 0]),
+        // Several bands of lines.
+        ([1, 17, 90, 96], [3, 1, 1, 1]),
+    ];
+    for ([batch, channels, height, width], [kernel, stride, padding, after]) in shapes {
+        let window = Window { kernel, stride, padding };
+        let shape = Depthwise::new(batch, channels, [height, width], window, after).unwrap();
+        let expected = depthwise::<Portable>(&shape);
+        for found in [depthwise::<Array<8, 6>>(&shape), depthwise::<Array<16, 14>>(&shape)] {
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_close(&format!("{shape:?}"), found, expected, 1e-5);
             }
         }
     }

@@ -14,6 +14,7 @@
 //! * Convolution forward, backward to the images and to the weights: Winograd F(4x4, 3x3) for 3x3 windows of stride 1,
 //!   pixel by pixel for small maps, implicit GEMM for all others ([`Conv2d::algorithm`]). The largest error is
 //!   below 1e-4 (Winograd) and 1e-5 (others) of the largest result, which the tests check.
+//! * Depthwise convolution forward and both gradients, for any window ([`Depthwise`]).
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
 //! * Max-pool, global average pool, what attention branches need, sums and activations, one-pass SGD.
@@ -32,6 +33,7 @@ mod algorithm;
 mod attend;
 mod bf16;
 mod bytes;
+mod depthwise;
 mod direct;
 mod each;
 mod gemm;
@@ -60,6 +62,7 @@ pub use adamw::AdamWStep;
 pub use algorithm::Algorithm;
 pub use bf16::EachBf16;
 pub use bytes::ChannelScale;
+pub use depthwise::Depthwise;
 pub use each::Each;
 pub use kernels::Kernels;
 pub use map::map_file;

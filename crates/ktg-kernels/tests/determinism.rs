@@ -6,7 +6,7 @@
 mod reference;
 mod support;
 
-use ktg_kernels::{Affine, BackwardPass, Conv2d, Fused, Kernels, SgdStep, Statistics, Window};
+use ktg_kernels::{Affine, BackwardPass, Conv2d, Depthwise, Fused, Kernels, SgdStep, Statistics, Window};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use reference::convolution::Convolution;
 use reference::norm::Maps;
@@ -57,6 +57,19 @@ fn convolution(case: Convolution, fill: Fill) -> Vec<Job> {
         Job::new(name("forward"), move |k| k.conv(&shape, &x, &w).unwrap()),
         Job::new(name("backward data"), move |k| k.conv_backward_data(&shape, &g, &w2).unwrap()),
         Job::new(name("backward weights"), move |k| k.conv_backward_weights(&shape, &x3, &g3).unwrap()),
+    ]
+}
+
+/// Forward and both gradients, with a zero behind the image and none before.
+fn depthwise(batch: usize, channels: usize, image: [usize; 2], (kernel, stride): (usize, usize)) -> Vec<Job> {
+    let shape = Depthwise::new(batch, channels, image, Window { kernel, stride, padding: 0 }, 1).unwrap();
+    let operands = move || [shape.input_len(), shape.weight_len(), shape.output_len()].map(|len| values(1, len));
+    let [[x, w, _], [_, w2, g], [x3, _, g3]] = [operands(), operands(), operands()];
+    let name = |operation: &str| format!("{operation} {shape:?}");
+    vec![
+        Job::new(name("forward"), move |k| k.depth(&shape, &x, &w).unwrap()),
+        Job::new(name("backward data"), move |k| k.depth_backward_data(&shape, &g, &w2).unwrap()),
+        Job::new(name("backward weights"), move |k| k.depth_backward_weights(&shape, &x3, &g3).unwrap()),
     ]
 }
 
@@ -146,6 +159,8 @@ fn jobs() -> Vec<Job> {
         conv(3, [20, 24], [9, 11], (1, 2, 0)),
     ];
     let mut jobs: Vec<Job> = convolutions.into_iter().flat_map(|case| convolution(case, Fill::Random)).collect();
+    jobs.extend(depthwise(5, 37, [9, 11], (3, 1)));
+    jobs.extend(depthwise(3, 20, [70, 80], (5, 2)));
     jobs.push(batch_norm(Maps { batch: 3, channels: 21, pixels: 143 }));
     let window = Window { kernel: 3, stride: 2, padding: 1 };
     jobs.extend(pooling(MaxPool { planes: 23, image: [17, 15], window }, Maps { batch: 4, channels: 70, pixels: 50 }));
@@ -282,6 +297,30 @@ fn an_images_result_does_not_depend_on_the_batch_where_that_is_asked_for() {
                     let some = shape(batch);
                     let beside = kernels.conv(&some, &x[..some.input_len()], &w).unwrap();
                     assert_same(format_args!("{kernels:?} {some:?}"), &beside, &together[..beside.len()]);
+                }
+            }
+        }
+    }
+}
+
+/// Sums of depthwise convolutions are over a pixel's own taps, in their order.
+#[test]
+fn an_images_depthwise_result_does_not_depend_on_the_batch() {
+    for (channels, side) in [(37, 5), (20, 14), (16, 90), (3, 33)] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (7, 1)] {
+            let window = Window { kernel, stride, padding: kernel / 2 };
+            let shape = |batch| Depthwise::new(batch, channels, [side, side], window, kernel / 2).unwrap();
+            let all = shape(9);
+            let (x, w, g) = (values(1, all.input_len()), values(2, all.weight_len()), values(3, all.output_len()));
+            for kernels in all_levels() {
+                let (y, dx) =
+                    (kernels.depth(&all, &x, &w).unwrap(), kernels.depth_backward_data(&all, &g, &w).unwrap());
+                for batch in [1, 4] {
+                    let some = shape(batch);
+                    let beside = kernels.depth(&some, &x[..some.input_len()], &w).unwrap();
+                    assert_same(format_args!("{kernels:?} {some:?}"), &beside, &y[..beside.len()]);
+                    let beside = kernels.depth_backward_data(&some, &g[..some.output_len()], &w).unwrap();
+                    assert_same(format_args!("{kernels:?} {some:?}, to images"), &beside, &dx[..beside.len()]);
                 }
             }
         }

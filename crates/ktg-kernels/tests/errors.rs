@@ -3,7 +3,7 @@
 mod support;
 
 use ktg_kernels::{
-    Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Pool, SgdStep, ShapeError, Statistics, Window,
+    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Pool, SgdStep, ShapeError, Statistics, Window,
 };
 use proptest::prelude::*;
 use support::{Returning, values};
@@ -49,6 +49,19 @@ fn convolution() {
             k.conv_backward_weights(&shape, &v[0], &v[1]).map(drop)
         });
     }
+}
+
+#[test]
+fn depthwise() {
+    let shape = Depthwise::new(2, 19, [5, 7], WINDOW, 2).unwrap();
+    let [images, weights, gradient] = [("images", 2 * 19 * 35), ("weights", 19 * 9), ("gradient", 2 * 19 * 48)];
+    check("depthwise", &[images, weights], |k, v| k.depth(&shape, &v[0], &v[1]).map(drop));
+    check("depthwise_backward_data", &[gradient, weights], |k, v| {
+        k.depth_backward_data(&shape, &v[0], &v[1]).map(drop)
+    });
+    check("depthwise_backward_weights", &[images, gradient], |k, v| {
+        k.depth_backward_weights(&shape, &v[0], &v[1]).map(drop)
+    });
 }
 
 #[test]
@@ -129,6 +142,18 @@ fn dimensions_of_zero() {
     for (i, result) in zeros.iter().enumerate() {
         assert!(matches!(result, Err(ShapeError::Zero(_))), "convolution {i}: {result:?}");
     }
+    let depthwise = |b, c, image, kernel, stride| Depthwise::new(b, c, image, Window { kernel, stride, padding: 1 }, 0);
+    let zeros = [
+        depthwise(0, 1, [4, 4], 3, 1),
+        depthwise(1, 0, [4, 4], 3, 1),
+        depthwise(1, 1, [0, 4], 3, 1),
+        depthwise(1, 1, [4, 0], 3, 1),
+        depthwise(1, 1, [4, 4], 0, 1),
+        depthwise(1, 1, [4, 4], 3, 0),
+    ];
+    for (i, result) in zeros.iter().enumerate() {
+        assert!(matches!(result, Err(ShapeError::Zero(_))), "depthwise {i}: {result:?}");
+    }
     for dims in [[0, 1, 1], [1, 0, 1], [1, 1, 0]] {
         let result = Features::new(dims[0], dims[1], dims[2]);
         assert!(matches!(result, Err(ShapeError::Zero(_))), "features {dims:?}: {result:?}");
@@ -153,6 +178,9 @@ fn windows_that_do_not_fit() {
         let window = Window { kernel: 7, stride: 1, padding: 1 };
         assert_eq!(Conv2d::new(1, 1, 1, image, window), Err(expected(4)), "{image:?}");
         assert_eq!(Pool::new(1, image, window), Err(expected(4)), "{image:?}");
+        assert_eq!(Depthwise::new(1, 1, image, window, 1), Err(expected(4)), "{image:?}");
+        assert_eq!(Conv2d::padded(1, 1, 1, image, window, 1), Err(expected(4)), "{image:?}");
+        assert_eq!(Depthwise::new(1, 1, image, window, 2).map(|shape| shape.output_len()), Ok(6));
     }
     // One pixel more, and it fits once.
     let window = Window { kernel: 7, stride: 1, padding: 1 };
@@ -184,6 +212,21 @@ fn sizes_beyond_memory() {
     ];
     for (i, result) in shapes.iter().enumerate() {
         assert_eq!(*result, Err(ShapeError::Overflow), "convolution {i}");
+    }
+    let depthwise = |b, c, image, padding, after| Depthwise::new(b, c, image, Window { padding, ..WINDOW }, after);
+    let shapes = [
+        depthwise(MAX, 1, [4, 4], 1, 1),
+        depthwise(1, MAX, [4, 4], 1, 1),
+        depthwise(1, 1, [MAX, 4], 1, 1),
+        depthwise(1, 1, [4, MAX], 1, 1),
+        depthwise(1, 1, [4, 4], MAX, 1),
+        depthwise(1, 1, [4, 4], 1, MAX),
+        depthwise(1, 1, [4, 4], MAX / 2, MAX / 2),
+        depthwise(1 << 16, 1 << 16, [1 << 16, 1 << 16], 1, 1),
+        depthwise(1, 1, [1 << 31, 1 << 31], 1, 1),
+    ];
+    for (i, result) in shapes.iter().enumerate() {
+        assert_eq!(*result, Err(ShapeError::Overflow), "depthwise {i}");
     }
     for [batch, channels, pixels] in [[MAX, 1, 1], [1, MAX, 2], [2, 1, MAX], [1 << 22, 1 << 22, 1 << 22]] {
         assert_eq!(Features::new(batch, channels, pixels), Err(ShapeError::Overflow), "{batch} {channels} {pixels}");
@@ -217,7 +260,7 @@ proptest! {
     fn no_sizes_panic(
         [batch, input, output] in prop::array::uniform3(any_size()),
         image in prop::array::uniform2(any_size()),
-        [kernel, stride, padding] in prop::array::uniform3(any_size()),
+        [kernel, stride, padding, after] in prop::array::uniform4(any_size()),
     ) {
         let window = Window { kernel, stride, padding };
         if let Ok(shape) = Conv2d::new(batch, input, output, image, window) {
@@ -226,6 +269,18 @@ proptest! {
             prop_assert_eq!(shape.input_len(), batch * input * image[0] * image[1]);
             prop_assert_eq!(shape.weight_len(), input * output * kernel * kernel);
             let _ = (shape.is_winograd(), shape.multiply_adds());
+        }
+        if let Ok(shape) = Conv2d::padded(batch, input, output, image, window, after) {
+            let [height, width] = shape.output_image();
+            prop_assert_eq!(shape.output_len(), batch * output * height * width);
+            let _ = (shape.is_winograd(), shape.multiply_adds(), shape.with_padding_after(padding));
+        }
+        if let Ok(shape) = Depthwise::new(batch, input, image, window, after) {
+            let [height, width] = shape.output_image();
+            prop_assert_eq!(shape.output_len(), batch * input * height * width);
+            prop_assert_eq!(shape.input_len(), batch * input * image[0] * image[1]);
+            prop_assert_eq!(shape.weight_len(), input * kernel * kernel);
+            let _ = shape.multiply_adds();
         }
         if let Ok(shape) = Pool::new(batch, image, window) {
             let [height, width] = shape.output_image();
@@ -250,6 +305,8 @@ fn strides_beyond_the_image() {
                 [window, small].map(|window| Conv2d::new(2, 3, 5, [4, 4], window).expect("a valid shape"));
             assert_eq!(shape.window(), expected.window(), "stride {stride}");
             assert_eq!(shape.output_image(), expected.output_image(), "stride {stride}");
+            let depthwise = Depthwise::new(2, 3, [4, 4], window, 0).expect("a valid shape");
+            assert_eq!(depthwise, Depthwise::new(2, 3, [4, 4], small, 0).expect("a valid shape"), "stride {stride}");
             let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
             let y = kernels.conv(&shape, &x, &w).unwrap();
             assert_eq!(y.len(), 2 * 5);

@@ -6,7 +6,8 @@
 use std::fmt::Display;
 
 use ktg_kernels::{
-    Affine, BackwardPass, Conv2d, Features, Fused, Kernels, Level, Moving, NormGradients, Pool, ShapeError, Statistics,
+    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Level, Moving, NormGradients, Pool, ShapeError,
+    Statistics,
 };
 
 /// `len` values from [-1, 1], the same for the same seed (SplitMix64, whose upper bits make the value).
@@ -102,6 +103,9 @@ pub trait Returning {
     fn conv(&self, shape: &Conv2d, images: &[f32], weights: &[f32]) -> Result<Vec<f32>>;
     fn conv_backward_data(&self, shape: &Conv2d, gradient: &[f32], weights: &[f32]) -> Result<Vec<f32>>;
     fn conv_backward_weights(&self, shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Result<Vec<f32>>;
+    fn depth(&self, shape: &Depthwise, images: &[f32], weights: &[f32]) -> Result<Vec<f32>>;
+    fn depth_backward_data(&self, shape: &Depthwise, gradient: &[f32], weights: &[f32]) -> Result<Vec<f32>>;
+    fn depth_backward_weights(&self, shape: &Depthwise, images: &[f32], gradient: &[f32]) -> Result<Vec<f32>>;
     fn norm_train(&self, shape: &Features, x: &[f32], affine: Affine, fused: Fused) -> Result<Normalized>;
     fn norm_inference(
         &self,
@@ -138,6 +142,21 @@ impl Returning for Kernels {
     fn conv_backward_weights(&self, shape: &Conv2d, images: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
         let mut result = unwritten(shape.weight_len());
         self.conv2d_backward_weights(shape, images, gradient, &mut result).map(|()| result)
+    }
+
+    fn depth(&self, shape: &Depthwise, images: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.output_len());
+        self.depthwise(shape, images, weights, &mut result).map(|()| result)
+    }
+
+    fn depth_backward_data(&self, shape: &Depthwise, gradient: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.input_len());
+        self.depthwise_backward_data(shape, gradient, weights, &mut result).map(|()| result)
+    }
+
+    fn depth_backward_weights(&self, shape: &Depthwise, images: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
+        let mut result = unwritten(shape.weight_len());
+        self.depthwise_backward_weights(shape, images, gradient, &mut result).map(|()| result)
     }
 
     fn norm_train(&self, shape: &Features, x: &[f32], affine: Affine, fused: Fused) -> Result<Normalized> {

@@ -1,0 +1,225 @@
+//! Forward, and backward to the images: sums over the taps through which a pixel sees the other map.
+
+use std::ops::Range;
+
+use super::Depthwise;
+use super::blocks::{Channels, bands, clear_border};
+use crate::parallel::{Shared, for_each_piece, parallel, part};
+use crate::rows::{Gather, Rows};
+use crate::shape::Window;
+use crate::simd::{Simd, Task};
+use crate::view::{Phase, Tap, View};
+use crate::workspace::{Buffer, buffer};
+
+/// Pixels of the result, at least, that are computed before they are written: from the first-level cache.
+const SOME_PIXELS: usize = 128;
+/// Values of a result that a task computes at least, so that beginning it costs little beside it.
+const RESULTS: usize = 8 << 10;
+
+/// Result `[batch, channels, output_height, output_width]`.
+pub(crate) fn forward<S: Simd>(shape: &Depthwise, images: &[f32], weights: &[f32], result: &mut [f32]) {
+    compute::<S>(shape, &View::forward(shape.sides()), images, weights, result)
+}
+
+/// Gradient of the images.
+pub(crate) fn backward_data<S: Simd>(shape: &Depthwise, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
+    compute::<S>(shape, &View::backward(shape.sides()), gradient, weights, result)
+}
+
+/// The weights as `[block of channels][tap][channel of the block]`.
+fn by_taps<S: Simd>(shape: &Depthwise, weights: &[f32]) -> Buffer {
+    let Depthwise { channels, window: Window { kernel, .. }, .. } = *shape;
+    let taps = kernel * kernel;
+    let mut values = buffer(channels.div_ceil(S::LANES) * taps * S::LANES);
+    for_each_piece(&mut values, taps * S::LANES, |block, to| {
+        let first = block * S::LANES;
+        // SAFETY: these channels have weights, and there is room for a vector a tap.
+        unsafe {
+            S::vectorize(Gather(Rows {
+                rows: weights[first * taps..].as_ptr(),
+                stride: taps,
+                count: S::LANES.min(channels - first),
+                len: taps,
+                group: taps,
+                vectors: to.as_mut_ptr(),
+                group_step: S::LANES,
+                vector_step: 0,
+            }));
+        }
+    });
+    values
+}
+
+fn compute<S: Simd>(shape: &Depthwise, view: &View, maps: &[f32], weights: &[f32], result: &mut [f32]) {
+    let Depthwise { batch, channels, window: Window { kernel, .. }, .. } = *shape;
+    let ([map_height, map_width], [height, width]) = (view.from, view.to);
+    let weights = by_taps::<S>(shape, weights);
+    let (blocks, bands) = (channels.div_ceil(S::LANES), bands::<S>(view));
+    let lines = |band: usize| part(height, band, bands);
+    let most = (0..bands).map(|band| view.rows_seen(lines(band)).len()).max().unwrap_or(0);
+    let some_lines = SOME_PIXELS.div_ceil(width).min(height.div_ceil(bands));
+    // A unit of work is a band of a block of channels of an image.
+    let units = batch * blocks * bands;
+    let enough = units.div_ceil(4 * rayon::current_num_threads());
+    let some = (RESULTS * bands).div_ceil(height * width * S::LANES).min(enough);
+    let y = Shared::new(result);
+    parallel(units.div_ceil(some), |task| {
+        let mut values = buffer(most * view.columns() * S::LANES);
+        clear_border::<S>(view, &mut values);
+        let mut sums = buffer(some_lines * width * S::LANES);
+        for unit in task * some..units.min((task + 1) * some) {
+            let (image, block, lines) = (unit / bands / blocks, unit / bands % blocks, lines(unit % bands));
+            let first = block * S::LANES;
+            let (plane, count) = (image * channels + first, S::LANES.min(channels - first));
+            // SAFETY: the planes and their weights are there, there is room for the rows that are seen and for the sums, and each
+            // unit writes its own lines.
+            unsafe {
+                S::vectorize(Unit {
+                    view,
+                    rows: view.rows_seen(lines.clone()),
+                    lines,
+                    some_lines,
+                    from: Channels { start: maps[plane * map_height * map_width..].as_ptr(), count, sides: view.from },
+                    to: Channels { start: y.at(plane * height * width), count, sides: view.to },
+                    weights: weights[block * kernel * kernel * S::LANES..].as_ptr(),
+                    kernel,
+                    values: values.as_mut_ptr(),
+                    sums: sums.as_mut_ptr(),
+                });
+            }
+        }
+    });
+}
+
+/// Some lines of a block of channels of the result.
+struct Unit<'a> {
+    view: &'a View,
+    lines: Range<usize>,
+    /// Lines that are computed before they are written.
+    some_lines: usize,
+    /// Rows that they see.
+    rows: Range<usize>,
+    from: Channels<*const f32>,
+    to: Channels<*mut f32>,
+    /// `[tap][channel]`
+    weights: *const f32,
+    kernel: usize,
+    /// Room for the rows, with zeros in their border, and for some lines.
+    values: *mut f32,
+    sums: *mut f32,
+}
+
+impl Task for Unit<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { view, lines, some_lines, rows, from, to, weights, kernel, values, sums } = self;
+        let (columns, width) = (view.columns(), view.to[1]);
+        // SAFETY: granted by the caller. Taps read rows that are laid out, and columns of these or of their border.
+        unsafe {
+            from.read::<S>(rows.clone(), values.wrapping_add(view.border[0] * S::LANES), columns);
+            for first in lines.clone().step_by(some_lines) {
+                let now = first..lines.end.min(first + some_lines);
+                for (i, line) in now.clone().enumerate() {
+                    for phase in &view.phases {
+                        let strips = Strips {
+                            view,
+                            phase,
+                            rows: &view.rows[line],
+                            values: values.wrapping_sub(rows.start * columns * S::LANES),
+                            weights,
+                            kernel,
+                            to: sums.add((i * width + phase.first) * S::LANES),
+                        };
+                        match view.seen_step {
+                            1 => strips.sum::<S, 1>(),
+                            2 => strips.sum::<S, 2>(),
+                            _ => strips.sum::<S, ANY>(),
+                        }
+                    }
+                }
+                to.write::<S>(now, sums);
+            }
+        }
+    }
+}
+
+/// Pixels of a line that are summed up at a time: enough sums for a processor to add to in turn, and few enough for its registers.
+const MOST: usize = 12;
+/// Instead of a step between pixels that the compiler should know: one that it need not.
+const ANY: usize = 0;
+
+/// The pixels of a phase of a line, cut into strips that are nearly as long as each other.
+struct Strips<'a> {
+    view: &'a View,
+    phase: &'a Phase,
+    /// The taps' rows that lie within the map.
+    rows: &'a [Tap],
+    /// Where row 0 of the map would be laid out.
+    values: *const f32,
+    weights: *const f32,
+    kernel: usize,
+    /// Where the first pixel's sums go.
+    to: *mut f32,
+}
+
+impl Strips<'_> {
+    /// # Safety
+    ///
+    /// As for [`Unit`]; `STEP` is that between the pixels that are seen, or `ANY`.
+    #[inline(always)]
+    unsafe fn sum<S: Simd, const STEP: usize>(&self) {
+        let count = self.phase.count;
+        let strips = count.div_ceil(MOST);
+        for strip in 0..strips {
+            let Range { start, end } = part(count, strip, strips);
+            // SAFETY: granted by the caller.
+            unsafe {
+                match end - start {
+                    1 => self.strip::<S, STEP, 1>(start),
+                    2 => self.strip::<S, STEP, 2>(start),
+                    3 => self.strip::<S, STEP, 3>(start),
+                    4 => self.strip::<S, STEP, 4>(start),
+                    5 => self.strip::<S, STEP, 5>(start),
+                    6 => self.strip::<S, STEP, 6>(start),
+                    7 => self.strip::<S, STEP, 7>(start),
+                    8 => self.strip::<S, STEP, 8>(start),
+                    9 => self.strip::<S, STEP, 9>(start),
+                    10 => self.strip::<S, STEP, 10>(start),
+                    11 => self.strip::<S, STEP, 11>(start),
+                    _ => self.strip::<S, STEP, MOST>(start),
+                }
+            }
+        }
+    }
+
+    /// The sums of the N pixels from `first` on.
+    ///
+    /// # Safety
+    ///
+    /// As for `sum`.
+    #[inline(always)]
+    unsafe fn strip<S: Simd, const STEP: usize, const N: usize>(&self, first: usize) {
+        let step = if STEP == ANY { self.view.seen_step } else { STEP } * S::LANES;
+        let (row_len, pixel_step) = (self.view.columns() * S::LANES, self.view.pixel_step * S::LANES);
+        // SAFETY: granted by the caller.
+        unsafe {
+            let mut sums = [S::zero(); N];
+            for row in self.rows {
+                let values = self.values.wrapping_add(row.at * row_len + first * step);
+                let weights = self.weights.add(row.number * self.kernel * S::LANES);
+                for column in &self.phase.columns {
+                    let weight = S::load(weights.add(column.number * S::LANES));
+                    let values = values.add(column.at * S::LANES);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::fma(S::load(values.add(i * step)), weight, *sum);
+                    }
+                }
+            }
+            for (i, sum) in sums.iter().enumerate() {
+                S::store(self.to.add((first * pixel_step) + i * pixel_step), *sum);
+            }
+        }
+    }
+}
