@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pytorch_efficientnet import EfficientNetLite0
+
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}  # a stage, by the ResNet's depth
 LEARNING_RATE = 0.01  # small: the random labels cannot be learned, and the losses shall stay finite
 PROGRESS = 0.5  # k / K of the linear gate; its value costs nothing
@@ -142,7 +144,9 @@ class Network(nn.Module):
 
 
 def build(architecture, classes):
-    """abn-resnet-18, -34, -50, abn-resnet-cifar-D with D = 6n + 2, and the same without `abn-`."""
+    """abn-resnet-18, -34, -50, abn-resnet-cifar-D with D = 6n + 2, the same without `abn-`, and efficientnet-lite0."""
+    if architecture == "efficientnet-lite0":
+        return EfficientNetLite0(classes)
     match = re.fullmatch(r"(abn-)?resnet-(cifar-)?(\d+)", architecture)
     attention, cifar, depth = (bool(match[1]), bool(match[2]), int(match[3])) if match else (False, False, 0)
     if cifar and depth >= 8 and depth % 6 == 2:

@@ -20,6 +20,7 @@ GRID = [
     "abn-resnet-cifar-32:64:32:100",
     "abn-resnet-cifar-8:64:16:100",
     "abn-resnet-cifar-8:25:14:10",
+    "efficientnet-lite0:32:160:81",
 ]
 MEMORY_FORMATS = ["nchw", "channels_last"]
 WARM_UP = 2  # steps

@@ -117,6 +117,10 @@ fn kind(timing: &Timing) -> String {
         (Op::MaxPool { .. }, _) => "max-pool".to_owned(),
         (Op::GlobalAveragePool | Op::MeanSquare, _) => "means".to_owned(),
         (Op::Attend | Op::Sigmoid, _) => "attention".to_owned(),
-        (Op::Add | Op::Relu | Op::Conv2d { .. }, _) => "sums and activations".to_owned(),
+        (Op::Depthwise { kernel, stride, .. }, _) => {
+            let strided = if *stride == 1 { String::new() } else { format!(" stride {stride}") };
+            format!("depthwise {kernel}x{kernel}{strided}, {} px", timing.shape.height)
+        }
+        (Op::Add | Op::Relu | Op::Relu6 | Op::Conv2d { .. }, _) => "sums and activations".to_owned(),
     }
 }

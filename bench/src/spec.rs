@@ -5,7 +5,7 @@ use std::str::FromStr;
 use ktg_net::Architecture;
 
 /// What `--case ARCHITECTURE:BATCH:SIDE:CLASSES` says: three such networks, on random images.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CaseSpec {
     /// Of all networks.
     pub architecture: Architecture,

@@ -14,6 +14,10 @@ pub enum Each {
     Relu,
     /// `to` where `from`, the result of a ReLU, is not `<= 0`, else 0: the gradient of a ReLU.
     ReluBackward,
+    /// `min(max(from, 0), 6)`; NaN stays.
+    Relu6,
+    /// `to` where `from`, the result of a ReLU6, is neither `<= 0` nor `>= 6`, else 0: the gradient of a ReLU6.
+    Relu6Backward,
     /// `1 / (1 + exp(-from))`
     Sigmoid,
     /// `to * from * (1 - from)`, the gradient of a sigmoid whose result is `from`.
@@ -43,6 +47,13 @@ plain! {
             Each::Add => values.for_each(|(to, from)| *to += from),
             Each::Relu => values.for_each(|(to, from)| *to = if *from <= 0.0 { 0.0 } else { *from }),
             Each::ReluBackward => values.for_each(|(to, from)| *to = if *from <= 0.0 { 0.0 } else { *to }),
+            Each::Relu6 => values.for_each(|(to, from)| {
+                let above = if *from <= 0.0 { 0.0 } else { *from };
+                *to = if above >= 6.0 { 6.0 } else { above };
+            }),
+            Each::Relu6Backward => {
+                values.for_each(|(to, from)| *to = if (*from <= 0.0) | (*from >= 6.0) { 0.0 } else { *to });
+            }
             // In double precision: there are few of them, and everything behind depends on each.
             Each::Sigmoid => values.for_each(|(to, from)| *to = (1.0 / (1.0 + (-f64::from(*from)).exp())) as f32),
             Each::SigmoidBackward => values.for_each(|(to, from)| *to *= from * (1.0 - from)),

@@ -14,6 +14,9 @@ fn shape() -> Features {
     Features::new(BATCH, CHANNELS, PIXELS).unwrap()
 }
 
+const EACH: [Each; 7] =
+    [Each::Add, Each::Relu, Each::ReluBackward, Each::Relu6, Each::Relu6Backward, Each::Sigmoid, Each::SigmoidBackward];
+
 /// Place in the map of the feature at `i`.
 fn of_map(i: usize) -> usize {
     i / (CHANNELS * PIXELS) * PIXELS + i % PIXELS
@@ -70,19 +73,30 @@ fn operations_on_each_value() {
                 0.0
             }
         }
+        Each::Relu6 => from.clamp(0.0, 6.0),
+        Each::Relu6Backward => {
+            if from > 0.0 && from < 6.0 {
+                to
+            } else {
+                0.0
+            }
+        }
         Each::Sigmoid => sigmoid(from),
         Each::SigmoidBackward => to * from * (1.0 - from),
     };
     // More than a task's share.
     let (to, mut from) = (values(1, 40_001), values(2, 40_001));
     (from[0], from[1]) = (0.0, -0.0);
+    from.iter_mut().step_by(3).for_each(|from| *from *= 20.0);
     for kernels in all_levels() {
-        for with in [Each::Add, Each::Relu, Each::ReluBackward, Each::Sigmoid, Each::SigmoidBackward] {
+        for with in EACH {
             let mut found = to.clone();
             kernels.each(with, &mut found, &from).unwrap();
             let expected: Vec<f64> =
                 to.iter().zip(&from).map(|(to, from)| definition(with, f64::from(*to), f64::from(*from))).collect();
-            assert_within(format_args!("{kernels:?} {with:?}"), &found, &expected, |_| 1e-6);
+            assert_within(format_args!("{kernels:?} {with:?}"), &found, &expected, |i| {
+                1e-6 * f64::from(from[i]).abs().max(1.0)
+            });
         }
         let mut found = [0.0, 0.0];
         kernels.each(Each::Sigmoid, &mut found, &[200.0, -200.0]).unwrap();

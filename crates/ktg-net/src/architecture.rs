@@ -10,16 +10,19 @@ use crate::network::Network;
 ///
 /// | name | network |
 /// | --- | --- |
-/// | `abn-resnet-18`, `-34`, `-50` | Attention Branch Network on a ResNet, made for 224 px |
-/// | `abn-resnet-cifar-D` | the same on the CIFAR ResNet of depth D = 6n + 2 >= 8, made for 32 px |
-/// | `resnet-18`, `-34`, `-50` | plain ResNet (He et al. 2016) |
-/// | `resnet-cifar-D` | plain CIFAR ResNet |
+/// | `abn-resnet-18`, `-34`, `-50`, `-101`, `-152` | Attention Branch Network on a ResNet, made for 224 px |
+/// | `abn-resnet-cifar-D`, `-DxK` | the same on the CIFAR ResNet of depth D = 6n + 2 >= 8, K times as wide, made for 32 px |
+/// | `resnet-18`, `-34`, `-50`, `-101`, `-152` | plain ResNet (He et al. 2016) |
+/// | `resnet-cifar-D`, `-DxK` | plain CIFAR ResNet |
+/// | `wide-resnet-D-K` | wide ResNet of depth D = 6n + 4, K times as wide (Zagoruyko & Komodakis 2016), made for 32 px |
+/// | `efficientnet-lite0` to `-lite4` | EfficientNet-Lite, made for 224 to 300 px |
 ///
-/// Any input side works: strides round up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Any input side works, as strides round up; EfficientNet-Lite, whose padding is TensorFlow's for the side that it is made for, needs
+/// 32 px or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Architecture {
     family: &'static Family,
-    depth: usize,
+    variant: String,
 }
 
 /// A name that is no network of ours.
@@ -30,7 +33,7 @@ pub struct ArchitectureError {
 }
 
 fn list() -> String {
-    let names: Vec<String> = Family::ALL.iter().map(|f| format!("{}-DEPTH (depth {})", f.name, f.depths)).collect();
+    let names: Vec<String> = Family::ALL.iter().map(|f| format!("{} ({})", f.pattern(), f.variants)).collect();
     names.join(", ")
 }
 
@@ -38,33 +41,32 @@ impl FromStr for Architecture {
     type Err = ArchitectureError;
 
     fn from_str(name: &str) -> Result<Self, ArchitectureError> {
-        let unknown = || ArchitectureError { name: name.to_owned() };
-        let (family, depth) = name.rsplit_once('-').ok_or_else(unknown)?;
-        let family = Family::ALL.iter().find(|f| f.name == family).ok_or_else(unknown)?;
-        let depth: usize = depth.parse().map_err(|_| unknown())?;
-        // A depth above this is a typing error, and would build for minutes before memory runs out.
-        if depth > 1202 || (family.build)(depth, 3, 2).is_none() {
-            return Err(unknown());
+        for family in Family::ALL {
+            if let Some(variant) = name.strip_prefix(family.prefix)
+                && (family.build)(variant, 3, 2).is_some()
+            {
+                return Ok(Self { family, variant: variant.to_owned() });
+            }
         }
-        Ok(Self { family, depth })
+        Err(ArchitectureError { name: name.to_owned() })
     }
 }
 
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}-{}", self.family.name, self.depth)
+        write!(f, "{}{}", self.family.prefix, self.variant)
     }
 }
 
 impl Architecture {
     /// The network for images of `channels` channels and so many classes, each at least 1.
-    pub fn network(self, channels: usize, classes: usize) -> Network {
-        (self.family.build)(self.depth, channels, classes).expect("parsing a name checks its depth")
+    pub fn network(&self, channels: usize, classes: usize) -> Network {
+        (self.family.build)(&self.variant, channels, classes).expect("parsing a name checks its variant")
     }
 
-    /// Its family.
-    pub fn family(self) -> &'static Family {
-        self.family
+    /// Side of the images that it is made for, in pixels.
+    pub fn side(&self) -> usize {
+        (self.family.side)(&self.variant)
     }
 }
 
@@ -74,16 +76,42 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for name in ["abn-resnet-18", "abn-resnet-cifar-8", "resnet-50", "resnet-cifar-110"] {
+        for name in [
+            "abn-resnet-18",
+            "abn-resnet-cifar-8",
+            "resnet-50",
+            "resnet-cifar-110",
+            "resnet-cifar-8x4",
+            "wide-resnet-28-10",
+            "efficientnet-lite3",
+        ] {
             assert_eq!(name.parse::<Architecture>().unwrap().to_string(), name);
         }
     }
 
     #[test]
     fn wrong_names_are_refused_with_the_right_ones() {
-        for name in ["", "resnet", "resnet-19", "abn-resnet-cifar-2", "abn-resnet-cifar-21", "vgg-16", "resnet--8"] {
+        let wrong = [
+            "",
+            "resnet",
+            "resnet-19",
+            "resnet-018",
+            "resnet-+18",
+            "abn-resnet-cifar-2",
+            "abn-resnet-cifar-21",
+            "resnet-cifar-8x1",
+            "resnet-cifar-8x",
+            "wide-resnet-28",
+            "wide-resnet-27-10",
+            "efficientnet-lite5",
+            "efficientnet-lite00",
+            "vgg-16",
+            "resnet--8",
+            "resnet-cifar-1208",
+        ];
+        for name in wrong {
             let message = name.parse::<Architecture>().unwrap_err().to_string();
-            assert!(message.contains("abn-resnet-DEPTH (depth 18, 34, 50)"), "{message}");
+            assert!(message.contains("abn-resnet-DEPTH (18, 34, 50, 101, 152)"), "{message}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! How architectures write their lists.
 
-use crate::network::{Layer, Network, Op, Value};
+use crate::network::{Layer, Network, NormStyle, Op, Padding, Value};
 
 /// Appends layers to a list. Every method takes the layer's name and the values it reads, and gives its result.
 pub struct Builder {
@@ -33,19 +33,48 @@ impl Builder {
 
     /// A convolution to `output` channels, with the padding that keeps the size at stride 1.
     pub fn conv2d(&mut self, name: &str, x: Value, output: usize, kernel: usize, stride: usize) -> Value {
-        let op = Op::Conv2d { input: self.channels(x), output, kernel, stride, padding: kernel / 2 };
+        self.padded_conv2d(name, x, output, kernel, stride, Padding::around(kernel / 2))
+    }
+
+    /// The same with any padding.
+    pub fn padded_conv2d(
+        &mut self,
+        name: &str,
+        x: Value,
+        output: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> Value {
+        let op = Op::Conv2d { input: self.channels(x), output, kernel, stride, padding };
         self.layer(name, op, &[x], output)
     }
 
-    /// Batch normalization.
-    pub fn batch_norm(&mut self, name: &str, x: Value) -> Value {
+    /// A convolution of each channel by itself.
+    pub fn depthwise(&mut self, name: &str, x: Value, kernel: usize, stride: usize, padding: Padding) -> Value {
         let channels = self.channels(x);
-        self.layer(name, Op::BatchNorm { channels }, &[x], channels)
+        self.layer(name, Op::Depthwise { channels, kernel, stride, padding }, &[x], channels)
+    }
+
+    /// Batch normalization with PyTorch's constants.
+    pub fn batch_norm(&mut self, name: &str, x: Value) -> Value {
+        self.styled_batch_norm(name, x, NormStyle::PyTorch)
+    }
+
+    /// Batch normalization with other constants.
+    pub fn styled_batch_norm(&mut self, name: &str, x: Value, style: NormStyle) -> Value {
+        let channels = self.channels(x);
+        self.layer(name, Op::BatchNorm { channels, style }, &[x], channels)
     }
 
     /// A rectifier.
     pub fn relu(&mut self, name: &str, x: Value) -> Value {
         self.layer(name, Op::Relu, &[x], self.channels(x))
+    }
+
+    /// A rectifier that gives at most 6.
+    pub fn relu6(&mut self, name: &str, x: Value) -> Value {
+        self.layer(name, Op::Relu6, &[x], self.channels(x))
     }
 
     /// The logistic function.

@@ -23,10 +23,9 @@ impl Network {
 fn initial_values(op: &Op, parameter: &Parameter, rng: &mut impl Rng) -> Vec<f32> {
     let count = parameter.len();
     match *op {
-        Op::Conv2d { output, kernel, .. } => {
-            let deviation = (2.0 / (output * kernel * kernel) as f64).sqrt();
-            (0..count).map(|_| (normal(rng) * deviation) as f32).collect()
-        }
+        Op::Conv2d { output, kernel, .. } => normals(count, output * kernel * kernel, rng),
+        // A pixel of a channel is seen by that channel's results alone.
+        Op::Depthwise { kernel, .. } => normals(count, kernel * kernel, rng),
         Op::Linear { input, .. } => {
             let bound = 1.0 / (input as f64).sqrt();
             (0..count).map(|_| ((2.0 * unit(rng) - 1.0) * bound) as f32).collect()
@@ -37,6 +36,12 @@ fn initial_values(op: &Op, parameter: &Parameter, rng: &mut impl Rng) -> Vec<f32
             vec![if is_scale { 1.0 } else { 0.0 }; count]
         }
     }
+}
+
+/// Normal numbers by the results that see a pixel.
+fn normals(count: usize, fan_out: usize, rng: &mut impl Rng) -> Vec<f32> {
+    let deviation = (2.0 / fan_out as f64).sqrt();
+    (0..count).map(|_| (normal(rng) * deviation) as f32).collect()
 }
 
 /// Standard normal numbers by the Box-Muller transform.

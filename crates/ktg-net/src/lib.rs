@@ -32,7 +32,7 @@ pub mod weights;
 pub use architecture::{Architecture, ArchitectureError};
 pub use builder::Builder;
 pub use family::Family;
-pub use network::{Layer, Network, Op, Value};
+pub use network::{Layer, Network, NormStyle, Op, Padding, Value};
 pub use parameters::{Parameter, Role};
 pub use shapes::{Shape, ShapeError};
 pub use stages::Part;

@@ -24,6 +24,49 @@ impl Value {
     }
 }
 
+/// Zeros around an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Padding {
+    /// Above the first row and before the first column.
+    pub before: usize,
+    /// Below the last row and behind the last column.
+    pub after: usize,
+}
+
+impl Padding {
+    /// The same on all sides.
+    pub fn around(zeros: usize) -> Self {
+        Self { before: zeros, after: zeros }
+    }
+}
+
+/// The constants of batch normalizations, which the frameworks that networks come from have chosen otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormStyle {
+    /// PyTorch's.
+    PyTorch,
+    /// Those of TensorFlow's published networks.
+    TensorFlow,
+}
+
+impl NormStyle {
+    /// What is added to the variance.
+    pub fn epsilon(self) -> f64 {
+        match self {
+            NormStyle::PyTorch => 1e-5,
+            NormStyle::TensorFlow => 1e-3,
+        }
+    }
+
+    /// Share of the newest batch in the running statistics.
+    pub fn momentum(self) -> f64 {
+        match self {
+            NormStyle::PyTorch => 0.1,
+            NormStyle::TensorFlow => 0.01,
+        }
+    }
+}
+
 /// An operation, with everything that does not depend on the size of the images. Maps are `[batch, channels, height,
 /// width]`, vectors `[batch, features]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +82,31 @@ pub enum Op {
         /// Pixels from one position to the next, in both directions.
         stride: usize,
         /// Zeros around the image.
-        padding: usize,
+        padding: Padding,
     },
-    /// Batch normalization (Ioffe & Szegedy 2015) with PyTorch's conventions: [`Op::NORM_EPSILON`], [`Op::NORM_MOMENTUM`],
-    /// normalized by the biased variance of the batch, while the running variance collects the unbiased one.
+    /// Square convolution of each channel by itself, without bias; weights `[channels, 1, kernel, kernel]`.
+    Depthwise {
+        /// Channels of input and result.
+        channels: usize,
+        /// Side of the window.
+        kernel: usize,
+        /// Pixels from one position to the next, in both directions.
+        stride: usize,
+        /// Zeros around the image.
+        padding: Padding,
+    },
+    /// Batch normalization (Ioffe & Szegedy 2015), normalized by the biased variance of the batch, while the running variance
+    /// collects the unbiased one.
     BatchNorm {
         /// Channels of input and result.
         channels: usize,
+        /// Its constants.
+        style: NormStyle,
     },
     /// `max(x, 0)`
     Relu,
+    /// `min(max(x, 0), 6)`
+    Relu6,
     /// `1 / (1 + exp(-x))`
     Sigmoid,
     /// Sum of two values of the same shape.
@@ -78,14 +136,17 @@ pub enum Op {
 }
 
 impl Op {
-    /// What batch normalization adds to the variance.
-    pub const NORM_EPSILON: f64 = 1e-5;
-    /// Share of the newest batch in the running statistics of batch normalization.
-    pub const NORM_MOMENTUM: f64 = 0.1;
-
     /// Whether it has parameters that are learned.
     pub fn has_parameters(&self) -> bool {
-        matches!(self, Op::Conv2d { .. } | Op::BatchNorm { .. } | Op::Linear { .. })
+        matches!(self, Op::Conv2d { .. } | Op::Depthwise { .. } | Op::BatchNorm { .. } | Op::Linear { .. })
+    }
+
+    /// The constants of a batch normalization.
+    pub fn norm_style(&self) -> Option<NormStyle> {
+        match self {
+            Op::BatchNorm { style, .. } => Some(*style),
+            _ => None,
+        }
     }
 }
 

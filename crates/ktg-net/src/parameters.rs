@@ -46,7 +46,10 @@ impl Network {
                 Op::Conv2d { input, output, kernel, .. } => {
                     add("weight", &[output, input, kernel, kernel], Role::Learned);
                 }
-                Op::BatchNorm { channels } => {
+                Op::Depthwise { channels, kernel, .. } => {
+                    add("weight", &[channels, 1, kernel, kernel], Role::Learned);
+                }
+                Op::BatchNorm { channels, .. } => {
                     add("weight", &[channels], Role::Learned);
                     add("bias", &[channels], Role::Learned);
                     add("running_mean", &[channels], Role::Statistic);
@@ -57,6 +60,7 @@ impl Network {
                     add("bias", &[output], Role::Learned);
                 }
                 Op::Relu
+                | Op::Relu6
                 | Op::Sigmoid
                 | Op::Add
                 | Op::Attend

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::network::{Network, Op};
+use crate::network::{Network, Op, Padding};
 
 /// Shape of a value of one image; a vector has height and width 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl Network {
             let x = shapes[layer.inputs[0].index()];
             let second = layer.inputs.get(1).map(|value| shapes[value.index()]);
             let unfit = |shape: Shape| ShapeError::Unfit { layer: layer.name.clone(), found: shape.to_string() };
-            let windows = |kernel: usize, stride: usize, padding: usize| {
-                let positions = |side: usize| Some((side + 2 * padding).checked_sub(kernel)? / stride + 1);
+            let windows = |kernel: usize, stride: usize, Padding { before, after }: Padding| {
+                let positions = |side: usize| Some((side + before + after).checked_sub(kernel)? / stride + 1);
                 let small = || ShapeError::Small { layer: layer.name.clone(), kernel, height, width };
                 Ok([positions(x.height).ok_or_else(small)?, positions(x.width).ok_or_else(small)?])
             };
@@ -84,12 +84,16 @@ impl Network {
                     let [height, width] = windows(kernel, stride, padding)?;
                     Shape { channels: output, height, width }
                 }
-                Op::MaxPool { kernel, stride, padding } => {
+                Op::Depthwise { channels, kernel, stride, padding } if channels == x.channels => {
                     let [height, width] = windows(kernel, stride, padding)?;
                     Shape { height, width, ..x }
                 }
-                Op::BatchNorm { channels } if channels == x.channels => x,
-                Op::Relu | Op::Sigmoid => x,
+                Op::MaxPool { kernel, stride, padding } => {
+                    let [height, width] = windows(kernel, stride, Padding::around(padding))?;
+                    Shape { height, width, ..x }
+                }
+                Op::BatchNorm { channels, .. } if channels == x.channels => x,
+                Op::Relu | Op::Relu6 | Op::Sigmoid => x,
                 Op::Add if second == Some(x) => x,
                 Op::Attend if second == Some(Shape { channels: 1, ..x }) => x,
                 Op::GlobalAveragePool => Shape { height: 1, width: 1, ..x },

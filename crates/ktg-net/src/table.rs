@@ -52,9 +52,11 @@ fn operation(op: &Op) -> String {
     };
     match op {
         Op::Conv2d { kernel, stride, .. } => format!("conv {}", window(kernel, stride)),
+        Op::Depthwise { kernel, stride, .. } => format!("depthwise {}", window(kernel, stride)),
         Op::MaxPool { kernel, stride, .. } => format!("max pool {}", window(kernel, stride)),
         Op::BatchNorm { .. } => "batch norm".to_owned(),
         Op::Relu => "relu".to_owned(),
+        Op::Relu6 => "relu6".to_owned(),
         Op::Sigmoid => "sigmoid".to_owned(),
         Op::Add => "add".to_owned(),
         Op::Attend => "multiply by map".to_owned(),
@@ -67,6 +69,7 @@ fn operation(op: &Op) -> String {
 fn multiply_adds(op: &Op, result: Shape) -> u64 {
     let per_result = match op {
         Op::Conv2d { input, kernel, .. } => input * kernel * kernel,
+        Op::Depthwise { kernel, .. } => kernel * kernel,
         Op::Linear { input, .. } => *input,
         _ => 0,
     };

@@ -1,6 +1,6 @@
 //! Networks as data against PyTorch: names and shapes, weight files, published figures (fixtures/README.md).
 
-use ktg_net::{Architecture, Array, Network, StateDict, WeightsFile, table, weights};
+use ktg_net::{Architecture, Array, Network, Parameter, Role, StateDict, WeightsFile, table, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use safetensors::tensor::{Dtype, TensorView};
@@ -46,6 +46,25 @@ fn names_and_shapes_are_pytorchs() {
     }
 }
 
+/// Of many parameters, their names and shapes as a hash.
+#[test]
+fn names_and_shapes_of_large_networks_are_pytorchs() {
+    for case in json("state_dict_hashes.json").as_array().unwrap() {
+        let size = |key: &str| case[key].as_u64().unwrap() as usize;
+        let network = network(case["network"].as_str().unwrap(), size("in_channels"), size("num_classes"));
+        let parameters = network.parameters();
+        let line = |parameter: &Parameter| {
+            let shape: Vec<String> = parameter.shape.iter().map(|side| side.to_string()).collect();
+            format!("{} {}\n", parameter.name, shape.join(" "))
+        };
+        let mut lines: Vec<String> = parameters.iter().map(line).collect();
+        lines.sort();
+        let learned: usize = parameters.iter().filter(|p| p.role == Role::Learned).map(Parameter::len).sum();
+        assert_eq!((lines.len(), learned), (size("tensors"), size("parameters")), "{}", case["network"]);
+        assert_eq!(format!("{:016x}", fnv1a(&lines.concat())), case["fnv1a"].as_str().unwrap(), "{}", case["network"]);
+    }
+}
+
 /// Parameters and multiply-adds, in millions, of all layers.
 fn totals(name: &str, side: usize, classes: usize) -> (usize, f64) {
     let rows = table::rows(&network(name, 3, classes), [side, side]).unwrap();
@@ -56,9 +75,13 @@ fn totals(name: &str, side: usize, classes: usize) -> (usize, f64) {
 #[test]
 fn totals_are_the_published_ones() {
     // torchvision's documentation: parameters, and "GFLOPS", which are billions of multiply-adds.
-    for (name, parameters, billions) in
-        [("resnet-18", 11_689_512, 1.81), ("resnet-34", 21_797_672, 3.66), ("resnet-50", 25_557_032, 4.09)]
-    {
+    for (name, parameters, billions) in [
+        ("resnet-18", 11_689_512, 1.81),
+        ("resnet-34", 21_797_672, 3.66),
+        ("resnet-50", 25_557_032, 4.09),
+        ("resnet-101", 44_549_160, 7.80),
+        ("resnet-152", 60_192_808, 11.51),
+    ] {
         let (ours, millions) = totals(name, 224, 1000);
         assert_eq!(ours, parameters, "{name}");
         assert!((millions / 1e3 - billions).abs() < 0.01, "{name}: {millions} million");
@@ -66,6 +89,14 @@ fn totals_are_the_published_ones() {
     // He et al. 2016, table 6: 0.27 and 1.7 million.
     assert_eq!(totals("resnet-cifar-20", 32, 10).0 / 10_000, 27);
     assert_eq!(totals("resnet-cifar-110", 32, 10).0 / 100_000, 17);
+    // Of the usual PyTorch code.
+    assert_eq!(totals("wide-resnet-28-10", 32, 10).0, 36_479_194);
+    assert_eq!(totals("wide-resnet-28-10", 32, 100).0, 36_536_884);
+    // Of the PyTorch packages; the authors' page says 4.7, 5.4, 6.1, 8.2 and 13.0 million.
+    let of_lite = [4_652_008, 5_416_680, 6_092_072, 8_197_096, 13_006_568];
+    for (variant, parameters) in of_lite.into_iter().enumerate() {
+        assert_eq!(totals(&format!("efficientnet-lite{variant}"), 224, 1000).0, parameters, "{variant}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub fn run(command: &NetCommand) -> Result<()> {
         NetCommand::List { json } => list(*json),
         NetCommand::Show { name, side, classes, channels, json } => {
             let architecture: Architecture = name.parse()?;
-            let side = side.map_or(architecture.family().side, usize::from);
+            let side = side.map_or(architecture.side(), usize::from);
             let network = architecture.network(usize::from(*channels), *classes as usize);
             show(name, &network, side, *json)
         }
@@ -23,12 +23,12 @@ pub fn run(command: &NetCommand) -> Result<()> {
 
 fn list(as_json: bool) -> Result<()> {
     if as_json {
-        let family = |f: &Family| json!({ "name": f.name, "depths": f.depths, "side": f.side, "help": f.help });
+        let family =
+            |f: &Family| json!({ "name": f.pattern(), "variants": f.variants, "sides": f.sides, "help": f.help });
         return print_json(&Family::ALL.iter().map(family).collect::<Vec<_>>());
     }
-    let row =
-        |f: &Family| [format!("{}-DEPTH", f.name), f.depths.to_owned(), format!("{} px", f.side), f.help.to_owned()];
-    print(&aligned(&[0, 1, 3], ["network", "depths", "made for", ""], Family::ALL.iter().map(row)))
+    let row = |f: &Family| [f.pattern(), f.variants.to_owned(), f.sides.to_owned(), f.help.to_owned()];
+    print(&aligned(&[0, 1, 2, 3], ["network", "variants", "made for", ""], Family::ALL.iter().map(row)))
 }
 
 fn show(name: &str, network: &Network, side: usize, as_json: bool) -> Result<()> {

@@ -96,7 +96,7 @@ fn bytes(context: Context, part: Part, call: &Call, count: usize) -> usize {
         (Part::Sum, _) => 3 * len(&call.reads[0]),
         // As of SGD with momentum: weights and momentum are read and written, gradients read.
         (Part::Update, _) => 5 * learned(),
-        (_, Op::Conv2d { .. } | Op::Linear { .. }) => reads + gives + learned(),
+        (_, Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Linear { .. }) => reads + gives + learned(),
         (Part::Backward, op) => {
             let (needed, needs_result) = call.needs(op);
             let forward: usize = call.reads.iter().take(needed).map(len).sum();

@@ -7,7 +7,7 @@ use ktg_net::Op;
 
 use super::account::{Clock, Part};
 use super::bf16;
-use super::context::{Context, FITS, Moments, features, pooling};
+use super::context::{Context, FITS, Moments, depthwise, features, pooling};
 use super::format::Format;
 use super::forward::normalize;
 use super::learner::Learner;
@@ -72,6 +72,29 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     clock.stop(context, Part::ToWeights, call, count);
 }
 
+/// The way back through a depthwise convolution.
+fn depthwise_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
+    let (count, kernels, call) = (memory.count, context.kernels, &back.call);
+    let shape = depthwise(context.op(call), context.shape(call.reads[0]), count);
+    let gradient = context.span(call.gives, back.gradient);
+    if let Some(target) = back.targets[0] {
+        let clock = Clock::start();
+        let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);
+        let [weights] = context.tensors(learner.parameters, call.layer);
+        kernels.depthwise_backward_data(&shape, g, weights, dx).expect(FITS);
+        clock.stop(context, Part::ToImages, call, count);
+    }
+    if context.is_frozen(call.layer) {
+        return;
+    }
+    let clock = Clock::start();
+    let [weights] = learner.ranges::<1>(context.layout, call.layer);
+    let images = back.reads[0].expect("the plan knows what is needed");
+    let (x, g) = (memory.get(context.span(call.reads[0], images)), memory.get(gradient));
+    kernels.depthwise_backward_weights(&shape, x, g, &mut learner.gradients[weights]).expect(FITS);
+    clock.stop(context, Part::ToWeights, call, count);
+}
+
 fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
@@ -81,6 +104,7 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
     let clock = Clock::start();
     match op {
         Op::Conv2d { .. } | Op::Linear { .. } => return convolve_back(context, back, memory, learner),
+        Op::Depthwise { .. } => return depthwise_back(context, back, memory, learner),
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
@@ -119,10 +143,14 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
             let (da, [g]) = memory.split(part, [gradient]);
             da.copy_from_slice(g);
         }
-        Op::Relu | Op::Sigmoid => {
+        Op::Relu | Op::Relu6 | Op::Sigmoid => {
             let y = context.span(call.gives, back.gives.expect("the plan knows what is needed"));
             let (g, [y]) = memory.split(gradient, [y]);
-            let each = if *op == Op::Relu { Each::ReluBackward } else { Each::SigmoidBackward };
+            let each = match op {
+                Op::Relu => Each::ReluBackward,
+                Op::Relu6 => Each::Relu6Backward,
+                _ => Each::SigmoidBackward,
+            };
             kernels.each(each, g, y).expect(FITS);
         }
     }

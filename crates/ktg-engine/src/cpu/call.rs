@@ -24,10 +24,12 @@ impl Call {
     /// Which values the way back needs: how many of those read, and whether the result. `op` is the layer's.
     pub fn needs(&self, op: &Op) -> (usize, bool) {
         match op {
-            Op::Conv2d { .. } | Op::Linear { .. } | Op::MaxPool { .. } | Op::MeanSquare => (1, false),
+            Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Linear { .. } | Op::MaxPool { .. } | Op::MeanSquare => {
+                (1, false)
+            }
             Op::BatchNorm { .. } => (1, self.relu),
             Op::Attend => (2, false),
-            Op::Relu | Op::Sigmoid => (0, true),
+            Op::Relu | Op::Relu6 | Op::Sigmoid => (0, true),
             Op::Add | Op::GlobalAveragePool => (0, false),
         }
     }
@@ -36,7 +38,7 @@ impl Call {
     /// gradient, which is not needed any more then.
     pub fn is_in_place(&self, op: &Op, read: usize) -> bool {
         match op {
-            Op::Relu | Op::Sigmoid => true,
+            Op::Relu | Op::Relu6 | Op::Sigmoid => true,
             // With a sum, the gradient that is left in place belongs to what was added.
             Op::BatchNorm { .. } => read == usize::from(self.adds),
             Op::Attend => read == 0,

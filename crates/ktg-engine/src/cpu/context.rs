@@ -1,7 +1,7 @@
 //! What a pass through a plan reads besides the values.
 
-use ktg_kernels::{Affine, Conv2d, Features, Kernels, Pool, Statistics, Window};
-use ktg_net::{Network, Op, Shape, Value};
+use ktg_kernels::{Affine, Conv2d, Depthwise, Features, Kernels, Pool, Statistics, Window};
+use ktg_net::{Network, Op, Padding, Shape, Value};
 
 use super::call::Call;
 use super::format::Format;
@@ -73,22 +73,30 @@ impl<'a> Context<'a> {
 
     pub fn affine<'p>(&self, parameters: &'p [f32], layer: usize) -> Affine<'p> {
         let [weight, bias] = self.tensors(parameters, layer);
-        Affine { weight, bias, epsilon: Op::NORM_EPSILON as f32 }
+        let style = self.network.layers[layer].op.norm_style().expect("only batch norms have it");
+        Affine { weight, bias, epsilon: style.epsilon() as f32 }
     }
 
     /// The convolution of an operation on so many values of shape `x`.
     pub fn convolution(&self, op: &Op, x: Shape, count: usize) -> Conv2d {
-        let (input, output, window) = match *op {
-            Op::Conv2d { input, output, kernel, stride, padding } => {
-                (input, output, Window { kernel, stride, padding })
+        let (input, output, window, after) = match *op {
+            Op::Conv2d { input, output, kernel, stride, padding: Padding { before, after } } => {
+                (input, output, Window { kernel, stride, padding: before }, after)
             }
             // A fully connected layer is a convolution of images of one pixel.
-            Op::Linear { input, output } => (input, output, Window::PIXEL),
+            Op::Linear { input, output } => (input, output, Window::PIXEL, 0),
             _ => unreachable!("{op:?} is no convolution"),
         };
-        let convolution = Conv2d::new(count, input, output, [x.height, x.width], window).expect(FITS);
+        let convolution = Conv2d::padded(count, input, output, [x.height, x.width], window, after).expect(FITS);
         if self.for_any_batch { convolution.for_any_batch() } else { convolution }
     }
+}
+
+/// The depthwise convolution of an operation on values of shape `x`.
+pub(crate) fn depthwise(op: &Op, x: Shape, count: usize) -> Depthwise {
+    let Op::Depthwise { channels, kernel, stride, padding } = *op else { unreachable!("{op:?} is no depthwise one") };
+    let window = Window { kernel, stride, padding: padding.before };
+    Depthwise::new(count, channels, [x.height, x.width], window, padding.after).expect(FITS)
 }
 
 /// The pooling of an operation on values of shape `x`.

@@ -37,7 +37,9 @@ pub(crate) fn formats(network: &Network, shapes: &[Shape], precision: Precision)
             Op::Sigmoid | Op::GlobalAveragePool | Op::MeanSquare | Op::Linear { .. } => Format::F32,
             // The map is f32 in any case.
             Op::Attend => formats[layer.inputs[0].index()],
-            Op::BatchNorm { .. } | Op::MaxPool { .. } | Op::Relu => formats[layer.inputs[0].index()],
+            Op::Depthwise { .. } | Op::BatchNorm { .. } | Op::MaxPool { .. } | Op::Relu | Op::Relu6 => {
+                formats[layer.inputs[0].index()]
+            }
             Op::Add if all_are(Format::Bf16) => Format::Bf16,
             Op::Add => Format::F32,
         };

@@ -5,7 +5,7 @@ use ktg_net::Op;
 
 use super::account::{Clock, Part};
 use super::bf16;
-use super::context::{Context, FITS, Moments, features, pooling};
+use super::context::{Context, FITS, Moments, depthwise, features, pooling};
 use super::memory::Memory;
 use super::places::Place;
 use super::plan::PlannedCall;
@@ -50,6 +50,10 @@ fn compute(
             let [weights] = context.tensors(parameters, call.layer);
             kernels.conv2d(&context.convolution(op, shape, count), x, weights, y)
         }
+        Op::Depthwise { .. } => {
+            let [weights] = context.tensors(parameters, call.layer);
+            kernels.depthwise(&depthwise(op, shape, count), x, weights, y)
+        }
         Op::Linear { .. } => {
             let [weights, bias] = context.tensors(parameters, call.layer);
             let result = kernels.conv2d(&context.convolution(op, shape, count), x, weights, y);
@@ -73,6 +77,7 @@ fn compute(
             kernels.each(Each::Add, y, other)
         }
         Op::Relu => kernels.each(Each::Relu, y, x),
+        Op::Relu6 => kernels.each(Each::Relu6, y, x),
         Op::Sigmoid => kernels.each(Each::Sigmoid, y, x),
     };
     result.expect(FITS);

@@ -1,7 +1,7 @@
 //! A network at work on the CPU.
 
 use ktg_kernels::{Arena, Kernels};
-use ktg_net::{Network, Op, Parameter, Role, ShapeError, StateDict, Value};
+use ktg_net::{Network, NormStyle, Op, Parameter, Role, ShapeError, StateDict, Value};
 
 use super::backward::backward;
 use super::bf16;
@@ -62,7 +62,7 @@ impl CpuNode {
         };
         let learns = layout.parameters.iter().map(is_learned).collect();
         let moments = network.layers.iter().map(|layer| match layer.op {
-            Op::BatchNorm { channels } if job.trained && !layer.frozen => {
+            Op::BatchNorm { channels, .. } if job.trained && !layer.frozen => {
                 Some(Moments { mean: vec![0.0; channels], variance: vec![0.0; channels] })
             }
             _ => None,
@@ -242,24 +242,26 @@ impl CpuNode {
         }
     }
 
-    /// `running += 0.1 (batch - running)`, with the unbiased variance, as in PyTorch.
+    /// `running += momentum (batch - running)`, with the unbiased variance, as in PyTorch.
     fn move_statistics(&mut self, images: usize) {
-        let share = Op::NORM_MOMENTUM;
         for call in &self.job.calls {
             let layer = call.call.layer;
-            let Some(moments) = &self.moments[layer] else { continue };
+            let style = self.network.layers[layer].op.norm_style();
+            let (Some(moments), Some(momentum)) = (&self.moments[layer], style.map(NormStyle::momentum)) else {
+                continue;
+            };
+            let kept = (1.0 - momentum) as f32;
             let [_, _, mean, variance] = self.layout.of_layer(layer);
-            blend(&mut self.values[mean], &moments.mean, share);
+            blend(&mut self.values[mean], kept, &moments.mean, momentum);
             let count = (images * self.job.shapes[call.call.gives.index()].pixels()) as f64;
             // One value a channel has no unbiased variance; PyTorch refuses it, we keep the biased one (zero).
             let unbias = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
-            blend(&mut self.values[variance], &moments.variance, share * unbias);
+            blend(&mut self.values[variance], kept, &moments.variance, momentum * unbias);
         }
     }
 }
 
-/// `running * 0.9 + batch * added`
-fn blend(running: &mut [f32], batch: &[f32], added: f64) {
-    let kept = (1.0 - Op::NORM_MOMENTUM) as f32;
+/// `running * kept + batch * added`
+fn blend(running: &mut [f32], kept: f32, batch: &[f32], added: f64) {
     running.iter_mut().zip(batch).for_each(|(running, batch)| *running = *running * kept + batch * added as f32);
 }

@@ -304,7 +304,11 @@ impl<'a> Planner<'a> {
     /// As [`Call::needs`]; weights that are frozen have no gradient, for which alone their layer's input is needed.
     fn needs(&self, c: usize) -> (usize, bool) {
         match self.op(c) {
-            Op::Conv2d { .. } | Op::Linear { .. } if self.network.layers[self.calls[c].layer].frozen => (0, false),
+            Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Linear { .. }
+                if self.network.layers[self.calls[c].layer].frozen =>
+            {
+                (0, false)
+            }
             op => self.calls[c].needs(op),
         }
     }

@@ -2,7 +2,7 @@
 //! added to the wrong sum or a layer that is left out would show.
 
 use ktg_kernels::{Kernels, Level};
-use ktg_net::{Builder, Network, Op, StateDict, Value};
+use ktg_net::{Builder, Network, NormStyle, Op, Padding, StateDict, Value};
 
 use super::CpuNode;
 use crate::numbers::Numbers;
@@ -26,7 +26,7 @@ pub(super) fn network(numbers: &mut Numbers) -> Network {
         let x = values[values.len() - 1 - numbers.below(values.len().min(3))];
         let other = values[numbers.below(values.len())];
         let name = |kind: &str| format!("{kind}{i}");
-        let y = match numbers.below(9) {
+        let y = match numbers.below(12) {
             0 => net.conv2d(&name("conv"), x, 8, 3, 1),
             1 => net.conv2d(&name("conv"), x, 8, 1, 1),
             2 | 3 => net.batch_norm(&name("bn"), x),
@@ -38,6 +38,17 @@ pub(super) fn network(numbers: &mut Numbers) -> Network {
                 let map = net.sigmoid(&name("sigmoid"), map);
                 maps.push(map);
                 net.attend(&name("attend"), other, map)
+            }
+            9 => {
+                let kernel = 3 + 2 * numbers.below(2);
+                let before = numbers.below(kernel);
+                net.depthwise(&name("depthwise"), x, kernel, 1, Padding { before, after: kernel - 1 - before })
+            }
+            10 => net.relu6(&name("relu6"), x),
+            11 => {
+                let before = numbers.below(3);
+                let y = net.padded_conv2d(&name("conv"), x, 8, 3, 1, Padding { before, after: 2 - before });
+                net.styled_batch_norm(&name("bn"), y, NormStyle::TensorFlow)
             }
             // As residual networks do it.
             _ => {
@@ -105,11 +116,26 @@ fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &O
     Done { outputs, inferred, gradients, after: node.weights().unwrap() }
 }
 
-/// Whether rounding cannot decide a ReLU otherwise: none has an input near zero.
+/// Whether rounding decides nothing: no ReLU has an input near its kinks, and no batch norm makes large numbers of a channel that
+/// hardly varies.
 fn is_decided(network: &Network, node: &ReferenceNode) -> bool {
-    let near = |values: &[f64]| values.iter().any(|v| v.abs() < 1e-5 && *v != 0.0);
-    let relus = network.layers.iter().filter(|layer| layer.op == Op::Relu);
-    relus.map(|layer| node.value(layer.inputs[0])).all(|values| !near(values))
+    let near = |values: &[f64], kink: f64| values.iter().any(|v| (v - kink).abs() < 1e-5 && *v != kink);
+    network.layers.iter().all(|layer| {
+        let values = node.value(layer.inputs[0]);
+        match layer.op {
+            Op::Relu => !near(values, 0.0),
+            Op::Relu6 => !near(values, 0.0) && !near(values, 6.0),
+            Op::BatchNorm { channels, .. } => (0..channels).all(|channel| spread(values, channels, channel) > 1e-2),
+            _ => true,
+        }
+    })
+}
+
+/// Distance of the largest and the smallest value of a channel.
+fn spread(values: &[f64], channels: usize, channel: usize) -> f64 {
+    let of_channel = values.chunks_exact(SIDE * SIDE).skip(channel).step_by(channels).flatten();
+    let (least, most) = of_channel.fold((f64::MAX, f64::MIN), |(least, most), v| (v.min(least), v.max(most)));
+    most - least
 }
 
 fn largest(values: &[f32]) -> f32 {

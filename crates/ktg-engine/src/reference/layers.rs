@@ -59,9 +59,49 @@ fn each(values: &[f64], result: impl Fn(usize, f64) -> f64) -> Vec<f64> {
 
 fn convolution(op: &Op, [x, y]: [Shape; 2]) -> Convolution {
     match *op {
-        Op::Conv2d { kernel, stride, padding, .. } => Convolution { x, y, kernel, stride, padding },
+        // Zeros behind the image only say how many results there are.
+        Op::Conv2d { kernel, stride, padding, .. } | Op::Depthwise { kernel, stride, padding, .. } => {
+            Convolution { x, y, kernel, stride, padding: padding.before }
+        }
         _ => Convolution { x, y, kernel: 1, stride: 1, padding: 0 },
     }
+}
+
+/// What a depthwise convolution does to a channel of all images, `[image, row, column]`, put together for all channels.
+fn by_channel(
+    op: &Op,
+    shapes: [Shape; 2],
+    values: &[f64],
+    [from, to]: [Shape; 2],
+    of_channel: impl Fn(&Convolution, usize, &[f64]) -> Vec<f64>,
+) -> Vec<f64> {
+    let convolution = convolution(op, shapes.map(|shape| Shape { channels: 1, ..shape }));
+    let count = values.len() / from.len();
+    let mut results = vec![0.0; count * to.len()];
+    for channel in 0..from.channels {
+        let plane: Vec<f64> = channel_values(values, from, channel).collect();
+        for (image, result) in of_channel(&convolution, channel, &plane).chunks_exact(to.pixels()).enumerate() {
+            results[image * to.len() + channel * to.pixels()..][..to.pixels()].copy_from_slice(result);
+        }
+    }
+    results
+}
+
+/// Gradients of a depthwise convolution.
+fn depthwise_backward(op: &Op, weights: &[f64], x: &[f64], shapes: [Shape; 2], g: &[f64]) -> Back {
+    let [shape, of_result] = shapes;
+    let len = weights.len() / shape.channels;
+    let filter = |channel: usize| &weights[channel * len..][..len];
+    let dx = by_channel(op, shapes, g, [of_result, shape], |convolution, channel, g| {
+        convolution.backward_data(g, filter(channel))
+    });
+    let one = convolution(op, shapes.map(|shape| Shape { channels: 1, ..shape }));
+    let of_filter = |channel: usize| {
+        let [x, g]: [Vec<f64>; 2] =
+            [(x, shape), (g, of_result)].map(|(values, shape)| channel_values(values, shape, channel).collect());
+        one.backward_weights(&x, &g)
+    };
+    Back { inputs: vec![dx], parameters: vec![("weight", (0..shape.channels).flat_map(of_filter).collect())] }
 }
 
 /// Place of the first maximum of each window; NaN counts as largest.
@@ -102,7 +142,14 @@ pub(super) fn forward(
             let bias = tensors.get("bias");
             each(&convolution(op, shapes).forward(x, &tensors.get("weight")), |i, y| y + bias[i % output])
         }
-        Op::BatchNorm { .. } => {
+        Op::Depthwise { .. } => {
+            let (weights, [shape, result]) = (tensors.get("weight"), shapes);
+            let len = weights.len() / shape.channels;
+            by_channel(op, shapes, x, [shape, result], |convolution, channel, x| {
+                convolution.forward(x, &weights[channel * len..][..len])
+            })
+        }
+        Op::BatchNorm { style, .. } => {
             let (mean, variance) = match moments {
                 Some(moments) => (moments.mean.clone(), moments.variance.clone()),
                 None => (tensors.get("running_mean"), tensors.get("running_var")),
@@ -110,10 +157,11 @@ pub(super) fn forward(
             let (weight, bias) = (tensors.get("weight"), tensors.get("bias"));
             each(x, |i, x| {
                 let c = channel(i, shape);
-                (x - mean[c]) / (variance[c] + Op::NORM_EPSILON).sqrt() * weight[c] + bias[c]
+                (x - mean[c]) / (variance[c] + style.epsilon()).sqrt() * weight[c] + bias[c]
             })
         }
         Op::Relu => each(x, |_, x| if x <= 0.0 { 0.0 } else { x }),
+        Op::Relu6 => each(x, |_, x| x.clamp(0.0, 6.0)),
         Op::Sigmoid => each(x, |_, x| 1.0 / (1.0 + (-x).exp())),
         Op::Add => each(x, |i, x| x + inputs[1][i]),
         Op::Attend => each(x, |i, x| x * inputs[1][in_map(i, shape)]),
@@ -160,7 +208,9 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
             }
             return Back { inputs: vec![convolution.backward_data(g, &tensors.get("weight"))], parameters };
         }
-        Op::BatchNorm { .. } => return batch_norm_backward(tensors, x, shape, result),
+        Op::Depthwise { .. } => return depthwise_backward(op, &tensors.get("weight"), x, shapes, g),
+        Op::BatchNorm { style, .. } => return batch_norm_backward(style.epsilon(), tensors, x, shape, result),
+        Op::Relu6 => vec![each(g, |i, g| if result.y[i] <= 0.0 || result.y[i] >= 6.0 { 0.0 } else { g })],
         Op::Relu => vec![each(g, |i, g| if result.y[i] <= 0.0 { 0.0 } else { g })],
         Op::Sigmoid => vec![each(g, |i, g| g * result.y[i] * (1.0 - result.y[i]))],
         Op::Add => vec![g.to_vec(), g.to_vec()],
@@ -180,11 +230,11 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
     Back { inputs, parameters: Vec::new() }
 }
 
-fn batch_norm_backward(tensors: Tensors, x: &[f64], shape: Shape, result: &Result) -> Back {
+fn batch_norm_backward(epsilon: f64, tensors: Tensors, x: &[f64], shape: Shape, result: &Result) -> Back {
     let running = || (tensors.get("running_mean"), tensors.get("running_var"));
     let batch = |moments: &Moments| (moments.mean.clone(), moments.variance.clone());
     let (mean, variance) = result.moments.map_or_else(running, batch);
-    let deviation = |c: usize| (variance[c] + Op::NORM_EPSILON).sqrt();
+    let deviation = |c: usize| (variance[c] + epsilon).sqrt();
     let normalized = each(x, |i, x| (x - mean[channel(i, shape)]) / deviation(channel(i, shape)));
     let (mut of_weight, mut of_bias) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     for (i, g) in result.gradient.iter().enumerate() {

@@ -8,7 +8,7 @@ mod update;
 
 use std::collections::BTreeMap;
 
-use ktg_net::{Array, Network, Op, Shape, ShapeError, StateDict, Value};
+use ktg_net::{Array, Network, NormStyle, Op, Shape, ShapeError, StateDict, Value};
 
 use crate::optimizer::{AVERAGE, check_state};
 use crate::{EngineError, Images, Job, Map, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Wanted};
@@ -223,7 +223,7 @@ impl Node for ReferenceNode {
 }
 
 impl ReferenceNode {
-    /// `running += 0.1 (batch - running)`, with the unbiased variance, where the wanted outputs depend on the layer.
+    /// `running += momentum (batch - running)`, with the unbiased variance, where the wanted outputs depend on the layer.
     fn move_statistics(&mut self, images: usize) {
         debug_assert_eq!(images, self.pass.count);
         let reached = self.network.sources(self.job.wanted.outputs(&self.network));
@@ -231,13 +231,14 @@ impl ReferenceNode {
             let Some(Moments { mean, variance, count }) = moments.as_ref().filter(|_| reached[index + 1]) else {
                 continue;
             };
+            let Some(momentum) = layer.op.norm_style().map(NormStyle::momentum) else { continue };
             // One value a channel has no unbiased variance; PyTorch refuses it, we keep the biased one (zero).
             let unbias = if *count > 1 { *count as f64 / (*count - 1) as f64 } else { 1.0 };
             let unbiased = variance.iter().map(|v| v * unbias).collect();
             for (end, batch) in [("running_mean", mean.clone()), ("running_var", unbiased)] {
                 let running = self.weights.get_mut(&format!("{}.{end}", layer.name)).expect("a batch norm has both");
                 for (running, batch) in running.data.iter_mut().zip::<Vec<f64>>(batch) {
-                    *running = (f64::from(*running) * (1.0 - Op::NORM_MOMENTUM) + batch * Op::NORM_MOMENTUM) as f32;
+                    *running = (f64::from(*running) * (1.0 - momentum) + batch * momentum) as f32;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The gradients of the definitions against differences of their values.
 
-use ktg_net::{Builder, Role};
+use ktg_net::{Builder, NormStyle, Padding, Role};
 
 use super::*;
 use crate::numbers::Numbers;
@@ -12,7 +12,10 @@ fn network() -> Network {
     x = net.batch_norm("bn1", x);
     x = net.relu("relu", x);
     x = net.max_pool("pool", x, 3, 2, 1);
-    let y = net.conv2d("conv2", x, 4, 3, 2);
+    x = net.depthwise("depthwise", x, 3, 1, Padding { before: 0, after: 2 });
+    x = net.relu6("relu6", x);
+    let y = net.padded_conv2d("conv2", x, 4, 3, 2, Padding { before: 2, after: 1 });
+    let y = net.styled_batch_norm("bn2", y, NormStyle::TensorFlow);
     let shortcut = net.conv2d("downsample", x, 4, 1, 2);
     let sum = net.add("add", y, shortcut);
     let mut map = net.conv2d("att_conv", sum, 1, 3, 1);

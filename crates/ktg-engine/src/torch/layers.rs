@@ -1,6 +1,6 @@
 //! What PyTorch computes for each layer.
 
-use ktg_net::{Layer, Op};
+use ktg_net::{Layer, Op, Padding};
 use tch::{Kind, TchError, Tensor};
 
 /// What a layer works with.
@@ -20,25 +20,23 @@ pub fn forward(
     may_overwrite: &[bool],
 ) -> Result<Tensor, TchError> {
     let (x, parameters) = (inputs[0], &tensors.parameters);
-    let none = None::<&Tensor>;
     match layer.op {
-        Op::Conv2d { stride, padding, .. } => {
-            let (stride, padding) = (stride as i64, padding as i64);
-            let x = x.f_to_kind(parameters[0].kind())?;
-            x.f_conv2d(&parameters[0], none, [stride; 2], [padding; 2], [1; 2], 1)
-        }
+        Op::Conv2d { stride, padding, .. } => convolve(x, &parameters[0], stride, padding, 1),
+        Op::Depthwise { channels, stride, padding, .. } => convolve(x, &parameters[0], stride, padding, channels),
         Op::Linear { .. } => x.f_to_kind(parameters[0].kind())?.f_linear(&parameters[0], Some(&parameters[1])),
-        Op::BatchNorm { .. } => {
+        Op::BatchNorm { style, .. } => {
             // Buffers that forget all of the past take the batch's moments themselves.
             let ([mean, variance], training, momentum) = match &tensors.moments {
                 Some([mean, variance]) => ([mean, variance], true, 1.0),
-                None => ([&parameters[2], &parameters[3]], false, Op::NORM_MOMENTUM),
+                None => ([&parameters[2], &parameters[3]], false, style.momentum()),
             };
             let (weight, bias) = (Some(&parameters[0]), Some(&parameters[1]));
-            x.f_batch_norm(weight, bias, Some(mean), Some(variance), training, momentum, Op::NORM_EPSILON, true)
+            x.f_batch_norm(weight, bias, Some(mean), Some(variance), training, momentum, style.epsilon(), true)
         }
         Op::Relu if may_overwrite[0] => x.shallow_clone().f_relu_(),
         Op::Relu => x.f_relu(),
+        Op::Relu6 if may_overwrite[0] => x.shallow_clone().f_relu6_(),
+        Op::Relu6 => x.f_relu6(),
         Op::Sigmoid => x.f_to_kind(Kind::Float)?.f_sigmoid(),
         Op::Add if may_overwrite[0] => x.shallow_clone().f_add_(inputs[1]),
         Op::Add if may_overwrite[1] => inputs[1].shallow_clone().f_add_(x),
@@ -51,4 +49,19 @@ pub fn forward(
         Op::GlobalAveragePool => x.f_mean_dim([2_i64, 3].as_slice(), false, Kind::Float),
         Op::MeanSquare => x.f_to_kind(Kind::Float)?.f_square()?.f_mean_dim([1_i64].as_slice(), true, Kind::Float),
     }
+}
+
+/// A convolution without bias, in the numbers of its weights.
+fn convolve(x: &Tensor, weights: &Tensor, stride: usize, padding: Padding, groups: usize) -> Result<Tensor, TchError> {
+    let x = x.f_to_kind(weights.kind())?;
+    let Padding { before, after } = padding;
+    // PyTorch's convolutions have the same padding on all sides.
+    let (x, padding) = match before == after {
+        true => (x, before as i64),
+        false => {
+            let sides = [before, after, before, after].map(|zeros| zeros as i64);
+            (x.f_constant_pad_nd(sides)?, 0)
+        }
+    };
+    x.f_conv2d(weights, None::<&Tensor>, [stride as i64; 2], [padding; 2], [1; 2], groups as i64)
 }

@@ -127,7 +127,7 @@ impl Computation {
                 let parameter = {
                     let _no_grad = tch::no_grad_guard();
                     match layer.op {
-                        Op::Conv2d { .. } => tensors.part(&rounded, i)?.f_detach()?,
+                        Op::Conv2d { .. } | Op::Depthwise { .. } => tensors.part(&rounded, i)?.f_detach()?,
                         _ => tensors.get(i)?.f_detach()?,
                     }
                 };

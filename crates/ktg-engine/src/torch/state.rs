@@ -1,6 +1,6 @@
 //! What a node has on its device, and how it learns.
 
-use ktg_net::{Op, StateDict};
+use ktg_net::{NormStyle, StateDict};
 use tch::{TchError, Tensor};
 
 use super::pass::{Computation, Moments, Pass};
@@ -40,10 +40,14 @@ impl State {
         let Some(Moments { moments, norms }) = self.moments.take() else { return Ok(()) };
         let _no_grad = tch::no_grad_guard();
         let has_one_value = |layer: &usize| images * computation.shapes[layer + 1].pixels() == 1;
-        if 2 * norms.len() == self.tensors.statistics_count() && !norms.iter().any(has_one_value) {
-            return self.tensors.statistics.f_lerp_(&moments, Op::NORM_MOMENTUM).map(drop);
+        let momentum = |layer: &usize| computation.network.layers[*layer].op.norm_style().map(NormStyle::momentum);
+        let momenta: Vec<f64> = norms.iter().filter_map(momentum).collect();
+        let is_one = momenta.windows(2).all(|pair| pair[0] == pair[1]);
+        if 2 * norms.len() == self.tensors.statistics_count() && is_one && !norms.iter().any(has_one_value) {
+            let Some(momentum) = momenta.first() else { return Ok(()) };
+            return self.tensors.statistics.f_lerp_(&moments, *momentum).map(drop);
         }
-        for layer in norms {
+        for (layer, momentum) in norms.into_iter().zip(momenta) {
             let [mean, variance] = [2, 3].map(|n| self.tensors.of_layer(layer).start + n);
             if has_one_value(&layer) {
                 // One value a channel has no unbiased variance; as the other engines, this one takes the biased one.
@@ -51,7 +55,7 @@ impl State {
             }
             for i in [mean, variance] {
                 let (mut running, batch) = (self.tensors.get(i)?, self.tensors.part(&moments, i)?);
-                let _ = running.f_lerp_(&batch, Op::NORM_MOMENTUM)?;
+                let _ = running.f_lerp_(&batch, momentum)?;
             }
         }
         Ok(())

@@ -18,6 +18,10 @@ pub enum EachBf16 {
     Relu,
     /// `to` where `from`, the result of a ReLU, is not `<= 0`, else 0.
     ReluBackward,
+    /// `min(max(from, 0), 6)`; NaN stays.
+    Relu6,
+    /// `to` where `from`, the result of a ReLU6, is neither `<= 0` nor `>= 6`, else 0.
+    Relu6Backward,
 }
 
 /// Each number by itself.
@@ -132,6 +136,17 @@ plain! {
         match with {
             EachBf16::Add => values.for_each(|(to, from)| *to = Bf16::from_f32(to.to_f32() + from.to_f32())),
             EachBf16::Relu => values.for_each(|(to, from)| *to = if from.to_f32() <= 0.0 { zero } else { *from }),
+            EachBf16::Relu6 => {
+                let six = Bf16::from_f32(6.0);
+                values.for_each(|(to, from)| {
+                    let x = from.to_f32();
+                    *to = if x <= 0.0 { zero } else if x >= 6.0 { six } else { *from };
+                });
+            }
+            EachBf16::Relu6Backward => values.for_each(|(to, from)| {
+                let y = from.to_f32();
+                *to = if y <= 0.0 || y >= 6.0 { zero } else { *to };
+            }),
             EachBf16::ReluBackward => values.for_each(|(to, from)| *to = if from.to_f32() <= 0.0 { zero } else { *to }),
         }
     }

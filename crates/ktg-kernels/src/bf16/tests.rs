@@ -361,7 +361,8 @@ fn other_operations_are_those_in_f32() {
         to
     };
     let of = |seed: u64| {
-        let x = bf16(&numbers(seed, shape.len()));
+        // Beyond the 6 of a ReLU6, too.
+        let x = bf16(&numbers(seed, shape.len()).iter().map(|x| 8.0 * x).collect::<Vec<f32>>());
         (f32(&x), x)
     };
     let ((x, x16), (g, g16)) = (of(20), of(21));
@@ -372,6 +373,8 @@ fn other_operations_are_those_in_f32() {
         (crate::Each::Add, EachBf16::Add),
         (crate::Each::Relu, EachBf16::Relu),
         (crate::Each::ReluBackward, EachBf16::ReluBackward),
+        (crate::Each::Relu6, EachBf16::Relu6),
+        (crate::Each::Relu6Backward, EachBf16::Relu6Backward),
     ] {
         let (mut to, mut to16) = (g.clone(), g16.clone());
         kernels.each(with, &mut to, &x).unwrap();

@@ -1,6 +1,7 @@
 //! Residual blocks (He et al., CVPR 2016) and what all residual networks share.
 
 use crate::builder::Builder;
+use crate::family::number;
 use crate::network::{Network, Value};
 
 /// The two kinds of residual block.
@@ -69,21 +70,34 @@ impl Stage {
     }
 }
 
+/// The depths of ResNets for large images, for messages.
+pub(super) const IMAGENET_DEPTHS: &str = "18, 34, 50, 101, 152";
+
 /// The four stages of a ResNet for large images; `None` if there is none of this depth.
-pub(super) fn imagenet_stages(depth: usize) -> Option<Vec<Stage>> {
-    let (block, blocks) = match depth {
+pub(super) fn imagenet_stages(depth: &str) -> Option<Vec<Stage>> {
+    let (block, blocks) = match number(depth)? {
         18 => (Block::Basic, [2, 2, 2, 2]),
         34 => (Block::Basic, [3, 4, 6, 3]),
         50 => (Block::Bottleneck, [3, 4, 6, 3]),
+        101 => (Block::Bottleneck, [3, 4, 23, 3]),
+        152 => (Block::Bottleneck, [3, 8, 36, 3]),
         _ => return None,
     };
     Some(stages(block, &blocks, 64))
 }
 
-/// The three stages of a ResNet for CIFAR-sized images, of depth 6n + 2; `None` if there is none of this depth.
-pub(super) fn cifar_stages(depth: usize) -> Option<Vec<Stage>> {
-    let is_one = depth >= 8 && depth % 6 == 2;
-    is_one.then(|| stages(Block::Basic, &[(depth - 2) / 6; 3], 16))
+/// The variants of ResNets for CIFAR-sized images, for messages.
+pub(super) const CIFAR_VARIANTS: &str = "6n+2 from 8 up: 8, 14, 20, 32, 56, 110; K times as wide: 8x4, 20x2";
+
+/// The three stages of a ResNet for CIFAR-sized images, of depth 6n + 2, or of that and a width factor of 2 to 64 (`20x4`); `None` if
+/// there is no such network.
+pub(super) fn cifar_stages(variant: &str) -> Option<Vec<Stage>> {
+    let (depth, factor) = match variant.split_once('x') {
+        Some((depth, factor)) => (depth, number(factor).filter(|factor| (2..=64).contains(factor))?),
+        None => (variant, 1),
+    };
+    let depth = number(depth).filter(|depth| *depth >= 8 && depth % 6 == 2)?;
+    Some(stages(Block::Basic, &[(depth - 2) / 6; 3], 16 * factor))
 }
 
 /// Every stage but the first halves the sides and doubles the width.

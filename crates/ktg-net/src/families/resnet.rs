@@ -1,19 +1,21 @@
 //! ResNet for large images (He et al., CVPR 2016), as in torchvision.
 
-use super::residual::{imagenet_stages, large_stem, plain_network};
+use super::residual::{IMAGENET_DEPTHS, imagenet_stages, large_stem, plain_network};
 use crate::builder::Builder;
 use crate::family::Family;
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {
-    name: "resnet",
-    depths: "18, 34, 50",
+    prefix: "resnet-",
+    variable: "DEPTH",
+    variants: IMAGENET_DEPTHS,
     help: "plain ResNet; its attention map is the mean square of the last features",
-    side: 224,
+    side: |_| 224,
+    sides: "224 px",
     build,
 };
 
-fn build(depth: usize, channels: usize, classes: usize) -> Option<Network> {
+fn build(depth: &str, channels: usize, classes: usize) -> Option<Network> {
     let stages = imagenet_stages(depth)?;
     let mut net = Builder::new(channels);
     let x = large_stem(&mut net, Value::IMAGES, stages[0].width);

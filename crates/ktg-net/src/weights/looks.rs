@@ -22,9 +22,14 @@ pub(super) fn looks_like(shapes: &Shapes) -> String {
     }
 }
 
-/// The name of a residual network, as its authors write it; of an Attention Branch Network, what it is built on.
+/// The name of a network, as its authors write it; of an Attention Branch Network, what it is built on.
 pub(super) fn backbone(shapes: &Shapes) -> Option<String> {
     let shape = |name: &str| shapes.get(name).copied();
+    if shapes.contains_key("_conv_stem.weight") {
+        let is_lite = !shapes.keys().any(|name| name.contains("._se_reduce."));
+        let blocks = (0..).take_while(|block| shapes.contains_key(format!("_blocks.{block}._bn1.weight").as_str()));
+        return Some(format!("an EfficientNet{} of {} blocks", if is_lite { "-Lite" } else { "" }, blocks.count()));
+    }
     let &[_, _, kernel, _] = shape("conv1.weight")? else { return None };
     let &[width, _, _, _] = shape("layer1.0.conv1.weight")? else { return None };
     let &[_, input_of_group, _, _] = shape("layer1.0.conv2.weight")? else { return None };
@@ -52,14 +57,14 @@ fn blocks_of_stages(shapes: &Shapes) -> Vec<usize> {
 }
 
 fn classes(shapes: &Shapes) -> String {
-    match shapes.get("fc.weight") {
+    match shapes.get("fc.weight").or_else(|| shapes.get("_fc.weight")) {
         Some(&&[classes, _]) => format!(" for {} classes", grouped(classes as u64)),
         _ => " without a classifier".to_owned(),
     }
 }
 
 fn channels(shapes: &Shapes) -> String {
-    match shapes.get("conv1.weight") {
+    match shapes.get("conv1.weight").or_else(|| shapes.get("_conv_stem.weight")) {
         Some([_, 1, ..]) => " and grey images".to_owned(),
         Some([_, channels, ..]) if *channels != 3 => format!(" and images of {channels} channels"),
         _ => String::new(),

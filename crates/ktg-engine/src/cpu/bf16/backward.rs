@@ -6,7 +6,7 @@ use ktg_kernels::{Affine, BackwardPass, Each, EachBf16, NormGradients, halves, h
 use ktg_net::Op;
 
 use super::super::account::{Clock, Part};
-use super::super::context::{Context, FITS, Moments, features, pooling};
+use super::super::context::{Context, FITS, Moments, depthwise, features, pooling};
 use super::super::format::Format;
 use super::super::learner::Learner;
 use super::super::memory::Memory;
@@ -40,6 +40,33 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     clock.stop(context, Part::ToWeights, call, count);
 }
 
+/// The way back through a depthwise convolution, for which there are kernels in f32 only.
+fn depthwise_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
+    let (count, kernels, call) = (memory.count, context.kernels, &back.call);
+    let (value, layer, x_len) = (call.reads[0], call.layer, len(context, call.reads[0], count));
+    let shape = depthwise(context.op(call), context.shape(value), count);
+    let gradient = context.span(call.gives, back.gradient);
+    if let Some(target) = back.targets[0] {
+        let clock = Clock::start();
+        let (dx, [g]) = memory.split(context.span(value, target.part), [gradient]);
+        let [weights] = context.tensors(learner.parameters, layer);
+        let (g, mut sums) = (widen(context, call.gives, g, count), vec![0.0; x_len]);
+        kernels.depthwise_backward_data(&shape, &g, weights, &mut sums).expect(FITS);
+        kernels.to_bf16(&features(context.shape(value), count), &sums, halves_mut(dx, x_len)).expect(FITS);
+        clock.stop(context, Part::ToImages, call, count);
+    }
+    if context.is_frozen(layer) {
+        return;
+    }
+    let clock = Clock::start();
+    let [weights] = learner.ranges::<1>(context.layout, layer);
+    let images = back.reads[0].expect("the plan knows what is needed");
+    let (x, g) = (memory.get(context.span(value, images)), memory.get(gradient));
+    let (x, g) = (widen(context, value, x, count), widen(context, call.gives, g, count));
+    kernels.depthwise_backward_weights(&shape, &x, &g, &mut learner.gradients[weights]).expect(FITS);
+    clock.stop(context, Part::ToWeights, call, count);
+}
+
 /// As in f32, for one call.
 pub(crate) fn go_back(
     context: Context,
@@ -57,6 +84,7 @@ pub(crate) fn go_back(
     let clock = Clock::start();
     match op {
         Op::Conv2d { .. } => return convolve_back(context, back, memory, learner),
+        Op::Depthwise { .. } => return depthwise_back(context, back, memory, learner),
         Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
@@ -116,6 +144,11 @@ pub(crate) fn go_back(
             let y = context.span(call.gives, back.gives.expect("the plan knows what is needed"));
             let (g, [y]) = memory.split(gradient, [y]);
             kernels.each_bf16(EachBf16::ReluBackward, halves_mut(g, y_len), halves(y, y_len)).expect(FITS);
+        }
+        Op::Relu6 => {
+            let y = context.span(call.gives, back.gives.expect("the plan knows what is needed"));
+            let (g, [y]) = memory.split(gradient, [y]);
+            kernels.each_bf16(EachBf16::Relu6Backward, halves_mut(g, y_len), halves(y, y_len)).expect(FITS);
         }
         Op::Sigmoid => {
             // Its result is f32, and so its gradient has a place of its own.

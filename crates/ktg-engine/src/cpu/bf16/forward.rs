@@ -3,7 +3,7 @@
 use ktg_kernels::{Each, EachBf16, Fused, Moving, Statistics, halves, halves_mut};
 use ktg_net::{Op, Value};
 
-use super::super::context::{Context, FITS, Moments, features, pooling};
+use super::super::context::{Context, FITS, Moments, depthwise, features, pooling};
 use super::super::forward::moments_of;
 use super::super::memory::Memory;
 use super::super::places::Place;
@@ -45,6 +45,13 @@ pub(crate) fn compute(
                 None => kernels.conv2d_bf16(&convolution, &x, weights, y),
             }
         }
+        Op::Depthwise { .. } => {
+            // There are kernels in f32 only.
+            let [weights] = context.tensors(parameters, call.layer);
+            let (x, mut sums) = (widen(context, value, x, count), vec![0.0; y_len]);
+            kernels.depthwise(&depthwise(op, shape, count), &x, weights, &mut sums).expect(FITS);
+            kernels.to_bf16(&features(context.shape(call.gives), count), &sums, halves_mut(y, y_len))
+        }
         Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
         Op::BatchNorm { .. } => {
             let Moments { mean, variance } = own.expect("without, it is done already");
@@ -71,6 +78,7 @@ pub(crate) fn compute(
             kernels.each_bf16(EachBf16::Add, y, halves(other, y_len))
         }
         Op::Relu => kernels.each_bf16(EachBf16::Relu, halves_mut(y, y_len), halves(x, x_len)),
+        Op::Relu6 => kernels.each_bf16(EachBf16::Relu6, halves_mut(y, y_len), halves(x, x_len)),
         Op::Sigmoid => kernels.each(Each::Sigmoid, y, &widen(context, value, x, count)),
     };
     result.expect(FITS);
