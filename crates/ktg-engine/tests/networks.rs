@@ -20,16 +20,11 @@ fn network(fixture: &Value) -> Network {
     architecture.network(size("in_channels"), size("num_classes"))
 }
 
-/// The limit, or where PyTorch itself, in f32, is further from its own f64, a multiple of it that the fixture states.
-fn limit(fixture: &Value) -> f64 {
-    fixture["limit"].as_f64().unwrap_or(LIMIT)
-}
-
 /// Checks the outputs of one forward pass.
-fn check_outputs(outputs: &Outputs, fixture: &StateDict, mode: &str, limit: f64) {
+fn check_outputs(outputs: &Outputs, fixture: &StateDict, mode: &str) {
     let check = |what: &str, ours: &[f32]| {
         let what = format!("{mode}.{what}");
-        assert_close(&what, ours, &fixture[&what].data, 0.0, limit);
+        assert_close(&what, ours, &fixture[&what].data, 0.0, LIMIT);
     };
     check("logits", &outputs.logits);
     check("map", &outputs.attention_map.as_ref().unwrap().data);
@@ -58,7 +53,7 @@ fn loss(outputs: &Outputs, labels: &[u32]) -> (f64, OutputGradients) {
 }
 
 fn check_gradients(gradients: &StateDict, weights: &StateDict, tensors: &StateDict, fixture: &Value) {
-    let (limit, norms) = (limit(fixture), &fixture["grad_norms"]);
+    let norms = &fixture["grad_norms"];
     let total = fixture["grad_norm_total"].as_f64().unwrap();
     let (at_least, mut all_squares, mut checked) = (1e-3 * total, 0.0, 0);
     for name in weights.keys().filter(|name| !name.contains("running_")) {
@@ -67,21 +62,20 @@ fn check_gradients(gradients: &StateDict, weights: &StateDict, tensors: &StateDi
         all_squares += squares;
         let norm = norms[name].as_f64().unwrap();
         let difference = (squares.sqrt() - norm).abs() / norm.max(at_least);
-        assert!(difference <= limit, "norm of the gradient of {name}: relative difference {difference:.1e}");
+        assert!(difference <= LIMIT, "norm of the gradient of {name}: relative difference {difference:.1e}");
         if let Some(expected) = tensors.get(&format!("grad.{name}")) {
             let n = expected.data.len();
-            assert_close(&format!("gradient of {name}"), &gradient[..n], &expected.data, at_least, limit);
+            assert_close(&format!("gradient of {name}"), &gradient[..n], &expected.data, at_least, LIMIT);
             checked += 1;
         }
     }
     assert!(gradients.keys().all(|name| !name.contains("running_")), "statistics have no gradient");
-    assert!((all_squares.sqrt() - total).abs() <= limit * total);
+    assert!((all_squares.sqrt() - total).abs() <= LIMIT * total);
     assert!(checked >= 5, "only {checked} gradients were compared");
 }
 
 fn check_network(name: &str) {
     let fixture = json(&format!("{name}.json"));
-    let limit = limit(&fixture);
     // Of deep networks, the statistics of the whole batch are not stored.
     let has_calibrated = fixture["calibrated"] != false;
     let data = tensors(&format!("{name}.safetensors"));
@@ -94,7 +88,7 @@ fn check_network(name: &str) {
     node.load_weights(&start, "filled").unwrap();
 
     // Inference, first with statistics that do not fit the weights, then with those of the batch.
-    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch).unwrap(), &data, "eval", limit);
+    check_outputs(&node.infer(images, Wanted::ALL, &mut scratch).unwrap(), &data, "eval");
     let mut calibrated = start.clone();
     for (name, array) in &mut calibrated {
         if let Some(replacement) = data.get(&format!("calibrated_stats.{name}")) {
@@ -103,17 +97,17 @@ fn check_network(name: &str) {
     }
     if has_calibrated {
         node.load_weights(&calibrated, "calibrated").unwrap();
-        check_outputs(&node.infer(images, Wanted::ALL, &mut scratch).unwrap(), &data, "calibrated", limit);
+        check_outputs(&node.infer(images, Wanted::ALL, &mut scratch).unwrap(), &data, "calibrated");
     }
 
     // Training.
     node.load_weights(&start, "filled").unwrap();
     let outputs = node.forward(images, &mut scratch).unwrap();
-    check_outputs(&outputs, &data, "train", limit);
+    check_outputs(&outputs, &data, "train");
     let labels: Vec<u32> = serde_json::from_value(fixture["labels"].clone()).unwrap();
     let (value, at_outputs) = loss(&outputs, &labels);
     let expected = fixture["loss"].as_f64().unwrap();
-    assert!((value - expected).abs() <= limit * expected, "loss {value} instead of {expected}");
+    assert!((value - expected).abs() <= LIMIT * expected, "loss {value} instead of {expected}");
     node.backward(images, &at_outputs, &mut scratch).unwrap();
     check_gradients(&node.gradients(&scratch).unwrap(), &start, &data, &fixture);
     node.update(images.count, Rule::sgd(0.0, 0.0, 0.0), &scratch).unwrap();
@@ -131,7 +125,7 @@ fn check_network(name: &str) {
             (None, None) => before.clone(),
         };
         seen += usize::from(expected != *before);
-        assert_close(&name, &array.data, &expected, 0.0, limit);
+        assert_close(&name, &array.data, &expected, 0.0, LIMIT);
     }
     assert!(seen > if has_calibrated { 10 } else { 3 }, "only {seen} running statistics changed");
 }
