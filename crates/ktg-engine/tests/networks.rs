@@ -146,7 +146,9 @@ parity! {
     abn_resnet_cifar_20: "abn-resnet-cifar-20-16px",
     resnet_cifar_8: "resnet-cifar-8-28px",
     resnet_cifar_20: "resnet-cifar-20-32px",
+    resnet_101: "resnet-101-64px",
     resnet_152: "resnet-152-64px",
+    abn_resnet_101: "abn-resnet-101-64px",
     resnet_cifar_8_wide: "resnet-cifar-8x4-16px",
     abn_resnet_cifar_8_wide: "abn-resnet-cifar-8x2-17px",
     wide_resnet_16_4: "wide-resnet-16-4-16px",
@@ -155,6 +157,9 @@ parity! {
     efficientnet_lite0: "efficientnet-lite0-64px",
     efficientnet_lite0_odd_side: "efficientnet-lite0-75px",
     efficientnet_lite1: "efficientnet-lite1-60px",
+    efficientnet_lite2: "efficientnet-lite2-50px",
+    efficientnet_lite3: "efficientnet-lite3-62px",
+    efficientnet_lite4: "efficientnet-lite4-44px",
 }
 
 #[test]
