@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::parallel::part;
 use crate::planes::{Grid, Planes};
 use crate::rows::{Gather, Rows};
 use crate::simd::{Simd, Task};
@@ -10,10 +11,26 @@ use crate::view::View;
 /// Values of a map that are laid out at a time, with its border: a quarter of a second-level cache, or half of a small one.
 const LAID_OUT: usize = 64 << 10;
 
-/// Into how many bands the lines of a result are cut, so that what one sees is not too large.
-pub(super) fn bands<S: Simd>(view: &View) -> usize {
-    let seen = view.from[0] * view.columns() * S::LANES;
-    seen.div_ceil(LAID_OUT).min(view.to[0])
+/// Some lines of a result, and the rows of the map that they see.
+pub(super) struct Band {
+    pub lines: Range<usize>,
+    pub rows: Range<usize>,
+}
+
+impl Band {
+    /// All lines, in as many bands as it takes for what one sees not to be too large.
+    pub fn all<S: Simd>(view: &View) -> Vec<Self> {
+        let seen = view.from[0] * view.columns() * S::LANES;
+        let count = seen.div_ceil(LAID_OUT).min(view.to[0]);
+        let lines = (0..count).map(|band| part(view.to[0], band, count));
+        lines.map(|lines| Self { rows: view.rows_seen(lines.clone()), lines }).collect()
+    }
+
+    /// Lines, and rows, of the largest band of each.
+    pub fn most(bands: &[Self]) -> [usize; 2] {
+        let most = |len: fn(&Self) -> usize| bands.iter().map(len).max().unwrap_or(0);
+        [most(|band| band.lines.len()), most(|band| band.rows.len())]
+    }
 }
 
 /// The planes of some channels, up to a vector's lanes, of one image.

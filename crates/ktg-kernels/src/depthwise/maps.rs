@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Depthwise;
-use super::blocks::{Channels, bands, clear_border};
+use super::blocks::{Band, Channels, clear_border};
 use crate::parallel::{Shared, for_each_piece, parallel, part};
 use crate::rows::{Gather, Rows};
 use crate::shape::Window;
@@ -54,21 +54,21 @@ fn compute<S: Simd>(shape: &Depthwise, view: &View, maps: &[f32], weights: &[f32
     let Depthwise { batch, channels, window: Window { kernel, .. }, .. } = *shape;
     let ([map_height, map_width], [height, width]) = (view.from, view.to);
     let weights = by_taps::<S>(shape, weights);
-    let (blocks, bands) = (channels.div_ceil(S::LANES), bands::<S>(view));
-    let lines = |band: usize| part(height, band, bands);
-    let most = (0..bands).map(|band| view.rows_seen(lines(band)).len()).max().unwrap_or(0);
-    let some_lines = SOME_PIXELS.div_ceil(width).min(height.div_ceil(bands));
+    let (blocks, bands) = (channels.div_ceil(S::LANES), Band::all::<S>(view));
+    let [most_lines, most_rows] = Band::most(&bands);
+    let some_lines = SOME_PIXELS.div_ceil(width).min(most_lines);
+    let strips: Vec<Vec<Range<usize>>> = view.phases.iter().map(|phase| strips(phase.count)).collect();
     // A unit of work is a band of a block of channels of an image.
-    let units = batch * blocks * bands;
+    let units = batch * blocks * bands.len();
     let enough = units.div_ceil(4 * rayon::current_num_threads());
-    let some = (RESULTS * bands).div_ceil(height * width * S::LANES).min(enough);
+    let some = (RESULTS * bands.len()).div_ceil(height * width * S::LANES).min(enough);
     let y = Shared::new(result);
     parallel(units.div_ceil(some), |task| {
-        let mut values = buffer(most * view.columns() * S::LANES);
+        let mut values = buffer(most_rows * view.columns() * S::LANES);
         clear_border::<S>(view, &mut values);
         let mut sums = buffer(some_lines * width * S::LANES);
         for unit in task * some..units.min((task + 1) * some) {
-            let (image, block, lines) = (unit / bands / blocks, unit / bands % blocks, lines(unit % bands));
+            let (image, block, band) = (unit / bands.len() / blocks, unit / bands.len() % blocks, unit % bands.len());
             let first = block * S::LANES;
             let (plane, count) = (image * channels + first, S::LANES.min(channels - first));
             // SAFETY: the planes and their weights are there, there is room for the rows that are seen and for the sums, and each
@@ -76,8 +76,8 @@ fn compute<S: Simd>(shape: &Depthwise, view: &View, maps: &[f32], weights: &[f32
             unsafe {
                 S::vectorize(Unit {
                     view,
-                    rows: view.rows_seen(lines.clone()),
-                    lines,
+                    strips: &strips,
+                    band: &bands[band],
                     some_lines,
                     from: Channels { start: maps[plane * map_height * map_width..].as_ptr(), count, sides: view.from },
                     to: Channels { start: y.at(plane * height * width), count, sides: view.to },
@@ -91,14 +91,20 @@ fn compute<S: Simd>(shape: &Depthwise, view: &View, maps: &[f32], weights: &[f32
     });
 }
 
+/// Pixels of a phase, cut into strips that are nearly as long as each other.
+fn strips(count: usize) -> Vec<Range<usize>> {
+    let strips = count.div_ceil(MOST);
+    (0..strips).map(|strip| part(count, strip, strips)).collect()
+}
+
 /// Some lines of a block of channels of the result.
 struct Unit<'a> {
     view: &'a View,
-    lines: Range<usize>,
+    /// By phase.
+    strips: &'a [Vec<Range<usize>>],
+    band: &'a Band,
     /// Lines that are computed before they are written.
     some_lines: usize,
-    /// Rows that they see.
-    rows: Range<usize>,
     from: Channels<*const f32>,
     to: Channels<*mut f32>,
     /// `[tap][channel]`
@@ -114,7 +120,8 @@ impl Task for Unit<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { view, lines, some_lines, rows, from, to, weights, kernel, values, sums } = self;
+        let Self { view, strips, band, some_lines, from, to, weights, kernel, values, sums } = self;
+        let Band { lines, rows } = band;
         let (columns, width) = (view.columns(), view.to[1]);
         // SAFETY: granted by the caller. Taps read rows that are laid out, and columns of these or of their border.
         unsafe {
@@ -122,8 +129,8 @@ impl Task for Unit<'_> {
             for first in lines.clone().step_by(some_lines) {
                 let now = first..lines.end.min(first + some_lines);
                 for (i, line) in now.clone().enumerate() {
-                    for phase in &view.phases {
-                        let strips = Strips {
+                    for (phase, strips) in view.phases.iter().zip(strips) {
+                        let line = Line {
                             view,
                             phase,
                             rows: &view.rows[line],
@@ -133,9 +140,9 @@ impl Task for Unit<'_> {
                             to: sums.add((i * width + phase.first) * S::LANES),
                         };
                         match view.seen_step {
-                            1 => strips.sum::<S, 1>(),
-                            2 => strips.sum::<S, 2>(),
-                            _ => strips.sum::<S, ANY>(),
+                            1 => line.sum::<S, 1>(strips),
+                            2 => line.sum::<S, 2>(strips),
+                            _ => line.sum::<S, ANY>(strips),
                         }
                     }
                 }
@@ -147,11 +154,13 @@ impl Task for Unit<'_> {
 
 /// Pixels of a line that are summed up at a time: enough sums for a processor to add to in turn, and few enough for its registers.
 const MOST: usize = 12;
+/// Pixels whose sums are enough for that.
+const ENOUGH: usize = 7;
 /// Instead of a step between pixels that the compiler should know: one that it need not.
 const ANY: usize = 0;
 
-/// The pixels of a phase of a line, cut into strips that are nearly as long as each other.
-struct Strips<'a> {
+/// The pixels of a phase of a line.
+struct Line<'a> {
     view: &'a View,
     phase: &'a Phase,
     /// The taps' rows that lie within the map.
@@ -164,16 +173,13 @@ struct Strips<'a> {
     to: *mut f32,
 }
 
-impl Strips<'_> {
+impl Line<'_> {
     /// # Safety
     ///
     /// As for [`Unit`]; `STEP` is that between the pixels that are seen, or `ANY`.
     #[inline(always)]
-    unsafe fn sum<S: Simd, const STEP: usize>(&self) {
-        let count = self.phase.count;
-        let strips = count.div_ceil(MOST);
-        for strip in 0..strips {
-            let Range { start, end } = part(count, strip, strips);
+    unsafe fn sum<S: Simd, const STEP: usize>(&self, strips: &[Range<usize>]) {
+        for &Range { start, end } in strips {
             // SAFETY: granted by the caller.
             unsafe {
                 match end - start {
@@ -205,21 +211,50 @@ impl Strips<'_> {
         let (row_len, pixel_step) = (self.view.columns() * S::LANES, self.view.pixel_step * S::LANES);
         // SAFETY: granted by the caller.
         unsafe {
-            let mut sums = [S::zero(); N];
+            // Where there are few pixels, every other column has sums of its own.
+            let (mut sums, mut others) = ([S::zero(); N], [S::zero(); N]);
             for row in self.rows {
                 let values = self.values.wrapping_add(row.at * row_len + first * step);
                 let weights = self.weights.add(row.number * self.kernel * S::LANES);
-                for column in &self.phase.columns {
-                    let weight = S::load(weights.add(column.number * S::LANES));
-                    let values = values.add(column.at * S::LANES);
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = S::fma(S::load(values.add(i * step)), weight, *sum);
+                for pair in self.phase.columns.chunks(2) {
+                    add_column::<S, N>(values, step, weights, pair[0], &mut sums);
+                    if let Some(column) = pair.get(1) {
+                        let sums = if N < ENOUGH { &mut others } else { &mut sums };
+                        add_column::<S, N>(values, step, weights, *column, sums);
                     }
+                }
+            }
+            if N < ENOUGH {
+                for (sum, other) in sums.iter_mut().zip(others) {
+                    *sum = S::add(*sum, other);
                 }
             }
             for (i, sum) in sums.iter().enumerate() {
                 S::store(self.to.add((first * pixel_step) + i * pixel_step), *sum);
             }
+        }
+    }
+}
+
+/// Adds to the sums of N pixels what they see through a column of a row of the window.
+///
+/// # Safety
+///
+/// As for [`Unit`].
+#[inline(always)]
+unsafe fn add_column<S: Simd, const N: usize>(
+    values: *const f32,
+    step: usize,
+    weights: *const f32,
+    column: Tap,
+    sums: &mut [S::V; N],
+) {
+    // SAFETY: granted by the caller.
+    unsafe {
+        let weight = S::load(weights.add(column.number * S::LANES));
+        let values = values.add(column.at * S::LANES);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = S::fma(S::load(values.add(i * step)), weight, *sum);
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Backward to the weights: for each tap, the sum over all images and results of the gradient times the pixel that is seen.
 
-use std::ops::Range;
-
 use super::Depthwise;
-use super::blocks::{Channels, bands, clear_border};
+use super::blocks::{Band, Channels, clear_border};
 use crate::parallel::{Shared, parallel, part};
 use crate::rows::{Rows, Scatter};
 use crate::shape::Window;
@@ -21,11 +19,9 @@ const MOST: usize = 7;
 pub(crate) fn backward_weights<S: Simd>(shape: &Depthwise, images: &[f32], gradient: &[f32], result: &mut [f32]) {
     let Depthwise { batch, channels, height, width, window: Window { kernel, .. }, .. } = *shape;
     let view = &View::forward(shape.sides());
-    let (blocks, bands, taps) = (channels.div_ceil(S::LANES), bands::<S>(view), kernel * kernel);
+    let (blocks, bands, taps) = (channels.div_ceil(S::LANES), &Band::all::<S>(view)[..], kernel * kernel);
     let [result_height, result_width] = view.to;
-    let lines = |band: usize| part(result_height, band, bands);
-    let most_rows = (0..bands).map(|band| view.rows_seen(lines(band)).len()).max().unwrap_or(0);
-    let most_lines = result_height.div_ceil(bands);
+    let [most_lines, most_rows] = Band::most(bands);
     let parts = TASKS.div_ceil(blocks).min(batch);
     let sums_len = taps * S::LANES;
     let mut sums = buffer(blocks * parts * sums_len);
@@ -41,14 +37,13 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Depthwise, images: &[f32], gradi
         let mut gradients = buffer(most_lines * result_width * S::LANES);
         for image in part(batch, task % parts, parts) {
             let plane = image * channels + first;
-            for lines in (0..bands).map(lines) {
+            for band in bands {
                 let start = gradient[plane * result_height * result_width..].as_ptr();
                 // SAFETY: the planes are there, and there is room for their rows and for a sum a tap.
                 unsafe {
                     S::vectorize(Unit {
                         view,
-                        rows: view.rows_seen(lines.clone()),
-                        lines,
+                        band,
                         images: Channels { start: images[plane * height * width..].as_ptr(), count, sides: view.from },
                         gradient: Channels { start, count, sides: view.to },
                         kernel,
@@ -83,9 +78,7 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Depthwise, images: &[f32], gradi
 /// Adds to the sums of a block of channels what some lines of an image's results contribute.
 struct Unit<'a> {
     view: &'a View,
-    lines: Range<usize>,
-    /// Rows that they see.
-    rows: Range<usize>,
+    band: &'a Band,
     images: Channels<*const f32>,
     gradient: Channels<*const f32>,
     kernel: usize,
@@ -101,13 +94,13 @@ impl Task for Unit<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { view, lines, rows, images, gradient, kernel, values, gradients, sums } = self;
+        let Self { view, band: Band { lines, rows }, images, gradient, kernel, values, gradients, sums } = self;
         let (columns, width) = (view.columns(), view.to[1]);
         // SAFETY: granted by the caller. Taps read rows that are laid out, and columns of these or of their border.
         unsafe {
             images.read::<S>(rows.clone(), values.wrapping_add(view.border[0] * S::LANES), columns);
             gradient.read::<S>(lines.clone(), gradients, width);
-            for (i, line) in lines.enumerate() {
+            for (i, line) in lines.clone().enumerate() {
                 for row in &view.rows[line] {
                     for first in (0..kernel).step_by(MOST) {
                         let products = Products {
