@@ -34,6 +34,7 @@ mod bf16;
 mod bytes;
 mod direct;
 mod each;
+mod exponential;
 mod gemm;
 mod helpers;
 mod kernels;

@@ -1,8 +1,10 @@
 //! What attention maps do to features, sums and activations, against their definitions in double precision.
 
+mod reference;
 mod support;
 
 use ktg_kernels::{Each, Features};
+use reference::activations::{gelu, gelu_slope};
 use support::{all_levels, assert_within, values, wide};
 
 const BATCH: usize = 3;
@@ -13,6 +15,18 @@ const PIXELS: usize = 37;
 fn shape() -> Features {
     Features::new(BATCH, CHANNELS, PIXELS).unwrap()
 }
+
+const EACH: [Each; 9] = [
+    Each::Add,
+    Each::Relu,
+    Each::ReluBackward,
+    Each::Relu6,
+    Each::Relu6Backward,
+    Each::Gelu,
+    Each::GeluBackward,
+    Each::Sigmoid,
+    Each::SigmoidBackward,
+];
 
 /// Place in the map of the feature at `i`.
 fn of_map(i: usize) -> usize {
@@ -70,19 +84,32 @@ fn operations_on_each_value() {
                 0.0
             }
         }
+        Each::Relu6 => from.clamp(0.0, 6.0),
+        Each::Relu6Backward => {
+            if from > 0.0 && from < 6.0 {
+                to
+            } else {
+                0.0
+            }
+        }
+        Each::Gelu => gelu(from),
+        Each::GeluBackward => to * gelu_slope(from),
         Each::Sigmoid => sigmoid(from),
         Each::SigmoidBackward => to * from * (1.0 - from),
     };
     // More than a task's share.
     let (to, mut from) = (values(1, 40_001), values(2, 40_001));
     (from[0], from[1]) = (0.0, -0.0);
+    from.iter_mut().step_by(3).for_each(|from| *from *= 20.0);
     for kernels in all_levels() {
-        for with in [Each::Add, Each::Relu, Each::ReluBackward, Each::Sigmoid, Each::SigmoidBackward] {
+        for with in EACH {
             let mut found = to.clone();
             kernels.each(with, &mut found, &from).unwrap();
             let expected: Vec<f64> =
                 to.iter().zip(&from).map(|(to, from)| definition(with, f64::from(*to), f64::from(*from))).collect();
-            assert_within(format_args!("{kernels:?} {with:?}"), &found, &expected, |_| 1e-6);
+            assert_within(format_args!("{kernels:?} {with:?}"), &found, &expected, |i| {
+                1e-6 * f64::from(from[i]).abs().max(1.0)
+            });
         }
         let mut found = [0.0, 0.0];
         kernels.each(Each::Sigmoid, &mut found, &[200.0, -200.0]).unwrap();
