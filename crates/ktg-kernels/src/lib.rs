@@ -32,6 +32,7 @@ mod algorithm;
 mod attend;
 mod bf16;
 mod bytes;
+mod channels;
 mod direct;
 mod each;
 mod exponential;
@@ -40,6 +41,7 @@ mod helpers;
 mod kernels;
 #[cfg(test)]
 mod lanes;
+mod layer_norm;
 mod map;
 mod memory;
 mod norm;

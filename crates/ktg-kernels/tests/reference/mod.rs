@@ -8,6 +8,7 @@
 
 pub mod activations;
 pub mod convolution;
+pub mod layer_norm;
 pub mod norm;
 pub mod optimizers;
 pub mod pooling;
