@@ -16,6 +16,7 @@
 //!   below 1e-4 (Winograd) and 1e-5 (others) of the largest result, which the tests check.
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
+//! * What ConvNeXt and ViT need: layer norm over channels, GELU, softmax attention among tokens, scales and biases of channels.
 //! * Max-pool, global average pool, what attention branches need, sums and activations, one-pass SGD.
 //!
 //! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, NEON, or what every machine has. Work is
@@ -30,6 +31,7 @@
 mod adamw;
 mod algorithm;
 mod attend;
+mod attention;
 mod bf16;
 mod bytes;
 mod channels;
@@ -60,6 +62,7 @@ mod workspace;
 
 pub use adamw::AdamWStep;
 pub use algorithm::Algorithm;
+pub use attention::Attention;
 pub use bf16::EachBf16;
 pub use bytes::ChannelScale;
 pub use each::Each;

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod activations;
+pub mod attention;
 pub mod convolution;
 pub mod layer_norm;
 pub mod norm;
