@@ -123,7 +123,7 @@ struct Planes {
 
 impl Planes {
     /// Of each plane, the number in a slice of one number a channel.
-    fn of_channel<'a>(self, by_channel: &'a [f32]) -> impl Iterator<Item = &'a f32> {
+    fn of_channel(self, by_channel: &[f32]) -> impl Iterator<Item = &f32> {
         by_channel.iter().cycle().skip(self.first % by_channel.len())
     }
 }

@@ -187,7 +187,7 @@ fn jobs() -> Vec<Job> {
     let window = Window { kernel: 3, stride: 2, padding: 1 };
     jobs.extend(pooling(MaxPool { planes: 23, image: [17, 15], window }, Maps { batch: 4, channels: 70, pixels: 50 }));
     jobs.push(sgd(150_001));
-    jobs.push(layers_of_transformers(Maps { batch: 3, channels: 60, pixels: 1700 }));
+    jobs.push(layers_of_transformers(Maps { batch: 3, channels: 60, pixels: 2500 }));
     jobs.push(layers_of_transformers(Maps { batch: 20, channels: 300, pixels: 1 }));
     jobs.push(attention(Attention::new(3, 3, 20, 100).unwrap()));
     jobs

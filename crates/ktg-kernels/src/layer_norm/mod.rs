@@ -5,7 +5,7 @@
 
 mod backward;
 mod columns;
-mod one_pixel;
+mod few_pixels;
 
 use crate::Kernels;
 use crate::channels::add_parts;
@@ -50,8 +50,8 @@ fn check_affine(shape: &Features, affine: Affine) -> Result {
 
 /// Normalizes the pixels of all images.
 pub(crate) fn forward<S: Simd>(shape: &Features, x: &[f32], affine: Affine, result: &mut [f32]) {
-    if shape.pixels == 1 {
-        return one_pixel::forward::<S>(shape.channels, x, affine, result);
+    if few_pixels::are_few::<S>(shape.pixels) {
+        return few_pixels::forward::<S>(shape.pixels, x, affine, result);
     }
     let (parts, result) = (Parts::new(shape), Shared::new(result));
     parallel(parts.count, |task| {
@@ -71,21 +71,22 @@ pub(crate) fn backward<S: Simd>(shape: &Features, x: &[f32], affine: Affine, gra
     let gradient = Shared::new(gradient);
     let dx = separate.map_or(gradient, Shared::new);
     let (channels, parts) = (shape.channels, Parts::new(shape));
-    let tasks = if shape.pixels == 1 { one_pixel::tasks(shape.batch) } else { parts.count };
+    let are_few = few_pixels::are_few::<S>(shape.pixels);
+    let tasks = if are_few { few_pixels::tasks(shape.batch) } else { parts.count };
     let mut sums = buffer(tasks * 2 * channels);
-    for_each_piece(&mut sums, 2 * channels, |task, sums| {
-        if shape.pixels == 1 {
-            // SAFETY: the images of each task are its alone.
-            return unsafe { one_pixel::backward::<S>(task, x, affine, gradient, dx, sums) };
-        }
-        let (columns, start) = parts.part(task);
-        let mut scratch = buffer(columns.scratch(4));
-        // SAFETY: the pixels from `start` on are this task's alone, and the scratch memory is as large as it wants.
-        unsafe {
-            let (x, g, dx) = (x.as_ptr().add(start), gradient.at(start), dx.at(start));
-            S::vectorize(Backward { columns, x, affine, g, dx, sums, scratch: &mut scratch });
-        }
-    });
+    if are_few {
+        few_pixels::backward::<S>(shape.pixels, x, affine, [gradient, dx], &mut sums);
+    } else {
+        for_each_piece(&mut sums, 2 * channels, |task, sums| {
+            let (columns, start) = parts.part(task);
+            let mut scratch = buffer(columns.scratch(4));
+            // SAFETY: the pixels from `start` on are this task's alone, and the scratch memory is as large as it wants.
+            unsafe {
+                let (x, g, dx) = (x.as_ptr().add(start), gradient.at(start), dx.at(start));
+                S::vectorize(Backward { columns, x, affine, g, dx, sums, scratch: &mut scratch });
+            }
+        });
+    }
     let mut totals = vec![0.0; 2 * channels];
     add_parts(&sums, &mut totals);
     of_weight.copy_from_slice(&totals[..channels]);

@@ -138,12 +138,8 @@ struct Moment {
 }
 
 /// Sums of `x - shift` and of its square.
-///
-/// # Safety
-///
-/// The processor has the level's instructions.
 #[inline(always)]
-pub(crate) unsafe fn sums<S: Simd>(x: &[f32], shift: f32) -> (f32, f32) {
+unsafe fn sums<S: Simd>(x: &[f32], shift: f32) -> (f32, f32) {
     // SAFETY: loads stay within `x`.
     unsafe {
         let shifts = S::splat(shift);

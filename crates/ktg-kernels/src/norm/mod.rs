@@ -4,7 +4,7 @@ mod backward;
 mod forward;
 
 pub(crate) use backward::backward;
-pub(crate) use forward::{inference, sums, train};
+pub(crate) use forward::{inference, train};
 
 use crate::shape::Features;
 
