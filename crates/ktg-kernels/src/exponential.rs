@@ -1,14 +1,11 @@
 //! The exponential function and what is made of it, in vectors.
-//!
-//! Safety of this file: its functions need the processor to have the level's instructions, which their callers grant, and no
-//! more.
-#![allow(clippy::undocumented_unsafe_blocks)]
 
 use crate::simd::Simd;
 
 /// `c[0] + c[1] x + c[2] x^2 + ...`
 #[inline(always)]
 unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, c: [f32; N]) -> S::V {
+    // SAFETY: needs only the level's instructions, as the caller grants.
     unsafe {
         let mut sum = S::splat(c[N - 1]);
         for i in (0..N - 1).rev() {
@@ -29,6 +26,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     /// ln 2 in two parts, of which the first has so few digits that its products with n are exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const REST: [f32; 6] = [0.5, 0.166_666_65, 4.166_579_6e-2, 8.333_452e-3, 1.398_199_9e-3, 1.987_569_1e-4];
+    // SAFETY: needs only the level's instructions, as the caller grants.
     unsafe {
         // Whose power is 2^-127: this maximum lets NaN pass.
         let x = S::max(S::splat(-88.0), x);
@@ -46,21 +44,21 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
 #[inline(always)]
 unsafe fn tail<S: Simd>(x: S::V) -> S::V {
     const NEAR: [f32; 6] = [0.128_379_17, -0.376_125_34, 0.112_819_925, -2.676_813_5e-2, 4.991_192_3e-3, -5.967_617e-4];
-    /// Powers 1 to 6 of ln erfc, with the first less 1.
+    /// Factors of the powers 1 to 7 of t in ln erfc; the first plus 1, which would cost it its last digits.
     const FAR: [f32; 7] =
-        [0.0, -0.128_717_51, -0.634_846_7, -0.106_777_88, 2.425_462_2e-2, -3.883_964_4e-3, 3.831_972_6e-4];
-    const FAR_LAST: f32 = -1.728_534_7e-5;
+        [-0.128_717_51, -0.634_846_7, -0.106_777_88, 2.425_462_2e-2, -3.883_964_4e-3, 3.831_972_6e-4, -1.728_534_7e-5];
+    // SAFETY: needs only the level's instructions, as the caller grants.
     unsafe {
         let negative = S::sub(S::zero(), x);
         let t = S::mul(S::max(x, negative), S::splat(std::f32::consts::FRAC_1_SQRT_2));
         let square = S::mul(t, t);
         let erf = S::fma(polynomial::<S, 6>(square, NEAR), t, t);
-        // The two highest pairs of powers by themselves, which is faster and as exact.
-        let high = S::fma(S::splat(FAR_LAST), t, S::splat(FAR[6]));
-        let middle = S::fma(S::splat(FAR[5]), t, S::splat(FAR[4]));
+        // The highest powers by pairs, which wait less for each other.
+        let high = S::fma(S::splat(FAR[6]), t, S::splat(FAR[5]));
+        let middle = S::fma(S::splat(FAR[4]), t, S::splat(FAR[3]));
         let mut logarithm = S::fma(high, square, middle);
-        for power in (1..4).rev() {
-            logarithm = S::fma(logarithm, t, S::splat(FAR[power]));
+        for factor in [FAR[2], FAR[1], FAR[0]] {
+            logarithm = S::fma(logarithm, t, S::splat(factor));
         }
         let logarithm = S::fma(logarithm, t, S::sub(S::zero(), t));
         let half = S::splat(0.5);
@@ -72,6 +70,7 @@ unsafe fn tail<S: Simd>(x: S::V) -> S::V {
 /// The chance that a standard normal number is below x.
 #[inline(always)]
 unsafe fn below<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: needs only the level's instructions, as the caller grants.
     unsafe {
         let tail = tail::<S>(x);
         S::where_less(x, S::zero(), tail, S::sub(S::splat(1.0), tail))
@@ -81,6 +80,7 @@ unsafe fn below<S: Simd>(x: S::V) -> S::V {
 /// `x (1 + erf(x / sqrt 2)) / 2` (Hendrycks & Gimpel 2016): within 1e-7 |x| of it. NaN of -infinity, as by the formula.
 #[inline(always)]
 pub(crate) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: needs only the level's instructions, as the caller grants.
     unsafe { S::mul(x, below::<S>(x)) }
 }
 
@@ -89,6 +89,7 @@ pub(crate) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
 pub(crate) unsafe fn gelu_slope<S: Simd>(x: S::V) -> S::V {
     /// `1 / sqrt(2 pi)`
     const HIGHEST: f32 = 0.398_942_3;
+    // SAFETY: needs only the level's instructions, as the caller grants.
     unsafe {
         let density = exp::<S>(S::mul(S::mul(x, S::splat(-0.5)), x));
         S::fma(S::mul(x, S::splat(HIGHEST)), density, below::<S>(x))
