@@ -20,6 +20,8 @@ pub(crate) const ROWS: u8 = 1;
 pub(crate) const COLUMNS: u8 = 2;
 /// By rows that are `a_apart` values apart, and those of B `b_apart`.
 pub(crate) const BOTH_APART: u8 = 3;
+/// By columns that are `a_apart` values apart, and the rows of B `b_apart`.
+pub(crate) const COLUMNS_APART: u8 = 4;
 
 /// `C = sum over segments of A B`, or `C += ...`.
 ///
@@ -29,9 +31,9 @@ pub(crate) const BOTH_APART: u8 = 3;
 pub(crate) struct Gemm<'a, const NV: usize, const A: u8> {
     pub rows: usize,
     pub segments: &'a [Segment],
-    /// Counts for [`ROWS_APART`] and [`BOTH_APART`] only.
+    /// Counts where the rows or columns of A are apart only.
     pub a_apart: usize,
-    /// Counts for [`BOTH_APART`] only.
+    /// Counts for [`BOTH_APART`] and [`COLUMNS_APART`] only.
     pub b_apart: usize,
     pub c: *mut f32,
     pub c_row: usize,
@@ -42,9 +44,10 @@ pub(crate) struct Gemm<'a, const NV: usize, const A: u8> {
 impl<const NV: usize, const A: u8> Gemm<'_, NV, A> {
     #[inline(always)]
     unsafe fn tile<S: Simd, const MR: usize>(&self, row: usize) {
-        let b_row = if A == BOTH_APART { self.b_apart } else { NV * S::LANES };
+        let b_row = if A == BOTH_APART || A == COLUMNS_APART { self.b_apart } else { NV * S::LANES };
         let (a_row, a_column) = match A {
             ROWS_APART | BOTH_APART => (self.a_apart, 1),
+            COLUMNS_APART => (1, self.a_apart),
             ROWS => (b_row, 1),
             _ => (1, b_row),
         };

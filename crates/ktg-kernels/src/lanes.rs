@@ -1,12 +1,13 @@
 //! The code of levels that this machine may lack: every operation with emulated vectors of 4, 8 and 16 values and the tiles
 //! of the levels must give what it gives with plain Rust's. What remains untested there are the instructions themselves.
 
-use crate::Algorithm;
+use crate::attention::{self, Attention};
+use crate::channels::Scaled;
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::shape::{Conv2d, Features, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
-use crate::{Depthwise, depthwise, direct, small_maps, winograd};
+use crate::{Algorithm, Depthwise, channels, depthwise, direct, each, layer_norm, small_maps, winograd};
 
 /// Values without a pattern, in [-1, 1).
 fn values(seed: u64, n: usize) -> Vec<f32> {
@@ -188,6 +189,57 @@ fn batch_norms_of_all_widths_agree() {
             for (i, ((found, expected), limit)) in found.iter().zip(&expected).zip(limits).enumerate() {
                 assert_close(&format!("{shape:?}, {i}"), found, expected, limit);
             }
+        }
+    }
+}
+
+/// What transformers' layers give: GELU, layer norm, attention, scaled channels, and all their gradients.
+fn of_tokens<S: Simd>(shape: &Features, attention: &Attention) -> Vec<Vec<f32>> {
+    let channels = shape.channels;
+    let (x, g) = (values(1, shape.len()), values(2, shape.len()));
+    let (weight, bias) = (values(3, channels), values(4, channels));
+    let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
+    let (mut gelu, mut dx, mut of_scale) = (g.clone(), g.clone(), vec![f32::NAN; channels]);
+    each::gelu_all::<S>(true, &mut gelu, &x);
+    let [mut of_weight, mut of_bias] = [(); 2].map(|()| vec![f32::NAN; channels]);
+    let gradients = NormGradients { result: &mut dx, x: None, weight: &mut of_weight, bias: &mut of_bias };
+    layer_norm::backward::<S>(shape, &x, affine, gradients);
+    let scaled = result(shape.len(), |dx| {
+        channels::sums::<S>(shape, &g, Some(Scaled { x: &x, scale: &weight, dx }), &mut of_scale);
+    });
+    let qkv = values(5, attention.qkv_len());
+    let (g, of_map) = (values(6, attention.result_len()), values(7, attention.map_len()));
+    let mut of_qkv = result(qkv.len(), |dx| attention::backward::<S>(attention, &qkv, &g, dx));
+    attention::class_backward::<S>(attention, &qkv, &of_map, &mut of_qkv);
+    vec![
+        result(x.len(), |y| each::gelu_all::<S>(false, y, &x)),
+        result(x.len(), |y| layer_norm::forward::<S>(shape, &x, affine, y)),
+        result(x.len(), |y| channels::scale_all::<S>(shape, &x, &weight, Some(&x), y)),
+        result(g.len(), |y| attention::forward::<S>(attention, &qkv, y)),
+        result(of_map.len(), |y| attention::class_map::<S>(attention, &qkv, y)),
+        gelu,
+        dx,
+        of_weight,
+        of_bias,
+        scaled,
+        of_scale,
+        of_qkv,
+    ]
+}
+
+#[test]
+fn operations_on_tokens_of_all_widths_agree() {
+    for (channels, tokens) in [(21, 2), (40, 1), (34, 65), (33, 700)] {
+        let shape = Features::new(3, channels, tokens).unwrap();
+        let attention = Attention::new(2, 2, channels, tokens.clamp(2, 130)).unwrap();
+        let expected = of_tokens::<Portable>(&shape, &attention);
+        let all = [
+            of_tokens::<Array<4, 12>>(&shape, &attention),
+            of_tokens::<Array<8, 6>>(&shape, &attention),
+            of_tokens::<Array<16, 14>>(&shape, &attention),
+        ];
+        for (found, i) in all.iter().flat_map(|all| all.iter().zip(0..)) {
+            assert_close(&format!("{shape:?}, {i}"), found, &expected[i], 2e-5);
         }
     }
 }

@@ -17,6 +17,7 @@
 //! * Depthwise convolution forward and both gradients, for any window ([`Depthwise`]).
 //! * Batch norm for training and inference, forward and backward, with the residual addition and ReLU that follow it.
 //! * 8-bit images to planes of `f32`; files mapped into memory ([`map_file`]).
+//! * What ConvNeXt and ViT need: layer norm over channels, GELU, softmax attention among tokens, scales and biases of channels.
 //! * Max-pool, global average pool, what attention branches need, sums and activations, one-pass SGD.
 //!
 //! Instructions are chosen at run time ([`Level`]): AVX-512, AVX2 with FMA, NEON, or what every machine has. Work is
@@ -31,16 +32,20 @@
 mod adamw;
 mod algorithm;
 mod attend;
+mod attention;
 mod bf16;
 mod bytes;
+mod channels;
 mod depthwise;
 mod direct;
 mod each;
+mod exponential;
 mod gemm;
 mod helpers;
 mod kernels;
 #[cfg(test)]
 mod lanes;
+mod layer_norm;
 mod map;
 mod memory;
 mod norm;
@@ -60,6 +65,7 @@ mod workspace;
 
 pub use adamw::AdamWStep;
 pub use algorithm::Algorithm;
+pub use attention::Attention;
 pub use bf16::EachBf16;
 pub use bytes::ChannelScale;
 pub use depthwise::Depthwise;

@@ -1,8 +1,10 @@
 //! What attention maps do to features, sums and activations, against their definitions in double precision.
 
+mod reference;
 mod support;
 
 use ktg_kernels::{Each, Features};
+use reference::activations::{gelu, gelu_slope};
 use support::{all_levels, assert_within, values, wide};
 
 const BATCH: usize = 3;
@@ -14,8 +16,17 @@ fn shape() -> Features {
     Features::new(BATCH, CHANNELS, PIXELS).unwrap()
 }
 
-const EACH: [Each; 7] =
-    [Each::Add, Each::Relu, Each::ReluBackward, Each::Relu6, Each::Relu6Backward, Each::Sigmoid, Each::SigmoidBackward];
+const EACH: [Each; 9] = [
+    Each::Add,
+    Each::Relu,
+    Each::ReluBackward,
+    Each::Relu6,
+    Each::Relu6Backward,
+    Each::Gelu,
+    Each::GeluBackward,
+    Each::Sigmoid,
+    Each::SigmoidBackward,
+];
 
 /// Place in the map of the feature at `i`.
 fn of_map(i: usize) -> usize {
@@ -81,6 +92,8 @@ fn operations_on_each_value() {
                 0.0
             }
         }
+        Each::Gelu => gelu(from),
+        Each::GeluBackward => to * gelu_slope(from),
         Each::Sigmoid => sigmoid(from),
         Each::SigmoidBackward => to * from * (1.0 - from),
     };
@@ -95,7 +108,7 @@ fn operations_on_each_value() {
             let expected: Vec<f64> =
                 to.iter().zip(&from).map(|(to, from)| definition(with, f64::from(*to), f64::from(*from))).collect();
             assert_within(format_args!("{kernels:?} {with:?}"), &found, &expected, |i| {
-                1e-6 * f64::from(from[i]).abs().max(1.0)
+                1e-6 * f64::from(from[i]).powi(2).max(1.0)
             });
         }
         let mut found = [0.0, 0.0];

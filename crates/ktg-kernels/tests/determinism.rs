@@ -6,7 +6,10 @@
 mod reference;
 mod support;
 
-use ktg_kernels::{Affine, BackwardPass, Conv2d, Depthwise, Fused, Kernels, SgdStep, Statistics, Window};
+use ktg_kernels::{
+    Affine, Attention, BackwardPass, Conv2d, Depthwise, Each, Fused, Kernels, NormGradients, SgdStep, Statistics,
+    Window,
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use reference::convolution::Convolution;
 use reference::norm::Maps;
@@ -143,6 +146,41 @@ fn sgd(len: usize) -> Job {
     })
 }
 
+/// Layer norm, GELU and scaled channels, then backward.
+fn layers_of_transformers(maps: Maps) -> Job {
+    let [x, gradient] = [1, 2].map(|seed| values(seed, maps.len()));
+    let [weight, bias] = [3, 4].map(|seed| values(seed, maps.channels));
+    Job::new(format!("layers of transformers {maps:?}"), move |k| {
+        let (shape, affine) = (maps.shape(), Affine { weight: &weight, bias: &bias, epsilon: 1e-5 });
+        let [mut y, mut z, mut activated, mut dx] = [(); 4].map(|()| vec![f32::NAN; maps.len()]);
+        let [mut of_weight, mut of_bias, mut of_scale, mut sums] = [(); 4].map(|()| vec![f32::NAN; maps.channels]);
+        k.layer_norm(&shape, &x, affine, &mut y).unwrap();
+        k.each(Each::Gelu, &mut activated, &y).unwrap();
+        k.scale_channels(&shape, &activated, &weight, Some(&x), &mut z).unwrap();
+        k.add_channel_bias(&shape, &bias, &mut z).unwrap();
+        k.channel_sums(&shape, &gradient, &mut sums).unwrap();
+        k.scale_channels_backward(&shape, &activated, &weight, &gradient, &mut dx, &mut of_scale).unwrap();
+        k.each(Each::GeluBackward, &mut dx, &y).unwrap();
+        let gradients = NormGradients { result: &mut dx, x: None, weight: &mut of_weight, bias: &mut of_bias };
+        k.layer_norm_backward(&shape, &x, affine, gradients).unwrap();
+        [y, z, dx, of_weight, of_bias, of_scale, sums].concat()
+    })
+}
+
+fn attention(shape: Attention) -> Job {
+    let (qkv, gradient) = (values(1, shape.qkv_len()), values(2, shape.result_len()));
+    let of_map = values(3, shape.map_len());
+    Job::new(format!("{shape:?}"), move |k| {
+        let (mut y, mut map) = (vec![f32::NAN; gradient.len()], vec![f32::NAN; of_map.len()]);
+        let mut of_qkv = vec![f32::NAN; qkv.len()];
+        k.attention(&shape, &qkv, &mut y).unwrap();
+        k.class_attention(&shape, &qkv, &mut map).unwrap();
+        k.attention_backward(&shape, &qkv, &gradient, &mut of_qkv).unwrap();
+        k.class_attention_backward(&shape, &qkv, &of_map, &mut of_qkv).unwrap();
+        [y, map, of_qkv].concat()
+    })
+}
+
 /// Every operation and all convolution algorithms, large enough to be shared among threads and small enough to be
 /// repeated often.
 fn jobs() -> Vec<Job> {
@@ -165,6 +203,9 @@ fn jobs() -> Vec<Job> {
     let window = Window { kernel: 3, stride: 2, padding: 1 };
     jobs.extend(pooling(MaxPool { planes: 23, image: [17, 15], window }, Maps { batch: 4, channels: 70, pixels: 50 }));
     jobs.push(sgd(150_001));
+    jobs.push(layers_of_transformers(Maps { batch: 3, channels: 60, pixels: 2500 }));
+    jobs.push(layers_of_transformers(Maps { batch: 20, channels: 300, pixels: 1 }));
+    jobs.push(attention(Attention::new(3, 3, 20, 100).unwrap()));
     jobs
 }
 

@@ -3,7 +3,8 @@
 mod support;
 
 use ktg_kernels::{
-    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Pool, SgdStep, ShapeError, Statistics, Window,
+    Affine, Attention, BackwardPass, Conv2d, Depthwise, Each, Features, Fused, Kernels, NormGradients, Pool, SgdStep,
+    ShapeError, Statistics, Window,
 };
 use proptest::prelude::*;
 use support::{Returning, values};
@@ -92,6 +93,61 @@ fn batch_norm() {
             };
             k.norm_backward(&shape, &pass, &v[5], residual).map(drop)
         });
+    }
+}
+
+#[test]
+fn layer_norm() {
+    let shape = Features::new(2, 5, 11).unwrap();
+    let forward = [("input", 110), ("weight", 5), ("bias", 5), ("result", 110)];
+    check("layer_norm", &forward, |k, v| {
+        k.layer_norm(&shape, &v[0], Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 }, &mut v[3].clone())
+    });
+    let (of_x, of_weight, of_bias) = ("gradient of the input", "gradient of the weight", "gradient of the bias");
+    let gradients = [("gradient", 110), (of_weight, 5), (of_bias, 5), (of_x, 110)];
+    let backward = [&forward[..3], &gradients].concat();
+    check("layer_norm_backward", &backward, |k, v| {
+        let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
+        let (result, x) = (&mut v[3].clone()[..], Some(&mut v[6].clone()[..]));
+        let gradients = NormGradients { result, x, weight: &mut v[4].clone(), bias: &mut v[5].clone() };
+        k.layer_norm_backward(&shape, &v[0], affine, gradients)
+    });
+}
+
+#[test]
+fn attention() {
+    let shape = Attention::new(2, 2, 3, 7).unwrap();
+    let (qkv, result, map) = (("queries, keys and values", 252), ("result", 84), ("map", 12));
+    let (gradient, of_qkv) = (("gradient", 84), ("gradient of queries, keys and values", 252));
+    check("attention", &[qkv, result], |k, v| k.attention(&shape, &v[0], &mut v[1].clone()));
+    check("attention_backward", &[qkv, gradient, of_qkv], |k, v| {
+        k.attention_backward(&shape, &v[0], &v[1], &mut v[2].clone())
+    });
+    check("class_attention", &[qkv, map], |k, v| k.class_attention(&shape, &v[0], &mut v[1].clone()));
+    check("class_attention_backward", &[qkv, ("gradient of the map", 12), of_qkv], |k, v| {
+        k.class_attention_backward(&shape, &v[0], &v[1], &mut v[2].clone())
+    });
+}
+
+#[test]
+fn channels_and_values() {
+    let shape = Features::new(2, 5, 11).unwrap();
+    let [input, scale, residual, result] = [("input", 110), ("scale", 5), ("residual", 110), ("result", 110)];
+    check("scale_channels", &[input, scale, residual, result], |k, v| {
+        k.scale_channels(&shape, &v[0], &v[1], Some(&v[2]), &mut v[3].clone())
+    });
+    let gradients = [("gradient", 110), ("gradient of the input", 110), ("gradient of the scale", 5)];
+    check("scale_channels_backward", &[&[input, scale][..], &gradients].concat(), |k, v| {
+        k.scale_channels_backward(&shape, &v[0], &v[1], &v[2], &mut v[3].clone(), &mut v[4].clone())
+    });
+    check("add_channel_bias", &[("bias", 5), ("values", 110)], |k, v| {
+        k.add_channel_bias(&shape, &v[0], &mut v[1].clone())
+    });
+    check("channel_sums", &[("gradient", 110), ("gradient of the bias", 5)], |k, v| {
+        k.channel_sums(&shape, &v[0], &mut v[1].clone())
+    });
+    for with in [Each::Gelu, Each::GeluBackward, Each::Relu6, Each::Relu6Backward] {
+        check("each", &[("values", 110)], |k, v| k.each(with, &mut vec![0.0; 110], &v[0]));
     }
 }
 

@@ -114,6 +114,6 @@ const TASK_BYTES: usize = 32 << 10;
 
 /// How many planes one task takes: they lie side by side, and whoever computed them before, image by image, has them in its
 /// cache.
-fn planes_at_a_time(shape: &Features) -> usize {
+pub(crate) fn planes_at_a_time(shape: &Features) -> usize {
     (TASK_BYTES / (shape.pixels * size_of::<f32>())).clamp(1, shape.planes())
 }

@@ -29,6 +29,13 @@ impl Simd for Neon {
         // Clears the bits of v where y <= 0, which NaN is not.
         where_passed(y: float32x4_t, v: float32x4_t) -> float32x4_t =
             vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(v), vclezq_f32(y)));
+        // Not the instruction for the maximum, which returns NaN when either is NaN.
+        max(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcgtq_f32(a, b), a, b);
+        where_less(a: float32x4_t, b: float32x4_t, x: float32x4_t, y: float32x4_t) -> float32x4_t =
+            vbslq_f32(vcltq_f32(a, b), x, y);
+        // The exponent's bits, which are n + 127.
+        power_of_two(n: float32x4_t) -> float32x4_t =
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(vcvtnq_s32_f32(vaddq_f32(n, vdupq_n_f32(127.0)))));
         sum(v: float32x4_t) -> f32 = vaddvq_f32(v);
     }
 

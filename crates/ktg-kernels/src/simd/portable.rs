@@ -18,6 +18,14 @@ fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_arch = "aarch64", target_feature = "fma")) { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// 2^n: the lowest bits of the sum with a number whose last place is worth 1 become the exponent's. (A conversion to integers
+/// would have to look for NaN.)
+#[inline(always)]
+fn two_to_the(n: f32) -> f32 {
+    const ONES_LAST: f32 = 3.0 * (1u32 << 22) as f32;
+    f32::from_bits((n + (ONES_LAST + 127.0)).to_bits() << 23)
+}
+
 impl<const N: usize, const R: usize> Simd for Array<N, R> {
     type V = [f32; N];
     const LANES: usize = N;
@@ -40,6 +48,10 @@ impl<const N: usize, const R: usize> Simd for Array<N, R> {
         mul(a: [f32; N], b: [f32; N]) -> [f32; N] = from_fn(|i| a[i] * b[i]);
         relu(x: [f32; N]) -> [f32; N] = from_fn(|i| if x[i] < 0.0 { 0.0 } else { x[i] });
         where_passed(y: [f32; N], v: [f32; N]) -> [f32; N] = from_fn(|i| if y[i] <= 0.0 { 0.0 } else { v[i] });
+        max(a: [f32; N], b: [f32; N]) -> [f32; N] = from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] });
+        where_less(a: [f32; N], b: [f32; N], x: [f32; N], y: [f32; N]) -> [f32; N] =
+            from_fn(|i| if a[i] < b[i] { x[i] } else { y[i] });
+        power_of_two(n: [f32; N]) -> [f32; N] = from_fn(|i| two_to_the(n[i]));
         sum(v: [f32; N]) -> f32 = v.iter().sum();
     }
 

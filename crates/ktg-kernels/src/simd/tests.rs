@@ -82,7 +82,29 @@ impl Task for Arithmetic {
                 assert_same("relu", &stored::<S>(S::relu(va)), expected);
                 let expected = pairs().map(|(y, v)| pass(y, v));
                 assert_same("where_passed", &stored::<S>(S::where_passed(va, vb)), expected);
+                let expected = pairs().map(|(a, b)| if a > b { a } else { b });
+                assert_same("max", &stored::<S>(S::max(va, vb)), expected);
+                let expected = triples().map(|((a, b), c)| if a < b { c } else { a });
+                assert_same("where_less", &stored::<S>(S::where_less(va, vb, vc, va)), expected);
             }
+        }
+    }
+}
+
+/// All powers of two that are normal numbers, and 0 below them.
+struct Powers;
+
+impl Task for Powers {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for first in -127..=127 {
+            let exponents: Vec<f32> = (0..S::LANES as i32).map(|i| (first + i).min(127) as f32).collect();
+            let power = |n: &f32| if *n == -127.0 { 0.0 } else { n.exp2() };
+            // SAFETY: the caller grants the instructions; there are LANES values.
+            let found = unsafe { stored::<S>(S::power_of_two(S::load(exponents.as_ptr()))) };
+            assert_same("power_of_two", &found, exponents.iter().map(power));
         }
     }
 }
@@ -109,10 +131,15 @@ impl Task for Lanes {
             for n in 0..=lanes {
                 let part = matrix[1..1 + n].to_vec();
                 let expected = (0..lanes).map(|i| if i < n { part[i] } else { 0.0 });
-                assert_same("load_first", &stored::<S>(S::load_first(part.as_ptr(), n)), expected);
+                assert_same("load_first", &stored::<S>(S::load_first(part.as_ptr(), n)), expected.clone());
+                assert_same("load_up_to", &stored::<S>(S::load_up_to(part.as_ptr(), n)), expected);
                 let mut to = vec![-1.0; lanes];
                 S::store_first(to.as_mut_ptr(), row, n);
-                assert_same("store_first", &to, (0..lanes).map(|i| if i < n { part[i] } else { -1.0 }));
+                let expected = (0..lanes).map(|i| if i < n { part[i] } else { -1.0 });
+                assert_same("store_first", &to, expected.clone());
+                to.fill(-1.0);
+                S::store_up_to(to.as_mut_ptr(), row, n);
+                assert_same("store_up_to", &to, expected);
                 if n < lanes {
                     let mut spoilt = matrix[..lanes].to_vec();
                     spoilt[n] = f32::NAN;
@@ -172,6 +199,7 @@ fn operations_are_what_the_trait_says() {
         unsafe {
             at_level!(level, S => S::vectorize(Arithmetic(level)));
             at_level!(level, S => S::vectorize(Lanes));
+            at_level!(level, S => S::vectorize(Powers));
             at_level!(level, S => S::vectorize(Halves));
             #[cfg(target_arch = "x86_64")]
             if level == Level::Avx512 && is_x86_feature_detected!("avx512bf16") {
@@ -179,6 +207,7 @@ fn operations_are_what_the_trait_says() {
                 println!("avx512 with bf16");
                 Avx512Bf16::vectorize(Arithmetic(level));
                 Avx512Bf16::vectorize(Lanes);
+                Avx512Bf16::vectorize(Powers);
                 Avx512Bf16::vectorize(Halves);
             }
         }

@@ -53,6 +53,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn relu(x: Self::V) -> Self::V;
     /// `v` where not `y <= 0`, else 0: the gradient of [`Self::relu`] by its result. NaN lets pass.
     unsafe fn where_passed(y: Self::V, v: Self::V) -> Self::V;
+    /// a where `a > b`, else b: b too where either is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `x` where `a < b`, else `y`, as where a or b is NaN.
+    unsafe fn where_less(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// 2^n of whole numbers from -126 to 127, and 0 of -127.
+    unsafe fn power_of_two(n: Self::V) -> Self::V;
     /// Transposes `LANES` vectors as a square matrix.
     unsafe fn transpose(rows: &mut [Self::V]);
     unsafe fn sum(v: Self::V) -> f32;
@@ -117,6 +123,20 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             Self::store_bf16(buffer.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(buffer.as_ptr(), to, n);
         }
+    }
+
+    /// The first `n` values, then zeros; a whole vector, if there are as many or more.
+    #[inline(always)]
+    unsafe fn load_up_to(from: *const f32, n: usize) -> Self::V {
+        // SAFETY: the caller grants n values.
+        unsafe { if n >= Self::LANES { Self::load(from) } else { Self::load_first(from, n) } }
+    }
+
+    /// Stores the first `n` values only, or all.
+    #[inline(always)]
+    unsafe fn store_up_to(to: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: the caller grants room for n values.
+        unsafe { if n >= Self::LANES { Self::store(to, v) } else { Self::store_first(to, v, n) } }
     }
 
     /// The first `n <= LANES` values, then zeros.

@@ -38,6 +38,11 @@ impl Simd for Avx2 {
         // The instruction returns its second operand when one is NaN.
         relu(x: __m256) -> __m256 = _mm256_max_ps(_mm256_setzero_ps(), x);
         where_passed(y: __m256, v: __m256) -> __m256 = _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(y, _mm256_setzero_ps()), v);
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        where_less(a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 = _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
+        // The exponent's bits, which are n + 127.
+        power_of_two(n: __m256) -> __m256 =
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_cvtps_epi32(_mm256_add_ps(n, _mm256_set1_ps(127.0)))));
     }
 
     #[inline(always)]
@@ -129,6 +134,11 @@ impl Simd for Avx512 {
         // The instruction returns its second operand when one is NaN.
         relu(x: __m512) -> __m512 = _mm512_max_ps(_mm512_setzero_ps(), x);
         where_passed(y: __m512, v: __m512) -> __m512 = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(y, _mm512_setzero_ps()), v);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        where_less(a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x);
+        // The exponent's bits, which are n + 127.
+        power_of_two(n: __m512) -> __m512 =
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_cvtps_epi32(_mm512_add_ps(n, _mm512_set1_ps(127.0)))));
         sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
     }
 

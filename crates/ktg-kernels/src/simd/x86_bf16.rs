@@ -30,6 +30,9 @@ impl Simd for Avx512Bf16 {
         mul(a: __m512, b: __m512) -> __m512 = Avx512::mul(a, b);
         relu(x: __m512) -> __m512 = Avx512::relu(x);
         where_passed(y: __m512, v: __m512) -> __m512 = Avx512::where_passed(y, v);
+        max(a: __m512, b: __m512) -> __m512 = Avx512::max(a, b);
+        where_less(a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 = Avx512::where_less(a, b, x, y);
+        power_of_two(n: __m512) -> __m512 = Avx512::power_of_two(n);
         transpose(rows: &mut [__m512]) = Avx512::transpose(rows);
         sum(v: __m512) -> f32 = Avx512::sum(v);
         load_bf16(from: *const Bf16) -> __m512 = Avx512::load_bf16(from);

@@ -6,7 +6,10 @@
 // Every test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod activations;
+pub mod attention;
 pub mod convolution;
+pub mod layer_norm;
 pub mod norm;
 pub mod optimizers;
 pub mod pooling;
