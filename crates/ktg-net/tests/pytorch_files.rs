@@ -61,7 +61,7 @@ fn other_files_are_refused_by_name_with_a_way_out() {
     const SAVE: &str = "safetensors.torch.save_file(model.state_dict(), \"weights.safetensors\")";
     const STATE: &str = "torch.save(model.state_dict(), \"weights.pth\"), not the whole model";
     let cases: &[(&str, &[&str])] = &[
-        ("refused_old_format", &["the format of PyTorch before 1.6", SAVE]),
+        ("refused_old_big_endian", &["`big-endian numbers`", SAVE]),
         ("refused_tar", &["a tar archive", SAVE]),
         ("refused_torchscript", &["it is TorchScript", "torch.jit.load", SAVE]),
         ("refused_whole_network", &["`torch.nn.modules.container.Sequential`", "a whole pickled network", STATE]),
@@ -94,7 +94,7 @@ fn other_files_are_refused_by_name_with_a_way_out() {
 fn the_kind_of_a_file_is_told_by_its_bytes() {
     let bytes = |name: &str| std::fs::read(support::path(name)).unwrap();
     assert_eq!(weights::extension(&bytes("weights/plain.pth")), "pth");
-    assert_eq!(weights::extension(&bytes("weights/refused_old_format.pth")), "pth");
+    assert_eq!(weights::extension(&bytes("weights/old_format.pth")), "pth");
     assert_eq!(weights::extension(&bytes("weights/expected.safetensors")), "safetensors");
     for short in [&b""[..], b"P", b"PK\x03\x04", b"\x80\x02", &[0x80, 2, 0, 0, 0, 0, 0, 0, 0]] {
         weights::from_bytes(short, "short").unwrap_err();
@@ -104,7 +104,7 @@ fn the_kind_of_a_file_is_told_by_its_bytes() {
 /// A file cut off anywhere, or with any byte changed, gives an answer or a sentence.
 #[test]
 fn damage_is_named() {
-    for name in ["plain", "under_model", "zip64", "untyped"] {
+    for name in ["plain", "under_model", "zip64", "untyped", "old_format"] {
         let path = support::path(&format!("weights/{name}.pth"));
         let whole = std::fs::read(path).unwrap();
         for length in 0..whole.len() {

@@ -12,11 +12,14 @@ impl<'a> Machine<'a> {
         self.push(Value::Global(known))
     }
 
-    /// What `("storage", type, key, device, count)` refers to.
+    /// What `("storage", type, key, device, count)` refers to. Before PyTorch 1.6, there was a view behind it, or None.
     pub fn storage(&self, id: Id) -> Result<Storage<'a>, Problem> {
-        let &[what, kind, key, _device, count] = self.items(id)? else {
+        let &[what, kind, key, _device, count, ref view @ ..] = self.items(id)? else {
             return Err(damaged("its pickle refers to something that is no storage"));
         };
+        if view.iter().any(|view| !matches!(self.value(*view), Value::Plain)) {
+            return Err(Problem::Refused("a storage that is a view of another".to_owned()));
+        }
         if self.as_text(what)? != "storage" {
             return Err(damaged("its pickle refers to something that is no storage"));
         }

@@ -27,6 +27,11 @@ impl<'a> Machine<'a> {
         Self { bytes, at: 0, values: Vec::new(), sizes: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
     }
 
+    /// How many bytes were read.
+    pub fn read(&self) -> usize {
+        self.at
+    }
+
     /// The next bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Problem> {
         let end = self.at.checked_add(count);

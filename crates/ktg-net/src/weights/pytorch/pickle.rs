@@ -19,10 +19,19 @@ pub(super) fn load(bytes: &[u8]) -> Result<Pickle<'_>, Problem> {
     if bytes.len() > MOST_BYTES {
         return Err(damaged(&format!("its pickle is longer than {MOST_BYTES} bytes")));
     }
-    let mut machine = Machine::new(bytes);
+    load_first(bytes).map(|(pickle, _)| pickle)
+}
+
+/// Reads the pickle that bytes begin with, and says how long it is.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub(super) fn load_first(bytes: &[u8]) -> Result<(Pickle<'_>, usize), Problem> {
+    let mut machine = Machine::new(&bytes[..bytes.len().min(MOST_BYTES)]);
     while machine.step()? {}
-    let root = machine.pop()?;
-    Ok(Pickle { values: machine.values, root })
+    let (root, length) = (machine.pop()?, machine.read());
+    Ok((Pickle { values: machine.values, root }, length))
 }
 
 impl Machine<'_> {

@@ -1,5 +1,8 @@
 //! The weights in a file that `torch.save` wrote.
 
+use std::collections::HashMap;
+
+use super::old::OldFile;
 use super::pickle;
 use super::tensor::Tensor;
 use super::value::{Entry, Pickle, Problem, Value};
@@ -19,6 +22,26 @@ const OLD_START: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
 /// Tensors may share their numbers, but a small file is not to fill the memory: so many numbers for each byte of the file.
 const MOST_NUMBERS_PER_BYTE: usize = 8;
+
+/// Where the numbers of the tensors are.
+enum Numbers<'a> {
+    /// In files of an archive, in this folder.
+    Archive(Archive<'a>, String),
+    /// Behind the pickle.
+    Behind(HashMap<&'a str, &'a [u8]>),
+}
+
+impl<'a> Numbers<'a> {
+    /// Those of a tensor's storage.
+    fn storage(&self, tensor: &Tensor) -> Result<&'a [u8], String> {
+        let key = tensor.key;
+        let found = match self {
+            Numbers::Archive(archive, folder) => archive.get(&format!("{folder}data/{key}"))?,
+            Numbers::Behind(storages) => storages.get(key).copied(),
+        };
+        found.ok_or_else(|| format!("storage `{key}` is missing"))
+    }
+}
 
 /// What a file that PyTorch wrote is.
 enum Kind {
@@ -54,22 +77,29 @@ pub(in crate::weights) fn is_for(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// If the file is of an old format, is damaged or holds other things than plain data and tensors.
+/// If the file is of a format before PyTorch 0.2, is damaged or holds other things than plain data and tensors.
 pub(in crate::weights) fn read(bytes: &[u8], origin: &str) -> Result<(Collected, Option<&'static str>), WeightsError> {
     let error = |reason: String| WeightsError::PyTorch { path: origin.to_owned(), reason };
-    let old = match kind(bytes) {
-        Some(Kind::Old) => Some("it is in the format of PyTorch before 1.6"),
-        Some(Kind::Tar) => Some("it is a tar archive, the format of PyTorch before 0.2"),
-        Some(Kind::Pickle) => Some("it is a bare pickle, which torch.save does not write"),
-        Some(Kind::Zip) | None => None,
+    let (pickle, places) = match kind(bytes) {
+        Some(Kind::Tar) => {
+            return Err(error(format!("it is a tar archive, the format of PyTorch before 0.2; {WAY_OUT}")));
+        }
+        Some(Kind::Pickle) => {
+            return Err(error(format!("it is a bare pickle, which torch.save does not write; {WAY_OUT}")));
+        }
+        Some(Kind::Old) => {
+            let file = OldFile::open(bytes).map_err(|problem| error(refusal(problem, bytes)))?;
+            (file.pickle, Numbers::Behind(file.storages))
+        }
+        Some(Kind::Zip) | None => {
+            let archive = Archive::open(bytes).map_err(|reason| error(damaged(&reason)))?;
+            let folder = folder(&archive).map_err(error)?;
+            let text = archive.get(&format!("{folder}data.pkl")).map_err(|reason| error(damaged(&reason)))?;
+            let text = text.unwrap_or_default();
+            let pickle = pickle::load(text).map_err(|problem| error(refusal(problem, text)))?;
+            (pickle, Numbers::Archive(archive, folder))
+        }
     };
-    if let Some(what) = old {
-        return Err(error(format!("{what}; {WAY_OUT}")));
-    }
-    let archive = Archive::open(bytes).map_err(|reason| error(damaged(&reason)))?;
-    let folder = folder(&archive).map_err(error)?;
-    let text = archive.get(&format!("{folder}data.pkl")).map_err(|reason| error(damaged(&reason)))?.unwrap_or_default();
-    let pickle = pickle::load(text).map_err(|problem| error(refusal(problem, text)))?;
     let (weights, key) = weights(&pickle).map_err(error)?;
 
     let mut collected = Collected::default();
@@ -78,7 +108,7 @@ pub(in crate::weights) fn read(bytes: &[u8], origin: &str) -> Result<(Collected,
         numbers_left = numbers_left
             .checked_sub(tensor.elements().unwrap_or(usize::MAX))
             .ok_or_else(|| error(damaged("its tensors show the same numbers many times over")))?;
-        let storage = storage(&archive, &folder, tensor).map_err(|reason| error(damaged(&reason)))?;
+        let storage = places.storage(tensor).map_err(|reason| error(damaged(&reason)))?;
         let numbers = tensor.bytes(storage).map_err(|reason| error(damaged(&reason)))?;
         collected.take(name, tensor.kind, &tensor.shape, &numbers, origin)?;
     }
@@ -178,9 +208,4 @@ fn tensors<'a>(pickle: &'a Pickle<'a>, entries: &'a [Entry]) -> Vec<(&'a str, &'
         _ => None,
     };
     entries.iter().filter_map(tensor).collect()
-}
-
-fn storage<'a>(archive: &Archive<'a>, folder: &str, tensor: &Tensor) -> Result<&'a [u8], String> {
-    let key = tensor.key;
-    archive.get(&format!("{folder}data/{key}"))?.ok_or_else(|| format!("storage `{key}` is missing"))
 }

@@ -129,6 +129,6 @@ impl<'a> Tensor<'a> {
 }
 
 /// Bytes of a number.
-fn width(kind: Dtype) -> usize {
+pub(super) fn width(kind: Dtype) -> usize {
     kind.bitsize() / 8
 }

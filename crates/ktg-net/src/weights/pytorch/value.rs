@@ -46,6 +46,14 @@ impl<'a> Pickle<'a> {
         &self.values[id as usize]
     }
 
+    /// All storages that it names.
+    pub fn storages(&self) -> impl Iterator<Item = Storage<'a>> {
+        self.values.iter().filter_map(|value| match value {
+            Value::Storage(storage) => Some(*storage),
+            _ => None,
+        })
+    }
+
     /// The entries of a value, if it is a dictionary.
     pub fn dictionary(&self, id: Id) -> Option<&[Entry]> {
         match self.value(id) {
