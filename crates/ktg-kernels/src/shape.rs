@@ -117,8 +117,6 @@ pub struct Conv2d {
     pub(crate) algorithm: Algorithm,
     /// Zeros behind the image; the window's are those before.
     pub(crate) after: usize,
-    /// As it was asked for: the window's is bounded by the image with its border.
-    pub(crate) stride: usize,
 }
 
 impl Conv2d {
@@ -148,27 +146,14 @@ impl Conv2d {
         at_least_one(&[("the batch", batch), ("the input channels", input), ("the output channels", output)])?;
         let [height, width] = image;
         let (output_height, output_width) = (window.positions(height, after)?, window.positions(width, after)?);
-        let stride = window.stride;
         let window = window.with_bounded_stride(image, after)?;
         product(&[window.padded_plane(image, after)?, batch, input])?;
         product(&[output_height + 8, output_width + 8, batch, output.max(input)])?;
         product(&[input, output, window.kernel, window.kernel])?;
         product(&[input, window.kernel, window.kernel, output_height, output_width])?;
         let algorithm = Algorithm::Direct;
-        let shape =
-            Self { batch, input, output, height, width, window, output_height, output_width, algorithm, after, stride };
+        let shape = Self { batch, input, output, height, width, window, output_height, output_width, algorithm, after };
         Ok(Self { algorithm: Algorithm::fastest(shape.sizes()), ..shape })
-    }
-
-    /// The same convolution with `after` zeros behind the image, by the algorithm that is the fastest then. Where a window fits the
-    /// image only with them, [`padded`](Self::padded) makes the shape.
-    ///
-    /// # Errors
-    ///
-    /// As for [`new`](Self::new).
-    pub fn with_padding_after(self, after: usize) -> Result<Self> {
-        let window = Window { stride: self.stride, ..self.window };
-        Self::padded(self.batch, self.input, self.output, [self.height, self.width], window, after)
     }
 
     /// Zeros behind the image, right of it and below.
