@@ -1,7 +1,6 @@
 //! Shapes of operations, checked once, before any kernel runs.
 
 use crate::algorithm::{Algorithm, Sizes};
-use crate::view::Sides;
 
 /// What is wrong with the arguments of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +97,16 @@ impl Window {
         let free = self.padded(side, after)?.checked_sub(window).ok_or(ShapeError::Window { window, side, padding })?;
         Ok(free / stride + 1)
     }
+}
+
+/// What a convolution is along the sides of its planes, `[height, width]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides {
+    pub image: [usize; 2],
+    pub result: [usize; 2],
+    pub window: Window,
+    /// Zeros behind the image; the window's are those before.
+    pub after: usize,
 }
 
 /// The shape of a convolution (cross-correlation, as in every deep-learning framework) without bias, groups or dilation.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::shape::Window;
+use crate::shape::{Sides, Window};
 
 /// Where a tap reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +19,6 @@ pub(crate) struct Phase {
     pub first: usize,
     pub count: usize,
     pub columns: Vec<Tap>,
-}
-
-/// What a convolution is along the sides of its planes, `[height, width]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Sides {
-    pub image: [usize; 2],
-    pub result: [usize; 2],
-    pub window: Window,
-    /// Zeros behind the image; the window's are those before.
-    pub after: usize,
 }
 
 /// Which pixel of the result sees which pixels of the map. Rows outside of the map are left out; columns outside are zeros beside it.

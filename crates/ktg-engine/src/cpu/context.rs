@@ -20,6 +20,11 @@ pub(crate) struct Moments {
     pub variance: Vec<f32>,
 }
 
+/// Where the statistics of a layer go, if it is a batch norm that takes those of the batch.
+pub(crate) fn moments_of(moments: &mut [Option<Moments>], layer: usize) -> Option<&mut Moments> {
+    moments.get_mut(layer).and_then(Option::as_mut)
+}
+
 /// What a pass reads besides the values.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {

@@ -5,7 +5,7 @@ use ktg_net::Op;
 
 use super::account::{Clock, Part};
 use super::bf16;
-use super::context::{Context, FITS, Moments, depthwise, features, pooling};
+use super::context::{Context, FITS, Moments, depthwise, features, moments_of, pooling};
 use super::memory::Memory;
 use super::places::Place;
 use super::plan::PlannedCall;
@@ -21,11 +21,6 @@ pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory,
         }
         clock.stop(context, Part::Forward, &planned.call, memory.count);
     }
-}
-
-/// Where the statistics of a layer go, if it is a batch norm that takes those of the batch.
-pub(crate) fn moments_of(moments: &mut [Option<Moments>], layer: usize) -> Option<&mut Moments> {
-    moments.get_mut(layer).and_then(Option::as_mut)
 }
 
 fn compute(

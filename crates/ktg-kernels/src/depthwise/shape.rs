@@ -1,7 +1,6 @@
 //! The shape of a depthwise convolution.
 
-use crate::shape::{Result, Window, at_least_one, product};
-use crate::view::Sides;
+use crate::shape::{Result, Sides, Window, at_least_one, product};
 
 /// The shape of a convolution (cross-correlation) without bias whose channels have a filter each and do not meet.
 ///

@@ -3,8 +3,7 @@
 use ktg_kernels::{Each, EachBf16, Fused, Moving, Statistics, halves, halves_mut};
 use ktg_net::{Op, Value};
 
-use super::super::context::{Context, FITS, Moments, depthwise, features, pooling};
-use super::super::forward::moments_of;
+use super::super::context::{Context, FITS, Moments, depthwise, features, moments_of, pooling};
 use super::super::memory::Memory;
 use super::super::places::Place;
 use super::super::plan::PlannedCall;
