@@ -1,4 +1,5 @@
-"""EfficientNet-Lite0 in PyTorch, as users have it: the layers of the PyPI package `efficientnet-lite-pytorch`, padding as there."""
+"""EfficientNet-Lite0 in PyTorch, as users have it: the layers of the PyPI package `efficientnet-lite-pytorch`, padding as there. Written for
+speed, under names of its own."""
 
 import torch
 from torch import nn

@@ -4,12 +4,14 @@
 //! many) and the rate in GFLOP/s of the plain definition: Winograd may exceed the machine's peak, which is measured too.
 //! `RAYON_NUM_THREADS` sets the number of threads.
 
+mod timing;
+
 use std::hint::black_box;
-use std::time::Instant;
 
 use ktg_kernels::{
-    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Level, Moving, NormGradients, Statistics, Window,
+    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Moving, NormGradients, Statistics, Window,
 };
+use timing::time;
 
 /// batch, input, output, side, kernel, stride.
 const SHAPES: [[usize; 6]; 40] = [
@@ -82,27 +84,8 @@ const NORMS: [[usize; 3]; 6] = [
     [128, 64, 8 * 8],
 ];
 
-/// Milliseconds, the median of at least 7 calls and 0.2 seconds.
-fn time(mut call: impl FnMut()) -> f64 {
-    call();
-    call();
-    let (start, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 7 || start.elapsed().as_secs_f64() < 0.2 {
-        let start = Instant::now();
-        call();
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn main() {
-    rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
-    let filter = std::env::args().nth(1).unwrap_or_default();
-    let kernels = match std::env::args().nth(2) {
-        None => Kernels::new(),
-        Some(name) => Level::from_name(&name).and_then(Kernels::at).expect("a level of this processor"),
-    };
+    let (filter, kernels) = timing::arguments();
     println!(
         "{}, {} threads, {:.0} GFLOP/s of a loop of multiply-adds",
         kernels.level().name(),

@@ -3,10 +3,12 @@
 //! `cargo run --release -p ktg-kernels --example tokens [-- FILTER [LEVEL]]` prints milliseconds, the median of many, forward and
 //! backward. `RAYON_NUM_THREADS` sets the number of threads.
 
-use std::hint::black_box;
-use std::time::Instant;
+mod timing;
 
-use ktg_kernels::{Affine, Attention, Each, Features, Kernels, Level, NormGradients};
+use std::hint::black_box;
+
+use ktg_kernels::{Affine, Attention, Each, Features, Kernels, NormGradients};
+use timing::time;
 
 /// batch, channels, pixels: of ConvNeXt (images of 32, 224, and the pool behind it), of ViT.
 const NORMS: [[usize; 3]; 7] =
@@ -15,31 +17,12 @@ const NORMS: [[usize; 3]; 7] =
 /// batch, heads, tokens.
 const ATTENTIONS: [[usize; 3]; 3] = [[32, 3, 65], [32, 3, 197], [1, 3, 197]];
 
-/// Milliseconds, the median of at least 7 calls and 0.2 seconds.
-fn time(mut call: impl FnMut()) -> f64 {
-    call();
-    call();
-    let (start, mut times) = (Instant::now(), Vec::new());
-    while times.len() < 7 || start.elapsed().as_secs_f64() < 0.2 {
-        let start = Instant::now();
-        call();
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn values(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5).collect()
 }
 
 fn main() {
-    rayon::ThreadPoolBuilder::new().use_current_thread().build_global().expect("the pool is not built yet");
-    let filter = std::env::args().nth(1).unwrap_or_default();
-    let kernels = match std::env::args().nth(2) {
-        None => Kernels::new(),
-        Some(name) => Level::from_name(&name).and_then(Kernels::at).expect("a level of this processor"),
-    };
+    let (filter, kernels) = timing::arguments();
     println!("{}, {} threads", kernels.level().name(), rayon::current_num_threads());
     println!("{:32} {:>10} {:>10}", "ms", "forward", "backward");
     let print = |name: String, times: &dyn Fn() -> [f64; 2]| {

@@ -60,9 +60,7 @@ impl Kernels {
     ///
     /// If a slice has another length than the shape says; so for all operations.
     pub fn conv2d(&self, shape: &Conv2d, images: &[f32], weights: &[f32], result: &mut [f32]) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the result", shape.output_len(), result.len())?;
+        shape.lengths().check(images.len(), weights.len(), result.len())?;
         at_level!(self.level, S => match shape.algorithm() {
             Algorithm::Winograd => winograd::forward::<S>(shape, images, weights, result),
             Algorithm::Direct => direct::forward::<S>(shape, images, weights, result),
@@ -79,9 +77,7 @@ impl Kernels {
         weights: &[f32],
         result: &mut [f32],
     ) -> Result {
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the gradient of the images", shape.input_len(), result.len())?;
+        shape.lengths().check_backward_data(gradient.len(), weights.len(), result.len())?;
         at_level!(self.level, S => match shape.algorithm() {
             Algorithm::Winograd => winograd::backward_data::<S>(shape, gradient, weights, result),
             Algorithm::Direct => direct::backward_data::<S>(shape, gradient, weights, result),
@@ -98,9 +94,7 @@ impl Kernels {
         gradient: &[f32],
         result: &mut [f32],
     ) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the gradient of the weights", shape.weight_len(), result.len())?;
+        shape.lengths().check_backward_weights(images.len(), gradient.len(), result.len())?;
         at_level!(self.level, S => match shape.algorithm() {
             Algorithm::Winograd => winograd::backward_weights::<S>(shape, images, gradient, result),
             Algorithm::Direct => direct::backward_weights::<S>(shape, images, gradient, result),

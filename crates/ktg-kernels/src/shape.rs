@@ -109,6 +109,37 @@ pub(crate) struct Sides {
     pub after: usize,
 }
 
+/// Values of a convolution's images, weights and results, depthwise or not.
+#[derive(Clone, Copy)]
+pub(crate) struct Lengths {
+    pub images: usize,
+    pub weights: usize,
+    pub results: usize,
+}
+
+impl Lengths {
+    /// Of the arguments of the way forward.
+    pub fn check(self, images: usize, weights: usize, result: usize) -> Result {
+        check_length("the images", self.images, images)?;
+        check_length("the weights", self.weights, weights)?;
+        check_length("the result", self.results, result)
+    }
+
+    /// Of the arguments of the way back to the images.
+    pub fn check_backward_data(self, gradient: usize, weights: usize, result: usize) -> Result {
+        check_length("the gradient", self.results, gradient)?;
+        check_length("the weights", self.weights, weights)?;
+        check_length("the gradient of the images", self.images, result)
+    }
+
+    /// Of the arguments of the way back to the weights.
+    pub fn check_backward_weights(self, images: usize, gradient: usize, result: usize) -> Result {
+        check_length("the images", self.images, images)?;
+        check_length("the gradient", self.results, gradient)?;
+        check_length("the gradient of the weights", self.weights, result)
+    }
+}
+
 /// The shape of a convolution (cross-correlation, as in every deep-learning framework) without bias, groups or dilation.
 ///
 /// Images are `[batch, input, height, width]`, weights `[output, input, kernel, kernel]`, results
@@ -173,6 +204,10 @@ impl Conv2d {
     /// `[height, width]` of the result.
     pub fn output_image(&self) -> [usize; 2] {
         [self.output_height, self.output_width]
+    }
+
+    pub(crate) fn lengths(&self) -> Lengths {
+        Lengths { images: self.input_len(), weights: self.weight_len(), results: self.output_len() }
     }
 
     /// Values of the images.

@@ -40,17 +40,20 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
     }
 }
 
-/// The way back through a convolution, or a fully connected layer.
+/// The way back through a convolution, depthwise or not, or a fully connected layer.
 fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
     let gradient = context.span(call.gives, back.gradient);
-    let convolution = context.convolution(op, shape, count);
     if let Some(target) = back.targets[0] {
         let clock = Clock::start();
         let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);
         let [weights] = context.tensors(learner.parameters, layer);
-        kernels.conv2d_backward_data(&convolution, g, weights, dx).expect(FITS);
+        match op {
+            Op::Depthwise { .. } => kernels.depthwise_backward_data(&depthwise(op, shape, count), g, weights, dx),
+            _ => kernels.conv2d_backward_data(&context.convolution(op, shape, count), g, weights, dx),
+        }
+        .expect(FITS);
         clock.stop(context, Part::ToImages, call, count);
     }
     if context.is_frozen(layer) {
@@ -60,7 +63,12 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     let [weights] = learner.ranges::<1>(context.layout, layer);
     let images = back.reads[0].expect("the plan knows what is needed");
     let (x, g) = (memory.get(context.span(call.reads[0], images)), memory.get(gradient));
-    kernels.conv2d_backward_weights(&convolution, x, g, &mut learner.gradients[weights]).expect(FITS);
+    let of_weights = &mut learner.gradients[weights];
+    match op {
+        Op::Depthwise { .. } => kernels.depthwise_backward_weights(&depthwise(op, shape, count), x, g, of_weights),
+        _ => kernels.conv2d_backward_weights(&context.convolution(op, shape, count), x, g, of_weights),
+    }
+    .expect(FITS);
     if let Op::Linear { output, .. } = *op {
         let [_, bias] = learner.ranges(context.layout, layer);
         let sum = &mut learner.gradients[bias];
@@ -72,29 +80,6 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     clock.stop(context, Part::ToWeights, call, count);
 }
 
-/// The way back through a depthwise convolution.
-fn depthwise_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
-    let (count, kernels, call) = (memory.count, context.kernels, &back.call);
-    let shape = depthwise(context.op(call), context.shape(call.reads[0]), count);
-    let gradient = context.span(call.gives, back.gradient);
-    if let Some(target) = back.targets[0] {
-        let clock = Clock::start();
-        let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);
-        let [weights] = context.tensors(learner.parameters, call.layer);
-        kernels.depthwise_backward_data(&shape, g, weights, dx).expect(FITS);
-        clock.stop(context, Part::ToImages, call, count);
-    }
-    if context.is_frozen(call.layer) {
-        return;
-    }
-    let clock = Clock::start();
-    let [weights] = learner.ranges::<1>(context.layout, call.layer);
-    let images = back.reads[0].expect("the plan knows what is needed");
-    let (x, g) = (memory.get(context.span(call.reads[0], images)), memory.get(gradient));
-    kernels.depthwise_backward_weights(&shape, x, g, &mut learner.gradients[weights]).expect(FITS);
-    clock.stop(context, Part::ToWeights, call, count);
-}
-
 fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option<Moments>], learner: &mut Learner) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
@@ -103,8 +88,9 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
     let part = |i: usize| back.targets[i].map(|target| context.span(call.reads[i], target.part));
     let clock = Clock::start();
     match op {
-        Op::Conv2d { .. } | Op::Linear { .. } => return convolve_back(context, back, memory, learner),
-        Op::Depthwise { .. } => return depthwise_back(context, back, memory, learner),
+        Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Linear { .. } => {
+            return convolve_back(context, back, memory, learner);
+        }
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);

@@ -19,9 +19,7 @@ impl Kernels {
     ///
     /// If a slice has another length than the shape says; so for all operations.
     pub fn conv2d_bf16(&self, shape: &Conv2d, images: &[Bf16], weights: &[f32], result: &mut [Bf16]) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the result", shape.output_len(), result.len())?;
+        shape.lengths().check(images.len(), weights.len(), result.len())?;
         with_tiles!(self, S, tiles => forward::<S, _>(tiles, shape, images, weights, result, None));
         Ok(())
     }
@@ -35,9 +33,7 @@ impl Kernels {
         result: &mut [Bf16],
         statistics: Moving,
     ) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the result", shape.output_len(), result.len())?;
+        shape.lengths().check(images.len(), weights.len(), result.len())?;
         check_length("the mean", shape.output, statistics.mean.len())?;
         check_length("the variance", shape.output, statistics.variance.len())?;
         with_tiles!(self, S, tiles => forward::<S, _>(tiles, shape, images, weights, result, Some(statistics)));
@@ -52,9 +48,7 @@ impl Kernels {
         weights: &[f32],
         result: &mut [Bf16],
     ) -> Result {
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the gradient of the images", shape.input_len(), result.len())?;
+        shape.lengths().check_backward_data(gradient.len(), weights.len(), result.len())?;
         with_tiles!(self, S, tiles => backward_data::<S, _>(tiles, shape, gradient, weights, result));
         Ok(())
     }
@@ -67,9 +61,7 @@ impl Kernels {
         gradient: &[Bf16],
         result: &mut [f32],
     ) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the gradient of the weights", shape.weight_len(), result.len())?;
+        shape.lengths().check_backward_weights(images.len(), gradient.len(), result.len())?;
         with_tiles!(self, S, tiles => backward_weights::<S, _>(tiles, shape, images, gradient, result));
         Ok(())
     }

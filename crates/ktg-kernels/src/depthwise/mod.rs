@@ -14,7 +14,7 @@ pub use shape::Depthwise;
 pub(crate) use weights::backward_weights;
 
 use crate::Kernels;
-use crate::shape::{Result, check_length};
+use crate::shape::Result;
 use crate::simd::at_level;
 
 impl Kernels {
@@ -22,9 +22,7 @@ impl Kernels {
     ///
     /// An image's result does not depend on the others of the batch.
     pub fn depthwise(&self, shape: &Depthwise, images: &[f32], weights: &[f32], result: &mut [f32]) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the result", shape.output_len(), result.len())?;
+        shape.lengths().check(images.len(), weights.len(), result.len())?;
         at_level!(self.level(), S => forward::<S>(shape, images, weights, result));
         Ok(())
     }
@@ -37,9 +35,7 @@ impl Kernels {
         weights: &[f32],
         result: &mut [f32],
     ) -> Result {
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the weights", shape.weight_len(), weights.len())?;
-        check_length("the gradient of the images", shape.input_len(), result.len())?;
+        shape.lengths().check_backward_data(gradient.len(), weights.len(), result.len())?;
         at_level!(self.level(), S => backward_data::<S>(shape, gradient, weights, result));
         Ok(())
     }
@@ -52,9 +48,7 @@ impl Kernels {
         gradient: &[f32],
         result: &mut [f32],
     ) -> Result {
-        check_length("the images", shape.input_len(), images.len())?;
-        check_length("the gradient", shape.output_len(), gradient.len())?;
-        check_length("the gradient of the weights", shape.weight_len(), result.len())?;
+        shape.lengths().check_backward_weights(images.len(), gradient.len(), result.len())?;
         at_level!(self.level(), S => backward_weights::<S>(shape, images, gradient, result));
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The shape of a depthwise convolution.
 
-use crate::shape::{Result, Sides, Window, at_least_one, product};
+use crate::shape::{Lengths, Result, Sides, Window, at_least_one, product};
 
 /// The shape of a convolution (cross-correlation) without bias whose channels have a filter each and do not meet.
 ///
@@ -41,6 +41,10 @@ impl Depthwise {
         [self.output_height, self.output_width]
     }
 
+    pub(crate) fn lengths(&self) -> Lengths {
+        Lengths { images: self.input_len(), weights: self.weight_len(), results: self.output_len() }
+    }
+
     /// Values of the images.
     pub fn input_len(&self) -> usize {
         self.batch * self.channels * self.height * self.width
@@ -54,16 +58,6 @@ impl Depthwise {
     /// Values of the result.
     pub fn output_len(&self) -> usize {
         self.batch * self.channels * self.output_height * self.output_width
-    }
-
-    /// The window.
-    pub fn window(&self) -> Window {
-        self.window
-    }
-
-    /// Zeros behind the image, right of it and below.
-    pub fn padding_after(&self) -> usize {
-        self.after
     }
 
     /// Multiply-adds of the plain definition (padding included), for one pass forward.

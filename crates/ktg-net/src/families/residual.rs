@@ -140,7 +140,12 @@ pub(super) fn build_stages(net: &mut Builder, stages: &[Stage], x: Value) -> Val
 /// Builds everything behind the stem of a plain network; its attention map is the mean square of the last features.
 pub(super) fn plain_network(mut net: Builder, stages: &[Stage], x: Value, classes: usize) -> Network {
     let x = build_stages(&mut net, stages, x);
-    let map = net.mean_square("map", x);
-    let logits = classifier(&mut net, x, classes);
+    plain_end(net, x, classes)
+}
+
+/// Ends a plain network behind its last features, whose mean square is its attention map.
+pub(super) fn plain_end(mut net: Builder, features: Value, classes: usize) -> Network {
+    let map = net.mean_square("map", features);
+    let logits = classifier(&mut net, features, classes);
     net.finish(logits, None, map)
 }

@@ -1,7 +1,7 @@
 //! Wide residual networks for CIFAR-sized images (Zagoruyko & Komodakis, BMVC 2016): blocks begin with batch norm and ReLU. Names are
 //! those of the authors' and the usual PyTorch code.
 
-use super::residual::classifier;
+use super::residual::plain_end;
 use crate::builder::Builder;
 use crate::family::{Family, number};
 use crate::network::{Network, Value};
@@ -30,9 +30,7 @@ fn build(variant: &str, channels: usize, classes: usize) -> Option<Network> {
     }
     x = net.batch_norm("bn1", x);
     x = net.relu("relu", x);
-    let map = net.mean_square("map", x);
-    let logits = classifier(&mut net, x, classes);
-    Some(net.finish(logits, None, map))
+    Some(plain_end(net, x, classes))
 }
 
 /// Two convolutions of what went through batch norm and ReLU, and a shortcut: `x` itself, or, where the shape changes, a convolution

@@ -13,19 +13,25 @@ use super::super::memory::Memory;
 use super::super::plan::Back;
 use super::{len, narrow, widen};
 
-/// The way back through a convolution.
+/// The way back through a convolution; for depthwise ones there are kernels in f32 only.
 fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
     let gradient = context.span(call.gives, back.gradient);
-    let convolution = context.convolution(op, shape, count);
     let [x_len, y_len] = [call.reads[0], call.gives].map(|value| len(context, value, count));
     if let Some(target) = back.targets[0] {
         let clock = Clock::start();
         let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);
         let [weights] = context.tensors(learner.parameters, layer);
-        let (g, dx) = (halves(g, y_len), halves_mut(dx, x_len));
-        kernels.conv2d_backward_data_bf16(&convolution, g, weights, dx).expect(FITS);
+        let dx = halves_mut(dx, x_len);
+        if let Op::Depthwise { .. } = op {
+            let (g, mut sums) = (widen(context, call.gives, g, count), vec![0.0; x_len]);
+            kernels.depthwise_backward_data(&depthwise(op, shape, count), &g, weights, &mut sums).expect(FITS);
+            kernels.to_bf16(&features(shape, count), &sums, dx).expect(FITS);
+        } else {
+            let convolution = context.convolution(op, shape, count);
+            kernels.conv2d_backward_data_bf16(&convolution, halves(g, y_len), weights, dx).expect(FITS);
+        }
         clock.stop(context, Part::ToImages, call, count);
     }
     if context.is_frozen(layer) {
@@ -35,35 +41,14 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     let [weights] = learner.ranges::<1>(context.layout, layer);
     let images = back.reads[0].expect("the plan knows what is needed");
     let (x, g) = (memory.get(context.span(call.reads[0], images)), memory.get(gradient));
-    let (x, of_weights) = (narrow(context, call.reads[0], x, count), &mut learner.gradients[weights]);
-    kernels.conv2d_backward_weights_bf16(&convolution, &x, halves(g, y_len), of_weights).expect(FITS);
-    clock.stop(context, Part::ToWeights, call, count);
-}
-
-/// The way back through a depthwise convolution, for which there are kernels in f32 only.
-fn depthwise_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
-    let (count, kernels, call) = (memory.count, context.kernels, &back.call);
-    let (value, layer, x_len) = (call.reads[0], call.layer, len(context, call.reads[0], count));
-    let shape = depthwise(context.op(call), context.shape(value), count);
-    let gradient = context.span(call.gives, back.gradient);
-    if let Some(target) = back.targets[0] {
-        let clock = Clock::start();
-        let (dx, [g]) = memory.split(context.span(value, target.part), [gradient]);
-        let [weights] = context.tensors(learner.parameters, layer);
-        let (g, mut sums) = (widen(context, call.gives, g, count), vec![0.0; x_len]);
-        kernels.depthwise_backward_data(&shape, &g, weights, &mut sums).expect(FITS);
-        kernels.to_bf16(&features(context.shape(value), count), &sums, halves_mut(dx, x_len)).expect(FITS);
-        clock.stop(context, Part::ToImages, call, count);
+    let of_weights = &mut learner.gradients[weights];
+    if let Op::Depthwise { .. } = op {
+        let (x, g) = (widen(context, call.reads[0], x, count), widen(context, call.gives, g, count));
+        kernels.depthwise_backward_weights(&depthwise(op, shape, count), &x, &g, of_weights).expect(FITS);
+    } else {
+        let (convolution, x) = (context.convolution(op, shape, count), narrow(context, call.reads[0], x, count));
+        kernels.conv2d_backward_weights_bf16(&convolution, &x, halves(g, y_len), of_weights).expect(FITS);
     }
-    if context.is_frozen(layer) {
-        return;
-    }
-    let clock = Clock::start();
-    let [weights] = learner.ranges::<1>(context.layout, layer);
-    let images = back.reads[0].expect("the plan knows what is needed");
-    let (x, g) = (memory.get(context.span(value, images)), memory.get(gradient));
-    let (x, g) = (widen(context, value, x, count), widen(context, call.gives, g, count));
-    kernels.depthwise_backward_weights(&shape, &x, &g, &mut learner.gradients[weights]).expect(FITS);
     clock.stop(context, Part::ToWeights, call, count);
 }
 
@@ -83,8 +68,7 @@ pub(crate) fn go_back(
     let [x_len, y_len] = [call.reads[0], call.gives].map(|value| len(context, value, count));
     let clock = Clock::start();
     match op {
-        Op::Conv2d { .. } => return convolve_back(context, back, memory, learner),
-        Op::Depthwise { .. } => return depthwise_back(context, back, memory, learner),
+        Op::Conv2d { .. } | Op::Depthwise { .. } => return convolve_back(context, back, memory, learner),
         Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
