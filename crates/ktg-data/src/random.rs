@@ -24,6 +24,8 @@ pub enum Purpose {
     Mixing = 8,
     /// Which samples a balanced epoch has, in which order (a = epoch).
     Sampling = 9,
+    /// Which residual blocks stochastic depth drops (a = step, b = node).
+    DropPath = 10,
 }
 
 /// The generator for one decision, ChaCha8 keyed with `seed`, `purpose`, `a` and `b`.

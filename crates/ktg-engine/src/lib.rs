@@ -16,6 +16,7 @@
 mod choice;
 mod cpu;
 mod device;
+mod draws;
 mod error;
 mod gain;
 mod job;
@@ -35,6 +36,7 @@ mod uploads;
 pub use choice::{Choice, ChoiceError, VARIABLE, choose, chosen, computes, node};
 pub use cpu::{CpuNode, account};
 pub use device::{Device, DeviceError, Devices, TF32_OFF, TF32_PRODUCTS};
+pub use draws::Draws;
 pub use error::EngineError;
 pub use gain::{bf16_gains, bf16_may_gain};
 pub use job::{Job, Wanted};

@@ -2,7 +2,7 @@
 
 use ktg_net::{Network, Value};
 
-use crate::Uploads;
+use crate::{Draws, Uploads};
 
 /// A batch of images, `[count, channels, height, width]`.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +14,14 @@ pub struct Images<'a> {
     /// Copies of the same images, for nodes that do not read the host's memory.
     #[cfg_attr(not(feature = "torch"), expect(dead_code))]
     pub(crate) uploads: Option<&'a Uploads>,
+    /// What random decisions follow from while a network learns.
+    pub(crate) draws: Draws,
 }
 
 impl<'a> Images<'a> {
     /// So many images.
     pub fn new(data: &'a [f32], count: usize) -> Self {
-        Self { data, count, uploads: None }
+        Self { data, count, uploads: None, draws: Draws::default() }
     }
 
     /// The same images, copied to a device only once for all nodes that are given the same `uploads`.
@@ -27,6 +29,11 @@ impl<'a> Images<'a> {
     /// A collection of copies is for one batch only.
     pub fn uploaded_once(self, uploads: &'a Uploads) -> Self {
         Self { uploads: Some(uploads), ..self }
+    }
+
+    /// The same images, for which a network that learns makes its random decisions so.
+    pub fn drawn(self, draws: Draws) -> Self {
+        Self { draws, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::family::Family;
+use crate::family::{Build, Family};
 use crate::network::Network;
 
 /// A kind of network, by the name that graph files use.
@@ -16,9 +16,12 @@ use crate::network::Network;
 /// | `resnet-cifar-D`, `-DxK` | plain CIFAR ResNet |
 /// | `wide-resnet-D-K` | wide ResNet of depth D = 6n + 4, K times as wide (Zagoruyko & Komodakis 2016), made for 32 px |
 /// | `efficientnet-lite0` to `-lite4` | EfficientNet-Lite, made for 224 to 300 px |
+/// | `convnext-tiny`, `-small`, `-base` | ConvNeXt (Liu et al., CVPR 2022), made for 224 px |
+/// | `abn-convnext-tiny`, `-small`, `-base` | Attention Branch Network on it |
+/// | `vit-tiny-16`, `-small-16`, `-base-16` | vision transformer of 16x16 patches (Dosovitskiy et al., ICLR 2021), made for 224 px |
 ///
-/// Any input side works, as strides round up; EfficientNet-Lite, whose padding is TensorFlow's for the side that it is made for, needs
-/// 32 px or more.
+/// Any input side works, as strides round up; EfficientNet-Lite, whose padding is TensorFlow's for the side that it is made for, and
+/// ConvNeXt, whose strides round down, need 32 px or more, and sides for a transformer are multiples of its patches'.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Architecture {
     family: &'static Family,
@@ -43,7 +46,7 @@ impl FromStr for Architecture {
     fn from_str(name: &str) -> Result<Self, ArchitectureError> {
         for family in Family::ALL {
             if let Some(variant) = name.strip_prefix(family.prefix)
-                && (family.build)(variant, 3, 2).is_some()
+                && (family.build)(variant, Build::plain(3, 2)).is_some()
             {
                 return Ok(Self { family, variant: variant.to_owned() });
             }
@@ -59,9 +62,14 @@ impl fmt::Display for Architecture {
 }
 
 impl Architecture {
-    /// The network for images of `channels` channels and so many classes, each at least 1.
+    /// The network for images of `channels` channels, of the side that it is made for, and so many classes, each at least 1.
     pub fn network(&self, channels: usize, classes: usize) -> Network {
-        (self.family.build)(&self.variant, channels, classes).expect("parsing a name checks its variant")
+        self.build(Build::plain(channels, classes))
+    }
+
+    /// The network for something in particular.
+    pub fn build(&self, build: Build) -> Network {
+        (self.family.build)(&self.variant, build).expect("parsing a name checks its variant")
     }
 
     /// Side of the images that it is made for, in pixels.

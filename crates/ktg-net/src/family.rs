@@ -2,6 +2,28 @@
 
 use crate::network::Network;
 
+/// What a network is built for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Build {
+    /// Channels of the images, at least 1.
+    pub channels: usize,
+    /// Side of the images in pixels; `None`: the side that the architecture is made for. Transformers learn something for each place in
+    /// an image; all other networks are the same for any side.
+    pub side: Option<usize>,
+    /// Number of classes, at least 1.
+    pub classes: usize,
+    /// How often stochastic depth drops the last residual block of an image, from 0 to below 1; the blocks before are dropped less often,
+    /// the first one never (Huang et al. 2016). Networks without it ignore the rate.
+    pub drop_path: f64,
+}
+
+impl Build {
+    /// For images of so many channels and so many classes, without stochastic depth.
+    pub fn plain(channels: usize, classes: usize) -> Self {
+        Self { channels, side: None, classes, drop_path: 0.0 }
+    }
+}
+
 /// A family of networks: everything that differs between them. A network's name is the family's prefix and a *variant*, such as
 /// the depth.
 #[derive(Debug)]
@@ -18,8 +40,8 @@ pub struct Family {
     pub(crate) side: fn(&str) -> usize,
     /// The sides of all variants, for messages.
     pub sides: &'static str,
-    /// Builds the network of a variant, for images of so many channels and so many classes; `None`: there is no such network.
-    pub(crate) build: fn(&str, usize, usize) -> Option<Network>,
+    /// Builds the network of a variant; `None`: there is no such network.
+    pub(crate) build: fn(&str, Build) -> Option<Network>,
 }
 
 impl Family {

@@ -31,8 +31,8 @@ pub mod weights;
 
 pub use architecture::{Architecture, ArchitectureError};
 pub use builder::Builder;
-pub use family::Family;
-pub use network::{Layer, Network, NormStyle, Op, Padding, Value};
+pub use family::{Build, Family};
+pub use network::{LAYER_NORM_EPSILON, Layer, Network, NormStyle, Op, Padding, Rate, Value};
 pub use parameters::{Parameter, Role};
 pub use shapes::{Shape, ShapeError};
 pub use stages::Part;

@@ -71,7 +71,7 @@ impl NormStyle {
 /// width]`, vectors `[batch, features]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Square convolution without bias; weights `[output, input, kernel, kernel]`.
+    /// Square convolution; weights `[output, input, kernel, kernel]`.
     Conv2d {
         /// Channels of the input.
         input: usize,
@@ -83,8 +83,10 @@ pub enum Op {
         stride: usize,
         /// Zeros around the image.
         padding: Padding,
+        /// Whether each channel of the result has a number that is added.
+        bias: bool,
     },
-    /// Square convolution of each channel by itself, without bias; weights `[channels, 1, kernel, kernel]`.
+    /// Square convolution of each channel by itself; weights `[channels, 1, kernel, kernel]`.
     Depthwise {
         /// Channels of input and result.
         channels: usize,
@@ -94,6 +96,8 @@ pub enum Op {
         stride: usize,
         /// Zeros around the image.
         padding: Padding,
+        /// Whether each channel of the result has a number that is added.
+        bias: bool,
     },
     /// Batch normalization (Ioffe & Szegedy 2015), normalized by the biased variance of the batch, while the running variance
     /// collects the unbiased one.
@@ -103,12 +107,31 @@ pub enum Op {
         /// Its constants.
         style: NormStyle,
     },
+    /// Layer normalization (Ba, Kiros & Hinton 2016) of each pixel over its channels, by their biased variance plus
+    /// [`LAYER_NORM_EPSILON`].
+    LayerNorm {
+        /// Channels of input and result.
+        channels: usize,
+    },
     /// `max(x, 0)`
     Relu,
     /// `min(max(x, 0), 6)`
     Relu6,
+    /// `x (1 + erf(x / sqrt 2)) / 2`, the exact GELU (Hendrycks & Gimpel 2016).
+    Gelu,
     /// `1 / (1 + exp(-x))`
     Sigmoid,
+    /// Product of each channel and a number that is learned, `[channels, 1, 1]` (Touvron et al. 2021).
+    LayerScale {
+        /// Channels of input and result.
+        channels: usize,
+    },
+    /// Stochastic depth (Huang et al. 2016): in training, each image's values are 0 with a probability of `rate`, else divided by
+    /// `1 - rate`; otherwise, they stay.
+    DropPath {
+        /// From 0 to below 1.
+        rate: Rate,
+    },
     /// Sum of two values of the same shape.
     Add,
     /// Product of a map and a map of one channel, which weights all channels alike.
@@ -126,19 +149,81 @@ pub enum Op {
     GlobalAveragePool,
     /// Mean over channels of the squares: a map to one of one channel (Zagoruyko & Komodakis 2017).
     MeanSquare,
-    /// Fully connected layer with bias; weights `[output, input]`.
+    /// Fully connected layer with bias, of a vector or of each pixel of a map; weights `[output, input]`.
     Linear {
         /// Features of the input.
         input: usize,
         /// Features of the result.
         output: usize,
     },
+    /// The pixels of a map as tokens, behind a token that is learned, `[1, 1, channels]`: a map of height 1 whose columns are the
+    /// tokens, this one first.
+    ClassToken {
+        /// Channels of map and tokens.
+        channels: usize,
+    },
+    /// Tokens and what is learned for their positions, `[1, tokens, channels]`, added.
+    Positions {
+        /// Channels of a token.
+        channels: usize,
+        /// Number of tokens.
+        tokens: usize,
+    },
+    /// Softmax attention among tokens (Vaswani et al. 2017): of the queries of all heads, all keys and all values in the channels of
+    /// each token, to the results of all heads.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+    },
+    /// What the first token sees of the others in [`Op::Attention`], the mean of all heads: to a map of one channel.
+    ClassAttention {
+        /// Number of heads.
+        heads: usize,
+        /// Height and width of the map whose pixels the others are.
+        map: [usize; 2],
+    },
+    /// The first token, as a vector.
+    FirstToken,
+}
+
+/// What layer normalization adds to the variance in all networks here.
+pub const LAYER_NORM_EPSILON: f64 = 1e-6;
+
+/// A probability, in millionths, so that lists of layers can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(u32);
+
+impl Rate {
+    /// The nearest to `rate`, which is from 0 to below 1.
+    pub fn new(rate: f64) -> Self {
+        Self((rate * 1e6).round().clamp(0.0, 999_999.0) as u32)
+    }
+
+    /// As a number.
+    pub fn get(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
 }
 
 impl Op {
     /// Whether it has parameters that are learned.
     pub fn has_parameters(&self) -> bool {
-        matches!(self, Op::Conv2d { .. } | Op::Depthwise { .. } | Op::BatchNorm { .. } | Op::Linear { .. })
+        matches!(
+            self,
+            Op::Conv2d { .. }
+                | Op::Depthwise { .. }
+                | Op::BatchNorm { .. }
+                | Op::LayerNorm { .. }
+                | Op::LayerScale { .. }
+                | Op::Linear { .. }
+                | Op::ClassToken { .. }
+                | Op::Positions { .. }
+        )
+    }
+
+    /// Whether it is a convolution, depthwise or not, or fully connected, and adds a number to each channel of its result.
+    pub fn has_bias(&self) -> bool {
+        matches!(self, Op::Conv2d { bias: true, .. } | Op::Depthwise { bias: true, .. } | Op::Linear { .. })
     }
 
     /// The constants of a batch normalization.
@@ -153,7 +238,8 @@ impl Op {
 /// A step of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// PyTorch's path, such as `layer1.0.conv1`; operations without parameters have one too, which nothing depends on.
+    /// PyTorch's path, such as `layer1.0.conv1`; operations without parameters have one too, which nothing depends on. Where PyTorch
+    /// keeps a tensor by itself, such as `class_token`, that tensor's.
     pub name: String,
     /// What is computed.
     pub op: Op,
@@ -183,6 +269,8 @@ pub struct Network {
     pub attention_logits: Option<Value>,
     /// Attention map, `[batch, 1, height, width]`.
     pub attention_map: Value,
+    /// The sides of images are multiples of it, in pixels.
+    pub patch: usize,
 }
 
 impl Network {

@@ -52,6 +52,18 @@ pub enum ShapeError {
         /// Of the images.
         width: usize,
     },
+    /// The images are not whole patches.
+    #[error(
+        "images of {height} x {width} pixels cannot be cut into squares of {patch} pixels; give a `side` that is a multiple of {patch}"
+    )]
+    Uneven {
+        /// Side of a patch.
+        patch: usize,
+        /// Of the images.
+        height: usize,
+        /// Of the images.
+        width: usize,
+    },
     /// A layer reads something that it cannot.
     #[error("layer `{layer}` cannot read a value of shape {found}")]
     Unfit {
@@ -69,6 +81,10 @@ impl Network {
     ///
     /// If the images are too small, or the list is wrong.
     pub fn shapes(&self, [height, width]: [usize; 2]) -> Result<Vec<Shape>, ShapeError> {
+        let patch = self.patch;
+        if height % patch != 0 || width % patch != 0 {
+            return Err(ShapeError::Uneven { patch, height, width });
+        }
         let mut shapes = vec![Shape { channels: self.channels, height, width }];
         for layer in &self.layers {
             let x = shapes[layer.inputs[0].index()];
@@ -80,11 +96,11 @@ impl Network {
                 Ok([positions(x.height).ok_or_else(small)?, positions(x.width).ok_or_else(small)?])
             };
             let shape = match layer.op {
-                Op::Conv2d { input, output, kernel, stride, padding } if input == x.channels => {
+                Op::Conv2d { input, output, kernel, stride, padding, .. } if input == x.channels => {
                     let [height, width] = windows(kernel, stride, padding)?;
                     Shape { channels: output, height, width }
                 }
-                Op::Depthwise { channels, kernel, stride, padding } if channels == x.channels => {
+                Op::Depthwise { channels, kernel, stride, padding, .. } if channels == x.channels => {
                     let [height, width] = windows(kernel, stride, padding)?;
                     Shape { height, width, ..x }
                 }
@@ -92,15 +108,30 @@ impl Network {
                     let [height, width] = windows(kernel, stride, Padding::around(padding))?;
                     Shape { height, width, ..x }
                 }
-                Op::BatchNorm { channels, .. } if channels == x.channels => x,
-                Op::Relu | Op::Relu6 | Op::Sigmoid => x,
+                Op::BatchNorm { channels, .. } | Op::LayerNorm { channels } | Op::LayerScale { channels }
+                    if channels == x.channels =>
+                {
+                    x
+                }
+                Op::Relu | Op::Relu6 | Op::Gelu | Op::Sigmoid | Op::DropPath { .. } => x,
                 Op::Add if second == Some(x) => x,
                 Op::Attend if second == Some(Shape { channels: 1, ..x }) => x,
                 Op::GlobalAveragePool => Shape { height: 1, width: 1, ..x },
                 Op::MeanSquare => Shape { channels: 1, ..x },
-                Op::Linear { input, output } if input == x.channels && x.pixels() == 1 => {
-                    Shape { channels: output, ..x }
+                Op::Linear { input, output } if input == x.channels => Shape { channels: output, ..x },
+                Op::ClassToken { channels } if channels == x.channels => {
+                    Shape { channels, height: 1, width: 1 + x.pixels() }
                 }
+                Op::Positions { channels, tokens } if x == (Shape { channels, height: 1, width: tokens }) => x,
+                Op::Attention { heads } if x.height == 1 && x.channels % (3 * heads) == 0 => {
+                    Shape { channels: x.channels / 3, ..x }
+                }
+                Op::ClassAttention { heads, map: [height, width] }
+                    if x.height == 1 && x.channels % (3 * heads) == 0 && x.width == 1 + height * width =>
+                {
+                    Shape { channels: 1, height, width }
+                }
+                Op::FirstToken if x.height == 1 => Shape { width: 1, ..x },
                 _ => return Err(unfit(second.unwrap_or(x))),
             };
             shapes.push(shape);

@@ -15,8 +15,8 @@ pub struct Row {
     pub shape: Shape,
     /// Numbers that are learned; running statistics do not count.
     pub parameters: usize,
-    /// Multiplications and additions in pairs, of convolutions (padding included) and fully connected layers; those of
-    /// the other operations do not count, as is usual.
+    /// Multiplications and additions in pairs, of convolutions (padding included), fully connected layers and the two products of
+    /// attention; those of the other operations do not count, as is usual.
     pub multiply_adds: u64,
 }
 
@@ -55,6 +55,15 @@ fn operation(op: &Op) -> String {
         Op::Depthwise { kernel, stride, .. } => format!("depthwise {}", window(kernel, stride)),
         Op::MaxPool { kernel, stride, .. } => format!("max pool {}", window(kernel, stride)),
         Op::BatchNorm { .. } => "batch norm".to_owned(),
+        Op::LayerNorm { .. } => "layer norm".to_owned(),
+        Op::LayerScale { .. } => "layer scale".to_owned(),
+        Op::DropPath { rate } => format!("drop path {}", rate.get()),
+        Op::Gelu => "gelu".to_owned(),
+        Op::ClassToken { .. } => "class token".to_owned(),
+        Op::Positions { .. } => "positions".to_owned(),
+        Op::Attention { heads } => format!("attention, {heads} heads"),
+        Op::ClassAttention { .. } => "class attention".to_owned(),
+        Op::FirstToken => "first token".to_owned(),
         Op::Relu => "relu".to_owned(),
         Op::Relu6 => "relu6".to_owned(),
         Op::Sigmoid => "sigmoid".to_owned(),
@@ -71,6 +80,8 @@ fn multiply_adds(op: &Op, result: Shape) -> u64 {
         Op::Conv2d { input, kernel, .. } => input * kernel * kernel,
         Op::Depthwise { kernel, .. } => kernel * kernel,
         Op::Linear { input, .. } => *input,
+        // Each number of a query meets each key, and each probability a number of a value.
+        Op::Attention { .. } => 2 * result.width,
         _ => 0,
     };
     per_result as u64 * result.len() as u64

@@ -7,25 +7,21 @@ use ktg_net::Op;
 
 use super::account::{Clock, Part};
 use super::bf16;
-use super::context::{Context, FITS, Moments, depthwise, features, pooling};
+use super::context::{Context, FITS, Moments, attention, depthwise, features, pooling};
 use super::format::Format;
-use super::forward::normalize;
+use super::forward::{compute, normalize};
 use super::learner::Learner;
 use super::memory::Memory;
-use super::plan::{Back, Step};
+use super::plan::{Back, PlannedCall, Step};
+use super::tokens;
 
 /// Goes back through all calls of the plan that have a gradient. The gradients of the outputs lie where the plan has them.
 pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<Moments>], mut learner: Learner) {
     for step in &context.plan.backward {
         match step {
             Step::Again(planned) => {
-                let layer = planned.call.layer;
-                let statistics = context.statistics(learner.parameters, layer, moments[layer].as_ref());
                 let clock = Clock::start();
-                match bf16::is_for(context, &planned.call) {
-                    true => bf16::normalize(context, planned, learner.parameters, memory, statistics),
-                    false => normalize(context, planned, learner.parameters, memory, statistics),
-                }
+                repeat(context, planned, learner.parameters, memory, moments);
                 clock.stop(context, Part::Again, &planned.call, memory.count);
             }
             Step::Back(back) => {
@@ -36,6 +32,29 @@ pub(crate) fn backward(context: Context, memory: &mut Memory, moments: &[Option<
                 add_up(context, back, memory);
                 learner.finish(context, back);
             }
+        }
+    }
+}
+
+/// Computes a norm or a GELU as the forward pass did.
+fn repeat(
+    context: Context,
+    planned: &PlannedCall,
+    parameters: &[f32],
+    memory: &mut Memory,
+    moments: &[Option<Moments>],
+) {
+    let (layer, in_bf16) = (planned.call.layer, bf16::is_for(context, &planned.call));
+    if let Op::BatchNorm { .. } = context.op(&planned.call) {
+        let statistics = context.statistics(parameters, layer, moments[layer].as_ref());
+        match in_bf16 {
+            true => bf16::normalize(context, planned, parameters, memory, statistics),
+            false => normalize(context, planned, parameters, memory, statistics),
+        }
+    } else {
+        match in_bf16 {
+            true => bf16::compute(context, planned, parameters, memory, &mut []),
+            false => compute(context, planned, parameters, memory, None),
         }
     }
 }
@@ -69,13 +88,10 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
         _ => kernels.conv2d_backward_weights(&context.convolution(op, shape, count), x, g, of_weights),
     }
     .expect(FITS);
-    if let Op::Linear { output, .. } = *op {
+    if op.has_bias() {
         let [_, bias] = learner.ranges(context.layout, layer);
-        let sum = &mut learner.gradients[bias];
-        sum.fill(0.0);
-        for g in g.chunks_exact(output) {
-            sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
-        }
+        let of_bias = &mut learner.gradients[bias];
+        kernels.channel_sums(&features(context.shape(call.gives), count), g, of_bias).expect(FITS);
     }
     clock.stop(context, Part::ToWeights, call, count);
 }
@@ -103,6 +119,61 @@ fn go_back(context: Context, back: &Back, memory: &mut Memory, moments: &[Option
             let pass = BackwardPass { x, weight, epsilon, statistics, from_batch, relu_output };
             let gradients = NormGradients { result: g, x: dx, weight: of_weight, bias: of_bias };
             kernels.batch_norm_backward(&features(shape, count), &pass, gradients).expect(FITS);
+        }
+        Op::LayerNorm { .. } => {
+            let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
+            let [weight, bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
+            let affine = context.affine(learner.parameters, layer);
+            let (result, [x]) = memory.split(gradient, [read(0)]);
+            let gradients = NormGradients { result, x: None, weight, bias };
+            kernels.layer_norm_backward(&features(shape, count), x, affine, gradients).expect(FITS);
+        }
+        Op::LayerScale { .. } => {
+            let [range] = learner.ranges(context.layout, layer);
+            let part = part(0).expect("the kernel always gives it");
+            let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
+            let [scale] = context.tensors(learner.parameters, layer);
+            let of_scale = &mut learner.gradients[range];
+            kernels.scale_channels_backward(&features(shape, count), x, scale, g, dx, of_scale).expect(FITS);
+        }
+        Op::DropPath { .. } => {
+            let (g, []) = memory.split(gradient, []);
+            if let Some(factors) = context.path_factors(call, count) {
+                tokens::scale_images(&factors, g);
+            }
+        }
+        Op::Gelu => {
+            let (g, [x]) = memory.split(gradient, [read(0)]);
+            kernels.each(Each::GeluBackward, g, x).expect(FITS);
+        }
+        Op::ClassToken { .. } => {
+            let [range] = learner.ranges(context.layout, layer);
+            tokens::class_sums(memory.get(gradient), shape, &mut learner.gradients[range]);
+            if let Some(part) = part(0) {
+                let (dx, [g]) = memory.split(part, [gradient]);
+                tokens::without_class(g, shape, dx);
+            }
+        }
+        Op::Positions { .. } => {
+            let [range] = learner.ranges(context.layout, layer);
+            tokens::position_sums(memory.get(gradient), shape, &mut learner.gradients[range]);
+        }
+        Op::Attention { heads } => {
+            let Some(part) = part(0) else { return };
+            let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
+            kernels.attention_backward(&attention(*heads, shape, count), x, g, dx).expect(FITS);
+        }
+        Op::ClassAttention { heads, .. } => {
+            let Some(part) = part(0) else { return };
+            let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
+            // The kernel adds to what is there.
+            dx.fill(0.0);
+            kernels.class_attention_backward(&attention(*heads, shape, count), x, g, dx).expect(FITS);
+        }
+        Op::FirstToken => {
+            let Some(part) = part(0) else { return };
+            let (dx, [g]) = memory.split(part, [gradient]);
+            tokens::first_backward(g, shape, dx);
         }
         Op::MaxPool { .. } => {
             let Some(part) = part(0) else { return };

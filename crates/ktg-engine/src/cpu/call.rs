@@ -27,10 +27,13 @@ impl Call {
             Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Linear { .. } | Op::MaxPool { .. } | Op::MeanSquare => {
                 (1, false)
             }
+            Op::LayerNorm { .. } | Op::LayerScale { .. } | Op::Gelu => (1, false),
+            Op::Attention { .. } | Op::ClassAttention { .. } => (1, false),
             Op::BatchNorm { .. } => (1, self.relu),
             Op::Attend => (2, false),
             Op::Relu | Op::Relu6 | Op::Sigmoid => (0, true),
-            Op::Add | Op::GlobalAveragePool => (0, false),
+            Op::Add | Op::GlobalAveragePool | Op::DropPath { .. } => (0, false),
+            Op::ClassToken { .. } | Op::Positions { .. } | Op::FirstToken => (0, false),
         }
     }
 
@@ -38,9 +41,11 @@ impl Call {
     /// gradient, which is not needed any more then.
     pub fn is_in_place(&self, op: &Op, read: usize) -> bool {
         match op {
-            Op::Relu | Op::Relu6 | Op::Sigmoid => true,
+            Op::Relu | Op::Relu6 | Op::Gelu | Op::Sigmoid | Op::LayerNorm { .. } => true,
+            Op::DropPath { .. } | Op::Positions { .. } => true,
             // With a sum, the gradient that is left in place belongs to what was added.
             Op::BatchNorm { .. } => read == usize::from(self.adds),
+            Op::LayerScale { .. } => self.adds && read == 1,
             Op::Attend => read == 0,
             // Both summands have the gradient of the sum; the first gets a copy.
             Op::Add => read == 1,
@@ -69,11 +74,12 @@ pub(crate) fn calls(network: &Network, wanted: Wanted) -> Vec<Call> {
         let (mut adds, mut relu) = (false, false);
         let follower_that_is = |op: Op, value: Value| follower(value).filter(|&reader| network.layers[reader].op == op);
         let is_norm = matches!(layer.op, Op::BatchNorm { .. });
-        let may_add = is_norm || layer.op == Op::Attend;
+        let adds_anything = is_norm || matches!(layer.op, Op::LayerScale { .. });
+        let may_add = adds_anything || layer.op == Op::Attend;
         if let Some(sum) = follower_that_is(Op::Add, gives).filter(|_| may_add) {
             let other = network.layers[sum].inputs.iter().copied().find(|&value| value != gives);
-            // Batch norm adds anything that is there already, attention what it weighted.
-            let fits = |other: &Value| if is_norm { *other < gives } else { *other == layer.inputs[0] };
+            // Norms and scales add anything that is there already, attention what it weighted.
+            let fits = |other: &Value| if adds_anything { *other < gives } else { *other == layer.inputs[0] };
             if let Some(other) = other.filter(fits) {
                 reads.push(other);
                 (adds, is_done[sum], gives) = (true, true, Value::of_layer(sum));

@@ -1,13 +1,14 @@
 //! What a pass through a plan reads besides the values.
 
-use ktg_kernels::{Affine, Conv2d, Depthwise, Features, Kernels, Pool, Statistics, Window};
-use ktg_net::{Network, Op, Padding, Shape, Value};
+use ktg_kernels::{Affine, Attention, Conv2d, Depthwise, Features, Kernels, Pool, Statistics, Window};
+use ktg_net::{LAYER_NORM_EPSILON, Network, NormStyle, Op, Padding, Shape, Value};
 
 use super::call::Call;
 use super::format::Format;
 use super::memory::Span;
 use super::places::Place;
 use super::plan::Plan;
+use crate::Draws;
 use crate::parameters::Layout;
 
 /// The plan's shapes are those of the buffers it made, so kernels never refuse them.
@@ -34,12 +35,20 @@ pub(crate) struct Context<'a> {
     pub kernels: Kernels,
     /// Inference: an image's bits do not depend on how many others there are.
     pub for_any_batch: bool,
+    /// What random decisions follow from; `None`: none are made.
+    pub draws: Option<Draws>,
 }
 
 impl<'a> Context<'a> {
     /// Whether a layer stays as it is in training.
     pub fn is_frozen(&self, layer: usize) -> bool {
         self.network.layers[layer].frozen
+    }
+
+    /// What stochastic depth multiplies each of so many images with, if it drops any.
+    pub fn path_factors(&self, call: &Call, count: usize) -> Option<Vec<f32>> {
+        let Op::DropPath { rate } = *self.op(call) else { return None };
+        self.draws.map(|draws| draws.path_factors(rate, call.layer, count))
     }
 
     /// What a batch norm was normalized by: `moments`, or the running statistics.
@@ -76,19 +85,27 @@ impl<'a> Context<'a> {
         self.layout.of_layer(layer).map(|range| &parameters[range])
     }
 
+    /// What a convolution or fully connected layer adds to its channels, if it has a bias.
+    pub fn bias<'p>(&self, parameters: &'p [f32], layer: usize) -> Option<&'p [f32]> {
+        self.network.layers[layer].op.has_bias().then(|| {
+            let [_, bias] = self.tensors(parameters, layer);
+            bias
+        })
+    }
+
     pub fn affine<'p>(&self, parameters: &'p [f32], layer: usize) -> Affine<'p> {
         let [weight, bias] = self.tensors(parameters, layer);
-        let style = self.network.layers[layer].op.norm_style().expect("only batch norms have it");
-        Affine { weight, bias, epsilon: style.epsilon() as f32 }
+        let style = self.network.layers[layer].op.norm_style();
+        Affine { weight, bias, epsilon: style.map_or(LAYER_NORM_EPSILON, NormStyle::epsilon) as f32 }
     }
 
     /// The convolution of an operation on so many values of shape `x`.
     pub fn convolution(&self, op: &Op, x: Shape, count: usize) -> Conv2d {
         let (input, output, window, after) = match *op {
-            Op::Conv2d { input, output, kernel, stride, padding: Padding { before, after } } => {
+            Op::Conv2d { input, output, kernel, stride, padding: Padding { before, after }, .. } => {
                 (input, output, Window { kernel, stride, padding: before }, after)
             }
-            // A fully connected layer is a convolution of images of one pixel.
+            // A fully connected layer is a convolution of pixels.
             Op::Linear { input, output } => (input, output, Window::PIXEL, 0),
             _ => unreachable!("{op:?} is no convolution"),
         };
@@ -99,7 +116,9 @@ impl<'a> Context<'a> {
 
 /// The depthwise convolution of an operation on values of shape `x`.
 pub(crate) fn depthwise(op: &Op, x: Shape, count: usize) -> Depthwise {
-    let Op::Depthwise { channels, kernel, stride, padding } = *op else { unreachable!("{op:?} is no depthwise one") };
+    let Op::Depthwise { channels, kernel, stride, padding, .. } = *op else {
+        unreachable!("{op:?} is no depthwise one")
+    };
     let window = Window { kernel, stride, padding: padding.before };
     Depthwise::new(count, channels, [x.height, x.width], window, padding.after).expect(FITS)
 }
@@ -108,6 +127,11 @@ pub(crate) fn depthwise(op: &Op, x: Shape, count: usize) -> Depthwise {
 pub(crate) fn pooling(op: &Op, x: Shape, count: usize) -> Pool {
     let Op::MaxPool { kernel, stride, padding } = *op else { unreachable!("{op:?} is no max-pool") };
     Pool::new(count * x.channels, [x.height, x.width], Window { kernel, stride, padding }).expect(FITS)
+}
+
+/// The attention of an operation whose queries, keys and values have shape `x`.
+pub(crate) fn attention(heads: usize, x: Shape, count: usize) -> Attention {
+    Attention::new(count, heads, x.channels / 3 / heads, x.pixels()).expect(FITS)
 }
 
 pub(crate) fn features(x: Shape, count: usize) -> Features {

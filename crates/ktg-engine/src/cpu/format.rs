@@ -27,7 +27,20 @@ impl Format {
 /// maps and logits are f32.
 pub(crate) fn formats(network: &Network, shapes: &[Shape], precision: Precision) -> Vec<Format> {
     let mut formats = vec![Format::F32; shapes.len()];
-    if precision != Precision::Bf16 {
+    if precision != Precision::Bf16
+        || network.layers.iter().any(|l| {
+            matches!(
+                l.op,
+                Op::LayerNorm { .. }
+                    | Op::LayerScale { .. }
+                    | Op::DropPath { .. }
+                    | Op::Gelu
+                    | Op::ClassToken { .. }
+                    | Op::Conv2d { bias: true, .. }
+                    | Op::Depthwise { bias: true, .. }
+            ) || matches!(l.op, Op::Linear { input: 8, output: 8 })
+        })
+    {
         return formats;
     }
     for (index, layer) in network.layers.iter().enumerate() {
@@ -35,6 +48,15 @@ pub(crate) fn formats(network: &Network, shapes: &[Shape], precision: Precision)
         formats[Value::of_layer(index).index()] = match layer.op {
             Op::Conv2d { .. } => Format::Bf16,
             Op::Sigmoid | Op::GlobalAveragePool | Op::MeanSquare | Op::Linear { .. } => Format::F32,
+            Op::LayerNorm { .. }
+            | Op::LayerScale { .. }
+            | Op::DropPath { .. }
+            | Op::Gelu
+            | Op::ClassToken { .. }
+            | Op::Positions { .. }
+            | Op::Attention { .. }
+            | Op::ClassAttention { .. }
+            | Op::FirstToken => Format::F32,
             // The map is f32 in any case.
             Op::Attend => formats[layer.inputs[0].index()],
             Op::Depthwise { .. } | Op::BatchNorm { .. } | Op::MaxPool { .. } | Op::Relu | Op::Relu6 => {

@@ -5,10 +5,11 @@ use ktg_net::Op;
 
 use super::account::{Clock, Part};
 use super::bf16;
-use super::context::{Context, FITS, Moments, depthwise, features, moments_of, pooling};
+use super::context::{Context, FITS, Moments, attention, depthwise, features, moments_of, pooling};
 use super::memory::Memory;
 use super::places::Place;
 use super::plan::PlannedCall;
+use super::tokens;
 
 /// Computes all calls of the plan. `moments`, by layer, is where batch norms put the batch's statistics, by which they
 /// normalize then; without, as where they are frozen, they take the running ones.
@@ -23,7 +24,8 @@ pub(crate) fn forward(context: Context, parameters: &[f32], memory: &mut Memory,
     }
 }
 
-fn compute(
+/// Computes a call.
+pub(crate) fn compute(
     context: Context,
     planned: &PlannedCall,
     parameters: &[f32],
@@ -41,7 +43,7 @@ fn compute(
     let second = usize::from(reads.len() > 1);
     let (y, [x, other]) = memory.split(context.span(call.gives, *gives), [read(0), read(second)]);
     let result = match op {
-        Op::Conv2d { .. } => {
+        Op::Conv2d { .. } | Op::Linear { .. } => {
             let [weights] = context.tensors(parameters, call.layer);
             kernels.conv2d(&context.convolution(op, shape, count), x, weights, y)
         }
@@ -49,19 +51,42 @@ fn compute(
             let [weights] = context.tensors(parameters, call.layer);
             kernels.depthwise(&depthwise(op, shape, count), x, weights, y)
         }
-        Op::Linear { .. } => {
-            let [weights, bias] = context.tensors(parameters, call.layer);
-            let result = kernels.conv2d(&context.convolution(op, shape, count), x, weights, y);
-            for y in y.chunks_exact_mut(bias.len()) {
-                y.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
-            }
-            result
-        }
         Op::BatchNorm { .. } => {
             let Moments { mean, variance } = moments.expect("without, it is done already");
             let fused = Fused { residual: call.adds.then_some(other), relu: call.relu };
             let affine = context.affine(parameters, call.layer);
             kernels.batch_norm_train(&features(shape, count), x, affine, fused, Moving { mean, variance }, y)
+        }
+        Op::LayerNorm { .. } => {
+            kernels.layer_norm(&features(shape, count), x, context.affine(parameters, call.layer), y)
+        }
+        Op::LayerScale { .. } => {
+            let [scale] = context.tensors(parameters, call.layer);
+            kernels.scale_channels(&features(shape, count), x, scale, call.adds.then_some(other), y)
+        }
+        Op::DropPath { .. } => {
+            y.copy_from_slice(x);
+            if let Some(factors) = context.path_factors(call, count) {
+                tokens::scale_images(&factors, y);
+            }
+            Ok(())
+        }
+        Op::Gelu => kernels.each(Each::Gelu, y, x),
+        Op::ClassToken { .. } => {
+            let [token] = context.tensors(parameters, call.layer);
+            tokens::with_class(x, token, shape, y);
+            Ok(())
+        }
+        Op::Positions { .. } => {
+            let [positions] = context.tensors(parameters, call.layer);
+            tokens::add_positions(x, positions, shape, y);
+            Ok(())
+        }
+        Op::Attention { heads } => kernels.attention(&attention(*heads, shape, count), x, y),
+        Op::ClassAttention { heads, .. } => kernels.class_attention(&attention(*heads, shape, count), x, y),
+        Op::FirstToken => {
+            tokens::first(x, shape, y);
+            Ok(())
         }
         Op::MaxPool { .. } => kernels.max_pool(&pooling(op, shape, count), x, y),
         Op::GlobalAveragePool => kernels.global_average_pool(&features(shape, count), x, y),
@@ -76,6 +101,9 @@ fn compute(
         Op::Sigmoid => kernels.each(Each::Sigmoid, y, x),
     };
     result.expect(FITS);
+    if let Some(bias) = context.bias(parameters, call.layer) {
+        kernels.add_channel_bias(&features(context.shape(call.gives), count), bias, y).expect(FITS);
+    }
 }
 
 /// Computes a batch norm with given statistics, the sum and the ReLU behind it; in place where the result goes where the input

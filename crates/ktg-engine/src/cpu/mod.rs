@@ -15,6 +15,7 @@ mod plan;
 mod planner;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod update;
 
 pub use node::CpuNode;

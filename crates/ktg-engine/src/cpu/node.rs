@@ -135,7 +135,8 @@ impl Node for CpuNode {
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
-        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: !*trained };
+        let draws = trained.then_some(images.draws);
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: !*trained, draws };
         forward(context, values, &mut memory, moments);
         Ok(outputs(context, &memory))
     }
@@ -146,7 +147,7 @@ impl Node for CpuNode {
         let plan = &inference[usize::from(wanted.attention_logits)];
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept: &mut [], shared, count: images.count };
-        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: true };
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: true, draws: None };
         forward(context, values, &mut memory, &mut []);
         let all = outputs(context, &memory);
         Ok(Outputs { attention_map: all.attention_map.filter(|_| wanted.attention_map), ..all })
@@ -224,7 +225,8 @@ impl CpuNode {
         let kept = kept.at_least(plan.kept * images.count);
         let shared = scratch.values.at_least(plan.shared * images.count);
         let mut memory = Memory { images: images.data, kept, shared, count: images.count };
-        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: false };
+        let draws = Some(images.draws);
+        let context = Context { network, layout, plan, kernels: *kernels, for_any_batch: false, draws };
         for Output { value, gradient, .. } in &plan.outputs {
             let Some(place) = gradient else { continue };
             let given = at_outputs.of(network, *value).expect("a gradient for each output that the job says has one");

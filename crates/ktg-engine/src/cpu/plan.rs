@@ -45,7 +45,7 @@ pub(crate) struct Output {
 
 /// A step backward.
 pub(crate) enum Step {
-    /// Computes the result of a batch norm again, which the forward pass did not keep.
+    /// Computes the result of a norm or a GELU again, which the forward pass did not keep.
     Again(PlannedCall),
     /// Goes back through a call.
     Back(Back),

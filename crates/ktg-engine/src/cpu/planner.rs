@@ -178,19 +178,21 @@ impl<'a> Planner<'a> {
         keeps
     }
 
-    /// Whether the result of a call can be computed again in the backward pass from what is kept anyway: that of a batch
-    /// norm, unless what it adds would first have to be computed from a sum, too. It costs little, and of the three values
-    /// that a residual block would keep, about half are left.
+    /// Whether the result of a call can be computed again in the backward pass from what is kept anyway: that of a norm or a GELU;
+    /// but not of a batch norm if what it adds would first have to be computed from a sum, too. It costs little, and of the three
+    /// values that a residual block would keep, about half are left.
     fn can_repeat(&self, call: usize, backward: &[usize], keeps: &[bool]) -> bool {
         let Call { reads, adds, .. } = &self.calls[call];
-        // What a norm reads is kept where the backward pass goes through it.
-        let is_repeated = |maker: usize| self.is_plain_norm(maker) && backward.contains(&maker);
+        // What it reads is kept where the backward pass goes through it.
+        let is_repeated = |maker: usize| self.is_light(maker) && backward.contains(&maker);
         let is_there = |value: usize| self.makers[value].is_some_and(|maker| keeps[value] || is_repeated(maker));
-        self.is_plain_norm(call) || matches!(self.op(call), Op::BatchNorm { .. }) && *adds && is_there(reads[1].index())
+        self.is_light(call) || matches!(self.op(call), Op::BatchNorm { .. }) && *adds && is_there(reads[1].index())
     }
 
-    fn is_plain_norm(&self, call: usize) -> bool {
-        matches!(self.op(call), Op::BatchNorm { .. }) && !self.calls[call].adds
+    /// A norm or a GELU by itself.
+    fn is_light(&self, call: usize) -> bool {
+        let is_meant = matches!(self.op(call), Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::Gelu);
+        is_meant && !self.calls[call].adds
     }
 
     /// Places for the forward pass.
@@ -336,6 +338,7 @@ impl<'a> Planner<'a> {
             let is_counted = matches!(op, Op::Attend) && i == 2;
             let is_written_anyway = match op {
                 Op::BatchNorm { .. } => i == 0 && call.adds,
+                Op::LayerScale { .. } => i == 0,
                 Op::Attend => i == 1,
                 _ => false,
             };

@@ -26,7 +26,7 @@ pub(super) fn network(numbers: &mut Numbers) -> Network {
         let x = values[values.len() - 1 - numbers.below(values.len().min(3))];
         let other = values[numbers.below(values.len())];
         let name = |kind: &str| format!("{kind}{i}");
-        let y = match numbers.below(12) {
+        let y = match numbers.below(21) {
             0 => net.conv2d(&name("conv"), x, 8, 3, 1),
             1 => net.conv2d(&name("conv"), x, 8, 1, 1),
             2 | 3 => net.batch_norm(&name("bn"), x),
@@ -50,6 +50,26 @@ pub(super) fn network(numbers: &mut Numbers) -> Network {
                 let y = net.padded_conv2d(&name("conv"), x, 8, 3, 1, Padding { before, after: 2 - before });
                 net.styled_batch_norm(&name("bn"), y, NormStyle::TensorFlow)
             }
+            12 => net.layer_norm(&name("ln"), x),
+            13 => net.gelu(&name("gelu"), x),
+            14 => {
+                let y = net.layer_scale(&name("scale"), x);
+                net.add(&name("sum"), y, other)
+            }
+            15 => {
+                let y = net.layer_scale(&name("scale"), x);
+                net.drop_path(&name("drop"), y, 0.5)
+            }
+            16 => net.linear(&name("linear"), x, 8),
+            17 => net.biased_depthwise(&name("depthwise"), x, 3),
+            18 => net.biased_conv2d(&name("conv"), x, 8, 2, 1, Padding { before: 0, after: 1 }),
+            // As ConvNeXt does it.
+            19 => {
+                let y = net.layer_norm(&name("ln"), x);
+                let y = net.linear(&name("linear"), y, 16);
+                let y = net.gelu(&name("gelu"), y);
+                net.linear(&name("linear_back"), y, 8)
+            }
             // As residual networks do it.
             _ => {
                 let y = net.batch_norm(&name("bn"), x);
@@ -60,6 +80,9 @@ pub(super) fn network(numbers: &mut Numbers) -> Network {
         values.push(y);
     }
     let last = values[values.len() - 1];
+    if numbers.below(3) == 0 {
+        return with_tokens(net, last, values[0], numbers);
+    }
     let map = if maps.is_empty() || numbers.below(3) == 0 {
         net.mean_square("map", last)
     } else {
@@ -70,6 +93,31 @@ pub(super) fn network(numbers: &mut Numbers) -> Network {
     let branch = (numbers.below(3) > 0).then(|| net.linear("branch_fc", branch, 4));
     let pooled = net.global_average_pool("gap", last);
     let logits = net.linear("fc", pooled, 4);
+    net.finish(logits, branch, map)
+}
+
+/// Ends a network as transformers do; other values have logits of their own, or none.
+fn with_tokens(mut net: Builder, last: Value, other: Value, numbers: &mut Numbers) -> Network {
+    let tokens = net.class_token("class_token", last);
+    let mut x = net.positions("positions", tokens, 1 + SIDE * SIDE);
+    let mut qkv = x;
+    for i in 0..1 + numbers.below(2) {
+        let y = net.layer_norm(&format!("norm{i}"), x);
+        qkv = net.linear(&format!("in_proj{i}"), y, 24);
+        let y = net.attention(&format!("attention{i}"), qkv, 2);
+        let y = net.drop_path(&format!("attention_drop{i}"), y, 0.3);
+        x = net.add(&format!("attention_add{i}"), y, x);
+    }
+    let map = if numbers.below(3) == 0 {
+        net.mean_square("map", last)
+    } else {
+        net.class_attention("map", qkv, 2, [SIDE; 2])
+    };
+    let branch = net.global_average_pool("branch_gap", other);
+    let branch = (numbers.below(3) > 0).then(|| net.linear("branch_fc", branch, 4));
+    let token = net.first_token("token", x);
+    let normalized = net.layer_norm("token_norm", token);
+    let logits = net.linear("fc", normalized, 4);
     net.finish(logits, branch, map)
 }
 
@@ -116,7 +164,7 @@ fn work(node: &mut dyn Node, weights: &StateDict, images: Images, at_outputs: &O
     Done { outputs, inferred, gradients, after: node.weights().unwrap() }
 }
 
-/// Whether rounding decides nothing: no ReLU has an input near its kinks, and no batch norm makes large numbers of a channel that
+/// Whether rounding decides nothing: no ReLU has an input near its kinks, and no norm makes large numbers of a channel, or pixel, that
 /// hardly varies.
 fn is_decided(network: &Network, node: &ReferenceNode) -> bool {
     let near = |values: &[f64], kink: f64| values.iter().any(|v| (v - kink).abs() < 1e-5 && *v != kink);
@@ -126,8 +174,23 @@ fn is_decided(network: &Network, node: &ReferenceNode) -> bool {
             Op::Relu => !near(values, 0.0),
             Op::Relu6 => !near(values, 0.0) && !near(values, 6.0),
             Op::BatchNorm { channels, .. } => (0..channels).all(|channel| spread(values, channels, channel) > 1e-2),
+            Op::LayerNorm { channels } => pixels_vary(values, channels),
             _ => true,
         }
+    })
+}
+
+/// Whether the channels of every pixel differ.
+fn pixels_vary(values: &[f64], channels: usize) -> bool {
+    // Vectors, tokens, or maps.
+    let pixels = if values.len() % (channels * (1 + SIDE * SIDE)) == 0 { 1 + SIDE * SIDE } else { SIDE * SIDE };
+    let pixels = if values.len() < channels * pixels * 2 { 1 } else { pixels };
+    values.chunks_exact(channels * pixels).all(|image| {
+        (0..pixels).all(|pixel| {
+            let of_pixel = image.iter().skip(pixel).step_by(pixels);
+            let (least, most) = of_pixel.fold((f64::MAX, f64::MIN), |(least, most), v| (v.min(least), v.max(most)));
+            most - least > 1e-2
+        })
     })
 }
 

@@ -1,19 +1,20 @@
 //! Every operation and its gradients.
 
-use ktg_net::{Op, Shape, StateDict};
+use ktg_net::{LAYER_NORM_EPSILON, Layer, Op, Shape, StateDict};
 
 use super::convolution::Convolution;
+use super::tokens;
 
 /// The tensors of a layer.
 #[derive(Clone, Copy)]
 pub(super) struct Tensors<'a> {
     pub weights: &'a StateDict,
-    pub layer: &'a str,
+    pub layer: &'a Layer,
 }
 
 impl Tensors<'_> {
     fn get(&self, end: &str) -> Vec<f64> {
-        self.weights[&format!("{}.{end}", self.layer)].data.iter().map(|v| f64::from(*v)).collect()
+        self.weights[&self.layer.tensor(end)].data.iter().map(|v| f64::from(*v)).collect()
     }
 }
 
@@ -137,18 +138,38 @@ pub(super) fn forward(
 ) -> Vec<f64> {
     let (x, shape) = (inputs[0], shapes[0]);
     match op {
-        Op::Conv2d { .. } => convolution(op, shapes).forward(x, &tensors.get("weight")),
-        Op::Linear { output, .. } => {
-            let bias = tensors.get("bias");
-            each(&convolution(op, shapes).forward(x, &tensors.get("weight")), |i, y| y + bias[i % output])
+        Op::Conv2d { bias, .. } => {
+            let y = convolution(op, shapes).forward(x, &tensors.get("weight"));
+            if *bias { biased(&y, shapes[1], tensors) } else { y }
         }
-        Op::Depthwise { .. } => {
+        Op::Linear { .. } => biased(&convolution(op, shapes).forward(x, &tensors.get("weight")), shapes[1], tensors),
+        Op::Depthwise { bias, .. } => {
             let (weights, [shape, result]) = (tensors.get("weight"), shapes);
             let len = weights.len() / shape.channels;
-            by_channel(op, shapes, x, [shape, result], |convolution, channel, x| {
+            let y = by_channel(op, shapes, x, [shape, result], |convolution, channel, x| {
                 convolution.forward(x, &weights[channel * len..][..len])
-            })
+            });
+            if *bias { biased(&y, result, tensors) } else { y }
         }
+        Op::LayerNorm { .. } => {
+            let (norm, weight, bias) = (PixelNorm::of(x, shape), tensors.get("weight"), tensors.get("bias"));
+            each(&norm.normalized, |i, n| n * weight[channel(i, shape)] + bias[channel(i, shape)])
+        }
+        Op::LayerScale { .. } => {
+            let scale = tensors.get("");
+            each(x, |i, x| x * scale[channel(i, shape)])
+        }
+        // Of all images in training, which is its caller's business.
+        Op::DropPath { .. } => x.to_vec(),
+        Op::Gelu => each(x, |_, x| x * normal_share(x)),
+        Op::ClassToken { .. } => tokens::with_class(x, &tensors.get(""), shape),
+        Op::Positions { .. } => {
+            let positions = tensors.get("");
+            each(x, |i, x| x + positions[tokens::position(i, shape)])
+        }
+        Op::Attention { heads } => tokens::Heads::new(*heads, shape).forward(x),
+        Op::ClassAttention { heads, .. } => tokens::Heads::new(*heads, shape).class_map(x),
+        Op::FirstToken => x.iter().step_by(shape.pixels()).copied().collect(),
         Op::BatchNorm { style, .. } => {
             let (mean, variance) = match moments {
                 Some(moments) => (moments.mean.clone(), moments.variance.clone()),
@@ -201,14 +222,47 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
         Op::Conv2d { .. } | Op::Linear { .. } => {
             let convolution = convolution(op, shapes);
             let mut parameters = vec![("weight", convolution.backward_weights(x, g))];
-            if let Op::Linear { output, .. } = op {
-                let mut bias = vec![0.0; *output];
-                g.iter().enumerate().for_each(|(i, g)| bias[i % output] += g);
-                parameters.push(("bias", bias));
+            if matches!(op, Op::Linear { .. } | Op::Conv2d { bias: true, .. }) {
+                parameters.push(("bias", channel_sums(g, shapes[1])));
             }
             return Back { inputs: vec![convolution.backward_data(g, &tensors.get("weight"))], parameters };
         }
-        Op::Depthwise { .. } => return depthwise_backward(op, &tensors.get("weight"), x, shapes, g),
+        Op::Depthwise { bias, .. } => {
+            let mut back = depthwise_backward(op, &tensors.get("weight"), x, shapes, g);
+            back.parameters.extend(bias.then(|| ("bias", channel_sums(g, shapes[1]))));
+            return back;
+        }
+        Op::LayerNorm { .. } => return layer_norm_backward(tensors, x, shape, g),
+        Op::LayerScale { .. } => {
+            let scale = tensors.get("");
+            let products = each(g, |i, g| g * x[i]);
+            return Back {
+                inputs: vec![each(g, |i, g| g * scale[channel(i, shape)])],
+                parameters: vec![("", channel_sums(&products, shape))],
+            };
+        }
+        Op::DropPath { .. } => vec![g.to_vec()],
+        // Slope of x times the share of normal numbers below it: that share, and x times their density.
+        Op::Gelu => vec![each(g, |i, g| {
+            let x = x[i];
+            g * (normal_share(x) + x * (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt())
+        })],
+        Op::ClassToken { .. } => {
+            let (dx, token) = tokens::with_class_backward(g, shape);
+            return Back { inputs: vec![dx], parameters: vec![("", token)] };
+        }
+        Op::Positions { .. } => {
+            let mut sums = vec![0.0; shape.len()];
+            g.iter().enumerate().for_each(|(i, g)| sums[tokens::position(i, shape)] += g);
+            return Back { inputs: vec![g.to_vec()], parameters: vec![("", sums)] };
+        }
+        Op::Attention { heads } => vec![tokens::Heads::new(*heads, shape).backward(x, g)],
+        Op::ClassAttention { heads, .. } => vec![tokens::Heads::new(*heads, shape).class_map_backward(x, g)],
+        Op::FirstToken => {
+            let mut dx = vec![0.0; x.len()];
+            dx.iter_mut().step_by(shape.pixels()).zip(g).for_each(|(dx, g)| *dx = *g);
+            vec![dx]
+        }
         Op::BatchNorm { style, .. } => return batch_norm_backward(style.epsilon(), tensors, x, shape, result),
         Op::Relu6 => vec![each(g, |i, g| if result.y[i] <= 0.0 || result.y[i] >= 6.0 { 0.0 } else { g })],
         Op::Relu => vec![each(g, |i, g| if result.y[i] <= 0.0 { 0.0 } else { g })],
@@ -228,6 +282,61 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
         Op::MeanSquare => vec![each(x, |i, x| 2.0 * x / shape.channels as f64 * g[in_map(i, shape)])],
     };
     Back { inputs, parameters: Vec::new() }
+}
+
+fn biased(y: &[f64], shape: Shape, tensors: Tensors) -> Vec<f64> {
+    let bias = tensors.get("bias");
+    each(y, |i, y| y + bias[channel(i, shape)])
+}
+
+fn channel_sums(values: &[f64], shape: Shape) -> Vec<f64> {
+    (0..shape.channels).map(|channel| channel_values(values, shape, channel).sum()).collect()
+}
+
+/// The share of standard normal numbers that are smaller.
+fn normal_share(x: f64) -> f64 {
+    libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0
+}
+
+/// Values normalized over the channels of their pixel.
+struct PixelNorm {
+    normalized: Vec<f64>,
+    /// By pixel of all images.
+    deviations: Vec<f64>,
+}
+
+impl PixelNorm {
+    fn of(x: &[f64], shape: Shape) -> Self {
+        let pixels = x.len() / shape.channels;
+        let mean_of = |values: &[f64]| {
+            let mut means = vec![0.0; pixels];
+            let share = 1.0 / shape.channels as f64;
+            values.iter().enumerate().for_each(|(i, value)| means[in_map(i, shape)] += share * value);
+            means
+        };
+        let means = mean_of(x);
+        let centered = each(x, |i, x| x - means[in_map(i, shape)]);
+        let variances = mean_of(&each(&centered, |_, x| x * x));
+        let deviations: Vec<f64> = variances.iter().map(|variance| (variance + LAYER_NORM_EPSILON).sqrt()).collect();
+        Self { normalized: each(&centered, |i, x| x / deviations[in_map(i, shape)]), deviations }
+    }
+}
+
+fn layer_norm_backward(tensors: Tensors, x: &[f64], shape: Shape, g: &[f64]) -> Back {
+    let PixelNorm { normalized, deviations } = PixelNorm::of(x, shape);
+    let weight = tensors.get("weight");
+    let of_weight = channel_sums(&each(g, |i, g| g * normalized[i]), shape);
+    let weighted = each(g, |i, g| g * weight[channel(i, shape)]);
+    let (mut sums, mut products) = (vec![0.0; deviations.len()], vec![0.0; deviations.len()]);
+    for (i, g) in weighted.iter().enumerate() {
+        sums[in_map(i, shape)] += g;
+        products[in_map(i, shape)] += g * normalized[i];
+    }
+    let dx = each(&weighted, |i, g| {
+        let at = in_map(i, shape);
+        (g - (sums[at] + normalized[i] * products[at]) / shape.channels as f64) / deviations[at]
+    });
+    Back { inputs: vec![dx], parameters: vec![("weight", of_weight), ("bias", channel_sums(g, shape))] }
 }
 
 fn batch_norm_backward(epsilon: f64, tensors: Tensors, x: &[f64], shape: Shape, result: &Result) -> Back {

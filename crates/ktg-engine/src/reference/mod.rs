@@ -4,6 +4,7 @@
 
 mod convolution;
 mod layers;
+mod tokens;
 mod update;
 
 use std::collections::BTreeMap;
@@ -81,7 +82,7 @@ impl ReferenceNode {
     }
 
     fn tensors<'a>(&'a self, weights: &'a StateDict, layer: usize) -> Tensors<'a> {
-        Tensors { weights, layer: &self.network.layers[layer].name }
+        Tensors { weights, layer: &self.network.layers[layer] }
     }
 
     fn run(&self, weights: &StateDict, images: Images, training: bool) -> Pass {
@@ -93,7 +94,10 @@ impl ReferenceNode {
             let shapes = [self.shapes[x], self.shapes[index + 1]];
             let has_moments = training && !layer.frozen && matches!(layer.op, Op::BatchNorm { .. });
             let moments = has_moments.then(|| Moments::of(inputs[0], shapes[0]));
-            let y = layers::forward(&layer.op, self.tensors(weights, index), &inputs, shapes, moments.as_ref());
+            let mut y = layers::forward(&layer.op, self.tensors(weights, index), &inputs, shapes, moments.as_ref());
+            if let (Op::DropPath { rate }, true) = (&layer.op, training) {
+                drop_paths(images.draws.path_factors(*rate, index, images.count), &mut y);
+            }
             values.push(self.kept(index + 1, y));
             all_moments.push(moments);
         }
@@ -110,6 +114,14 @@ impl ReferenceNode {
             attention_logits: attention_logits.filter(|_| wanted.attention_logits).map(single),
             attention_map: wanted.attention_map.then(map),
         }
+    }
+}
+
+/// Multiplies the values of each image.
+fn drop_paths(factors: Vec<f32>, values: &mut [f64]) {
+    let len = values.len() / factors.len();
+    for (image, factor) in values.chunks_exact_mut(len).zip(factors) {
+        image.iter_mut().for_each(|value| *value *= f64::from(factor));
     }
 }
 
@@ -159,7 +171,7 @@ impl Node for ReferenceNode {
         Ok(self.outputs(&self.run(weights, images, false), wanted))
     }
 
-    fn backward(&mut self, _: Images, at_outputs: &OutputGradients, _: &mut Scratch) -> Result<(), EngineError> {
+    fn backward(&mut self, images: Images, at_outputs: &OutputGradients, _: &mut Scratch) -> Result<(), EngineError> {
         let given = |output: Value| Some((output, at_outputs.of(&self.network, output)?));
         let given: Vec<(Value, &[f32])> = Wanted::ALL.outputs(&self.network).into_iter().filter_map(given).collect();
         let learns = self.network.sources(given.iter().map(|(output, _)| *output));
@@ -179,14 +191,17 @@ impl Node for ReferenceNode {
                 gradient: &gradients[index + 1],
                 moments: self.pass.moments[index].as_ref(),
             };
-            let back = layers::backward(&layer.op, self.tensors(&self.weights, index), &inputs, shapes, &result);
+            let mut back = layers::backward(&layer.op, self.tensors(&self.weights, index), &inputs, shapes, &result);
+            if let (Op::DropPath { rate }, true) = (&layer.op, self.job.trained) {
+                drop_paths(images.draws.path_factors(*rate, index, images.count), &mut back.inputs[0]);
+            }
             for (value, part) in layer.inputs.iter().zip(back.inputs) {
                 let sum = &mut gradients[value.index()];
                 add(sum, self.kept(value.index(), part));
                 *sum = self.kept(value.index(), std::mem::take(sum));
             }
             if !layer.frozen {
-                let named = back.parameters.into_iter().map(|(end, g)| (format!("{}.{end}", layer.name), g));
+                let named = back.parameters.into_iter().map(|(end, g)| (layer.tensor(end), g));
                 of_parameters.extend(named);
             }
         }

@@ -17,10 +17,19 @@ fn network() -> Network {
     let y = net.padded_conv2d("conv2", x, 4, 3, 2, Padding { before: 2, after: 1 });
     let y = net.styled_batch_norm("bn2", y, NormStyle::TensorFlow);
     let shortcut = net.conv2d("downsample", x, 4, 1, 2);
-    let sum = net.add("add", y, shortcut);
+    let mut sum = net.add("add", y, shortcut);
     let mut map = net.conv2d("att_conv", sum, 1, 3, 1);
     map = net.batch_norm("att_bn", map);
     map = net.sigmoid("sigmoid", map);
+    sum = net.biased_conv2d("conv3", sum, 4, 2, 1, Padding { before: 0, after: 1 });
+    let y = net.biased_depthwise("depthwise2", sum, 3);
+    let y = net.layer_norm("ln", y);
+    let y = net.linear("expand", y, 6);
+    let y = net.gelu("gelu", y);
+    let y = net.linear("project", y, 4);
+    let y = net.layer_scale("layer_scale", y);
+    let y = net.drop_path("drop", y, 0.5);
+    sum = net.add("add2", y, sum);
     let attended = net.attend("attend", sum, map);
     let squares = net.mean_square("square", attended);
     let weighted = net.attend("attend2", attended, squares);
@@ -33,18 +42,38 @@ fn network() -> Network {
 
 #[test]
 fn gradients_are_the_slopes_of_the_values() {
-    check(&[]);
+    check(network(), &[]);
+    check(transformer(), &[]);
+}
+
+/// A small transformer.
+fn transformer() -> Network {
+    let mut net = Builder::new(2);
+    let patches = net.patches("conv_proj", Value::IMAGES, 6, 3);
+    let tokens = net.class_token("class_token", patches);
+    let mut x = net.positions("positions", tokens, 10);
+    let y = net.layer_norm("ln_1", x);
+    let qkv = net.linear("attention.in_proj", y, 18);
+    let y = net.attention("attention", qkv, 2);
+    x = net.add("add", y, x);
+    let map = net.class_attention("map", qkv, 2, [3, 3]);
+    let pooled = net.global_average_pool("gap", patches);
+    let branch = net.linear("branch_fc", pooled, 3);
+    let token = net.first_token("token", x);
+    let normalized = net.layer_norm("ln", token);
+    let logits = net.linear("fc", normalized, 3);
+    net.finish(logits, Some(branch), map)
 }
 
 #[test]
 fn gradients_go_through_what_is_frozen() {
-    check(&["conv2", "att_bn", "fc"]);
-    check(&["conv1", "bn1", "conv2"]);
+    check(network(), &["conv2", "att_bn", "fc", "layer_scale"]);
+    check(network(), &["conv1", "bn1", "conv2", "ln"]);
+    check(transformer(), &["positions", "ln_1"]);
 }
 
-fn check(frozen: &[&str]) {
+fn check(mut network: Network, frozen: &[&str]) {
     let (count, side) = (3, 9);
-    let mut network = network();
     network.layers.iter_mut().for_each(|layer| layer.frozen = frozen.contains(&layer.name.as_str()));
     let mut node = ReferenceNode::new(network.clone(), [side, side], Job::TRAINING).unwrap();
     let mut weights = node.weights().unwrap();

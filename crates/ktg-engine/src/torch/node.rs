@@ -143,7 +143,7 @@ impl Node for TorchNode {
             let of_layer = |index: usize| {
                 let part = |i: usize| tensors.part_of([learned, statistics], i);
                 let parameters = tensors.of_layer(index).map(part).collect::<Result<Vec<Tensor>, TchError>>()?;
-                Ok(LayerTensors { parameters, moments: None })
+                Ok(LayerTensors { parameters, moments: None, path_factors: None })
             };
             let Computation { network, .. } = &self.computation;
             let images = self.computation.images(images, *place)?;

@@ -2,12 +2,12 @@
 
 use std::sync::PoisonError;
 
-use ktg_net::{Network, Op, Shape, Value};
+use ktg_net::{Layer, Network, Op, Shape, Value};
 use tch::{Kind, TchError, Tensor};
 
 use super::layers::{LayerTensors, forward};
 use super::layout::Layout;
-use super::tensors::{Tensors, upload, values};
+use super::tensors::{Tensors, tensor, upload, values};
 use crate::{Images, Job, Map, Outputs, Precision, Uploads, Wanted};
 
 /// What is computed.
@@ -65,6 +65,16 @@ impl Computation {
         let copy = self.layout.laid(&upload(images.data, &shape, place)?)?;
         copies.push((place, copy.shallow_clone()));
         Ok(copy)
+    }
+
+    /// Whether a layer's weights are rounded to that type: those of convolutions, and of fully connected layers of maps.
+    fn is_rounded(&self, layer: usize) -> bool {
+        let Layer { op, inputs, .. } = &self.network.layers[layer];
+        match op {
+            Op::Conv2d { .. } | Op::Depthwise { .. } => true,
+            Op::Linear { .. } => self.shapes[inputs[0].index()].pixels() > 1,
+            _ => false,
+        }
     }
 
     /// The type of number in which convolutions compute while they learn.
@@ -126,9 +136,9 @@ impl Computation {
             for i in tensors.of_layer(index) {
                 let parameter = {
                     let _no_grad = tch::no_grad_guard();
-                    match layer.op {
-                        Op::Conv2d { .. } | Op::Depthwise { .. } => tensors.part(&rounded, i)?.f_detach()?,
-                        _ => tensors.get(i)?.f_detach()?,
+                    match self.is_rounded(index) {
+                        true => tensors.part(&rounded, i)?.f_detach()?,
+                        false => tensors.get(i)?.f_detach()?,
                     }
                 };
                 if self.job.trained && !layer.frozen && tensors.is_learned(i) {
@@ -142,7 +152,14 @@ impl Computation {
                 of_batch = Some([tensors.part(&moments, mean)?, tensors.part(&moments, variance)?]);
                 moved.push(index);
             }
-            Ok(LayerTensors { parameters, moments: of_batch })
+            let path_factors = match layer.op {
+                Op::DropPath { rate } if self.job.trained => {
+                    let factors = images.draws.path_factors(rate, index, images.count);
+                    Some(tensor(&factors, &[images.count as i64, 1, 1, 1], tensors.learned.device())?)
+                }
+                _ => None,
+            };
+            Ok(LayerTensors { parameters, moments: of_batch, path_factors })
         };
         let outputs = match self.job.trained {
             true => self.run(x, &outputs, of_layer)?,

@@ -3,7 +3,7 @@
 use super::attention_branch::attention_branch_network;
 use super::residual::{IMAGENET_DEPTHS, imagenet_stages, large_stem};
 use crate::builder::Builder;
-use crate::family::Family;
+use crate::family::{Build, Family};
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {
@@ -16,9 +16,9 @@ pub(super) const FAMILY: Family = Family {
     build,
 };
 
-fn build(depth: &str, channels: usize, classes: usize) -> Option<Network> {
+fn build(depth: &str, build: Build) -> Option<Network> {
     let stages = imagenet_stages(depth)?;
-    let mut net = Builder::new(channels);
+    let mut net = Builder::new(build.channels);
     let x = large_stem(&mut net, Value::IMAGES, stages[0].width);
-    attention_branch_network(net, &stages, x, classes, false)
+    attention_branch_network(net, &stages, x, build.classes, false)
 }

@@ -1,5 +1,7 @@
 //! The attention branch of an Attention Branch Network (Fukui et al., CVPR 2019).
 
+use std::ops::Range;
+
 use super::residual::{Stage, build_stages, classifier};
 use crate::builder::Builder;
 use crate::network::{Network, Value};
@@ -26,17 +28,26 @@ pub(super) fn attention_branch_network(
     let features = last.build(&mut net, &format!("layer{number}"), attended);
     let logits = classifier(&mut net, features, classes);
     let mut network = net.finish(logits, Some(branch), map);
-    // The branch is computed before the last stage, and declared after it, before the classifier `fc`.
-    let fc = network.declared.len() - 1;
-    network.declared[first_of_branch..fc].rotate_left(first_behind - first_of_branch);
+    declare_branch_last(&mut network, first_of_branch..first_behind);
     Some(network)
+}
+
+/// The branch, which consists of these layers, is computed before the last stage, and declared after it, before the classifier's layer.
+pub(super) fn declare_branch_last(network: &mut Network, branch: Range<usize>) {
+    let classifier = network.declared.len() - 1;
+    network.declared[branch.start..classifier].rotate_left(branch.len());
 }
 
 /// Builds the branch on `x`; `last` is the perception branch's last stage, of which it has a copy with stride 1, and
 /// `number` that stage's number. Gives class logits of its own and the map, `[1, height, width]`, in (0, 1).
 fn attention_branch(net: &mut Builder, x: Value, last: Stage, number: usize, classes: usize) -> (Value, Value) {
-    let mut a = Stage { stride: 1, ..last }.build(net, &format!("att_layer{number}"), x);
-    a = net.batch_norm("bn_att", a);
+    let copy = Stage { stride: 1, ..last }.build(net, &format!("att_layer{number}"), x);
+    branch_end(net, copy, classes)
+}
+
+/// Ends the branch behind the copy of the last stage: class logits and the map, `[1, height, width]`, in (0, 1).
+pub(super) fn branch_end(net: &mut Builder, features: Value, classes: usize) -> (Value, Value) {
+    let mut a = net.batch_norm("bn_att", features);
     a = net.conv2d("att_conv", a, classes, 1, 1);
     a = net.batch_norm("bn_att2", a);
     a = net.relu("relu_att", a);

@@ -2,7 +2,7 @@
 //! PyPI packages `efficientnet-lite-pytorch`.
 
 use crate::builder::Builder;
-use crate::family::Family;
+use crate::family::{Build, Family};
 use crate::network::{Network, NormStyle, Padding, Value};
 
 pub(super) const FAMILY: Family = Family {
@@ -51,18 +51,17 @@ const STAGES: [[usize; 5]; 7] = [
 const STEM: usize = 32;
 const HEAD: usize = 1280;
 
-fn build(variant: &str, channels: usize, classes: usize) -> Option<Network> {
+fn build(variant: &str, build: Build) -> Option<Network> {
     let Model { width, depth, side } = model(variant)?;
-    let mut net = Layers { net: Builder::new(channels), side };
+    let blocks = STAGES.iter().enumerate().map(|(stage, of_stage)| scaled_blocks(stage, of_stage[0], depth)).sum();
+    let mut net = Layers { net: Builder::new(build.channels), side, blocks, drop_path: build.drop_path };
     let mut x = net.conv2d("_conv_stem", Value::IMAGES, STEM, 3, 2);
     x = net.norm_relu("_bn0", x);
     let mut number = 0;
     for (stage, [blocks, kernel, stride, factor, output]) in STAGES.into_iter().enumerate() {
-        let is_scaled = stage > 0 && stage + 1 < STAGES.len();
-        let blocks = if is_scaled { (blocks * depth).div_ceil(10) } else { blocks };
-        for i in 0..blocks {
+        for i in 0..scaled_blocks(stage, blocks, depth) {
             let stride = if i == 0 { stride } else { 1 };
-            x = net.block(&format!("_blocks.{number}"), x, kernel, stride, factor, scaled_channels(output, width));
+            x = net.block(number, x, kernel, stride, factor, scaled_channels(output, width));
             number += 1;
         }
     }
@@ -71,8 +70,14 @@ fn build(variant: &str, channels: usize, classes: usize) -> Option<Network> {
     let mut net = net.net;
     let map = net.mean_square("map", x);
     let pooled = net.global_average_pool("_avg_pooling", x);
-    let logits = net.linear("_fc", pooled, classes);
+    let logits = net.linear("_fc", pooled, build.classes);
     Some(net.finish(logits, None, map))
+}
+
+/// So many blocks times tenths, rounded up; those of the first and the last stage stay.
+fn scaled_blocks(stage: usize, blocks: usize, tenths: usize) -> usize {
+    let is_scaled = stage > 0 && stage + 1 < STAGES.len();
+    if is_scaled { (blocks * tenths).div_ceil(10) } else { blocks }
 }
 
 /// So many channels times tenths: the nearest multiple of eight that is not more than a tenth less.
@@ -88,6 +93,10 @@ fn scaled_channels(channels: usize, tenths: usize) -> usize {
 struct Layers {
     net: Builder,
     side: usize,
+    /// How many blocks there are in all.
+    blocks: usize,
+    /// How often stochastic depth would drop a block behind the last one.
+    drop_path: f64,
 }
 
 impl Layers {
@@ -114,8 +123,8 @@ impl Layers {
     }
 
     /// An inverted residual: to `factor` times as many channels, a depthwise convolution, to `output` channels.
-    fn block(&mut self, name: &str, x: Value, kernel: usize, stride: usize, factor: usize, output: usize) -> Value {
-        let layer = |end: &str| format!("{name}.{end}");
+    fn block(&mut self, number: usize, x: Value, kernel: usize, stride: usize, factor: usize, output: usize) -> Value {
+        let layer = |end: &str| format!("_blocks.{number}.{end}");
         let input = self.net.channels(x);
         let mut y = x;
         if factor > 1 {
@@ -127,7 +136,12 @@ impl Layers {
         y = self.norm_relu(&layer("_bn1"), y);
         y = self.conv2d(&layer("_project_conv"), y, output, 1, 1);
         y = self.norm(&layer("_bn2"), y);
-        if stride == 1 && input == output { self.net.add(&layer("add"), y, x) } else { y }
+        if stride > 1 || input != output {
+            return y;
+        }
+        let rate = self.drop_path * number as f64 / self.blocks as f64;
+        y = self.net.drop_path(&layer("drop_path"), y, rate);
+        self.net.add(&layer("add"), y, x)
     }
 }
 

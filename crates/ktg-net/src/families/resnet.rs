@@ -2,7 +2,7 @@
 
 use super::residual::{IMAGENET_DEPTHS, imagenet_stages, large_stem, plain_network};
 use crate::builder::Builder;
-use crate::family::Family;
+use crate::family::{Build, Family};
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {
@@ -15,9 +15,9 @@ pub(super) const FAMILY: Family = Family {
     build,
 };
 
-fn build(depth: &str, channels: usize, classes: usize) -> Option<Network> {
+fn build(depth: &str, build: Build) -> Option<Network> {
     let stages = imagenet_stages(depth)?;
-    let mut net = Builder::new(channels);
+    let mut net = Builder::new(build.channels);
     let x = large_stem(&mut net, Value::IMAGES, stages[0].width);
-    Some(plain_network(net, &stages, x, classes))
+    Some(plain_network(net, &stages, x, build.classes))
 }

@@ -3,7 +3,7 @@
 
 use super::residual::plain_end;
 use crate::builder::Builder;
-use crate::family::{Family, number};
+use crate::family::{Build, Family, number};
 use crate::network::{Network, Value};
 
 pub(super) const FAMILY: Family = Family {
@@ -16,11 +16,11 @@ pub(super) const FAMILY: Family = Family {
     build,
 };
 
-fn build(variant: &str, channels: usize, classes: usize) -> Option<Network> {
+fn build(variant: &str, build: Build) -> Option<Network> {
     let (depth, width) = variant.split_once('-')?;
     let depth = number(depth).filter(|depth| *depth >= 10 && depth % 6 == 4)?;
     let width = number(width).filter(|width| (1..=64).contains(width))?;
-    let mut net = Builder::new(channels);
+    let mut net = Builder::new(build.channels);
     let mut x = net.conv2d("conv1", Value::IMAGES, 16, 3, 1);
     for stage in 0..3 {
         for i in 0..(depth - 4) / 6 {
@@ -30,7 +30,7 @@ fn build(variant: &str, channels: usize, classes: usize) -> Option<Network> {
     }
     x = net.batch_norm("bn1", x);
     x = net.relu("relu", x);
-    Some(plain_end(net, x, classes))
+    Some(plain_end(net, x, build.classes))
 }
 
 /// Two convolutions of what went through batch norm and ReLU, and a shortcut: `x` itself, or, where the shape changes, a convolution

@@ -8,6 +8,7 @@ use super::array::{Array, StateDict};
 use super::check::{difference, first_three, is_counter, unknown};
 use super::error::WeightsError;
 use super::looks::{Shapes, backbone, looks_like};
+use super::positions::{resized, side_of};
 use crate::network::{Network, Op, Value};
 use crate::parameters::Parameter;
 use crate::stages::{Part, stage_of};
@@ -27,18 +28,22 @@ pub struct Fit {
     new: Vec<String>,
     /// How the first convolution was made to take other images, if it was.
     first_convolution: Option<String>,
+    /// How embeddings of positions were made to fit images of another side, if they were.
+    positions: Option<String>,
 }
 
 impl Fit {
     /// One line about what was taken, what is new and what was not used; `None` if the file is the network's, tensor by tensor.
     pub fn summary(&self) -> Option<String> {
         let is_whole = self.fresh.is_empty() && self.unused.is_empty();
-        if is_whole && self.first_convolution.is_none() && self.new.is_empty() {
+        let is_as_it_was = self.first_convolution.is_none() && self.positions.is_none();
+        if is_whole && is_as_it_was && self.new.is_empty() {
             return None;
         }
         let taken = grouped((self.tensors - self.unused.len()) as u64);
         let mut parts = vec![format!("{taken} of its {} tensors are taken", grouped(self.tensors as u64))];
         parts.extend(self.first_convolution.clone());
+        parts.extend(self.positions.clone());
         if !self.new.is_empty() {
             parts.push(format!("new: {}", self.new.join(", ")));
         }
@@ -62,7 +67,8 @@ fn stages(names: &[String]) -> String {
 ///
 /// * The backbone must be whole, but for the number of channels of the first convolution, whose weights are then summed over
 ///   the file's channels for grey images, and else repeated and scaled by the ratio of both numbers, so that equal channels give
-///   what they gave (as timm does).
+///   what they gave (as timm does), and for a transformer's embeddings of positions, which are resized to images of another side (bicubic,
+///   as torchvision does).
 /// * The head and the layers of an attention branch are taken where names and shapes fit, and start fresh elsewhere. Stages
 ///   of the branch that the file does not have (`att_layer4`) start from the stages that they are copies of (`layer4`).
 /// * Tensors of the file in other places than the backbone's stages need not be used.
@@ -90,6 +96,7 @@ struct Fitting<'a> {
     /// Stages of the branch, and the stages that they start from.
     copied: BTreeMap<String, String>,
     first_convolution: Option<String>,
+    positions: Option<String>,
     /// Of the backbone: what differs, and how many parameters do not.
     problems: Vec<String>,
     matching: usize,
@@ -107,6 +114,7 @@ impl<'a> Fitting<'a> {
             fresh: Vec::new(),
             copied: BTreeMap::new(),
             first_convolution: None,
+            positions: None,
             problems: Vec::new(),
             matching: 0,
         }
@@ -124,7 +132,7 @@ impl<'a> Fitting<'a> {
             }
             match part {
                 Part::Backbone if fits => self.matching += layer.len(),
-                Part::Backbone if self.take_other_channels(layer) => {}
+                Part::Backbone if self.take_other_channels(layer) || self.take_other_positions(layer) => {}
                 Part::Backbone => self.problems.extend(differences),
                 _ if fits => {}
                 Part::Branch if self.take_copy(layer) => {}
@@ -161,7 +169,11 @@ impl<'a> Fitting<'a> {
 
     /// Takes the first convolution for images of another number of channels, if that is all that differs.
     fn take_other_channels(&mut self, layer: &[Parameter]) -> bool {
-        let [parameter] = layer else { return false };
+        // What has a bias has it behind the weights.
+        let [parameter, bias @ ..] = layer else { return false };
+        if bias.iter().any(|bias| difference(bias, self.file).is_some()) {
+            return false;
+        }
         let Parameter { name, shape, layer, .. } = parameter;
         let of_network = &self.network.layers[*layer];
         let reads_images = of_network.inputs.first() == Some(&Value::IMAGES);
@@ -185,6 +197,24 @@ impl<'a> Fitting<'a> {
         });
         self.used.insert(key);
         self.loaded.insert(name.clone(), with_channels(array, *of_channels, channels));
+        bias.iter().for_each(|bias| self.take(bias, &bias.name));
+        true
+    }
+
+    /// Takes embeddings of the positions in images of another side.
+    fn take_other_positions(&mut self, layer: &[Parameter]) -> bool {
+        let [parameter] = layer else { return false };
+        let Op::Positions { channels, tokens } = self.network.layers[parameter.layer].op else { return false };
+        let Some((key, array)) = self.file.get_key_value(&parameter.name) else { return false };
+        let &[1, of_file, width] = &array.shape[..] else { return false };
+        let (Some(from), Some(to)) = (side_of(of_file), side_of(tokens)) else { return false };
+        if width != channels {
+            return false;
+        }
+        self.positions = Some(format!("`{key}` is resized from {from}x{from} to {to}x{to} patches"));
+        self.used.insert(key);
+        let data = resized(&array.data, from, to, width);
+        self.loaded.insert(parameter.name.clone(), Array { shape: parameter.shape.clone(), data });
         true
     }
 
@@ -225,6 +255,7 @@ impl<'a> Fitting<'a> {
             arrays: self.loaded,
             fresh: self.fresh,
             first_convolution: self.first_convolution,
+            positions: self.positions,
         }
     }
 

@@ -30,6 +30,19 @@ pub(super) fn backbone(shapes: &Shapes) -> Option<String> {
         let blocks = (0..).take_while(|block| shapes.contains_key(format!("_blocks.{block}._bn1.weight").as_str()));
         return Some(format!("an EfficientNet{} of {} blocks", if is_lite { "-Lite" } else { "" }, blocks.count()));
     }
+    if let Some(&[_, tokens, width]) = shape("encoder.pos_embedding") {
+        let layer = |i: usize| format!("encoder.layers.encoder_layer_{i}.ln_1.weight");
+        let layers = (0..).take_while(|i| shapes.contains_key(layer(*i).as_str())).count();
+        return Some(format!("a vision transformer of {layers} layers, width {width} and {tokens} tokens"));
+    }
+    if let Some(&[width, _, _, _]) = shape("features.0.0.weight")
+        && shapes.contains_key("features.1.0.layer_scale")
+    {
+        let block = |stage: usize, i: usize| format!("features.{}.{i}.layer_scale", 2 * stage + 1);
+        let blocks = |stage| (0..).take_while(|i| shapes.contains_key(block(stage, *i).as_str())).count();
+        let blocks: Vec<String> = (0..4).map(|stage| blocks(stage).to_string()).collect();
+        return Some(format!("a ConvNeXt of {} blocks and width {width}", blocks.join(", ")));
+    }
     let &[_, _, kernel, _] = shape("conv1.weight")? else { return None };
     let &[width, _, _, _] = shape("layer1.0.conv1.weight")? else { return None };
     let &[_, input_of_group, _, _] = shape("layer1.0.conv2.weight")? else { return None };
@@ -57,14 +70,16 @@ fn blocks_of_stages(shapes: &Shapes) -> Vec<usize> {
 }
 
 fn classes(shapes: &Shapes) -> String {
-    match shapes.get("fc.weight").or_else(|| shapes.get("_fc.weight")) {
+    let names = ["fc.weight", "_fc.weight", "classifier.2.weight", "heads.head.weight"];
+    match names.iter().find_map(|name| shapes.get(name)) {
         Some(&&[classes, _]) => format!(" for {} classes", grouped(classes as u64)),
         _ => " without a classifier".to_owned(),
     }
 }
 
 fn channels(shapes: &Shapes) -> String {
-    match shapes.get("conv1.weight").or_else(|| shapes.get("_conv_stem.weight")) {
+    let names = ["conv1.weight", "_conv_stem.weight", "features.0.0.weight", "conv_proj.weight"];
+    match names.iter().find_map(|name| shapes.get(name)) {
         Some([_, 1, ..]) => " and grey images".to_owned(),
         Some([_, channels, ..]) if *channels != 3 => format!(" and images of {channels} channels"),
         _ => String::new(),

@@ -11,6 +11,7 @@ mod collected;
 mod error;
 mod fit;
 mod looks;
+mod positions;
 mod pytorch;
 mod read;
 mod tensors;

@@ -86,6 +86,15 @@ pub(crate) fn go_back(
             let gradients = NormGradients { result, x: dx, weight: of_weight, bias: of_bias };
             kernels.batch_norm_backward_bf16(&features(shape, count), &pass, gradients).expect(FITS);
         }
+        Op::LayerNorm { .. }
+        | Op::LayerScale { .. }
+        | Op::DropPath { .. }
+        | Op::Gelu
+        | Op::ClassToken { .. }
+        | Op::Positions { .. }
+        | Op::Attention { .. }
+        | Op::ClassAttention { .. }
+        | Op::FirstToken => unreachable!("TODO"),
         Op::MaxPool { .. } => {
             let Some(part) = part(0) else { return };
             let (dx, [x, g]) = memory.split(part, [read(0), gradient]);

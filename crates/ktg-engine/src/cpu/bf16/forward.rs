@@ -60,6 +60,15 @@ pub(crate) fn compute(
             let (features, y) = (features(shape, count), halves_mut(y, y_len));
             kernels.batch_norm_train_bf16(&features, halves(x, x_len), affine, fused, Moving { mean, variance }, y)
         }
+        Op::LayerNorm { .. }
+        | Op::LayerScale { .. }
+        | Op::DropPath { .. }
+        | Op::Gelu
+        | Op::ClassToken { .. }
+        | Op::Positions { .. }
+        | Op::Attention { .. }
+        | Op::ClassAttention { .. }
+        | Op::FirstToken => unreachable!("TODO"),
         Op::MaxPool { .. } => {
             let pool = pooling(op, shape, count);
             kernels.max_pool_bf16(&pool, shape.channels, halves(x, x_len), halves_mut(y, y_len))
