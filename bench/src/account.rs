@@ -114,13 +114,18 @@ fn kind(timing: &Timing) -> String {
             format!("{kernel}x{kernel}{strided}, {algorithm}, {} px", timing.shape.height)
         }
         (Op::BatchNorm { .. }, _) => "batch norm".to_owned(),
+        (Op::LayerNorm { .. }, _) => "layer norm".to_owned(),
+        (Op::Gelu, _) => "gelu".to_owned(),
         (Op::MaxPool { .. }, _) => "max-pool".to_owned(),
         (Op::GlobalAveragePool | Op::MeanSquare, _) => "means".to_owned(),
         (Op::Attend | Op::Sigmoid, _) => "attention".to_owned(),
+        (Op::Attention { .. } | Op::ClassAttention { .. }, _) => "attention of tokens".to_owned(),
+        (Op::ClassToken { .. } | Op::Positions { .. } | Op::FirstToken, _) => "tokens".to_owned(),
         (Op::Depthwise { kernel, stride, .. }, _) => {
             let strided = if *stride == 1 { String::new() } else { format!(" stride {stride}") };
             format!("depthwise {kernel}x{kernel}{strided}, {} px", timing.shape.height)
         }
+        (Op::LayerScale { .. } | Op::DropPath { .. }, _) => "scales".to_owned(),
         (Op::Add | Op::Relu | Op::Relu6 | Op::Conv2d { .. }, _) => "sums and activations".to_owned(),
     }
 }

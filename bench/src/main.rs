@@ -16,7 +16,7 @@ use ktg_engine::{
     Choice, Computing, Devices, Images, Outputs, Precision, Rule, Uploads, Wanted, choose, chosen, computes,
 };
 use ktg_graph::{Document, Graph};
-use ktg_net::Role;
+use ktg_net::{Build, Role};
 use ktg_train::Trainer;
 use ktg_train::schedule::{Length, Position};
 use rand_chacha::ChaCha8Rng;
@@ -125,7 +125,7 @@ impl Case {
     fn new(graph: &Path, spec: CaseSpec, precision: Precision) -> Result<Self, Box<dyn std::error::Error>> {
         let CaseSpec { architecture, batch, side, classes } = spec;
         let graph: Graph = Document::read(graph)?.graph;
-        let networks = vec![architecture.network(3, classes); graph.len()];
+        let networks = vec![architecture.build(Build { side: Some(side), ..Build::plain(3, classes) }); graph.len()];
         let loss = GraphLoss::new(&graph, &LossSettings::default(), &[]);
         let trainer =
             Trainer::new(&graph, networks, [side, side], &[], 1, loss, Computing { precision, first_device: 0 })?;

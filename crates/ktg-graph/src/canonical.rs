@@ -72,6 +72,7 @@ impl Graph {
     /// To the byte of a node that is strict, freezes a part or has a factor on the learning rate, 2 is added, and
     /// three things follow it: a byte 1 if it is strict and else 0; the number of names that it freezes as u32, and each in
     /// the way of the architecture, in their order (the backbone as the name `backbone`); a byte 1 and the factor as f64 or a byte 0.
+    /// To the byte of a node with stochastic depth, 4 is added, and its rate as f64 follows that.
     /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5. Designs are bytes: probability
     /// closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6; any other design 16 and a number in base three
     /// with a digit a knowledge (0 without it, 1 closer, 2 apart), that of probability the lowest, then attention, then relation.
@@ -90,10 +91,12 @@ impl Graph {
                     push_text(&mut bytes, path);
                 }
             }
-            bytes.push(u8::from(node.frozen) + 2 * u8::from(node.is_tuned()));
+            let has_drop_path = node.drop_path.is_some();
+            bytes.push(u8::from(node.frozen) + 2 * u8::from(node.is_tuned()) + 4 * u8::from(has_drop_path));
             if node.is_tuned() {
                 push_tuning(&mut bytes, node);
             }
+            bytes.extend(node.drop_path.into_iter().flat_map(|rate| rate.get().to_le_bytes()));
             bytes.push(graph.label_gate(i).code());
         }
         for target in 0..graph.len() {

@@ -27,6 +27,8 @@ pub struct Node {
     pub freeze: Option<Freeze>,
     /// Factor on the learning rate of what was loaded; `None`: 1.
     pub learning_rate_factor: Option<Factor>,
+    /// How often stochastic depth drops the last residual block of an image, from 0 to below 1; `None`: never.
+    pub drop_path: Option<Factor>,
 }
 
 impl Node {
@@ -39,6 +41,7 @@ impl Node {
             strict: false,
             freeze: None,
             learning_rate_factor: None,
+            drop_path: None,
         }
     }
 
@@ -67,6 +70,10 @@ impl Node {
             Some(("freeze", "is too much: the whole node is frozen; leave one of them out"))
         } else if self.frozen && self.learning_rate_factor.is_some() {
             Some(("learning_rate_factor", "is too much: the node is frozen and learns nothing; leave one of them out"))
+        } else if self.frozen && self.drop_path.is_some() {
+            Some(("drop_path", "is too much: the node is frozen and drops nothing; leave one of them out"))
+        } else if self.drop_path.is_some_and(|rate| rate.get() >= 1.0) {
+            Some(("drop_path", "must be below 1: it is how often the last block is dropped"))
         } else {
             None
         }

@@ -1,4 +1,4 @@
-//! How a node learns that starts from given weights: `strict`, `freeze` and `learning_rate_factor`.
+//! How a node learns: `strict`, `freeze` and `learning_rate_factor` for given weights, and `drop_path`.
 
 use ktg_graph::{Document, Factor, Freeze, Graph, Node, presets};
 
@@ -46,6 +46,9 @@ fn they_are_read_and_written() {
     };
     assert_eq!(node("freeze = \"layer1\"").unwrap().freeze, Some(stages(&["layer1"])));
     assert_eq!(node("freeze = [\"backbone\"]").unwrap().freeze, Some(Freeze::Backbone));
+    let dropping = Graph::new(vec![Node { drop_path: Factor::new(0.25), ..Node::new("a") }]);
+    assert!(dropping.to_toml().contains("1 = { architecture = \"a\", drop_path = 0.25 }"), "{}", dropping.to_toml());
+    assert_eq!(Document::parse_toml(&dropping.to_toml(), "g.toml").unwrap().graph, dropping);
     assert_eq!(node("learning_rate_factor = 2").unwrap().learning_rate_factor, Factor::new(2.0));
 }
 
@@ -89,6 +92,15 @@ fn what_makes_no_sense_is_refused() {
             "frozen = true\npretrained = \"w\"\nlearning_rate_factor = 1",
             "g.toml:5: \"learning_rate_factor\" of node 1 is too much: the node is frozen and learns nothing; leave one of them out",
         ),
+        (
+            "drop_path = 1",
+            "g.toml:3: \"drop_path\" of node 1 must be below 1: it is how often the last block is dropped",
+        ),
+        ("drop_path = -0.1", "g.toml:3: \"drop_path\" of node 1 must be a number from 0 up, not -0.1"),
+        (
+            "frozen = true\ndrop_path = 0.1",
+            "g.toml:4: \"drop_path\" of node 1 is too much: the node is frozen and drops nothing; leave one of them out",
+        ),
     ] {
         assert_eq!(message(fields), expected, "{fields}");
     }
@@ -121,6 +133,8 @@ fn they_belong_to_what_a_graph_means() {
         graph(&freeze(&["ab", "c"])),
         graph(&freeze(&["abc"])),
         graph(&|node| node.frozen = true),
+        graph(&|node| node.drop_path = Factor::new(0.1)),
+        graph(&|node| node.drop_path = Factor::new(0.2)),
     ];
     let different: std::collections::HashSet<_> = hashes.iter().collect();
     assert_eq!(different.len(), hashes.len(), "{hashes:?}");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
 use ktg_engine::{Computing, Precision, bf16_may_gain};
-use ktg_graph::{Document, Graph, Node, Output, presets};
-use ktg_net::{Architecture, Network};
+use ktg_graph::{Document, Factor, Graph, Node, Output, presets};
+use ktg_net::{Architecture, Build, Network, Op};
 
 use crate::data::{Data, DataFile, split_data};
 use crate::pretrained::{found, name_of, node_error, open_weights};
@@ -254,7 +254,13 @@ fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &D
     for (m, node) in graph.nodes().iter().enumerate() {
         let architecture: Architecture =
             node.architecture.parse().map_err(|e| node_error(document, m, format!("{e}")))?;
-        let network = architecture.network(data.channels(), data.classes());
+        let rate = node.drop_path.map_or(0.0, Factor::get);
+        let build = Build { side: Some(side), drop_path: rate, ..Build::plain(data.channels(), data.classes()) };
+        let network = architecture.build(build);
+        if rate > 0.0 && !network.layers.iter().any(|layer| matches!(layer.op, Op::DropPath { .. })) {
+            let reason = format!("{architecture} has no stochastic depth; leave out its `drop_path`");
+            return Err(node_error(document, m, reason));
+        }
         network.shapes([side, side]).map_err(|e| node_error(document, m, e.to_string()))?;
         networks.push(network);
     }
@@ -328,6 +334,7 @@ impl GraphSettings {
             ("strict", self.strict),
             ("freeze", self.freeze.is_some()),
             ("learning_rate_factor", self.learning_rate_factor.is_some()),
+            ("drop_path", self.drop_path.is_some()),
         ];
         keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
     }
@@ -366,6 +373,10 @@ impl GraphSettings {
                 node.strict = self.strict;
                 node.freeze = node.freeze.take().or_else(|| self.freeze.clone());
                 node.learning_rate_factor = self.learning_rate_factor;
+            }
+            if !node.frozen && node.drop_path.is_none() && self.drop_path.is_some() {
+                node.drop_path = self.drop_path;
+                is_given = true;
             }
         }
         is_given

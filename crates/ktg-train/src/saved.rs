@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ktg_data::{Batch, Dataset, Image, Purpose, Transform, read_inputs};
 use ktg_engine::{Computing, Images, Job, Map, Node, Outputs, Scratch, node};
 use ktg_graph::Graph;
-use ktg_net::{Architecture, weights};
+use ktg_net::{Architecture, Build, weights};
 
 use crate::checkpoint::{self, Newest, weights_name};
 use crate::data::open_data;
@@ -84,7 +84,8 @@ impl SavedRun {
             let architecture: Architecture =
                 of_graph.architecture.parse().map_err(|e| document.node_error(m, format!("{e}")))?;
             let path = checkpoint.join(weights_name(m));
-            let network = architecture.network(data.channels, data.classes.len());
+            let build = Build { side: Some(settings.side), ..Build::plain(data.channels, data.classes.len()) };
+            let network = architecture.build(build);
             let mut node = node(network, image, Job::INFERENCE, m, Computing::default())?;
             node.load_weights(&weights::read(&path)?.arrays, &path.display().to_string())?;
             nodes.push(node);

@@ -1,9 +1,11 @@
 //! The networks of a graph and one training step of all of them.
 
+use ktg_base::random::Rng;
 use ktg_data::{Batch, Purpose};
 use ktg_engine::loss::{GraphLoss, GraphLosses, Labels};
 use ktg_engine::{
-    Computing, Factors, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Uploads, node,
+    Computing, Draws, Factors, Images, Job, Node, OptimizerState, OutputGradients, Outputs, Rule, Scratch, Uploads,
+    node,
 };
 use ktg_graph::Graph;
 use ktg_net::{Network, StateDict, weights};
@@ -20,6 +22,7 @@ pub struct Trainer {
     /// By node and tensor, what is special about it; empty where nothing is.
     factors: Vec<Vec<Factors>>,
     loss: GraphLoss,
+    seed: u64,
     scratch: Scratch,
 }
 
@@ -54,15 +57,15 @@ impl Trainer {
             nodes.push(node);
             factors.push(start.factors(&network));
         }
-        Ok(Self { nodes, jobs, factors, loss, scratch: Scratch::default() })
+        Ok(Self { nodes, jobs, factors, loss, seed, scratch: Scratch::default() })
     }
 
-    /// Leaves norms and biases, which are all tensors of one dimension, without weight decay.
+    /// Leaves norms, biases, scales and embeddings without weight decay.
     pub fn spare_norms_and_biases(&mut self) {
         for m in 0..self.nodes.len() {
             let parameters = self.nodes[m].network().parameters();
             for (parameter, factors) in parameters.iter().zip(self.factors_of(m)) {
-                if parameter.shape.len() <= 1 {
+                if parameter.is_spared {
                     factors.weight_decay = 0.0;
                 }
             }
@@ -121,28 +124,31 @@ impl Trainer {
     /// statistics, which the batches before have moved.
     pub fn step(&mut self, batches: &[Batch], at: Position, length: Length, rule: Rule) -> Result<StepReport, Error> {
         let mut sums = ReportSums::default();
+        let mut first = 0;
         for (i, batch) in batches.iter().enumerate() {
             let uploads = Uploads::default();
             let images = Images::new(&batch.images, batch.labels.len()).uploaded_once(&uploads);
-            let losses = self.losses(images, batch, at, length)?;
+            let part = Part { images, step: at.step, first };
+            let losses = self.losses(part, batch, at, length)?;
             sums.add(&report(&losses, images.count, at, rule.learning_rate)?);
             let is_last = i + 1 == batches.len();
-            self.learn(images, &losses.gradients, is_last.then_some(rule))?;
+            self.learn(part, &losses.gradients, is_last.then_some(rule))?;
+            first += images.count;
         }
         Ok(sums.mean().unwrap_or_default())
     }
 
     /// The losses of a batch.
-    fn losses(&mut self, images: Images, batch: &Batch, at: Position, length: Length) -> Result<GraphLosses, Error> {
-        for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
+    fn losses(&mut self, part: Part, batch: &Batch, at: Position, length: Length) -> Result<GraphLosses, Error> {
+        for (m, (node, job)) in self.nodes.iter_mut().zip(&self.jobs).enumerate() {
             if job.needed {
-                node.begin_forward(images)?;
+                node.begin_forward(part.images_of(self.seed, m))?;
             }
         }
         let mut outputs: Vec<Option<Outputs>> = Vec::with_capacity(self.nodes.len());
-        for (node, job) in self.nodes.iter_mut().zip(&self.jobs) {
+        for (m, (node, job)) in self.nodes.iter_mut().zip(&self.jobs).enumerate() {
             outputs.push(match job.needed {
-                true => Some(node.forward(images, &mut self.scratch)?),
+                true => Some(node.forward(part.images_of(self.seed, m), &mut self.scratch)?),
                 false => None,
             });
         }
@@ -153,12 +159,13 @@ impl Trainer {
     }
 
     /// Has every trained node go backward, and learn if there is a rule, else remember its gradients.
-    fn learn(&mut self, images: Images, gradients: &[OutputGradients], rule: Option<Rule>) -> Result<(), Error> {
+    fn learn(&mut self, part: Part, gradients: &[OutputGradients], rule: Option<Rule>) -> Result<(), Error> {
         let nodes = self.nodes.iter_mut().zip(&self.jobs).zip(gradients).zip(&self.factors);
-        for (((node, job), gradients), factors) in nodes {
+        for (m, (((node, job), gradients), factors)) in nodes.enumerate() {
             if !job.trained {
                 continue;
             }
+            let images = part.images_of(self.seed, m);
             match rule {
                 Some(rule) => node.learn(images, gradients, Rule { factors, ..rule }, &mut self.scratch)?,
                 None => {
@@ -168,6 +175,24 @@ impl Trainer {
             }
         }
         Ok(())
+    }
+}
+
+/// A batch of a step.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    images: Images<'a>,
+    /// Number of the step.
+    step: u64,
+    /// Number of the batch's first image among those of the step.
+    first: usize,
+}
+
+impl<'a> Part<'a> {
+    /// The images as node `m` sees them, with random decisions of its own.
+    fn images_of(self, seed: u64, m: usize) -> Images<'a> {
+        let key = ktg_data::rng(seed, Purpose::DropPath, self.step, m as u64).next_u64();
+        self.images.drawn(Draws { key, first: self.first })
     }
 }
 

@@ -119,6 +119,9 @@ fn weights_of(node: &Node) -> String {
     if let Some(factor) = node.learning_rate_factor {
         words.push(format!("learning rate x {}", factor.get()));
     }
+    if let Some(rate) = node.drop_path {
+        words.push(format!("drop path {}", rate.get()));
+    }
     words.join(", ")
 }
 

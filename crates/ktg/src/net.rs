@@ -3,7 +3,7 @@
 use anyhow::Result;
 use ktg_base::text::grouped;
 use ktg_net::table::{Row, rows};
-use ktg_net::{Architecture, Family, Network};
+use ktg_net::{Architecture, Build, Family, Network};
 use serde_json::json;
 
 use crate::args::NetCommand;
@@ -15,7 +15,8 @@ pub fn run(command: &NetCommand) -> Result<()> {
         NetCommand::Show { name, side, classes, channels, json } => {
             let architecture: Architecture = name.parse()?;
             let side = side.map_or(architecture.side(), usize::from);
-            let network = architecture.network(usize::from(*channels), *classes as usize);
+            let build = Build { side: Some(side), ..Build::plain(usize::from(*channels), *classes as usize) };
+            let network = architecture.build(build);
             show(name, &network, side, *json)
         }
     }

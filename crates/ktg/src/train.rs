@@ -100,10 +100,11 @@ impl SettingFlags {
         let current = std::env::current_dir().map_err(|e| anyhow!("cannot find the current directory: {e}"))?;
         if let Some(file) = &self.graph {
             // A path on the command line starts where the user is, not where the experiment file is.
-            let GraphSettings { pretrained, strict, freeze, learning_rate_factor, .. } = settings.graph;
+            let GraphSettings { pretrained, strict, freeze, learning_rate_factor, drop_path, .. } = settings.graph;
             let file = Some(current.join(file));
+            let others = GraphSettings::default();
             settings.graph =
-                GraphSettings { file, pretrained, strict, freeze, learning_rate_factor, ..Default::default() };
+                GraphSettings { file, pretrained, strict, freeze, learning_rate_factor, drop_path, ..others };
         }
         if let Some(preset) = &self.preset {
             settings.graph.file = None;

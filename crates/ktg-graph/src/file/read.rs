@@ -81,9 +81,9 @@ fn node(entry: &Entry) -> Result<Node, Error> {
             return Err(entry.must_be(&what, &format!("the name of an architecture or a table such as {example}")));
         }
     }
-    let keys = ["architecture", "pretrained", "frozen", "strict", "freeze", "learning_rate_factor"];
+    let keys = ["architecture", "pretrained", "frozen", "strict", "freeze", "learning_rate_factor", "drop_path"];
     let fields = entry.fields(&what, keys)?;
-    let [architecture, pretrained, frozen, strict, freeze, factor] = fields;
+    let [architecture, pretrained, frozen, strict, freeze, factor, drop_path] = fields;
     let Some(architecture) = architecture else {
         return Err(entry.error(format!("{what} has no \"architecture\", such as \"abn-resnet-18\"")));
     };
@@ -102,6 +102,9 @@ fn node(entry: &Entry) -> Result<Node, Error> {
     }
     if let Some(factor) = factor {
         node.learning_rate_factor = Some(factor_of(factor, &format!("\"learning_rate_factor\" of {what}"))?);
+    }
+    if let Some(rate) = drop_path {
+        node.drop_path = Some(factor_of(rate, &format!("\"drop_path\" of {what}"))?);
     }
     match node.contradiction() {
         Some((key, problem)) => {

@@ -78,7 +78,7 @@ impl fmt::Display for Transfer {
 }
 
 fn json_node(node: &Node) -> Value {
-    if node.pretrained.is_none() && !node.frozen && !node.is_tuned() {
+    if node.pretrained.is_none() && !node.frozen && !node.is_tuned() && node.drop_path.is_none() {
         return json!(node.architecture);
     }
     let mut fields = Map::new();
@@ -97,6 +97,9 @@ fn json_node(node: &Node) -> Value {
     }
     if let Some(factor) = node.learning_rate_factor {
         fields.insert("learning_rate_factor".to_owned(), json!(factor));
+    }
+    if let Some(rate) = node.drop_path {
+        fields.insert("drop_path".to_owned(), json!(rate));
     }
     Value::Object(fields)
 }

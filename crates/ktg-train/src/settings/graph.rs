@@ -36,4 +36,8 @@ pub struct GraphSettings {
     /// Factor on the learning rate of what is loaded. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate_factor: Option<Factor>,
+    /// How often stochastic depth drops the last residual block of an image, in every network that learns and says nothing of it: from 0
+    /// to below 1. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path: Option<Factor>,
 }
