@@ -337,7 +337,7 @@ fn random_graph() -> Graph {
     (0..5).for_each(|m| graph.set_label_gate(m, Gate::Cutoff));
     graph.set_label_gate(2, Gate::Linear);
     for (source, target, design, gate) in edges {
-        graph.set_transfer(source, target, Some(Transfer { design, gate }));
+        graph.set_transfer(source, target, Some(Transfer::new(design, gate)));
     }
     graph
 }
