@@ -5,8 +5,8 @@ use ktg_graph::{Gate, Graph, Transfer, edge_name};
 use serde_json::{Value as Json, json};
 
 use crate::attributes::{BASE, SEED, SPACE, TARGET, VARIANT};
+use crate::edges::add_new;
 use crate::settings::{EdgeChoice, EdgeSettings};
-use crate::space::add_new;
 use crate::storage::{Enqueued, State, Study, Trial};
 use crate::{Error, SearchSettings, Space};
 

@@ -86,7 +86,7 @@ pub struct EdgeChoice {
     pub designs: Option<Vec<Design>>,
     /// Gates.
     pub gates: Option<Vec<Gate>>,
-    /// Whether the source's attention maps are resized, where a design reads them. Default: as for all edges.
+    /// Whether the source's attention maps are resized, where a design reads them, even if not all edges do so.
     pub resize: bool,
 }
 

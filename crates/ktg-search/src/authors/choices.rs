@@ -7,8 +7,9 @@ use ktg_graph::{Design, Gate, Graph, MAX_NODES, Node, authors};
 use serde_json::{Value as Json, json};
 
 use super::part::Part;
+use crate::edges::{EdgeChoices, add_new};
 use crate::parameter::{ParameterKind, Slot};
-use crate::space::{EdgeChoices, Space, add_new};
+use crate::space::Space;
 use crate::storage::{self, State, Trial};
 
 /// Their parameters with what there is to choose from, whether it exists here or not.
