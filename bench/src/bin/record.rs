@@ -38,7 +38,7 @@ fn settings() -> Settings {
 fn all_graphs() -> Vec<Graph> {
     let transfers = || {
         let active = Gate::THESIS.into_iter().filter(|gate| !gate.is_cut());
-        let pairs = active.flat_map(|gate| Design::THESIS.into_iter().map(move |design| Transfer { design, gate }));
+        let pairs = active.flat_map(|gate| Design::THESIS.into_iter().map(move |design| Transfer::new(design, gate)));
         std::iter::once(None).chain(pairs.map(Some))
     };
     let labels = [Gate::Through, Gate::Linear, Gate::Cutoff];

@@ -94,8 +94,8 @@ mod tests {
     fn a_cut_off_node_does_nothing_and_a_source_only_what_its_edge_needs() {
         let mut graph = Graph::new(vec![Node::new("resnet-18"); 3]);
         graph.set_label_gate(1, Gate::Through);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Correct }));
-        graph.set_transfer(2, 1, Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Cutoff }));
+        graph.set_transfer(0, 1, Some(Transfer::new(Design::ATTENTION_APART, Gate::Correct)));
+        graph.set_transfer(2, 1, Some(Transfer::new(Design::BOTH_CLOSER, Gate::Cutoff)));
         let jobs = Job::of_graph(&graph);
         assert_eq!(jobs[0], Job::INFERENCE);
         assert_eq!(jobs[1], Job::TRAINING);

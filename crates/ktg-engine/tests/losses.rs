@@ -62,7 +62,7 @@ fn edge(design: Design, case: &Case, weights: &[f64]) -> Edge {
             Output::Logits => &mut logits,
             Output::AttentionMap => &mut map,
         };
-        loss += of_term(term, &case.settings).of_batch(&source, &target, weights, gradient);
+        loss += of_term(term, false, &case.settings).of_batch(&source, &target, weights, gradient);
     }
     let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
     Edge { loss, logits: single(logits), map: single(map) }
@@ -150,7 +150,7 @@ fn relation_is_pytorchs_behind_every_gate() {
             let weights: Vec<f64> =
                 shown_source.correct.iter().map(|correct| gate.weight(progress, *correct)).collect();
             let mut gradient = vec![0.0; target.logits.len()];
-            let loss = of_term(term, &settings).of_batch(&shown_source, &shown_target, &weights, &mut gradient);
+            let loss = of_term(term, false, &settings).of_batch(&shown_source, &shown_target, &weights, &mut gradient);
             let what = format!("{name}, {design} through {gate} at {progress}");
             assert_close(&what, &[loss], &[edge["loss"].as_f64().unwrap() as f32], 1e-5, 1e-5);
             let ours: Vec<f32> = gradient.into_iter().map(|v| v as f32).collect();
@@ -337,7 +337,7 @@ fn random_graph() -> Graph {
     (0..5).for_each(|m| graph.set_label_gate(m, Gate::Cutoff));
     graph.set_label_gate(2, Gate::Linear);
     for (source, target, design, gate) in edges {
-        graph.set_transfer(source, target, Some(Transfer { design, gate }));
+        graph.set_transfer(source, target, Some(Transfer::new(design, gate)));
     }
     graph
 }

@@ -61,7 +61,7 @@ fn made_up_graph(nodes: usize, designs: &[Design]) -> Graph {
     let mut designs = designs.iter().copied().cycle();
     for target in 0..nodes {
         for source in (0..nodes).filter(|source| *source != target) {
-            let transfer = designs.next().zip(gates.next()).map(|(design, gate)| Transfer { design, gate });
+            let transfer = designs.next().zip(gates.next()).map(|(design, gate)| Transfer::new(design, gate));
             graph.set_transfer(source, target, transfer);
         }
         graph.set_label_gate(target, [Gate::Through, Gate::Falling, Gate::Linear][target % 3]);

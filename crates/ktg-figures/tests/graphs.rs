@@ -74,7 +74,7 @@ fn names_are_quoted_for_graphviz() {
 fn one_edge(design: Design, gate: Gate) -> Graph {
     let mut graph = presets::independent(2, "a");
     graph.set_label_gate(1, Gate::Cutoff);
-    graph.set_transfer(0, 1, Some(Transfer { design, gate }));
+    graph.set_transfer(0, 1, Some(Transfer::new(design, gate)));
     graph
 }
 

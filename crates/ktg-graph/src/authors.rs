@@ -171,7 +171,7 @@ mod tests {
             ("resnet-cifar-20", "attention apart", false),
         ] {
             let mut graph = Graph::new(vec![crate::Node::new(architecture); 2]);
-            let transfer = crate::Transfer { design: design.parse().unwrap(), gate: Gate::Through };
+            let transfer = crate::Transfer::new(design.parse().unwrap(), Gate::Through);
             graph.set_transfer(0, 1, Some(transfer));
             assert_eq!(crops_note(&graph).is_some(), is_noted, "{architecture}, {design}");
         }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::gate::Gate;
 use crate::graph::{Graph, Node};
 use crate::labelling::canonical_order;
+use crate::transfer::Transfer;
 
 /// Identifies what a graph means: equal for graphs that differ only in the numbering of their
 /// nodes, in edges that are cut anyway, or in name.
@@ -56,7 +57,7 @@ impl Graph {
         let colours: Vec<usize> = (0..self.len()).map(|i| keys.partition_point(|other| *other < key(i))).collect();
         let mut edges = vec![vec![0; self.len()]; self.len()];
         for (source, target, transfer) in self.active_transfers() {
-            edges[source][target] = u16::from_be_bytes([transfer.design.code(), transfer.gate.code()]);
+            edges[source][target] = u16::from_be_bytes(transfer.codes());
         }
         canonical_order(&colours, &edges)
     }
@@ -73,7 +74,7 @@ impl Graph {
     /// three things follow it: a byte 1 if it is strict and else 0; the number of names that it freezes as u32, and each in
     /// the way of the architecture, in their order (the backbone as the name `backbone`); a byte 1 and the factor as f64 or a byte 0.
     /// To the byte of a node with stochastic depth, 4 is added, and its rate as f64 follows that.
-    /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5. Designs are bytes: probability
+    /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5; 128 is added where attention maps are resized. Designs are bytes: probability
     /// closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6; any other design 16 and a number in base three
     /// with a digit a knowledge (0 without it, 1 closer, 2 apart), that of probability the lowest, then attention, then relation.
     ///
@@ -101,7 +102,7 @@ impl Graph {
         }
         for target in 0..graph.len() {
             for source in (0..graph.len()).filter(|source| *source != target) {
-                let codes = graph.transfer(source, target).map_or([0, 0], |t| [t.design.code(), t.gate.code()]);
+                let codes = graph.transfer(source, target).map_or([0, 0], Transfer::codes);
                 bytes.extend(codes);
             }
         }

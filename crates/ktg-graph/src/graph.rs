@@ -2,9 +2,9 @@
 
 pub use ktg_base::edge_name;
 
-use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::transfer::Transfer;
 use crate::tuning::{Factor, Freeze};
 
 /// The most network nodes that a graph file may have; far beyond what is trained in practice, and
@@ -78,15 +78,6 @@ impl Node {
             None
         }
     }
-}
-
-/// What a transfer edge does to its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Transfer {
-    /// The loss.
-    pub design: Design,
-    /// Its weight.
-    pub gate: Gate,
 }
 
 /// A knowledge transfer graph: network nodes, a label edge into each, and a transfer edge for every
@@ -214,8 +205,8 @@ impl Graph {
     /// Checks the rules that every graph file must meet, for a graph made in code.
     ///
     /// # Errors
-    /// If there are no nodes or more than [`MAX_NODES`], a node has no architecture or an empty path or contradicts itself, or
-    /// a frozen node has an incoming edge that is not cut.
+    /// If there are no nodes or more than [`MAX_NODES`], a node has no architecture or an empty path or contradicts itself, an
+    /// edge resizes attention maps but reads none, or a frozen node has an incoming edge that is not cut.
     pub fn check(&self) -> Result<(), Error> {
         if self.is_empty() || self.len() > MAX_NODES {
             return Err(Error::new(format!("a graph needs 1 to {MAX_NODES} nodes, but this one has {}", self.len())));
@@ -232,6 +223,10 @@ impl Graph {
             if let Some((key, problem)) = node.contradiction() {
                 return Err(Error::new(format!("\"{key}\" of node {} {problem}", i + 1)));
             }
+        }
+        for (source, target, transfer) in self.written_transfers() {
+            let name = edge_name(Some(source), target);
+            transfer.checked().map_err(|error| Error::new(format!("edge \"{name}\": {error}")))?;
         }
         match self.edge_into_frozen() {
             Some((source, target)) => Err(Error::new(frozen_message(source, target))),
@@ -274,9 +269,10 @@ pub(crate) fn frozen_message(source: Option<usize>, target: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::design::Design;
 
     fn transfer(gate: Gate) -> Option<Transfer> {
-        Some(Transfer { design: Design::ATTENTION_APART, gate })
+        Some(Transfer::new(Design::ATTENTION_APART, gate))
     }
 
     #[test]
@@ -317,6 +313,14 @@ mod tests {
         let message = |graph: &Graph| graph.check().unwrap_err().to_string();
         assert_eq!(message(&Graph::new(vec![])), "a graph needs 1 to 64 nodes, but this one has 0");
         assert_eq!(message(&Graph::new(vec![Node::new("")])), "node 1 has no architecture");
+        let mut graph = Graph::new(vec![Node::new("a"), Node::new("b")]);
+        graph.set_transfer(0, 1, transfer(Gate::Linear).map(Transfer::resized));
+        assert_eq!(graph.check(), Ok(()));
+        graph.set_transfer(0, 1, Some(Transfer::new(Design::PROBABILITY_CLOSER, Gate::Linear).resized()));
+        assert_eq!(
+            message(&graph),
+            "edge \"1 -> 2\": \"resize\" is about attention maps, which \"probability closer\" does not read; leave it out"
+        );
     }
 
     #[test]

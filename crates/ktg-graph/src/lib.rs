@@ -42,6 +42,7 @@ mod graph;
 mod knowledge;
 mod labelling;
 pub mod presets;
+mod transfer;
 mod tuning;
 mod words;
 
@@ -50,6 +51,7 @@ pub use design::{Design, Direction, Term};
 pub use error::Error;
 pub use file::{Document, import_authors_config, parse_edge};
 pub use gate::Gate;
-pub use graph::{Graph, MAX_NODES, Node, Transfer, edge_name};
+pub use graph::{Graph, MAX_NODES, Node, edge_name};
 pub use knowledge::{Knowledge, Output};
+pub use transfer::Transfer;
 pub use tuning::{Factor, Freeze};

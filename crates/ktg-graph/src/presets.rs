@@ -3,7 +3,8 @@
 use crate::design::Design;
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::graph::{Graph, MAX_NODES, Node, Transfer};
+use crate::graph::{Graph, MAX_NODES, Node};
+use crate::transfer::Transfer;
 use crate::words;
 
 /// The names that [`by_name`] knows.
@@ -109,7 +110,7 @@ pub fn by_name(name: &str, m: usize, architecture: &str) -> Result<Graph, Error>
 }
 
 fn connect(graph: &mut Graph, source: usize, target: usize, design: Design, gate: Gate) {
-    graph.set_transfer(source, target, Some(Transfer { design, gate }));
+    graph.set_transfer(source, target, Some(Transfer::new(design, gate)));
 }
 
 #[cfg(test)]

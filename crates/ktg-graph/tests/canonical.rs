@@ -1,6 +1,6 @@
 //! The canonical form and the hash: equal exactly for graphs that mean the same.
 
-use ktg_graph::{Design, Document, Gate, Graph, Node, Transfer, presets};
+use ktg_graph::{Design, Document, Gate, Graph, Node, Output, Transfer, presets};
 use proptest::prelude::*;
 
 fn node() -> impl Strategy<Value = Node> {
@@ -17,7 +17,10 @@ fn node() -> impl Strategy<Value = Node> {
 fn transfer() -> impl Strategy<Value = Option<Transfer>> {
     let written = (prop::sample::select(Design::all()), prop::sample::select(&Gate::ALL));
     let few = prop_oneof![Just((Design::BOTH_APART, Gate::Through)), Just((Design::BOTH_APART, Gate::Cutoff)), written];
-    prop::option::of(few.prop_map(|(design, gate)| Transfer { design, gate }))
+    prop::option::of((few, any::<bool>()).prop_map(|((design, gate), resize)| {
+        let resize = resize && design.reads(Output::AttentionMap);
+        Transfer { design, gate, resize }
+    }))
 }
 
 fn graph(most_nodes: usize) -> impl Strategy<Value = Graph> {
@@ -159,14 +162,14 @@ fn all_graphs_of_three_equal_nodes_and_one_kind_of_edge() {
 }
 
 fn some_edge() -> Option<Transfer> {
-    Some(Transfer { design: Design::PROBABILITY_CLOSER, gate: Gate::Through })
+    Some(Transfer::new(Design::PROBABILITY_CLOSER, Gate::Through))
 }
 
 /// Hashes must never change, since studies on disk refer to them.
 #[test]
 fn hashes_are_pinned() {
     let mut graph = presets::kd(3, "abn-resnet-18", Node::new("teacher").with_pretrained("t"));
-    graph.set_transfer(1, 2, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Linear }));
+    graph.set_transfer(1, 2, Some(Transfer::new(Design::BOTH_APART, Gate::Linear)));
     assert_eq!(graph.hash().to_string(), "8597370754737240e3fcb1eff7043c5b");
     assert_eq!(presets::dml(2, "abn-resnet-18").hash().short(), "6d0618bb2fa1");
 }

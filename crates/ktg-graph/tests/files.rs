@@ -19,7 +19,7 @@ const EXAMPLE: &str = r#"name = "diverse-2"
 "#;
 
 fn transfer(design: Design, gate: Gate) -> Option<Transfer> {
-    Some(Transfer { design, gate })
+    Some(Transfer::new(design, gate))
 }
 
 fn example() -> Graph {
@@ -206,7 +206,7 @@ fn wrong_edges() {
         ),
         (
             "[edges.\"1 -> 2\"]\ndesign = \"both apart\"\ngates = \"x\"",
-            "g.toml:8: unknown key \"gates\"; did you mean \"gate\"? valid keys: design, gate",
+            "g.toml:8: unknown key \"gates\"; did you mean \"gate\"? valid keys: design, gate, resize",
         ),
         ("\"1 -> 2\" = 1", "g.toml:6: a transfer edge must be a text in quotes, not a number"),
         ("\"1 -> 2\" = \"\"", "g.toml:6: a transfer edge is empty"),

@@ -38,6 +38,18 @@ fn so_do_those_of_all_other_designs_and_gates() {
     check(&cases);
 }
 
+#[test]
+fn whether_maps_are_resized_belongs_to_what_a_graph_means() {
+    let cases = cases("graph_hashes_resize.json");
+    assert_eq!(cases.len(), 8);
+    check(&cases);
+    for case in &cases {
+        let text = case["toml"].as_str().unwrap().replace(", resize", "");
+        let without = Document::parse_toml(&text, "graph_hashes_resize.json").unwrap().graph;
+        assert_ne!(without.hash().to_string(), case["hash"], "{text}");
+    }
+}
+
 fn cases(file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data").join(file);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()

@@ -41,7 +41,7 @@ fn expected(design: Design, gate: Gate) -> Graph {
     let mut graph = Graph::new(vec![Node::new("abn-resnet-18"), second]);
     graph.set_label_gate(0, Gate::Through);
     graph.set_label_gate(1, Gate::Correct);
-    graph.set_transfer(0, 1, Some(Transfer { design, gate }));
+    graph.set_transfer(0, 1, Some(Transfer::new(design, gate)));
     graph
 }
 
@@ -118,7 +118,7 @@ fn a_file_without_an_ensemble_node_is_read() {
     let teacher = Node::new("resnet-cifar-110").with_pretrained("./pre-train/ResNet110.pkl");
     let mut expected = Graph::new(vec![Node::new("resnet-cifar-32"), teacher]);
     expected.set_label_gate(0, Gate::Linear);
-    let transfer = Transfer { design: Design::PROBABILITY_CLOSER, gate: Gate::Correct };
+    let transfer = Transfer::new(Design::PROBABILITY_CLOSER, Gate::Correct);
     expected.set_transfer(1, 0, Some(transfer));
     assert_eq!(graph, expected);
 }

@@ -375,7 +375,7 @@ mod tests {
     fn a_graph_is_counted_whatever_its_numbering() {
         let mut graph = presets::dml(3, "a");
         graph.set_label_gate(2, Gate::Cutoff);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Linear }));
+        graph.set_transfer(0, 1, Some(Transfer::new(Design::ATTENTION_APART, Gate::Linear)));
         let counts_of_thesis = counts("", &graph);
         let of = |name: &str| counts_of_thesis[name];
         assert_eq!((of("transfer edges"), of("edges that push apart"), of("probability closer")), (6.0, 1.0, 5.0));
@@ -432,9 +432,9 @@ mod tests {
 
         let mut graph = presets::dml(3, "a");
         let mixed = "probability closer + attention apart".parse().unwrap();
-        graph.set_transfer(0, 1, Some(Transfer { design: mixed, gate: Gate::Falling }));
-        graph.set_transfer(1, 0, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Falling }));
-        graph.set_transfer(2, 0, Some(Transfer { design: mixed, gate: Gate::Cutoff }));
+        graph.set_transfer(0, 1, Some(Transfer::new(mixed, Gate::Falling)));
+        graph.set_transfer(1, 0, Some(Transfer::new(Design::BOTH_APART, Gate::Falling)));
+        graph.set_transfer(2, 0, Some(Transfer::new(mixed, Gate::Cutoff)));
         let counted = counts(search, &graph);
         let of = |names: [&str; 3]| names.map(|name| counted[name]);
         assert_eq!(of(["transfer edges", "mixed edges", "probability closer + attention apart"]), [5.0, 1.0, 1.0]);

@@ -5,7 +5,8 @@ use ktg_graph::{Gate, Graph, Transfer, edge_name};
 use serde_json::{Value as Json, json};
 
 use crate::attributes::{BASE, SEED, SPACE, TARGET, VARIANT};
-use crate::space::add_new;
+use crate::edges::add_new;
+use crate::settings::{EdgeChoice, EdgeSettings};
 use crate::storage::{Enqueued, State, Study, Trial};
 use crate::{Error, SearchSettings, Space};
 
@@ -62,9 +63,13 @@ pub fn choices(graph: &Graph) -> SearchSettings {
         for target in 0..graph.len() {
             add_new(&mut settings.label_gates, graph.label_gate(target));
         }
-        for (_, _, Transfer { design, gate }) in graph.written_transfers() {
+        for (source, target, Transfer { design, gate, resize }) in graph.written_transfers() {
             add_new(&mut settings.designs, design);
             add_new(&mut settings.gates, gate);
+            if resize {
+                let choice = EdgeChoice { resize, ..EdgeChoice::default() };
+                settings.edges.insert(edge_name(Some(source), target), EdgeSettings::Choice(choice));
+            }
         }
     }
     settings
@@ -150,8 +155,8 @@ mod tests {
     fn found() -> Graph {
         let mut graph = presets::independent(2, "abn-resnet-18");
         graph.set_label_gate(1, Gate::Cutoff);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Linear }));
-        graph.set_transfer(1, 0, Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Correct }));
+        graph.set_transfer(0, 1, Some(Transfer::new(Design::BOTH_CLOSER, Gate::Linear)));
+        graph.set_transfer(1, 0, Some(Transfer::new(Design::ATTENTION_APART, Gate::Correct)));
         graph
     }
 
@@ -186,12 +191,12 @@ mod tests {
         assert_eq!(space(&found()).unwrap().to_json().to_string(), thesis.to_json().to_string());
     }
 
-    /// A graph with mixed designs and falling gates; one edge is cut.
+    /// A graph with mixed designs and falling gates; one edge is cut, and one resizes maps.
     fn beyond_the_thesis() -> Graph {
         let mut graph = presets::independent(3, "abn-resnet-18");
-        let mixed = |name: &str, gate| Some(Transfer { design: name.parse().unwrap(), gate });
+        let mixed = |name: &str, gate| Some(Transfer::new(name.parse().unwrap(), gate));
         graph.set_label_gate(0, Gate::Falling);
-        graph.set_transfer(0, 1, mixed("probability closer + attention apart", Gate::Linear));
+        graph.set_transfer(0, 1, mixed("probability closer + attention apart", Gate::Linear).map(Transfer::resized));
         graph.set_transfer(1, 2, mixed("both apart", Gate::Falling));
         graph.set_transfer(2, 1, mixed("probability closer + attention apart", Gate::Cutoff));
         graph

@@ -9,6 +9,7 @@
 pub mod analysis;
 pub mod attributes;
 mod authors;
+mod edges;
 mod error;
 mod history;
 mod imported;

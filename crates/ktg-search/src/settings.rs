@@ -33,6 +33,9 @@ pub struct SearchSettings {
     pub designs: Vec<Design>,
     /// Architectures that every node may have. Default: none, each node has the one that the graph gives it.
     pub architectures: Vec<String>,
+    /// Whether every edge between attention maps of different size resizes the source's. Default: no, graphs with such an
+    /// edge are left out.
+    pub resize: bool,
     /// Edges that are fixed, or have choices of their own, such as `"1 -> 2"`.
     pub edges: BTreeMap<String, EdgeSettings>,
     /// How graphs are chosen. Default: random, as in the thesis.
@@ -54,6 +57,7 @@ impl Default for SearchSettings {
             gates: Gate::THESIS.to_vec(),
             designs: Design::THESIS.to_vec(),
             architectures: Vec::new(),
+            resize: false,
             edges: BTreeMap::new(),
             sampler: SamplerKind::Random,
             pruner: PrunerKind::Asha,
@@ -82,6 +86,8 @@ pub struct EdgeChoice {
     pub designs: Option<Vec<Design>>,
     /// Gates.
     pub gates: Option<Vec<Gate>>,
+    /// Whether the source's attention maps are resized, where a design reads them, even if not all edges do so.
+    pub resize: bool,
 }
 
 /// A way of choosing graphs.

@@ -1,15 +1,15 @@
 //! The search space: which graphs a study chooses from (SPEC 8).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
-use ktg_graph::{Design, Document, Gate, Graph, Transfer, edge_name, parse_edge};
+use ktg_graph::{Design, Document, Gate, Graph, Output, Transfer, edge_name, parse_edge};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::Error;
+use crate::edges::{EdgeChoices, edge_choices, first_repeated};
 use crate::parameter::{Parameter, ParameterKind, Slot};
-use crate::settings::{EdgeChoice, EdgeSettings, SearchSettings};
+use crate::settings::{EdgeSettings, SearchSettings};
 
 /// The index of the choice of each parameter.
 pub type Genes = Vec<usize>;
@@ -20,14 +20,8 @@ pub struct Space {
     /// What no parameter decides.
     base: Graph,
     parameters: Vec<Parameter>,
-}
-
-/// What an edge chooses from; each list has a choice, none twice. A label edge has no designs.
-pub(crate) struct EdgeChoices {
-    pub source: Option<usize>,
-    pub target: usize,
-    pub designs: Vec<Design>,
-    pub gates: Vec<Gate>,
+    /// Edges, as (source, target), that resize the source's attention maps if their design reads them.
+    resized: BTreeSet<(usize, usize)>,
 }
 
 /// As a study keeps it.
@@ -35,6 +29,8 @@ pub(crate) struct EdgeChoices {
 struct Saved {
     graph: Json,
     parameters: Vec<SavedParameter>,
+    #[serde(default)]
+    resize: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -67,8 +63,7 @@ impl Space {
         let mut edges = Vec::new();
         for (source, target) in labels.chain(transfers) {
             let own = own.get(&(source, target)).copied();
-            let (designs, gates) = edge_choices(source, target, own, settings)?;
-            edges.push(EdgeChoices { source, target, designs, gates });
+            edges.push(edge_choices(source, target, own, settings)?);
         }
         let architectures = &settings.architectures;
         if let Some(name) = first_repeated(architectures) {
@@ -101,13 +96,14 @@ impl Space {
     ) -> Result<Self, Error> {
         let m = base.len();
         let mut parameters = Vec::new();
+        let mut resized = BTreeSet::new();
         let mut decide = |kind, source, target, choices: Vec<String>| -> Result<(), Error> {
             if choices.len() > 1 {
                 parameters.push(Parameter::new(Slot { kind, source, target }.name(), choices, m)?);
             }
             Ok(())
         };
-        for EdgeChoices { source, target, designs, gates } in edges {
+        for EdgeChoices { source, target, designs, gates, resize } in edges {
             let (source, target) = (*source, *target);
             match source {
                 _ if *gates == [Gate::Cutoff] => continue,
@@ -115,7 +111,8 @@ impl Space {
                 None => {}
                 Some(source_node) => {
                     decide(ParameterKind::Design, source, target, names(designs))?;
-                    base.set_transfer(source_node, target, Some(Transfer { design: designs[0], gate: gates[0] }));
+                    base.set_transfer(source_node, target, Some(Transfer::new(designs[0], gates[0])));
+                    resized.extend(resize.then_some((source_node, target)));
                 }
             }
             decide(ParameterKind::Gate, source, target, names(gates))?;
@@ -126,12 +123,17 @@ impl Space {
             }
             decide(ParameterKind::Architecture, None, *node, architectures.clone())?;
         }
-        Ok(Self { base, parameters })
+        Ok(Self { base, parameters, resized })
     }
 
     /// The space as JSON, for the study.
     pub fn to_json(&self) -> Json {
-        json!({ "graph": self.base, "parameters": self.parameters })
+        let mut json = json!({ "graph": self.base, "parameters": self.parameters });
+        if !self.resized.is_empty() {
+            let name = |(source, target): &(usize, usize)| edge_name(Some(*source), *target);
+            json["resize"] = self.resized.iter().map(name).collect();
+        }
+        json
     }
 
     /// The space that a study keeps.
@@ -143,7 +145,12 @@ impl Space {
         let base = Document::parse_json(&saved.graph.to_string(), "space")?.graph;
         let parameter = |saved: SavedParameter| Parameter::new(saved.name, saved.choices, base.len());
         let parameters = saved.parameters.into_iter().map(parameter).collect::<Result<_, _>>()?;
-        Ok(Self { base, parameters })
+        let mut resized = BTreeSet::new();
+        for edge in &saved.resize {
+            let (source, target) = parse_edge(edge, base.len())?;
+            resized.extend(source.map(|source| (source, target)));
+        }
+        Ok(Self { base, parameters, resized })
     }
 
     /// The parameters: label gates, then each transfer edge's design and gate, then architectures.
@@ -201,8 +208,11 @@ impl Space {
         }
         for source in 0..graph.len() {
             for target in 0..graph.len() {
-                if graph.transfer(source, target).is_some_and(|transfer| transfer.gate.is_cut()) {
+                let Some(transfer) = graph.transfer(source, target) else { continue };
+                if transfer.gate.is_cut() {
                     graph.set_transfer(source, target, None);
+                } else if self.resized.contains(&(source, target)) && transfer.design.reads(Output::AttentionMap) {
+                    graph.set_transfer(source, target, Some(transfer.resized()));
                 }
             }
         }
@@ -267,73 +277,13 @@ impl Space {
         };
         let nodes = self.base.nodes();
         let is_same = order.iter().enumerate().all(|(from, to)| nodes[from] == nodes[*to]);
-        is_same.then(|| self.parameters.iter().map(position).collect())?
-    }
-}
-
-/// The designs and gates that an edge may have; `own` are its own settings.
-fn edge_choices(
-    source: Option<usize>,
-    target: usize,
-    own: Option<&EdgeSettings>,
-    settings: &SearchSettings,
-) -> Result<(Vec<Design>, Vec<Gate>), Error> {
-    let name = edge_name(source, target);
-    let error = |reason: &str| Error::Setting(format!("`search.edges`, edge \"{name}\": {reason}"));
-    let of_graph = |e: ktg_graph::Error| error(&e.to_string());
-    let is_label = source.is_none();
-    let choice = match own {
-        None => EdgeChoice::default(),
-        Some(EdgeSettings::Fixed(text)) if is_label || text.trim().eq_ignore_ascii_case(Gate::Cutoff.name()) => {
-            EdgeChoice { designs: None, gates: Some(vec![text.parse().map_err(of_graph)?]) }
-        }
-        Some(EdgeSettings::Fixed(text)) => {
-            let transfer: Transfer = text.parse().map_err(of_graph)?;
-            EdgeChoice { designs: Some(vec![transfer.design]), gates: Some(vec![transfer.gate]) }
-        }
-        Some(EdgeSettings::Choice(choice)) if choice.designs.is_some() && is_label => {
-            return Err(error("a label edge has gates but no designs"));
-        }
-        Some(EdgeSettings::Choice(choice)) => choice.clone(),
-    };
-    let own_list = |list: &str| format!("`search.edges`, edge \"{name}\": `{list}`");
-    let designs = match choice.designs {
-        Some(own) => checked(own, &own_list("designs"))?,
-        None => checked(settings.designs.clone(), "`search.designs`")?,
-    };
-    let gates = match choice.gates {
-        Some(own) => checked(own, &own_list("gates"))?,
-        None if is_label => checked(settings.label_gates.clone(), "`search.label_gates`")?,
-        None => checked(settings.gates.clone(), "`search.gates`")?,
-    };
-    Ok((designs, gates))
-}
-
-/// A list of choices, which messages call `list`: there is one, and none twice.
-fn checked<T: PartialEq + Display>(choices: Vec<T>, list: &str) -> Result<Vec<T>, Error> {
-    if choices.is_empty() {
-        return Err(Error::Setting(format!("{list} is empty: there is nothing to choose from")));
-    }
-    match first_repeated(&choices) {
-        Some(choice) => Err(Error::Setting(format!("{list} names \"{choice}\" twice"))),
-        None => Ok(choices),
+        let resizes_same = self.resized.iter().all(|(s, t)| self.resized.contains(&(order[*s], order[*t])));
+        (is_same && resizes_same).then(|| self.parameters.iter().map(position).collect())?
     }
 }
 
 fn names(all: &[impl ToString]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
-}
-
-/// Adds a choice to a list that lacks it.
-pub(crate) fn add_new<T: PartialEq>(all: &mut Vec<T>, one: T) {
-    if !all.contains(&one) {
-        all.push(one);
-    }
-}
-
-/// The first that was there before.
-fn first_repeated<T: PartialEq>(all: &[T]) -> Option<&T> {
-    all.iter().enumerate().find(|(i, one)| all[..*i].contains(one)).map(|(_, one)| one)
 }
 
 #[cfg(test)]
@@ -385,7 +335,7 @@ mod tests {
         let genes: Genes = genes.into_iter().map(Option::unwrap).collect();
         let graph = space.graph(&genes);
         assert_eq!((graph.label_gate(0), graph.label_gate(1)), (Gate::Linear, Gate::Correct));
-        assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BOTH_APART, gate: Gate::Correct }));
+        assert_eq!(graph.transfer(1, 0), Some(Transfer::new(Design::BOTH_APART, Gate::Correct)));
         assert_eq!(graph.transfer(0, 1), None);
         // The cut edge's design does not matter, and the label is always correct.
         assert_eq!(space.relevant(&genes), [Some(2), Some(0), Some(5), Some(3), None, Some(1)]);
@@ -406,8 +356,8 @@ mod tests {
         assert_eq!(names, ["2->1 gate", "3->1 design", "3->1 gate", "3->2 design", "3->2 gate"]);
         let graph = space.graph(&[0, 1, 1, 2, 0]);
         assert_eq!(graph.label_gate(2), Gate::Through);
-        assert_eq!(graph.transfer(0, 1), Some(Transfer { design: Design::ATTENTION_APART, gate: Gate::Linear }));
-        assert_eq!(graph.transfer(1, 0), Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Through }));
+        assert_eq!(graph.transfer(0, 1), Some(Transfer::new(Design::ATTENTION_APART, Gate::Linear)));
+        assert_eq!(graph.transfer(1, 0), Some(Transfer::new(Design::BOTH_CLOSER, Gate::Through)));
         assert_eq!((graph.transfer(0, 2), graph.transfer(1, 2), graph.transfer(2, 0)), (None, None, None));
         assert_eq!(Space::from_json(&space.to_json()).unwrap(), space);
     }
@@ -446,6 +396,37 @@ mod tests {
     }
 
     #[test]
+    fn edges_that_resize_do_so_with_attention_only() {
+        let space = |text: &str| Space::new(&nodes(2), &settings(text)).unwrap();
+        let lists =
+            "designs = [\"probability closer\", \"both apart\"]\ngates = [\"through\"]\nlabel_gates = [\"through\"]";
+        let of_all = space(&format!("{lists}\nresize = true"));
+        let graph = of_all.graph(&[0, 1]);
+        assert_eq!(graph.transfer(1, 0), Some(Transfer::new(Design::PROBABILITY_CLOSER, Gate::Through)));
+        assert_eq!(graph.transfer(0, 1), Some(Transfer::new(Design::BOTH_APART, Gate::Through).resized()));
+        assert_eq!(graph.check(), Ok(()));
+        assert_eq!(
+            of_all.choices(&graph).unwrap(),
+            *json!({"2->1 design": "probability closer", "1->2 design": "both apart"}).as_object().unwrap()
+        );
+        assert!(of_all.renumbering(&[1, 0]).is_some());
+        let of_one = space(&format!("{lists}\n[search.edges]\n\"1 -> 2\" = \"att apart, resize\""));
+        assert_eq!(of_one.graph(&[1]).transfer(0, 1).map(|transfer| transfer.resize), Some(true));
+        assert_eq!(of_one.graph(&[1]).transfer(1, 0).map(|transfer| transfer.resize), Some(false));
+        let own = space(&format!("{lists}\n[search.edges]\n\"1 -> 2\" = {{ resize = true }}"));
+        assert_eq!(own.graph(&[1, 1]).transfer(0, 1).map(|transfer| transfer.resize), Some(true));
+        assert_eq!(own.renumbering(&[1, 0]), None, "one of two edges resizes");
+        for space in [of_all, of_one, own] {
+            assert_eq!(Space::from_json(&space.to_json()).unwrap(), space);
+        }
+        assert_eq!(
+            space(lists).to_json().get("resize"),
+            None,
+            "studies of spaces that resize nothing stay as they were"
+        );
+    }
+
+    #[test]
     fn renumbering_moves_genes_as_it_moves_nodes() {
         let space = Space::new(&nodes(3), &SearchSettings::default()).unwrap();
         let genes: Genes = (0..15).map(|i| i * 7 % space.parameters()[i].choices.len()).collect();
@@ -463,6 +444,10 @@ mod tests {
         assert!(message(2, "[search.edges]\n\"1 -> 2\" = \"linear\"").contains("needs a design before its gate"));
         assert!(message(2, "[search.edges]\n\"1 -> 2\" = \"cutoff\"\n\"1->2\" = \"cutoff\"").contains("twice"));
         assert!(message(1, "label_gates = [\"through\"]").contains("nothing to search"));
+        let own = |edge: &str, own: &str| message(2, &format!("[search.edges]\n\"{edge}\" = {own}"));
+        assert!(own("label -> 2", "{ resize = true }").ends_with("no attention maps to resize; leave `resize` out"));
+        assert!(own("1 -> 2", "{ designs = [\"prob closer\"], resize = true }").contains("none of its designs reads"));
+        assert!(own("1 -> 2", "\"prob closer, resize\"").contains("which \"probability closer\" does not read"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde_json::json;
 
 fn found() -> Graph {
     let mut graph = presets::independent(2, "abn-resnet-18");
-    graph.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_CLOSER, gate: Gate::Linear }));
+    graph.set_transfer(0, 1, Some(Transfer::new(Design::BOTH_CLOSER, Gate::Linear)));
     graph
 }
 

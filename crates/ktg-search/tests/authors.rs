@@ -157,7 +157,7 @@ fn errors_become_accuracies_and_parameters_get_our_names(place: &Place) {
 
     let mut expected = Graph::new(vec![Node::new("abn-resnet-cifar-20"); 2]);
     expected.set_label_gate(0, Gate::Linear);
-    expected.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Correct }));
+    expected.set_transfer(0, 1, Some(Transfer::new(Design::BOTH_APART, Gate::Correct)));
     assert_eq!(graph_of(&space, &trials[0]), expected);
     assert_eq!(trials[0].attributes[GRAPH], json!(expected.hash().to_string()));
     assert_eq!(trials[0].attributes["seed"], json!(77));

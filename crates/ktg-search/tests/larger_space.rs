@@ -120,7 +120,7 @@ fn meaning(graph: &Graph, order: &[usize]) -> Meaning {
             gate => drop(edges.insert((None, order[target]), gate.to_string())),
         }
         for source in (0..graph.len()).filter(|source| *source != target) {
-            if let Some(Transfer { design, gate }) = graph.transfer(source, target)
+            if let Some(Transfer { design, gate, .. }) = graph.transfer(source, target)
                 && gate != Gate::Cutoff
             {
                 edges.insert((Some(order[source]), order[target]), format!("{design}, {gate}"));

@@ -159,7 +159,7 @@ impl Experiment {
         self.data.fingerprint()
     }
 
-    /// Whether a graph's networks exist, its attention edges join maps of the same size, and all nodes learn or know something:
+    /// Whether a graph's networks exist, its attention edges join maps of the same size or resize them, and all nodes learn or know something:
     /// those that only teach have whole weights. Of weights it knows those of its own graph.
     pub fn fits(&self, graph: &Graph) -> bool {
         let may_be = |m: usize| graph.is_trained(m) || graph.is_useful(m) && self.is_whole(&graph.nodes()[m]);
@@ -266,11 +266,12 @@ fn networks_of(graph: &Graph, document: Option<&Document>, side: usize, data: &D
     }
     for (source, target, transfer) in graph.active_transfers() {
         let (a, b) = (networks[source].map_side(side), networks[target].map_side(side));
-        if transfer.design.reads(Output::AttentionMap) && a != b {
+        if transfer.design.reads(Output::AttentionMap) && a != b && !transfer.resize {
+            let name = edge_name(Some(source), target);
             let message = format!(
-                "edge `{}` compares attention maps, but they are {a}x{a} and {b}x{b} at {side} px; \
-                 use another knowledge or networks whose maps have the same size",
-                edge_name(Some(source), target)
+                "edge `{name}` compares attention maps, but they are {a}x{a} and {b}x{b} at {side} px; `resize = true` on that \
+                 edge makes the first as large as the second: \"{name}\" = \"{}\"",
+                transfer.resized()
             );
             return Err(match document {
                 Some(document) => document.edge_error(Some(source), target, message).into(),

@@ -28,7 +28,7 @@ fn graph(fixture: &Value) -> Graph {
             None => graph.set_label_gate(target, gate),
             Some(source) => {
                 let design = edge["design"].as_str().unwrap().parse().unwrap();
-                graph.set_transfer(source as usize - 1, target, Some(Transfer { design, gate }));
+                graph.set_transfer(source as usize - 1, target, Some(Transfer::new(design, gate)));
             }
         }
     }
@@ -225,7 +225,7 @@ fn layers_that_no_loss_reaches_are_left_alone() {
     let mut graph = Graph::new(vec![Node::new("abn-resnet-cifar-8"); 2]);
     graph.set_label_gate(0, "cutoff".parse().unwrap());
     graph.set_label_gate(1, "through".parse().unwrap());
-    let attention = Transfer { design: "attention closer".parse().unwrap(), gate: "through".parse().unwrap() };
+    let attention = Transfer::new("attention closer".parse().unwrap(), "through".parse().unwrap());
     graph.set_transfer(1, 0, Some(attention));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
     let mut trainer =
@@ -255,7 +255,7 @@ fn taught_where_right() -> Trainer {
     let mut graph = Graph::new(vec![Node::new("abn-resnet-cifar-8"); 2]);
     graph.set_label_gate(0, "through".parse().unwrap());
     graph.set_label_gate(1, "cutoff".parse().unwrap());
-    let edge = Transfer { design: "probability closer".parse().unwrap(), gate: "correct".parse().unwrap() };
+    let edge = Transfer::new("probability closer".parse().unwrap(), "correct".parse().unwrap());
     graph.set_transfer(0, 1, Some(edge));
     let networks = vec!["abn-resnet-cifar-8".parse::<Architecture>().unwrap().network(3, 3); 2];
     Trainer::new(&graph, networks, [16, 16], &[], 1, usual_loss(&graph), Computing::default()).unwrap()

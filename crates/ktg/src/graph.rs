@@ -140,8 +140,10 @@ fn describe(graph: &Graph) -> String {
         |source, target, loss: &str, gate: Gate| [edge_name(source, target), loss.to_owned(), gate.name().to_owned()];
     let labels = (0..graph.len()).filter(|m| !graph.label_gate(*m).is_cut());
     let labels = labels.map(|m| edge(None, m, "cross-entropy", graph.label_gate(m)));
-    let transfers =
-        graph.active_transfers().map(|(s, t, transfer)| edge(Some(s), t, &transfer.design.to_string(), transfer.gate));
+    let transfers = graph.active_transfers().map(|(s, t, transfer)| {
+        let resize = if transfer.resize { ", resize" } else { "" };
+        edge(Some(s), t, &format!("{}{resize}", transfer.design), transfer.gate)
+    });
     let name = graph.name.as_deref().unwrap_or("graph without a name");
     let nodes = table(["node", "network", "weights"], graph.nodes().iter().enumerate().map(node));
     let edges = table(["edge", "loss", "gate"], labels.chain(transfers));

@@ -1,7 +1,10 @@
 //! Losses between attention maps, cropped around the source's peak.
 
+use std::borrow::Cow;
+
 use ktg_graph::Direction;
 
+use super::resize::resize_area;
 use super::shown::{Shown, argmax};
 use super::transfer::{Loss, gated_mean};
 use crate::Map;
@@ -11,10 +14,15 @@ use crate::Map;
 const SHORTEST_SQUARED: f64 = 1e-24;
 
 /// A loss between L2-normalized crops, mean over the crops.
+///
+/// Where the maps differ in size, the source's is resized by area to the target's before anything else, its peak included
+/// ([`resize_area`]). The gradient is at the target's map, which stays as it is, so that there is no way back to take.
 pub(super) struct Attention {
     pub direction: Direction,
-    /// Sides of the crops.
+    /// Sides of the crops, in pixels of the target's map.
     pub crop_sizes: Vec<usize>,
+    /// Whether maps may differ in size.
+    pub resize: bool,
 }
 
 impl Attention {
@@ -46,16 +54,27 @@ impl Loss for Attention {
 }
 
 impl Attention {
+    /// The source's map of sample `i`, in the size of the target's.
+    fn source_map<'a>(&self, i: usize, source: &'a Shown, target: &Map) -> Cow<'a, [f32]> {
+        let (map, sizes) = source.map(i);
+        let [from, to] = [sizes, target].map(|map| [map.height, map.width]);
+        if from == to {
+            return Cow::Borrowed(map);
+        }
+        assert!(self.resize, "maps of {from:?} and {to:?} pixels on an attention edge that does not resize");
+        Cow::Owned(resize_area(map, from, to))
+    }
+
     /// The loss of sample `i`. Adds `weight` times its gradient with respect to the target's map to `gradient`.
     fn sample(&self, i: usize, source: &Shown, target: &Shown, weight: f64, gradient: &mut [f64]) -> f64 {
-        let ((source, sizes), (target, target_sizes)) = (source.map(i), target.map(i));
-        assert_eq!(sizes.pixels(), target_sizes.pixels(), "an attention edge joins nodes with maps of one size");
-        let peak = argmax(source);
+        let (target, sizes) = target.map(i);
+        let source = self.source_map(i, source, sizes);
+        let peak = argmax(&source);
         let crops = self.crop_sizes.len() as f64;
         let mut sum = 0.0;
         for &size in &self.crop_sizes {
             let window = Window::around(peak, size, sizes);
-            let (source, _) = window.unit(source);
+            let (source, _) = window.unit(&source);
             let (mut at_unit, length) = window.unit(target);
             let unit = at_unit.clone();
             sum += self.compare(&source, &mut at_unit);

@@ -1,6 +1,6 @@
 //! The losses of all edges of a graph in one step.
 
-use ktg_graph::{Gate, Graph, Knowledge, Output};
+use ktg_graph::{Gate, Graph, Knowledge, Output, Term, Transfer};
 
 use super::{CrossEntropy, Labels, Loss, LossSettings, Shown, of_term};
 use crate::{Job, OutputGradients, Outputs};
@@ -75,15 +75,21 @@ impl Sums {
     }
 }
 
+/// The losses of an edge.
+fn terms(transfer: Transfer, settings: &LossSettings) -> Vec<(Knowledge, Box<dyn Loss>)> {
+    let loss = |term: Term| (term.knowledge, of_term(term, transfer.resize, settings));
+    transfer.design.terms().map(loss).collect()
+}
+
 impl GraphLoss {
     /// Of the edges of `graph` that are not cut; `images` are how many the training has of each class.
     pub fn new(graph: &Graph, settings: &LossSettings, images: &[usize]) -> Self {
         let label_gate = |m: usize| Some(graph.label_gate(m)).filter(|gate| !gate.is_cut() && graph.is_trained(m));
-        let edge = |(source, target, transfer): (usize, usize, ktg_graph::Transfer)| Edge {
+        let edge = |(source, target, transfer): (usize, usize, Transfer)| Edge {
             source,
             target,
             gate: transfer.gate,
-            terms: transfer.design.terms().map(|term| (term.knowledge, of_term(term, settings))).collect(),
+            terms: terms(transfer, settings),
         };
         Self {
             jobs: Job::of_graph(graph),
@@ -102,7 +108,7 @@ impl GraphLoss {
     ///
     /// # Panics
     ///
-    /// Panics if an attention edge joins nodes without maps or with maps of different size.
+    /// Panics if an attention edge joins nodes without maps, or with maps of different size that it does not resize.
     pub fn step(&self, outputs: &[Option<Outputs>], labels: Labels, progress: f64) -> GraphLosses {
         let show = |outputs| Shown::new(outputs, labels.own, self.temperature);
         let shown: Vec<Option<Shown>> = outputs.iter().map(|outputs| outputs.as_ref().map(show)).collect();

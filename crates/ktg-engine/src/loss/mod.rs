@@ -11,6 +11,7 @@ mod graph;
 mod label;
 mod probability;
 mod relation;
+mod resize;
 mod shown;
 mod transfer;
 
@@ -23,6 +24,7 @@ use relation::Relation;
 
 pub use graph::{EdgeLoss, GraphLoss, GraphLosses};
 pub use label::{CrossEntropy, Labels};
+pub use resize::resize_area;
 pub use shown::{Shown, argmax};
 pub use transfer::Loss;
 
@@ -81,13 +83,13 @@ impl Default for LossSettings {
     }
 }
 
-/// The loss of a term.
-pub fn of_term(term: Term, settings: &LossSettings) -> Box<dyn Loss> {
+/// The loss of a term; `resize`: of maps of any two sizes ([`ktg_graph::Transfer::resize`]).
+pub fn of_term(term: Term, resize: bool, settings: &LossSettings) -> Box<dyn Loss> {
     let Term { knowledge, direction } = term;
     let temperature = settings.temperature;
     match knowledge {
         Knowledge::Probability => Box::new(Probability { direction, temperature }),
-        Knowledge::Attention => Box::new(Attention { direction, crop_sizes: settings.crop_sizes.clone() }),
+        Knowledge::Attention => Box::new(Attention { direction, crop_sizes: settings.crop_sizes.clone(), resize }),
         Knowledge::Relation => Box::new(Relation { direction, temperature }),
     }
 }

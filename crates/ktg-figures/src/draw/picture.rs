@@ -141,7 +141,8 @@ fn draw(sheet: &mut Sheet, layout: &Layout) {
     let name = |source, target, what: &str| format!("{}: {what}", edge_name(source, target));
     let transfers = layout.transfers.iter().map(|transfer| {
         let (design, gate) = (transfer.transfer.design, transfer.transfer.gate);
-        let tip = name(Some(transfer.source), transfer.target, &format!("{design}, {gate}"));
+        let resize = if transfer.transfer.resize { ", resize" } else { "" };
+        let tip = name(Some(transfer.source), transfer.target, &format!("{design}, {gate}{resize}"));
         (transfer, edge(palette::gate(gate), design.direction()), tip)
     });
     let transfers: Vec<_> = transfers.collect();

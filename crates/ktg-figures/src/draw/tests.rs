@@ -45,7 +45,7 @@ fn graph_of(designs: Vec<Design>) -> impl Strategy<Value = Graph> {
                 graph.set_label_gate(target, label);
                 for source in (0..m).filter(|source| *source != target) {
                     let (design, gate) = transfers[target * m + source];
-                    graph.set_transfer(source, target, Some(Transfer { design, gate }));
+                    graph.set_transfer(source, target, Some(Transfer::new(design, gate)));
                 }
             }
             graph

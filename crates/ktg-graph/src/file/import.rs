@@ -11,7 +11,8 @@ use super::document::Document;
 use crate::authors::{self, TransferLoss};
 use crate::design::{Design, Direction};
 use crate::error::{Error, Place};
-use crate::graph::{Graph, MAX_NODES, Node, Transfer};
+use crate::graph::{Graph, MAX_NODES, Node};
+use crate::transfer::Transfer;
 
 fn name(item: &Value) -> &str {
     item["name"].as_str().unwrap_or_default()
@@ -98,7 +99,7 @@ fn edge(
     };
     check_factors(loss)?;
     if source != target {
-        let transfer = Transfer { design: design(loss, has_ensemble)?, gate };
+        let transfer = Transfer::new(design(loss, has_ensemble)?, gate);
         document.graph.set_transfer(source, target, Some(transfer));
         document.edge_places.insert((Some(source), target), place.clone());
     } else if authors::is_label_loss(name(loss)) {

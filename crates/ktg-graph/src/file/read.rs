@@ -10,7 +10,8 @@ use super::entry::{Entry, Value};
 use crate::design::{Design, comma_between_terms};
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::graph::{Graph, MAX_NODES, Node, Transfer, frozen_message};
+use crate::graph::{Graph, MAX_NODES, Node, frozen_message};
+use crate::transfer::{RESIZE, Transfer};
 use crate::tuning::{FREEZE_KINDS, Factor, Freeze};
 
 /// Reads a graph and remembers the places of its nodes and edges.
@@ -215,35 +216,46 @@ fn label_gate_of(text: &str) -> Result<Gate, Error> {
     })
 }
 
-/// A transfer: `"attention apart, linear"` or `{ design = "attention apart", gate = "linear" }`;
-/// the gate may be left out.
+/// A transfer: `"attention apart, linear, resize"` or `{ design = "attention apart", gate = "linear", resize = true }`;
+/// gate and resize may be left out.
 fn transfer(entry: &Entry) -> Result<Transfer, Error> {
     let what = "a transfer edge";
     if !matches!(entry.value, Value::Table(_)) {
         return entry.parsed(what, str::parse);
     }
-    let [design_entry, gate] = entry.fields(what, ["design", "gate"])?;
+    let [design_entry, gate, resize] = entry.fields(what, ["design", "gate", RESIZE])?;
     let Some(design_entry) = design_entry else {
         return Err(entry.error(format!("edge {:?} has no \"design\", such as \"probability closer\"", entry.key)));
     };
     let design = design_entry.parsed("\"design\"", design)?;
     let gate = gate.map_or(Ok(Gate::Through), |gate| gate.parsed("\"gate\"", str::parse))?;
-    Ok(Transfer { design, gate })
+    let transfer = Transfer::new(design, gate);
+    match resize {
+        Some(resize) if truth(resize, "\"resize\"")? => {
+            transfer.resized().checked().map_err(|error| error.at(&resize.place))
+        }
+        _ => Ok(transfer),
+    }
 }
 
 impl FromStr for Transfer {
     type Err = Error;
 
-    /// Reads a transfer as files write it, such as `attention apart, linear`; the gate may be left out.
+    /// Reads a transfer as files write it, such as `attention apart, linear, resize`; the gate and `resize` may be left out.
     fn from_str(text: &str) -> Result<Transfer, Error> {
         if let Some(error) = comma_between_terms(text) {
             return Err(error);
         }
+        let (text, resize) = match text.rsplit_once(',') {
+            Some((rest, word)) if word.trim().eq_ignore_ascii_case(RESIZE) => (rest, true),
+            _ => (text, false),
+        };
         let (design_text, gate) = match text.split_once(',') {
             Some((design, gate)) => (design, Some(gate)),
             None => (text, None),
         };
-        Ok(Transfer { design: design(design_text)?, gate: gate.map_or(Ok(Gate::Through), str::parse)? })
+        let gate = gate.map_or(Ok(Gate::Through), str::parse);
+        Transfer { design: design(design_text)?, gate: gate?, resize }.checked()
     }
 }
 

@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::gate::Gate;
-use crate::graph::{Graph, Node, Transfer};
+use crate::graph::{Graph, Node};
+use crate::transfer::{RESIZE, Transfer};
 
 impl Graph {
     /// The graph as TOML. Edges that are not written are left out; reading it back gives an equal
@@ -67,13 +68,17 @@ impl Serialize for Graph {
     }
 }
 
-/// As files write it, such as `attention apart, linear`.
+/// As files write it, such as `attention apart, linear` or `attention apart, resize`.
 impl fmt::Display for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.gate {
-            Gate::Through => write!(f, "{}", self.design),
-            gate => write!(f, "{}, {gate}", self.design),
+        write!(f, "{}", self.design)?;
+        if self.gate != Gate::Through {
+            write!(f, ", {}", self.gate)?;
         }
+        if self.resize {
+            write!(f, ", {RESIZE}")?;
+        }
+        Ok(())
     }
 }
 

@@ -214,7 +214,7 @@ mod tests {
     /// A graph in which one edge reads attention maps.
     fn with_attention(nodes: usize, network: &str) -> Graph {
         let mut graph = presets::dml(nodes, network);
-        graph.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Through }));
+        graph.set_transfer(0, 1, Some(Transfer::new(Design::BOTH_APART, Gate::Through)));
         graph
     }
 
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(of(with_attention(3, "resnet-18")), [None, Some(72.32), None]);
         assert_eq!(of(presets::dml(3, "resnet-18")), [Some(72.32); 3]);
         let mut cut = with_attention(3, "resnet-18");
-        cut.set_transfer(0, 1, Some(Transfer { design: Design::BOTH_APART, gate: Gate::Cutoff }));
+        cut.set_transfer(0, 1, Some(Transfer::new(Design::BOTH_APART, Gate::Cutoff)));
         assert_eq!(of(cut), [Some(72.32); 3]);
         assert_eq!(of(with_attention(3, "abn-resnet-18")), [Some(74.01), None, None]);
         let thesis = |settings: &Settings| row_for(settings, &presets::dml(3, "abn-resnet-18"), None);

@@ -7,8 +7,9 @@ use ktg_graph::{Design, Gate, Graph, MAX_NODES, Node, authors};
 use serde_json::{Value as Json, json};
 
 use super::part::Part;
+use crate::edges::{EdgeChoices, add_new};
 use crate::parameter::{ParameterKind, Slot};
-use crate::space::{EdgeChoices, Space, add_new};
+use crate::space::Space;
 use crate::storage::{self, State, Trial};
 
 /// Their parameters with what there is to choose from, whether it exists here or not.
@@ -75,13 +76,19 @@ impl TheirChoices {
         let mut edges = Vec::new();
         for model in networks.clone() {
             let gates = self.translated(Part::Gate { target: model, source: model }, authors::gate)?;
-            edges.push(EdgeChoices { source: None, target: model - first, designs: Vec::new(), gates });
+            edges.push(EdgeChoices { source: None, target: model - first, designs: Vec::new(), gates, resize: false });
         }
         for target in networks.clone() {
             for source in networks.clone().filter(|source| *source != target) {
                 let designs: Vec<Design> = self.translated(Part::Loss { target, source }, authors::design_in_study)?;
                 let gates: Vec<Gate> = self.translated(Part::Gate { target, source }, authors::gate)?;
-                edges.push(EdgeChoices { source: Some(source - first), target: target - first, designs, gates });
+                edges.push(EdgeChoices {
+                    source: Some(source - first),
+                    target: target - first,
+                    designs,
+                    gates,
+                    resize: false,
+                });
             }
         }
         Space::of(Graph::new(nodes), &edges, &architectures).map_err(|e| e.to_string())
