@@ -4,6 +4,7 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod correlate;
+mod depthwise;
 #[cfg(target_arch = "x86_64")]
 mod dot;
 mod filters;
