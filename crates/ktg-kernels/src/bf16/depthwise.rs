@@ -58,7 +58,6 @@ fn start_of(block: &Block, row: usize) -> usize {
 }
 
 impl MapNumber for Bf16 {
-    const SEEN: usize = 256 << 10;
     const SIDE_BY_SIDE: usize = 8;
 
     #[inline(always)]

@@ -18,11 +18,10 @@ pub(super) struct Band {
 }
 
 impl Band {
-    /// All lines, in as many bands as it takes for what one sees not to be too large, laid out and of all channels.
-    pub fn all<S: Simd, T: MapNumber>(view: &View, channels: usize) -> Vec<Self> {
-        let laid_out = view.from[0] * view.columns() * S::LANES;
-        let of_all = view.from[0] * view.from[1] * channels;
-        let count = laid_out.div_ceil(LAID_OUT).max(of_all.div_ceil(T::SEEN)).min(view.to[0]);
+    /// All lines, in as many bands as it takes for what one sees not to be too large.
+    pub fn all<S: Simd>(view: &View) -> Vec<Self> {
+        let seen = view.from[0] * view.columns() * S::LANES;
+        let count = seen.div_ceil(LAID_OUT).min(view.to[0]);
         let lines = (0..count).map(|band| part(view.to[0], band, count));
         lines.map(|lines| Self { rows: view.rows_seen(lines.clone()), lines }).collect()
     }
@@ -60,8 +59,6 @@ impl Block {
 
 /// A number of maps: each kind says how these lie in memory, and is computed with in f32.
 pub(crate) trait MapNumber: Copy + Send + Sync {
-    /// Numbers of all channels that a band sees at most, so that what the blocks' cache lines share is read from a near cache.
-    const SEEN: usize;
     /// Blocks of channels that a task on sums takes one after the other where it can, since they share cache lines.
     const SIDE_BY_SIDE: usize;
 
@@ -82,7 +79,6 @@ pub(crate) trait MapNumber: Copy + Send + Sync {
 }
 
 impl MapNumber for f32 {
-    const SEEN: usize = usize::MAX;
     const SIDE_BY_SIDE: usize = 1;
 
     #[inline(always)]

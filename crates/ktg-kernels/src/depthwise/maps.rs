@@ -59,7 +59,7 @@ fn compute<S: Simd, T: MapNumber>(shape: &Depthwise, view: &View, maps: &[T], we
     let Depthwise { batch, channels, window: Window { kernel, .. }, .. } = *shape;
     let [height, width] = view.to;
     let weights = by_taps::<S>(shape, weights);
-    let (blocks, bands) = (channels.div_ceil(S::LANES), Band::all::<S, T>(view, channels));
+    let (blocks, bands) = (channels.div_ceil(S::LANES), Band::all::<S>(view));
     let [most_lines, most_rows] = Band::most(&bands);
     let some_lines = SOME_PIXELS.div_ceil(width).min(most_lines);
     let strips: Vec<Vec<Range<usize>>> = view.phases.iter().map(|phase| strips(phase.count)).collect();

@@ -24,7 +24,7 @@ pub(crate) fn backward_weights<S: Simd, T: MapNumber>(
 ) {
     let Depthwise { batch, channels, window: Window { kernel, .. }, .. } = *shape;
     let view = &View::forward(shape.sides());
-    let (blocks, bands, taps) = (channels.div_ceil(S::LANES), &Band::all::<S, T>(view, channels)[..], kernel * kernel);
+    let (blocks, bands, taps) = (channels.div_ceil(S::LANES), &Band::all::<S>(view)[..], kernel * kernel);
     let [most_lines, most_rows] = Band::most(bands);
     // A task is some blocks side by side, of a part of the batch.
     let groups = blocks.div_ceil(T::SIDE_BY_SIDE).max(TASKS.div_ceil(batch)).min(blocks);
