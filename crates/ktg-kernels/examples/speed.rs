@@ -9,7 +9,7 @@ mod timing;
 use std::hint::black_box;
 
 use ktg_kernels::{
-    Affine, BackwardPass, Conv2d, Depthwise, Features, Fused, Kernels, Moving, NormGradients, Statistics, Window,
+    Affine, BackwardPass, Bf16, Conv2d, Depthwise, Features, Fused, Kernels, Moving, NormGradients, Statistics, Window,
 };
 use timing::time;
 
@@ -118,6 +118,7 @@ fn main() {
             let shape =
                 Depthwise::new(batch, channels, [side, side], window, border.div_ceil(2)).expect("a valid shape");
             print_rates(&name, depthwise_times(kernels, shape), shape.multiply_adds());
+            print_rates("    in bf16", depthwise_times_bf16(kernels, shape), shape.multiply_adds());
         }
     }
     println!("{:28} {:>16} {:>16}", "ms (GB/s)", "forward", "backward");
@@ -150,6 +151,19 @@ fn depthwise_times(kernels: Kernels, shape: Depthwise) -> [f64; 3] {
         time(|| kernels.depthwise(&shape, &x, &w, black_box(&mut y)).expect("valid arguments")),
         time(|| kernels.depthwise_backward_data(&shape, &g, &w, black_box(&mut dx)).expect("valid arguments")),
         time(|| kernels.depthwise_backward_weights(&shape, &x, &g, black_box(&mut dw)).expect("valid arguments")),
+    ]
+}
+
+/// As `depthwise_times`.
+fn depthwise_times_bf16(kernels: Kernels, shape: Depthwise) -> [f64; 3] {
+    let [x, g] = [shape.input_len(), shape.output_len()]
+        .map(|len| values(len).into_iter().map(Bf16::from_f32).collect::<Vec<Bf16>>());
+    let w = values(shape.weight_len());
+    let (mut y, mut dx, mut dw) = (g.clone(), x.clone(), w.clone());
+    [
+        time(|| kernels.depthwise_bf16(&shape, &x, &w, black_box(&mut y)).expect("valid arguments")),
+        time(|| kernels.depthwise_backward_data_bf16(&shape, &g, &w, black_box(&mut dx)).expect("valid arguments")),
+        time(|| kernels.depthwise_backward_weights_bf16(&shape, &x, &g, black_box(&mut dw)).expect("valid arguments")),
     ]
 }
 

@@ -126,9 +126,9 @@ fn depthwise<S: Simd>(shape: &Depthwise) -> [Vec<f32>; 3] {
     let (x, w) = (values(1, shape.input_len()), values(2, shape.weight_len()));
     let g = values(3, shape.output_len());
     [
-        result(shape.output_len(), |y| depthwise::forward::<S>(shape, &x, &w, y)),
-        result(shape.input_len(), |dx| depthwise::backward_data::<S>(shape, &g, &w, dx)),
-        result(shape.weight_len(), |dw| depthwise::backward_weights::<S>(shape, &x, &g, dw)),
+        result(shape.output_len(), |y| depthwise::forward::<S, f32>(shape, &x, &w, y)),
+        result(shape.input_len(), |dx| depthwise::backward_data::<S, f32>(shape, &g, &w, dx)),
+        result(shape.weight_len(), |dw| depthwise::backward_weights::<S, f32>(shape, &x, &g, dw)),
     ]
 }
 

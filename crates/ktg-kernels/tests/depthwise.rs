@@ -5,54 +5,8 @@ mod support;
 
 use ktg_kernels::{Depthwise, Window};
 use proptest::prelude::*;
-use reference::convolution::Convolution;
-use support::{Returning, all_levels, assert_within, largest, values, wide};
-
-/// A depthwise convolution, with fields that tests may read.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    batch: usize,
-    channels: usize,
-    image: [usize; 2],
-    window: Window,
-    after: usize,
-}
-
-impl Case {
-    fn new(batch: usize, channels: usize, image: [usize; 2], window: (usize, usize, usize), after: usize) -> Self {
-        let (kernel, stride, padding) = window;
-        Self { batch, channels, image, window: Window { kernel, stride, padding }, after }
-    }
-
-    fn shape(&self) -> Depthwise {
-        Depthwise::new(self.batch, self.channels, self.image, self.window, self.after).expect("a valid shape")
-    }
-
-    /// What happens to one plane.
-    fn of_plane(&self) -> Convolution {
-        let Self { image, window, after, .. } = *self;
-        Convolution { batch: 1, input: 1, output: 1, image, window, after }
-    }
-
-    /// Products that are not with the padding, in all results together.
-    fn products(&self) -> usize {
-        self.batch * self.channels * self.of_plane().products()
-    }
-
-    /// Results, gradient of the images, gradient of the weights: plane by plane.
-    fn reference(&self, x: &[f64], w: &[f64], g: &[f64]) -> [Vec<f64>; 3] {
-        let (plane, taps) = (self.of_plane(), self.window.kernel * self.window.kernel);
-        let [pixels, results] = [plane.shape().input_len(), plane.shape().output_len()];
-        let (mut y, mut dx, mut dw) = (Vec::new(), Vec::new(), vec![0.0; w.len()]);
-        for (number, (x, g)) in x.chunks_exact(pixels).zip(g.chunks_exact(results)).enumerate() {
-            let filter = number % self.channels * taps..(number % self.channels + 1) * taps;
-            y.extend(plane.forward(x, &w[filter.clone()]));
-            dx.extend(plane.backward_data(g, &w[filter.clone()]));
-            dw[filter].iter_mut().zip(plane.backward_weights(x, g)).for_each(|(sum, dw)| *sum += dw);
-        }
-        [y, dx, dw]
-    }
-}
+use reference::depthwise::Case;
+use support::{Returning, all_levels, assert_within, values, wide};
 
 /// All levels' results of all three operations are within the bound.
 fn check(case: Case, seed: u64) {
@@ -71,9 +25,7 @@ fn check(case: Case, seed: u64) {
             ("backward weights", kernels.depth_backward_weights(&shape, &images, &gradient)),
         ];
         for ((operation, found), reference) in found.into_iter().zip(&references) {
-            // As for other convolutions: where there are few results, all may be near zero by chance.
-            let typical = (case.products() as f64 / reference.len() as f64).sqrt() / 3.0;
-            let limit = 1e-5 * largest(reference).max(typical);
+            let limit = 1e-5 * case.size(reference);
             let what = format_args!("{kernels:?} {operation} {case:?}").to_string();
             assert_within(what, &found.unwrap(), reference, |_| limit);
         }

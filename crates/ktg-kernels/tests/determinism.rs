@@ -7,13 +7,14 @@ mod reference;
 mod support;
 
 use ktg_kernels::{
-    Affine, Attention, BackwardPass, Conv2d, Depthwise, Each, Fused, Kernels, NormGradients, SgdStep, Statistics,
-    Window,
+    Affine, Attention, BackwardPass, Conv2d, Depthwise, Each, EachBf16, Fused, Kernels, NormGradients, SgdStep,
+    Statistics, Window,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use reference::convolution::Convolution;
 use reference::norm::Maps;
 use reference::pooling::MaxPool;
+use support::bf16::{last, unwritten};
 use support::{Returning, all_levels, assert_same, values};
 
 /// A call with fixed arguments. The numbers of one call's results follow each other.
@@ -167,6 +168,35 @@ fn layers_of_transformers(maps: Maps) -> Job {
     })
 }
 
+/// The same in bf16, and depthwise convolutions.
+fn layers_in_bf16(maps: Maps, image: [usize; 2]) -> Job {
+    let (shape, window) = (maps.shape(), Window { kernel: 3, stride: 1, padding: 1 });
+    let depthwise = Depthwise::new(maps.batch, maps.channels, image, window, 1).unwrap();
+    let [x, gradient] = [1, 2].map(|seed| last(&shape, &values(seed, maps.len())));
+    let [weight, bias] = [3, 4].map(|seed| values(seed, maps.channels));
+    let filters = values(5, depthwise.weight_len());
+    Job::new(format!("layers in bf16 {maps:?}"), move |k| {
+        let affine = Affine { weight: &weight, bias: &bias, epsilon: 1e-5 };
+        let [mut seen, mut y, mut z, mut activated, mut dx] = [(); 5].map(|()| unwritten(maps.len()));
+        let mut of_filters = vec![f32::NAN; filters.len()];
+        let [mut of_weight, mut of_bias, mut of_scale, mut sums] = [(); 4].map(|()| vec![f32::NAN; maps.channels]);
+        k.depthwise_bf16(&depthwise, &x, &filters, &mut seen).unwrap();
+        k.layer_norm_bf16(&shape, &seen, affine, &mut y).unwrap();
+        k.each_bf16(EachBf16::Gelu, &mut activated, &y).unwrap();
+        k.scale_channels_bf16(&shape, &activated, &weight, Some(&x), &mut z).unwrap();
+        k.add_channel_bias_bf16(&shape, &bias, &mut z).unwrap();
+        k.channel_sums_bf16(&shape, &gradient, &mut sums).unwrap();
+        k.scale_channels_backward_bf16(&shape, &activated, &weight, &gradient, &mut dx, &mut of_scale).unwrap();
+        k.each_bf16(EachBf16::GeluBackward, &mut dx, &y).unwrap();
+        let gradients = NormGradients { result: &mut dx, x: None, weight: &mut of_weight, bias: &mut of_bias };
+        k.layer_norm_backward_bf16(&shape, &seen, affine, gradients).unwrap();
+        k.depthwise_backward_weights_bf16(&depthwise, &x, &dx, &mut of_filters).unwrap();
+        k.depthwise_backward_data_bf16(&depthwise, &dx, &filters, &mut y).unwrap();
+        let maps = [y, z, dx].concat().iter().map(|x| x.to_f32()).collect();
+        [maps, of_filters, of_weight, of_bias, of_scale, sums].concat()
+    })
+}
+
 fn attention(shape: Attention) -> Job {
     let (qkv, gradient) = (values(1, shape.qkv_len()), values(2, shape.result_len()));
     let of_map = values(3, shape.map_len());
@@ -205,6 +235,8 @@ fn jobs() -> Vec<Job> {
     jobs.push(sgd(150_001));
     jobs.push(layers_of_transformers(Maps { batch: 3, channels: 60, pixels: 2500 }));
     jobs.push(layers_of_transformers(Maps { batch: 20, channels: 300, pixels: 1 }));
+    jobs.push(layers_in_bf16(Maps { batch: 3, channels: 60, pixels: 2500 }, [25, 100]));
+    jobs.push(layers_in_bf16(Maps { batch: 20, channels: 300, pixels: 4 }, [2, 2]));
     jobs.push(attention(Attention::new(3, 3, 20, 100).unwrap()));
     jobs
 }

@@ -3,8 +3,8 @@
 mod support;
 
 use ktg_kernels::{
-    Affine, Attention, BackwardPass, Conv2d, Depthwise, Each, Features, Fused, Kernels, NormGradients, Pool, SgdStep,
-    ShapeError, Statistics, Window,
+    Affine, Attention, BackwardPass, Bf16, Conv2d, Depthwise, Each, EachBf16, Features, Fused, Kernels, NormGradients,
+    Pool, SgdStep, ShapeError, Statistics, Window,
 };
 use proptest::prelude::*;
 use support::{Returning, values};
@@ -148,6 +148,60 @@ fn channels_and_values() {
     });
     for with in [Each::Gelu, Each::GeluBackward, Each::Relu6, Each::Relu6Backward] {
         check("each", &[("values", 110)], |k, v| k.each(with, &mut vec![0.0; 110], &v[0]));
+    }
+}
+
+/// Which of the values are numbers in bf16.
+fn halves(values: &[f32]) -> Vec<Bf16> {
+    values.iter().map(|x| Bf16::from_f32(*x)).collect()
+}
+
+#[test]
+fn operations_in_bf16() {
+    let shape = Depthwise::new(2, 19, [5, 7], WINDOW, 2).unwrap();
+    let [images, weights, gradient] = [("images", 2 * 19 * 35), ("weights", 19 * 9), ("gradient", 2 * 19 * 48)];
+    let of_images = ("gradient of the images", images.1);
+    check("depthwise_bf16", &[images, weights, ("result", gradient.1)], |k, v| {
+        k.depthwise_bf16(&shape, &halves(&v[0]), &v[1], &mut halves(&v[2]))
+    });
+    check("depthwise_backward_data_bf16", &[gradient, weights, of_images], |k, v| {
+        k.depthwise_backward_data_bf16(&shape, &halves(&v[0]), &v[1], &mut halves(&v[2]))
+    });
+    check("depthwise_backward_weights_bf16", &[images, gradient, ("gradient of the weights", weights.1)], |k, v| {
+        k.depthwise_backward_weights_bf16(&shape, &halves(&v[0]), &halves(&v[1]), &mut v[2].clone())
+    });
+
+    let shape = Features::new(2, 5, 11).unwrap();
+    let [input, weight, bias, result] = [("input", 110), ("weight", 5), ("bias", 5), ("result", 110)];
+    check("layer_norm_bf16", &[input, weight, bias, result], |k, v| {
+        let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
+        k.layer_norm_bf16(&shape, &halves(&v[0]), affine, &mut halves(&v[3]))
+    });
+    let (of_weight, of_bias) = (("gradient of the weight", 5), ("gradient of the bias", 5));
+    let (gradient, of_x) = (("gradient", 110), ("gradient of the input", 110));
+    check("layer_norm_backward_bf16", &[input, weight, bias, gradient, of_weight, of_bias, of_x], |k, v| {
+        let affine = Affine { weight: &v[1], bias: &v[2], epsilon: 1e-5 };
+        let (result, x) = (&mut halves(&v[3])[..], Some(&mut halves(&v[6])[..]));
+        let gradients = NormGradients { result, x, weight: &mut v[4].clone(), bias: &mut v[5].clone() };
+        k.layer_norm_backward_bf16(&shape, &halves(&v[0]), affine, gradients)
+    });
+
+    let (scale, residual) = (("scale", 5), ("residual", 110));
+    check("scale_channels_bf16", &[input, scale, residual, result], |k, v| {
+        k.scale_channels_bf16(&shape, &halves(&v[0]), &v[1], Some(&halves(&v[2])), &mut halves(&v[3]))
+    });
+    check("scale_channels_backward_bf16", &[input, scale, gradient, of_x, ("gradient of the scale", 5)], |k, v| {
+        let (dx, of_scale) = (&mut halves(&v[3]), &mut v[4].clone());
+        k.scale_channels_backward_bf16(&shape, &halves(&v[0]), &v[1], &halves(&v[2]), dx, of_scale)
+    });
+    check("add_channel_bias_bf16", &[bias, ("values", 110)], |k, v| {
+        k.add_channel_bias_bf16(&shape, &v[0], &mut halves(&v[1]))
+    });
+    check("channel_sums_bf16", &[gradient, of_bias], |k, v| {
+        k.channel_sums_bf16(&shape, &halves(&v[0]), &mut v[1].clone())
+    });
+    for with in [EachBf16::Gelu, EachBf16::GeluBackward] {
+        check("each_bf16", &[("values", 110)], |k, v| k.each_bf16(with, &mut halves(&[0.0; 110]), &halves(&v[0])));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Attention, means and sums of maps `[image][pixel][channel]`, and conversions. Attention maps and means are f32.
 
 use super::periods::{numbers, put};
+use crate::exponential::{gelu, gelu_slope};
 use crate::number::Bf16;
 use crate::parallel::{for_each_pair, for_each_piece};
 use crate::shape::Features;
@@ -22,13 +23,24 @@ pub enum EachBf16 {
     Relu6,
     /// `to` where `from`, the result of a ReLU6, is neither `<= 0` nor `>= 6`, else 0.
     Relu6Backward,
+    /// `from (1 + erf(from / sqrt 2)) / 2`, the exact GELU.
+    Gelu,
+    /// `to` times the derivative of GELU at `from`, its input.
+    GeluBackward,
 }
 
 /// Each number by itself.
 pub(crate) fn each<S: Simd>(with: EachBf16, to: &mut [Bf16], from: &[Bf16]) {
     for_each_piece(to, SOME, |number, to| {
-        // SAFETY: it has no pointers.
-        unsafe { S::vectorize(combine(with, to, &from[number * SOME..])) }
+        let from = &from[number * SOME..][..to.len()];
+        // SAFETY: both slices are equally long.
+        unsafe {
+            match with {
+                EachBf16::Gelu => S::vectorize(Gelu { to, from, backward: false }),
+                EachBf16::GeluBackward => S::vectorize(Gelu { to, from, backward: true }),
+                _ => S::vectorize(combine(with, to, from)),
+            }
+        }
     });
 }
 
@@ -148,6 +160,7 @@ plain! {
                 *to = if y <= 0.0 || y >= 6.0 { zero } else { *to };
             }),
             EachBf16::ReluBackward => values.for_each(|(to, from)| *to = if from.to_f32() <= 0.0 { zero } else { *to }),
+            EachBf16::Gelu | EachBf16::GeluBackward => unreachable!("a task of its own"),
         }
     }
 
@@ -175,6 +188,31 @@ plain! {
             means.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += x.to_f32());
         }
         means.iter_mut().for_each(|sum| *sum /= count);
+    }
+}
+
+/// GELU of numbers, or its gradient. Both slices are equally long.
+struct Gelu<'a> {
+    to: &'a mut [Bf16],
+    from: &'a [Bf16],
+    backward: bool,
+}
+
+impl Task for Gelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { to, from, backward } = self;
+        for at in (0..to.len()).step_by(S::LANES) {
+            let n = S::LANES.min(to.len() - at);
+            // SAFETY: there are n numbers.
+            unsafe {
+                let x = numbers::<S>(from, at, n);
+                let y = if backward { S::mul(numbers::<S>(to, at, n), gelu_slope::<S>(x)) } else { gelu::<S>(x) };
+                put::<S>(to, at, y, n);
+            }
+        }
     }
 }
 

@@ -3,12 +3,17 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod channels;
 mod correlate;
+mod depthwise;
 #[cfg(target_arch = "x86_64")]
 mod dot;
 mod filters;
 mod instructions;
 mod kernels;
+#[cfg(test)]
+mod lanes;
+mod layer_norm;
 mod maps;
 mod moments;
 mod norm;

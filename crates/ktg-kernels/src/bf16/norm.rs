@@ -1,19 +1,11 @@
 //! Batch norm over `[pixel][channel]`, with the addition and the ReLU behind it. Statistics, sums and parameters are f32.
 
-use super::periods::{AddMoments, AddProducts, InputGradient, Normalize, folded, period, repeated};
+use super::periods::{AddMoments, AddProducts, InputGradient, Normalize, folded, period, piece_len, repeated};
 use crate::norm::{Affine, BackwardPass, Fused, Line, Moving, NormGradients, Statistics};
 use crate::number::Bf16;
 use crate::parallel::{Shared, for_each_piece, parallel};
 use crate::simd::Simd;
 use crate::workspace::buffer;
-
-/// Numbers of a piece of the pixels, which is summed up by itself: by the shape alone, whatever the threads.
-const PIECE: usize = 32 << 10;
-
-/// Numbers of a piece: whole periods.
-fn piece_len(channels: usize) -> usize {
-    (PIECE / period(channels)).max(1) * period(channels)
-}
 
 /// The two sums of a channel over all pieces, `[piece][2][channels]`, in order.
 fn totals(sums: &[f32], channels: usize, channel: usize) -> [f64; 2] {

@@ -1,7 +1,8 @@
 //! Passes over `[pixel][channel]` with something for each channel. What is for channels is repeated until it is as long as some
 //! vectors, a *period*: any number of channels then fills vectors.
 //!
-//! All slices of numbers that a task has are equally long, those of values are a period long, and sums two periods.
+//! All slices of numbers that a task has are equally long, those of values are a period long, and sums as many periods as there are
+//! sums.
 
 use crate::number::Bf16;
 use crate::simd::{Simd, Task};
@@ -9,6 +10,14 @@ use crate::workspace::{Buffer, buffer};
 
 /// Values that a pass has in vectors at a time: enough sums for a processor to add to in turn.
 const AT_A_TIME: usize = 64;
+
+/// Numbers of a piece of the pixels, which is summed up by itself: by the shape alone, whatever the threads.
+const PIECE: usize = 32 << 10;
+
+/// Numbers of a piece: whole periods.
+pub(super) fn piece_len(channels: usize) -> usize {
+    (PIECE / period(channels)).max(1) * period(channels)
+}
 
 /// Numbers of a period: the least that are whole pixels and whole groups of vectors.
 pub(super) fn period(channels: usize) -> usize {
@@ -26,9 +35,9 @@ pub(super) fn repeated(values: &[f32], period: usize) -> Buffer {
     result
 }
 
-/// Two sums of each place of a period, as two sums of each channel, in order.
+/// Sums of each place of a period, one or several, as so many of each channel, in order.
 pub(super) fn folded(by_place: &[f32], period: usize, sums: &mut [f32]) {
-    let channels = sums.len() / 2;
+    let channels = sums.len() * period / by_place.len();
     for (sums, by_place) in sums.chunks_exact_mut(channels).zip(by_place.chunks_exact(period)) {
         sums.fill(0.0);
         for places in by_place.chunks_exact(channels) {
@@ -50,6 +59,7 @@ macro_rules! for_vectors {
         }
     };
 }
+pub(super) use for_vectors;
 
 /// The first `n` numbers of a vector, then zeros.
 ///
@@ -68,7 +78,7 @@ pub(super) unsafe fn numbers<S: Simd>(from: &[Bf16], at: usize, n: usize) -> S::
 ///
 /// As for [`Simd::load_first`].
 #[inline(always)]
-unsafe fn values<S: Simd>(from: &[f32], place: usize, n: usize) -> S::V {
+pub(super) unsafe fn values<S: Simd>(from: &[f32], place: usize, n: usize) -> S::V {
     let from = from.as_ptr().wrapping_add(place);
     // SAFETY: granted by the caller.
     unsafe { if n == S::LANES { S::load(from) } else { S::load_first(from, n) } }

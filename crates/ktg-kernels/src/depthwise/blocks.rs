@@ -1,4 +1,4 @@
-//! Blocks of channels, a vector a pixel: laid out from planes and written back to them.
+//! Blocks of channels, a vector a pixel: laid out from maps and written back to them. Here for maps in f32, which are planes.
 
 use std::ops::Range;
 
@@ -33,46 +33,74 @@ impl Band {
     }
 }
 
-/// The planes of some channels, up to a vector's lanes, of one image.
+/// Some channels, up to a vector's lanes, of one image of maps.
 #[derive(Clone, Copy)]
-pub(super) struct Channels<P> {
-    pub start: P,
+pub(crate) struct Block {
+    pub image: usize,
+    /// The first channel, and how many there are.
+    pub first: usize,
     pub count: usize,
-    /// `[height, width]` of the planes.
+    /// Channels of the maps.
+    pub channels: usize,
+    /// `[height, width]` of the maps.
     pub sides: [usize; 2],
 }
 
-impl<P> Channels<P> {
+impl Block {
     fn pixels(&self) -> usize {
         self.sides[0] * self.sides[1]
     }
+
+    /// Where the first channel's plane starts in `[image, channel, row, column]`.
+    fn plane(&self) -> usize {
+        (self.image * self.channels + self.first) * self.pixels()
+    }
 }
 
-impl Channels<*const f32> {
-    /// Lays out some rows as `[row][column]` vectors, where rows are `columns` apart. What lies between them is not touched.
+/// A number of maps: each kind says how these lie in memory, and is computed with in f32.
+pub(crate) trait MapNumber: Copy + Send + Sync {
+    /// Blocks of channels that a task on sums takes one after the other where it can, since they share cache lines.
+    const SIDE_BY_SIDE: usize;
+
+    /// Lays out some rows of a block as `[row][column]` vectors, where rows are `columns` apart. What lies between them is not
+    /// touched.
     ///
     /// # Safety
     ///
-    /// The planes hold these rows, there is room for them, and the processor has S's instructions.
+    /// The maps have the block and the rows, there is room for them, and the processor has S's instructions.
+    unsafe fn read<S: Simd>(maps: *const Self, block: Block, rows: Range<usize>, to: *mut f32, columns: usize);
+
+    /// Writes some rows of a block, whose vectors follow each other.
+    ///
+    /// # Safety
+    ///
+    /// As for `read`, and nobody else uses these rows of the block.
+    unsafe fn write<S: Simd>(maps: *mut Self, block: Block, rows: Range<usize>, from: *const f32);
+}
+
+impl MapNumber for f32 {
+    const SIDE_BY_SIDE: usize = 1;
+
     #[inline(always)]
-    pub unsafe fn read<S: Simd>(self, rows: Range<usize>, to: *mut f32, columns: usize) {
-        let (stride, width) = (self.pixels(), self.sides[1]);
+    unsafe fn read<S: Simd>(maps: *const f32, block: Block, rows: Range<usize>, to: *mut f32, columns: usize) {
+        let (stride, width) = (block.pixels(), block.sides[1]);
         // The last group of a row overlaps the one before. Where that is much of the row, rows are read as one.
         let read = width.next_multiple_of(S::LANES);
         // SAFETY: granted by the caller.
         unsafe {
+            let start = maps.add(block.plane());
             if columns == width {
-                let start = self.start.add(rows.start * width);
-                let planes = Planes { start, stride, channels: self.count, width: rows.len() * width };
+                let start = start.add(rows.start * width);
+                let planes = Planes { start, stride, channels: block.count, width: rows.len() * width };
                 planes.read::<S>(0..1, Grid { start: to, row_step: 0, vector_step: S::LANES });
             } else if read - width <= width / 8 {
-                let planes = Planes { start: self.start, stride, channels: self.count, width };
+                let planes = Planes { start, stride, channels: block.count, width };
                 planes.read::<S>(rows, Grid { start: to, row_step: columns, vector_step: S::LANES });
             } else {
                 let gather = Gather(Rows {
-                    rows: self.start.add(rows.start * width),
+                    rows: start.add(rows.start * width),
                     stride,
-                    count: self.count,
+                    count: block.count,
                     len: rows.len() * width,
                     group: width,
                     vectors: to,
@@ -83,21 +111,14 @@ impl Channels<*const f32> {
             }
         }
     }
-}
 
-impl Channels<*mut f32> {
-    /// Writes some rows, whose vectors follow each other.
-    ///
-    /// # Safety
-    ///
-    /// As for `read`, and nobody else uses these rows.
     #[inline(always)]
-    pub unsafe fn write<S: Simd>(self, rows: Range<usize>, from: *const f32) {
-        let (stride, width) = (self.pixels(), self.sides[1]);
+    unsafe fn write<S: Simd>(maps: *mut f32, block: Block, rows: Range<usize>, from: *const f32) {
+        let (stride, width) = (block.pixels(), block.sides[1]);
         // SAFETY: granted by the caller.
         unsafe {
-            let start = self.start.add(rows.start * width);
-            let planes = Planes { start, stride, channels: self.count, width: rows.len() * width };
+            let start = maps.add(block.plane() + rows.start * width);
+            let planes = Planes { start, stride, channels: block.count, width: rows.len() * width };
             planes.write::<S>(0..1, Grid { start: from, row_step: 0, vector_step: S::LANES });
         }
     }

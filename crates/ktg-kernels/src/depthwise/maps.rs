@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Depthwise;
-use super::blocks::{Band, Channels, clear_border};
+use super::blocks::{Band, Block, MapNumber, clear_border};
 use crate::parallel::{Shared, for_each_piece, parallel, part};
 use crate::rows::{Gather, Rows};
 use crate::shape::Window;
@@ -16,14 +16,19 @@ const SOME_PIXELS: usize = 128;
 /// Values of a result that a task computes at least, so that beginning it costs little beside it.
 const RESULTS: usize = 8 << 10;
 
-/// Result `[batch, channels, output_height, output_width]`.
-pub(crate) fn forward<S: Simd>(shape: &Depthwise, images: &[f32], weights: &[f32], result: &mut [f32]) {
-    compute::<S>(shape, &View::forward(shape.sides()), images, weights, result)
+/// Results.
+pub(crate) fn forward<S: Simd, T: MapNumber>(shape: &Depthwise, images: &[T], weights: &[f32], result: &mut [T]) {
+    compute::<S, T>(shape, &View::forward(shape.sides()), images, weights, result)
 }
 
 /// Gradient of the images.
-pub(crate) fn backward_data<S: Simd>(shape: &Depthwise, gradient: &[f32], weights: &[f32], result: &mut [f32]) {
-    compute::<S>(shape, &View::backward(shape.sides()), gradient, weights, result)
+pub(crate) fn backward_data<S: Simd, T: MapNumber>(
+    shape: &Depthwise,
+    gradient: &[T],
+    weights: &[f32],
+    result: &mut [T],
+) {
+    compute::<S, T>(shape, &View::backward(shape.sides()), gradient, weights, result)
 }
 
 /// The weights as `[block of channels][tap][channel of the block]`.
@@ -50,15 +55,16 @@ fn by_taps<S: Simd>(shape: &Depthwise, weights: &[f32]) -> Buffer {
     values
 }
 
-fn compute<S: Simd>(shape: &Depthwise, view: &View, maps: &[f32], weights: &[f32], result: &mut [f32]) {
+fn compute<S: Simd, T: MapNumber>(shape: &Depthwise, view: &View, maps: &[T], weights: &[f32], result: &mut [T]) {
     let Depthwise { batch, channels, window: Window { kernel, .. }, .. } = *shape;
-    let ([map_height, map_width], [height, width]) = (view.from, view.to);
+    let [height, width] = view.to;
     let weights = by_taps::<S>(shape, weights);
     let (blocks, bands) = (channels.div_ceil(S::LANES), Band::all::<S>(view));
     let [most_lines, most_rows] = Band::most(&bands);
     let some_lines = SOME_PIXELS.div_ceil(width).min(most_lines);
     let strips: Vec<Vec<Range<usize>>> = view.phases.iter().map(|phase| strips(phase.count)).collect();
-    // A unit of work is a band of a block of channels of an image.
+    // A unit of work is a band of a block of channels of an image. The blocks of a band, which may share cache lines, follow each
+    // other.
     let units = batch * blocks * bands.len();
     let enough = units.div_ceil(4 * rayon::current_num_threads());
     let some = (RESULTS * bands.len()).div_ceil(height * width * S::LANES).min(enough);
@@ -68,20 +74,21 @@ fn compute<S: Simd>(shape: &Depthwise, view: &View, maps: &[f32], weights: &[f32
         clear_border::<S>(view, &mut values);
         let mut sums = buffer(some_lines * width * S::LANES);
         for unit in task * some..units.min((task + 1) * some) {
-            let (image, block, band) = (unit / bands.len() / blocks, unit / bands.len() % blocks, unit % bands.len());
-            let first = block * S::LANES;
-            let (plane, count) = (image * channels + first, S::LANES.min(channels - first));
-            // SAFETY: the planes and their weights are there, there is room for the rows that are seen and for the sums, and each
-            // unit writes its own lines.
+            let (image, band, number) = (unit / blocks / bands.len(), unit / blocks % bands.len(), unit % blocks);
+            let first = number * S::LANES;
+            let block = Block { image, first, count: S::LANES.min(channels - first), channels, sides: view.to };
+            // SAFETY: the maps have the block, and there are its weights; there is room for the rows that are seen and for the sums,
+            // and each unit writes its own lines.
             unsafe {
                 S::vectorize(Unit {
                     view,
                     strips: &strips,
                     band: &bands[band],
                     some_lines,
-                    from: Channels { start: maps[plane * map_height * map_width..].as_ptr(), count, sides: view.from },
-                    to: Channels { start: y.at(plane * height * width), count, sides: view.to },
-                    weights: weights[block * kernel * kernel * S::LANES..].as_ptr(),
+                    block,
+                    from: maps.as_ptr(),
+                    to: y.at(0),
+                    weights: weights[number * kernel * kernel * S::LANES..].as_ptr(),
                     kernel,
                     values: values.as_mut_ptr(),
                     sums: sums.as_mut_ptr(),
@@ -98,15 +105,18 @@ fn strips(count: usize) -> Vec<Range<usize>> {
 }
 
 /// Some lines of a block of channels of the result.
-struct Unit<'a> {
+struct Unit<'a, T> {
     view: &'a View,
     /// By phase.
     strips: &'a [Vec<Range<usize>>],
     band: &'a Band,
     /// Lines that are computed before they are written.
     some_lines: usize,
-    from: Channels<*const f32>,
-    to: Channels<*mut f32>,
+    /// Of the result.
+    block: Block,
+    /// The maps that are seen, and the results: of all images.
+    from: *const T,
+    to: *mut T,
     /// `[tap][channel]`
     weights: *const f32,
     kernel: usize,
@@ -115,17 +125,18 @@ struct Unit<'a> {
     sums: *mut f32,
 }
 
-impl Task for Unit<'_> {
+impl<T: MapNumber> Task for Unit<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { view, strips, band, some_lines, from, to, weights, kernel, values, sums } = self;
+        let Self { view, strips, band, some_lines, block, from, to, weights, kernel, values, sums } = self;
         let Band { lines, rows } = band;
         let (columns, width) = (view.columns(), view.to[1]);
         // SAFETY: granted by the caller. Taps read rows that are laid out, and columns of these or of their border.
         unsafe {
-            from.read::<S>(rows.clone(), values.wrapping_add(view.border[0] * S::LANES), columns);
+            let seen = Block { sides: view.from, ..block };
+            T::read::<S>(from, seen, rows.clone(), values.wrapping_add(view.border[0] * S::LANES), columns);
             for first in lines.clone().step_by(some_lines) {
                 let now = first..lines.end.min(first + some_lines);
                 for (i, line) in now.clone().enumerate() {
@@ -146,7 +157,7 @@ impl Task for Unit<'_> {
                         }
                     }
                 }
-                to.write::<S>(now, sums);
+                T::write::<S>(to, block, now, sums);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Backward to the weights: for each tap, the sum over all images and results of the gradient times the pixel that is seen.
 
 use super::Depthwise;
-use super::blocks::{Band, Channels, clear_border};
+use super::blocks::{Band, Block, MapNumber, clear_border};
 use crate::parallel::{Shared, parallel, part};
 use crate::rows::{Rows, Scatter};
 use crate::shape::Window;
@@ -16,40 +16,46 @@ const TASKS: usize = 16;
 const MOST: usize = 7;
 
 /// Gradient of the weights.
-pub(crate) fn backward_weights<S: Simd>(shape: &Depthwise, images: &[f32], gradient: &[f32], result: &mut [f32]) {
-    let Depthwise { batch, channels, height, width, window: Window { kernel, .. }, .. } = *shape;
+pub(crate) fn backward_weights<S: Simd, T: MapNumber>(
+    shape: &Depthwise,
+    images: &[T],
+    gradient: &[T],
+    result: &mut [f32],
+) {
+    let Depthwise { batch, channels, window: Window { kernel, .. }, .. } = *shape;
     let view = &View::forward(shape.sides());
     let (blocks, bands, taps) = (channels.div_ceil(S::LANES), &Band::all::<S>(view)[..], kernel * kernel);
-    let [result_height, result_width] = view.to;
     let [most_lines, most_rows] = Band::most(bands);
-    let parts = TASKS.div_ceil(blocks).min(batch);
+    // A task is some blocks side by side, of a part of the batch.
+    let groups = blocks.div_ceil(T::SIDE_BY_SIDE).max(TASKS.div_ceil(batch)).min(blocks);
+    let parts = TASKS.div_ceil(groups).min(batch);
     let sums_len = taps * S::LANES;
-    let mut sums = buffer(blocks * parts * sums_len);
+    let mut sums = buffer(parts * blocks * sums_len);
     let all_sums = Shared::new(&mut sums);
-    parallel(blocks * parts, |task| {
-        let first = task / parts * S::LANES;
-        let count = S::LANES.min(channels - first);
-        // SAFETY: each task has its own sums.
-        let sums = unsafe { all_sums.piece(task, sums_len) };
-        sums.fill(0.0);
+    parallel(parts * groups, |task| {
+        let group = part(blocks, task % groups, groups);
         let mut values = buffer(most_rows * view.columns() * S::LANES);
         clear_border::<S>(view, &mut values);
-        let mut gradients = buffer(most_lines * result_width * S::LANES);
-        for image in part(batch, task % parts, parts) {
-            let plane = image * channels + first;
-            for band in bands {
-                let start = gradient[plane * result_height * result_width..].as_ptr();
-                // SAFETY: the planes are there, and there is room for their rows and for a sum a tap.
+        let mut gradients = buffer(most_lines * view.to[1] * S::LANES);
+        // SAFETY: each task has its own sums.
+        let sums_of = |block: usize| unsafe { all_sums.piece(task / groups * blocks + block, sums_len) };
+        group.clone().for_each(|block| sums_of(block).fill(0.0));
+        for image in part(batch, task / groups, parts) {
+            for (band, number) in bands.iter().flat_map(|band| group.clone().map(move |number| (band, number))) {
+                let first = number * S::LANES;
+                let block = Block { image, first, count: S::LANES.min(channels - first), channels, sides: view.from };
+                // SAFETY: the maps have the block, and there is room for their rows and for a sum a tap.
                 unsafe {
                     S::vectorize(Unit {
                         view,
                         band,
-                        images: Channels { start: images[plane * height * width..].as_ptr(), count, sides: view.from },
-                        gradient: Channels { start, count, sides: view.to },
+                        block,
+                        images: images.as_ptr(),
+                        gradient: gradient.as_ptr(),
                         kernel,
                         values: values.as_mut_ptr(),
                         gradients: gradients.as_mut_ptr(),
-                        sums: sums.as_mut_ptr(),
+                        sums: sums_of(number).as_mut_ptr(),
                     });
                 }
             }
@@ -60,7 +66,7 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Depthwise, images: &[f32], gradi
         let first = block * S::LANES;
         // SAFETY: each task reads and writes its own block's sums, and the weights of its own channels.
         unsafe {
-            let total = all_sums.add_up(block * parts * sums_len, sums_len, sums_len, parts);
+            let total = all_sums.add_up(block * sums_len, sums_len, blocks * sums_len, parts);
             S::vectorize(Scatter(Rows {
                 rows: weights.at(first * taps),
                 stride: taps,
@@ -76,11 +82,14 @@ pub(crate) fn backward_weights<S: Simd>(shape: &Depthwise, images: &[f32], gradi
 }
 
 /// Adds to the sums of a block of channels what some lines of an image's results contribute.
-struct Unit<'a> {
+struct Unit<'a, T> {
     view: &'a View,
     band: &'a Band,
-    images: Channels<*const f32>,
-    gradient: Channels<*const f32>,
+    /// Of the images.
+    block: Block,
+    /// The maps of all images.
+    images: *const T,
+    gradient: *const T,
     kernel: usize,
     /// Room for the rows, with zeros in their border, and for the gradients of the lines.
     values: *mut f32,
@@ -89,17 +98,18 @@ struct Unit<'a> {
     sums: *mut f32,
 }
 
-impl Task for Unit<'_> {
+impl<T: MapNumber> Task for Unit<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { view, band: Band { lines, rows }, images, gradient, kernel, values, gradients, sums } = self;
+        let Self { view, band: Band { lines, rows }, block, images, gradient, kernel, values, gradients, sums } = self;
         let (columns, width) = (view.columns(), view.to[1]);
         // SAFETY: granted by the caller. Taps read rows that are laid out, and columns of these or of their border.
         unsafe {
-            images.read::<S>(rows.clone(), values.wrapping_add(view.border[0] * S::LANES), columns);
-            gradient.read::<S>(lines.clone(), gradients, width);
+            let results = Block { sides: view.to, ..block };
+            T::read::<S>(images, block, rows.clone(), values.wrapping_add(view.border[0] * S::LANES), columns);
+            T::read::<S>(gradient, results, lines.clone(), gradients, width);
             for (i, line) in lines.clone().enumerate() {
                 for row in &view.rows[line] {
                     for first in (0..kernel).step_by(MOST) {

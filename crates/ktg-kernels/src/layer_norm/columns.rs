@@ -14,23 +14,24 @@ pub(super) struct Columns {
 }
 
 /// Rows that are read at a time, which then share what there is of each pixel.
-pub(super) const ROWS: usize = 4;
+pub(crate) const ROWS: usize = 4;
 
-/// Calls a function for all channels, [`ROWS`] at a time and then one by one: `function::<S, N>(first channel, ...)`.
+/// Calls a function for all rows, [`ROWS`] at a time and then one by one: `function::<S, N>(first row, ...)`. Rows are channels here,
+/// and pixels where their channels lie side by side.
 macro_rules! for_rows {
-    ($channels:expr, $function:ident($channel:ident $(, $argument:expr)*) of $own:expr) => {
-        let mut $channel = 0;
-        while $channel + ROWS <= $channels {
-            $own.$function::<S, ROWS>($channel $(, $argument)*);
-            $channel += ROWS;
+    ($rows:expr, $function:ident($row:ident $(, $argument:expr)*) of $own:expr) => {
+        let mut $row = 0;
+        while $row + ROWS <= $rows {
+            $own.$function::<S, ROWS>($row $(, $argument)*);
+            $row += ROWS;
         }
-        while $channel < $channels {
-            $own.$function::<S, 1>($channel $(, $argument)*);
-            $channel += 1;
+        while $row < $rows {
+            $own.$function::<S, 1>($row $(, $argument)*);
+            $row += 1;
         }
     };
 }
-pub(super) use for_rows;
+pub(crate) use for_rows;
 
 impl Columns {
     /// Room for so many numbers a pixel, in whole vectors.

@@ -16,6 +16,7 @@ use crate::simd::{Simd, at_level};
 use crate::workspace::buffer;
 use backward::Backward;
 use columns::{Columns, Forward};
+pub(crate) use columns::{ROWS, for_rows};
 
 impl Kernels {
     /// Normalizes the values of each pixel over its channels by their mean and biased variance: `(x - mean) / sqrt(variance +
@@ -43,7 +44,7 @@ impl Kernels {
     }
 }
 
-fn check_affine(shape: &Features, affine: Affine) -> Result {
+pub(crate) fn check_affine(shape: &Features, affine: Affine) -> Result {
     check_length("the layer norm's weight", shape.channels, affine.weight.len())?;
     check_length("the layer norm's bias", shape.channels, affine.bias.len())
 }

@@ -9,6 +9,7 @@
 pub mod activations;
 pub mod attention;
 pub mod convolution;
+pub mod depthwise;
 pub mod layer_norm;
 pub mod norm;
 pub mod optimizers;

@@ -3,6 +3,8 @@
 // Every test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod bf16;
+
 use std::fmt::Display;
 
 use ktg_kernels::{
