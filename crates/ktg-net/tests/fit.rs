@@ -1,6 +1,9 @@
 //! What of a file a network starts from.
 
-use ktg_net::{Architecture, Array, Fit, Network, StateDict, weights};
+use ktg_net::{Architecture, Array, Build, Fit, Network, StateDict, weights};
+
+#[path = "../../../fixtures/support.rs"]
+mod support;
 
 fn network(name: &str, channels: usize, classes: usize) -> Network {
     name.parse::<Architecture>().unwrap().network(channels, classes)
@@ -147,6 +150,95 @@ fn first_convolutions_take_other_channels() {
     for (i, value) in to_color.arrays["conv1.weight"].data.iter().enumerate() {
         let (output, pixel) = (i / 147, i % 49);
         assert!((value - of_grey[output * 49 + pixel] / 3.0).abs() <= 1e-7, "{i}");
+    }
+}
+
+#[test]
+fn first_convolutions_with_a_bias_take_other_channels_and_their_bias() {
+    for (name, layer) in [("vit-tiny-16", "conv_proj"), ("convnext-tiny", "features.0.0")] {
+        let (color, grey) = (network(name, 3, 10), network(name, 1, 10));
+        let file = weights_of(&color);
+        let fit = weights::fit(&grey, &file, "w").unwrap();
+        assert!(fit.fresh.is_empty() && fit.unused.is_empty());
+        let n = file.len();
+        let summary = format!("{n} of its {n} tensors are taken; `{layer}` is summed over its 3 channels");
+        assert_eq!(fit.summary().unwrap(), summary);
+        let weight = format!("{layer}.weight");
+        let (ours, of_file) = (&fit.arrays[&weight], &file[&weight]);
+        let [outputs, _, side, _] = of_file.shape[..] else { panic!("{:?}", of_file.shape) };
+        assert_eq!(ours.shape, [outputs, 1, side, side]);
+        for (i, value) in ours.data.iter().enumerate() {
+            let (output, pixel) = (i / (side * side), i % (side * side));
+            let sum: f32 = (0..3).map(|channel| of_file.data[(output * 3 + channel) * side * side + pixel]).sum();
+            assert!((value - sum).abs() <= 1e-6 * sum.abs().max(0.01), "{i}: {value} instead of {sum}");
+        }
+        assert!(file.iter().all(|(name, array)| *name == weight || fit.arrays[name] == *array));
+    }
+}
+
+#[test]
+fn heads_of_convnext_and_transformers_are_fresh_for_other_classes() {
+    for (name, head, stage) in [("convnext-tiny", "classifier.2", "classifier"), ("vit-tiny-16", "heads.head", "heads")]
+    {
+        let (of, network) = (network(name, 3, 1000), network(name, 3, 10));
+        let fit = fit(&of, &network).unwrap();
+        check(&of, &network, &fit);
+        assert_eq!(fit.fresh, [format!("{head}.weight"), format!("{head}.bias")]);
+        let summary = fit.summary().unwrap();
+        assert!(summary.ends_with(&format!("; new: `{head}`; not used: `{stage}`")), "{summary}");
+    }
+}
+
+#[test]
+fn the_branch_of_a_convnext_starts_from_its_last_stage() {
+    let (of, network) = (network("convnext-tiny", 3, 10), network("abn-convnext-tiny", 3, 10));
+    let fit = fit(&of, &network).unwrap();
+    check(&of, &network, &fit);
+    let file = weights_of(&of);
+    let copied: Vec<&String> = fit.arrays.keys().filter(|name| name.starts_with("att_features.")).collect();
+    assert_eq!(copied.len(), 4 + 3 * 9);
+    assert!(copied.into_iter().all(|name| fit.arrays[name] == file[&name[4..]]));
+    assert!(
+        fit.unused.is_empty()
+            && fit.fresh.iter().all(|name| name.starts_with("att_conv") || name.starts_with("bn_att"))
+    );
+    let n = file.len();
+    let expected = format!(
+        "{n} of its {n} tensors are taken; new: the attention branch (but for `att_features`, which starts from `features`)"
+    );
+    assert_eq!(fit.summary().unwrap(), expected);
+}
+
+/// Against torchvision's `interpolate_embeddings`, for the first few channels.
+#[test]
+fn embeddings_of_positions_are_resized_as_in_torchvision() {
+    const NAME: &str = "encoder.pos_embedding";
+    const CHANNELS: usize = 8;
+    let fixture = support::tensors("positions.safetensors");
+    let architecture: Architecture = "vit-tiny-16".parse().unwrap();
+    for (old, new) in [(5, 3), (3, 4), (2, 5), (3, 1)] {
+        let [of, network] =
+            [old, new].map(|side: usize| architecture.build(Build { side: Some(16 * side), ..Build::plain(3, 10) }));
+        let mut file = weights_of(&of);
+        let embeddings = file.get_mut(NAME).unwrap();
+        let width = embeddings.shape[2];
+        let before = &fixture[&format!("{old}-{new}.before")].data;
+        for (all, first) in embeddings.data.chunks_exact_mut(width).zip(before.chunks_exact(CHANNELS)) {
+            all[..CHANNELS].copy_from_slice(first);
+        }
+
+        let fit = weights::fit(&network, &file, "w").unwrap();
+        assert!(fit.fresh.is_empty() && fit.unused.is_empty());
+        assert_eq!(
+            fit.summary().unwrap(),
+            format!("152 of its 152 tensors are taken; `{NAME}` is resized from {old}x{old} to {new}x{new} patches")
+        );
+        let resized = &fit.arrays[NAME];
+        assert_eq!(resized.shape, [1, 1 + new * new, width]);
+        let ours: Vec<f32> = resized.data.chunks_exact(width).flat_map(|all| all[..CHANNELS].to_vec()).collect();
+        let after = &fixture[&format!("{old}-{new}.after")].data;
+        support::assert_close(&format!("{old} to {new}"), &ours, after, 0.0, 1e-6);
+        assert!(file.iter().all(|(name, array)| name == NAME || fit.arrays[name] == *array));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Networks as data against PyTorch: names and shapes, weight files, published figures (fixtures/README.md).
 
-use ktg_net::{Architecture, Array, Network, Parameter, Role, StateDict, WeightsFile, table, weights};
+use ktg_net::{Architecture, Array, Build, Network, Op, Parameter, Role, StateDict, WeightsFile, table, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use safetensors::tensor::{Dtype, TensorView};
@@ -81,6 +81,10 @@ fn totals_are_the_published_ones() {
         ("resnet-50", 25_557_032, 4.09),
         ("resnet-101", 44_549_160, 7.80),
         ("resnet-152", 60_192_808, 11.51),
+        ("convnext-tiny", 28_589_128, 4.46),
+        ("convnext-small", 50_223_688, 8.68),
+        ("convnext-base", 88_591_464, 15.36),
+        ("vit-base-16", 86_567_656, 17.56),
     ] {
         let (ours, millions) = totals(name, 224, 1000);
         assert_eq!(ours, parameters, "{name}");
@@ -97,6 +101,58 @@ fn totals_are_the_published_ones() {
     for (variant, parameters) in of_lite.into_iter().enumerate() {
         assert_eq!(totals(&format!("efficientnet-lite{variant}"), 224, 1000).0, parameters, "{variant}");
     }
+}
+
+/// Names and rates of the layers of stochastic depth, for a rate of 0.1.
+fn drop_rates(name: &str) -> Vec<(String, f64)> {
+    let network = name.parse::<Architecture>().unwrap().build(Build { drop_path: 0.1, ..Build::plain(3, 10) });
+    let rate = |op: &Op| match op {
+        Op::DropPath { rate } => Some(rate.get()),
+        _ => None,
+    };
+    network.layers.iter().filter_map(|layer| Some((layer.name.clone(), rate(&layer.op)?))).collect()
+}
+
+#[track_caller]
+fn check_rates(name: &str, expected: &[(String, f64)]) {
+    let ours = drop_rates(name);
+    let names = |rates: &[(String, f64)]| rates.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&ours), names(expected), "{name}");
+    for ((layer, ours), (_, expected)) in ours.iter().zip(expected) {
+        assert!((ours - expected).abs() < 1e-6, "{name}, {layer}: {ours} instead of {expected}");
+    }
+}
+
+#[test]
+fn stochastic_depth_drops_later_blocks_more_often() {
+    // torchvision's `stochastic_depth_prob`: from 0 for the first block to the rate for the last one.
+    let of_blocks = |start: &str, stage: usize, before: usize, blocks: usize| -> Vec<(String, f64)> {
+        let block = |i: usize| (format!("{start}.{stage}.{i}.stochastic_depth"), 0.1 * (before + i) as f64 / 17.0);
+        (0..blocks).map(block).collect()
+    };
+    let stages = [(1, 0, 3), (3, 3, 3), (5, 6, 9), (7, 15, 3)];
+    let mut rates: Vec<_> =
+        stages.into_iter().flat_map(|(stage, before, blocks)| of_blocks("features", stage, before, blocks)).collect();
+    rates.remove(0);
+    check_rates("convnext-tiny", &rates);
+    // The copy of the last stage has its rates, and is computed before it.
+    rates.splice(14..14, of_blocks("att_features", 7, 15, 3));
+    check_rates("abn-convnext-tiny", &rates);
+
+    // As in DeiT, the same for both halves of a block.
+    let halves = |i: usize| {
+        let half = |half: usize| (format!("encoder.layers.encoder_layer_{i}.drop_path{half}"), 0.1 * i as f64 / 11.0);
+        [half(1), half(2)]
+    };
+    check_rates("vit-tiny-16", &(1..12).flat_map(halves).collect::<Vec<_>>());
+
+    // `drop_connect_rate` of the EfficientNets: to the rate for a block behind the last one. Only blocks with a shortcut have any.
+    let block = |i: usize| (format!("_blocks.{i}.drop_path"), 0.1 * i as f64 / 16.0);
+    check_rates("efficientnet-lite0", &[2, 4, 6, 7, 9, 10, 12, 13, 14].map(block));
+
+    assert!(drop_rates("resnet-18").is_empty());
+    let plain = network("convnext-tiny", 3, 10);
+    assert!(!plain.layers.iter().any(|layer| matches!(layer.op, Op::DropPath { .. })), "no rate, no layer");
 }
 
 #[test]

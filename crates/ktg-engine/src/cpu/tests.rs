@@ -183,7 +183,7 @@ fn is_decided(network: &Network, node: &ReferenceNode) -> bool {
 /// Whether the channels of every pixel differ.
 fn pixels_vary(values: &[f64], channels: usize) -> bool {
     // Vectors, tokens, or maps.
-    let pixels = if values.len() % (channels * (1 + SIDE * SIDE)) == 0 { 1 + SIDE * SIDE } else { SIDE * SIDE };
+    let pixels = if values.len().is_multiple_of(channels * (1 + SIDE * SIDE)) { 1 + SIDE * SIDE } else { SIDE * SIDE };
     let pixels = if values.len() < channels * pixels * 2 { 1 } else { pixels };
     values.chunks_exact(channels * pixels).all(|image| {
         (0..pixels).all(|pixel| {

@@ -227,7 +227,8 @@ impl<'a> Fitting<'a> {
         let is_odd = |name: &&&String| {
             stages.contains(stage_of(name)) && !self.used.contains(name.as_str()) && !is_counter(name)
         };
-        let names: BTreeSet<&str> = of_backbone.iter().map(|parameter| parameter.name.as_str()).collect();
+        // A stage may hold layers of the backbone and the head, which need not fit.
+        let names: BTreeSet<&str> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let odd = self.file.keys().filter(|name| is_odd(&name) && !names.contains(name.as_str()));
         self.problems.extend(odd.map(|name| unknown(name)));
         if self.problems.is_empty() {
