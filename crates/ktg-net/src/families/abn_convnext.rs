@@ -20,14 +20,13 @@ fn build(size: &str, build: Build) -> Option<Network> {
     let mut layers = Layers::new(size, build)?;
     let mut x = layers.stem();
     for stage in 0..STAGES - 1 {
-        x = layers.stage(stage, x);
+        x = layers.stage(stage, x, None);
     }
     let first_of_branch = layers.net.len();
     let copy = layers.stage_of_stride_1(STAGES - 1, "att_features", x);
     let (branch, map) = branch_end(&mut layers.net, copy, build.classes);
     let first_behind = layers.net.len();
-    let attended = layers.net.attend("attention", x, map);
-    let features = layers.stage(STAGES - 1, attended);
+    let features = layers.stage(STAGES - 1, x, Some(map));
     let mut net = layers.net;
     let logits = classifier(&mut net, features, build.classes);
     let mut network = net.finish(logits, Some(branch), map);

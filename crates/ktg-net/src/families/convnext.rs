@@ -24,7 +24,7 @@ fn build(size: &str, build: Build) -> Option<Network> {
     let mut layers = Layers::new(size, build)?;
     let mut x = layers.stem();
     for stage in 0..STAGES {
-        x = layers.stage(stage, x);
+        x = layers.stage(stage, x, None);
     }
     let mut net = layers.net;
     let map = net.mean_square("map", x);
@@ -64,12 +64,16 @@ impl Layers {
         self.net.layer_norm("features.0.1", x)
     }
 
-    /// A stage, from 0 on: the layers that halve the sides, which the first stage has none of, and its blocks.
-    pub fn stage(&mut self, stage: usize, x: Value) -> Value {
+    /// A stage, from 0 on: the layers that halve the sides, which the first stage has none of, and its blocks. What the norm gives is
+    /// weighted by a map if there is one: weights before the norm would cancel in it.
+    pub fn stage(&mut self, stage: usize, x: Value, map: Option<Value>) -> Value {
         let mut x = x;
         if stage > 0 {
             let name = format!("features.{}", 2 * stage);
             x = self.net.layer_norm(&format!("{name}.0"), x);
+            if let Some(map) = map {
+                x = self.net.attend("attention", x, map);
+            }
             x = self.net.patches(&format!("{name}.1"), x, self.width << stage, 2);
         }
         self.blocks(stage, "features", x)
