@@ -23,45 +23,35 @@ impl Format {
     }
 }
 
-/// By value. In bf16, whatever a convolution gives, and what comes of that without a mean, a sigmoid or a fully connected layer:
+/// By value. In bf16, whatever a convolution gives, and what comes of that without a mean, a sigmoid or the choice of one token: attention
 /// maps and logits are f32.
 pub(crate) fn formats(network: &Network, shapes: &[Shape], precision: Precision) -> Vec<Format> {
     let mut formats = vec![Format::F32; shapes.len()];
-    if precision != Precision::Bf16
-        || network.layers.iter().any(|l| {
-            matches!(
-                l.op,
-                Op::LayerNorm { .. }
-                    | Op::LayerScale { .. }
-                    | Op::DropPath { .. }
-                    | Op::Gelu
-                    | Op::ClassToken { .. }
-                    | Op::Conv2d { bias: true, .. }
-                    | Op::Depthwise { bias: true, .. }
-            ) || matches!(l.op, Op::Linear { input: 8, output: 8 })
-        })
-    {
+    if precision != Precision::Bf16 {
         return formats;
     }
     for (index, layer) in network.layers.iter().enumerate() {
         let all_are = |format: Format| layer.inputs.iter().all(|value| formats[value.index()] == format);
         formats[Value::of_layer(index).index()] = match layer.op {
             Op::Conv2d { .. } => Format::Bf16,
-            Op::Sigmoid | Op::GlobalAveragePool | Op::MeanSquare | Op::Linear { .. } => Format::F32,
-            Op::LayerNorm { .. }
-            | Op::LayerScale { .. }
-            | Op::DropPath { .. }
-            | Op::Gelu
-            | Op::ClassToken { .. }
-            | Op::Positions { .. }
-            | Op::Attention { .. }
-            | Op::ClassAttention { .. }
-            | Op::FirstToken => Format::F32,
+            Op::Sigmoid | Op::GlobalAveragePool | Op::MeanSquare | Op::ClassAttention { .. } | Op::FirstToken => {
+                Format::F32
+            }
             // The map is f32 in any case.
             Op::Attend => formats[layer.inputs[0].index()],
-            Op::Depthwise { .. } | Op::BatchNorm { .. } | Op::MaxPool { .. } | Op::Relu | Op::Relu6 => {
-                formats[layer.inputs[0].index()]
-            }
+            Op::Depthwise { .. }
+            | Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::LayerScale { .. }
+            | Op::DropPath { .. }
+            | Op::MaxPool { .. }
+            | Op::Relu
+            | Op::Relu6
+            | Op::Gelu
+            | Op::Linear { .. }
+            | Op::ClassToken { .. }
+            | Op::Positions { .. }
+            | Op::Attention { .. } => formats[layer.inputs[0].index()],
             Op::Add if all_are(Format::Bf16) => Format::Bf16,
             Op::Add => Format::F32,
         };

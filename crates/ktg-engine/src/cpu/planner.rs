@@ -95,7 +95,8 @@ impl<'a> Planner<'a> {
         let mut measured = vec![None; self.shapes.len()];
         for (c, call) in self.calls.iter().enumerate() {
             let value = call.reads[0].index();
-            let is_convolved = self.makers[value].is_some_and(|maker| matches!(self.op(maker), Op::Conv2d { .. }));
+            let is_convolved =
+                self.makers[value].is_some_and(|maker| matches!(self.op(maker), Op::Conv2d { bias: false, .. }));
             let is_norm = matches!(self.op(c), Op::BatchNorm { .. });
             if is_norm && is_convolved && self.formats[value] == Format::Bf16 {
                 measured[value].get_or_insert(call.layer);

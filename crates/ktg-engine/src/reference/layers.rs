@@ -13,7 +13,7 @@ pub(super) struct Tensors<'a> {
 }
 
 impl Tensors<'_> {
-    fn get(&self, end: &str) -> Vec<f64> {
+    pub fn get(&self, end: &str) -> Vec<f64> {
         self.weights[&self.layer.tensor(end)].data.iter().map(|v| f64::from(*v)).collect()
     }
 }

@@ -6,14 +6,15 @@ use ktg_kernels::{Affine, BackwardPass, Each, EachBf16, NormGradients, halves, h
 use ktg_net::Op;
 
 use super::super::account::{Clock, Part};
-use super::super::context::{Context, FITS, Moments, depthwise, features, pooling};
+use super::super::context::{Context, FITS, Moments, attention, depthwise, features, pooling};
 use super::super::format::Format;
 use super::super::learner::Learner;
 use super::super::memory::Memory;
 use super::super::plan::Back;
-use super::{len, narrow, widen};
+use super::super::tokens;
+use super::{len, narrow, put, scale_images, widen};
 
-/// The way back through a convolution; for depthwise ones there are kernels in f32 only.
+/// The way back through a convolution, depthwise or not, or a fully connected layer.
 fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &mut Learner) {
     let (count, kernels, call) = (memory.count, context.kernels, &back.call);
     let (op, layer, shape) = (context.op(call), call.layer, context.shape(call.reads[0]));
@@ -24,14 +25,12 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
         let (dx, [g]) = memory.split(context.span(call.reads[0], target.part), [gradient]);
         let [weights] = context.tensors(learner.parameters, layer);
         let dx = halves_mut(dx, x_len);
-        if let Op::Depthwise { .. } = op {
-            let (g, mut sums) = (widen(context, call.gives, g, count), vec![0.0; x_len]);
-            kernels.depthwise_backward_data(&depthwise(op, shape, count), &g, weights, &mut sums).expect(FITS);
-            kernels.to_bf16(&features(shape, count), &sums, dx).expect(FITS);
-        } else {
-            let convolution = context.convolution(op, shape, count);
-            kernels.conv2d_backward_data_bf16(&convolution, halves(g, y_len), weights, dx).expect(FITS);
+        let g = halves(g, y_len);
+        match op {
+            Op::Depthwise { .. } => kernels.depthwise_backward_data_bf16(&depthwise(op, shape, count), g, weights, dx),
+            _ => kernels.conv2d_backward_data_bf16(&context.convolution(op, shape, count), g, weights, dx),
         }
+        .expect(FITS);
         clock.stop(context, Part::ToImages, call, count);
     }
     if context.is_frozen(layer) {
@@ -42,14 +41,27 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     let images = back.reads[0].expect("the plan knows what is needed");
     let (x, g) = (memory.get(context.span(call.reads[0], images)), memory.get(gradient));
     let of_weights = &mut learner.gradients[weights];
-    if let Op::Depthwise { .. } = op {
-        let (x, g) = (widen(context, call.reads[0], x, count), widen(context, call.gives, g, count));
-        kernels.depthwise_backward_weights(&depthwise(op, shape, count), &x, &g, of_weights).expect(FITS);
-    } else {
-        let (convolution, x) = (context.convolution(op, shape, count), narrow(context, call.reads[0], x, count));
-        kernels.conv2d_backward_weights_bf16(&convolution, &x, halves(g, y_len), of_weights).expect(FITS);
+    let (x, g) = (narrow(context, call.reads[0], x, count), halves(g, y_len));
+    match op {
+        Op::Depthwise { .. } => {
+            kernels.depthwise_backward_weights_bf16(&depthwise(op, shape, count), &x, g, of_weights)
+        }
+        _ => kernels.conv2d_backward_weights_bf16(&context.convolution(op, shape, count), &x, g, of_weights),
+    }
+    .expect(FITS);
+    if op.has_bias() {
+        let [_, bias] = learner.ranges(context.layout, layer);
+        let of_bias = &mut learner.gradients[bias];
+        kernels.channel_sums_bf16(&features(context.shape(call.gives), count), g, of_bias).expect(FITS);
     }
     clock.stop(context, Part::ToWeights, call, count);
+}
+
+/// Puts the gradient of what a call reads where it belongs, if anybody needs it.
+fn put_part(context: Context, back: &Back, gradient: &[f32], memory: &mut Memory) {
+    if let Some(target) = back.targets[0] {
+        put(context, back.call.reads[0], gradient, target.part, memory);
+    }
 }
 
 /// As in f32, for one call.
@@ -68,8 +80,9 @@ pub(crate) fn go_back(
     let [x_len, y_len] = [call.reads[0], call.gives].map(|value| len(context, value, count));
     let clock = Clock::start();
     match op {
-        Op::Conv2d { .. } | Op::Depthwise { .. } => return convolve_back(context, back, memory, learner),
-        Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
+        Op::Conv2d { .. } | Op::Depthwise { .. } | Op::Linear { .. } => {
+            return convolve_back(context, back, memory, learner);
+        }
         Op::BatchNorm { .. } => {
             let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
             let [of_weight, of_bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
@@ -86,15 +99,65 @@ pub(crate) fn go_back(
             let gradients = NormGradients { result, x: dx, weight: of_weight, bias: of_bias };
             kernels.batch_norm_backward_bf16(&features(shape, count), &pass, gradients).expect(FITS);
         }
-        Op::LayerNorm { .. }
-        | Op::LayerScale { .. }
-        | Op::DropPath { .. }
-        | Op::Gelu
-        | Op::ClassToken { .. }
-        | Op::Positions { .. }
-        | Op::Attention { .. }
-        | Op::ClassAttention { .. }
-        | Op::FirstToken => unreachable!("TODO"),
+        Op::LayerNorm { .. } => {
+            let ranges: [Range<usize>; 2] = learner.ranges(context.layout, layer);
+            let [weight, bias] = learner.gradients.get_disjoint_mut(ranges).expect(FITS);
+            let affine = context.affine(learner.parameters, layer);
+            let (g, [x]) = memory.split(gradient, [read(0)]);
+            let gradients = NormGradients { result: halves_mut(g, y_len), x: None, weight, bias };
+            kernels.layer_norm_backward_bf16(&features(shape, count), halves(x, x_len), affine, gradients).expect(FITS);
+        }
+        Op::LayerScale { .. } => {
+            let [range] = learner.ranges(context.layout, layer);
+            let part = part(0).expect("the kernel always gives it");
+            let (dx, [x, g]) = memory.split(part, [read(0), gradient]);
+            let [scale] = context.tensors(learner.parameters, layer);
+            let (x, g, dx) = (halves(x, x_len), halves(g, y_len), halves_mut(dx, x_len));
+            let of_scale = &mut learner.gradients[range];
+            kernels.scale_channels_backward_bf16(&features(shape, count), x, scale, g, dx, of_scale).expect(FITS);
+        }
+        Op::DropPath { .. } => {
+            let (g, []) = memory.split(gradient, []);
+            if let Some(factors) = context.path_factors(call, count) {
+                scale_images(&factors, halves_mut(g, y_len));
+            }
+        }
+        Op::Gelu => {
+            let (g, [x]) = memory.split(gradient, [read(0)]);
+            kernels.each_bf16(EachBf16::GeluBackward, halves_mut(g, y_len), halves(x, x_len)).expect(FITS);
+        }
+        Op::ClassToken { .. } => {
+            let [range] = learner.ranges(context.layout, layer);
+            let g = widen(context, call.gives, memory.get(gradient), count).into_owned();
+            tokens::class_sums(&g, shape, &mut learner.gradients[range]);
+            let mut dx = vec![0.0; x_len];
+            tokens::without_class(&g, shape, &mut dx);
+            put_part(context, back, &dx, memory);
+        }
+        Op::Positions { .. } => {
+            let [range] = learner.ranges(context.layout, layer);
+            let g = widen(context, call.gives, memory.get(gradient), count);
+            tokens::position_sums(&g, shape, &mut learner.gradients[range]);
+        }
+        Op::Attention { heads } => {
+            let qkv = widen(context, call.reads[0], memory.get(read(0)), count);
+            let g = widen(context, call.gives, memory.get(gradient), count);
+            let mut dx = vec![0.0; x_len];
+            kernels.attention_backward(&attention(*heads, shape, count), &qkv, &g, &mut dx).expect(FITS);
+            put_part(context, back, &dx, memory);
+        }
+        Op::ClassAttention { heads, .. } => {
+            let qkv = widen(context, call.reads[0], memory.get(read(0)), count);
+            let mut dx = vec![0.0; x_len];
+            let attention = attention(*heads, shape, count);
+            kernels.class_attention_backward(&attention, &qkv, memory.get(gradient), &mut dx).expect(FITS);
+            put_part(context, back, &dx, memory);
+        }
+        Op::FirstToken => {
+            let mut dx = vec![0.0; x_len];
+            tokens::first_backward(memory.get(gradient), shape, &mut dx);
+            put_part(context, back, &dx, memory);
+        }
         Op::MaxPool { .. } => {
             let Some(part) = part(0) else { return };
             let (dx, [x, g]) = memory.split(part, [read(0), gradient]);

@@ -3,11 +3,12 @@
 use ktg_kernels::{Each, EachBf16, Fused, Moving, Statistics, halves, halves_mut};
 use ktg_net::{Op, Value};
 
-use super::super::context::{Context, FITS, Moments, depthwise, features, moments_of, pooling};
+use super::super::context::{Context, FITS, Moments, attention, depthwise, features, moments_of, pooling};
 use super::super::memory::Memory;
 use super::super::places::Place;
 use super::super::plan::PlannedCall;
-use super::{len, narrow, widen};
+use super::super::tokens;
+use super::{len, narrow, scale_images, widen};
 
 /// As [`forward`](super::super::forward::forward) does it, for one call.
 pub(crate) fn compute(
@@ -32,7 +33,7 @@ pub(crate) fn compute(
     let (value, other_value) = (call.reads[0], call.reads[second]);
     let [x_len, y_len] = [value, call.gives].map(|value| len(context, value, count));
     let result = match op {
-        Op::Conv2d { .. } => {
+        Op::Conv2d { .. } | Op::Linear { .. } => {
             let [weights] = context.tensors(parameters, call.layer);
             let x = narrow(context, value, x, count);
             let (convolution, y) = (context.convolution(op, shape, count), halves_mut(y, y_len));
@@ -45,13 +46,9 @@ pub(crate) fn compute(
             }
         }
         Op::Depthwise { .. } => {
-            // There are kernels in f32 only.
             let [weights] = context.tensors(parameters, call.layer);
-            let (x, mut sums) = (widen(context, value, x, count), vec![0.0; y_len]);
-            kernels.depthwise(&depthwise(op, shape, count), &x, weights, &mut sums).expect(FITS);
-            kernels.to_bf16(&features(context.shape(call.gives), count), &sums, halves_mut(y, y_len))
+            kernels.depthwise_bf16(&depthwise(op, shape, count), halves(x, x_len), weights, halves_mut(y, y_len))
         }
-        Op::Linear { .. } => unreachable!("what a fully connected layer reads is f32"),
         Op::BatchNorm { .. } => {
             let Moments { mean, variance } = own.expect("without, it is done already");
             let residual = call.adds.then(|| halves(other, y_len));
@@ -60,15 +57,52 @@ pub(crate) fn compute(
             let (features, y) = (features(shape, count), halves_mut(y, y_len));
             kernels.batch_norm_train_bf16(&features, halves(x, x_len), affine, fused, Moving { mean, variance }, y)
         }
-        Op::LayerNorm { .. }
-        | Op::LayerScale { .. }
-        | Op::DropPath { .. }
-        | Op::Gelu
-        | Op::ClassToken { .. }
-        | Op::Positions { .. }
-        | Op::Attention { .. }
-        | Op::ClassAttention { .. }
-        | Op::FirstToken => unreachable!("TODO"),
+        Op::LayerNorm { .. } => {
+            let (affine, y) = (context.affine(parameters, call.layer), halves_mut(y, y_len));
+            kernels.layer_norm_bf16(&features(shape, count), halves(x, x_len), affine, y)
+        }
+        Op::LayerScale { .. } => {
+            let [scale] = context.tensors(parameters, call.layer);
+            let residual = call.adds.then(|| halves(other, y_len));
+            let (x, y) = (halves(x, x_len), halves_mut(y, y_len));
+            kernels.scale_channels_bf16(&features(shape, count), x, scale, residual, y)
+        }
+        Op::DropPath { .. } => {
+            let y = halves_mut(y, y_len);
+            y.copy_from_slice(halves(x, x_len));
+            if let Some(factors) = context.path_factors(call, count) {
+                scale_images(&factors, y);
+            }
+            Ok(())
+        }
+        Op::Gelu => kernels.each_bf16(EachBf16::Gelu, halves_mut(y, y_len), halves(x, x_len)),
+        Op::ClassToken { .. } => {
+            let [token] = context.tensors(parameters, call.layer);
+            let mut all = vec![0.0; y_len];
+            tokens::with_class(&widen(context, value, x, count), token, shape, &mut all);
+            kernels.to_bf16(&features(context.shape(call.gives), count), &all, halves_mut(y, y_len))
+        }
+        Op::Positions { .. } => {
+            let [positions] = context.tensors(parameters, call.layer);
+            let mut sums = vec![0.0; y_len];
+            tokens::add_positions(&widen(context, value, x, count), positions, shape, &mut sums);
+            kernels.to_bf16(&features(shape, count), &sums, halves_mut(y, y_len))
+        }
+        Op::Attention { heads } => {
+            // There is a kernel in f32 only.
+            let mut seen = vec![0.0; y_len];
+            kernels
+                .attention(&attention(*heads, shape, count), &widen(context, value, x, count), &mut seen)
+                .expect(FITS);
+            kernels.to_bf16(&features(context.shape(call.gives), count), &seen, halves_mut(y, y_len))
+        }
+        Op::ClassAttention { heads, .. } => {
+            kernels.class_attention(&attention(*heads, shape, count), &widen(context, value, x, count), y)
+        }
+        Op::FirstToken => {
+            tokens::first(&widen(context, value, x, count), shape, y);
+            Ok(())
+        }
         Op::MaxPool { .. } => {
             let pool = pooling(op, shape, count);
             kernels.max_pool_bf16(&pool, shape.channels, halves(x, x_len), halves_mut(y, y_len))
@@ -90,6 +124,10 @@ pub(crate) fn compute(
         Op::Sigmoid => kernels.each(Each::Sigmoid, y, &widen(context, value, x, count)),
     };
     result.expect(FITS);
+    if let Some(bias) = context.bias(parameters, call.layer) {
+        let (shape, y) = (features(context.shape(call.gives), count), halves_mut(y, y_len));
+        kernels.add_channel_bias_bf16(&shape, bias, y).expect(FITS);
+    }
 }
 
 /// As in f32.

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use ktg_kernels::{Bf16, halves, halves_mut};
 use ktg_net::Value;
+use rayon::prelude::*;
 
 use super::call::Call;
 use super::context::{Context, FITS, features};
@@ -61,6 +62,15 @@ pub(crate) fn put(context: Context, value: Value, given: &[f32], place: Place, m
             context.kernels.to_bf16(&shape, given, halves_mut(to, len)).expect(FITS);
         }
     }
+}
+
+/// Multiplies the values of each image.
+fn scale_images(factors: &[f32], values: &mut [Bf16]) {
+    let len = values.len() / factors.len();
+    let images = values.par_chunks_exact_mut(len).zip(factors);
+    images.for_each(|(image, factor)| {
+        image.iter_mut().for_each(|value| *value = Bf16::from_f32(value.to_f32() * factor));
+    });
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! rounded.
 
 use ktg_kernels::{Bf16, Kernels};
-use ktg_net::{Architecture, Network, Op, StateDict};
+use ktg_net::{Architecture, Build, Network, Op, StateDict};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -19,18 +19,23 @@ fn rounded(network: &Network, image: [usize; 2]) -> Vec<bool> {
     let mut rounded = vec![false; shapes.len()];
     for call in calls(network, Wanted::ALL) {
         rounded[call.gives.index()] |= formats[call.gives.index()] == Format::Bf16;
-        if matches!(network.layers[call.layer].op, Op::Conv2d { .. }) {
+        let is_convolved = matches!(network.layers[call.layer].op, Op::Conv2d { .. } | Op::Linear { .. });
+        if is_convolved && formats[call.gives.index()] == Format::Bf16 {
             rounded[call.reads[0].index()] = true;
         }
     }
     rounded
 }
 
-/// The weights of convolutions rounded to bf16, as the kernels have them; all others as they are.
-fn with_rounded_filters(network: &Network, weights: &StateDict) -> StateDict {
+/// The weights of convolutions, and of fully connected layers of maps, rounded to bf16, as the kernels have them; all others as they are.
+fn with_rounded_filters(network: &Network, side: usize, weights: &StateDict) -> StateDict {
+    let formats = formats(network, &network.shapes([side; 2]).unwrap(), Precision::Bf16);
     let is_filter = |name: &str| {
-        let layer = network.layers.iter().find(|layer| name == format!("{}.weight", layer.name));
-        layer.is_some_and(|layer| matches!(layer.op, Op::Conv2d { .. }))
+        let layer = network.layers.iter().position(|layer| name == format!("{}.weight", layer.name));
+        layer.is_some_and(|layer| {
+            let is_convolved = matches!(network.layers[layer].op, Op::Conv2d { .. } | Op::Linear { .. });
+            is_convolved && formats[layer + 1] == Format::Bf16
+        })
     };
     let mut weights = weights.clone();
     for (_, array) in weights.iter_mut().filter(|(name, _)| is_filter(name)) {
@@ -82,7 +87,7 @@ fn distances(
     let exact = results(&mut reference(), weights, images, at);
     let mut definition = reference();
     definition.round(rounded(network, [side; 2]));
-    let definition = results(&mut definition, &with_rounded_filters(network, weights), images, at);
+    let definition = results(&mut definition, &with_rounded_filters(network, side, weights), images, at);
     let mut kernels = CpuNode::new(network.clone(), [side; 2], Job::TRAINING, Kernels::new(), Precision::Bf16).unwrap();
     let kernels = results(&mut kernels, weights, images, at);
     std::array::from_fn(|i| Distances {
@@ -139,10 +144,11 @@ fn random_networks_are_as_far_from_the_definition_as_rounding_makes_them() {
 /// Deep networks double what rounding otherwise makes, layer by layer; so it explains how far they are, not every number.
 #[test]
 fn whole_networks_are_as_far_from_the_definition_as_rounding_makes_them() {
-    let side = 16;
-    for (seed, architecture) in ["abn-resnet-cifar-8", "resnet-cifar-8", "abn-resnet-cifar-20"].into_iter().enumerate()
-    {
-        let network = architecture.parse::<Architecture>().unwrap().network(3, 4);
+    let all = ["abn-resnet-cifar-8", "resnet-cifar-8", "abn-resnet-cifar-20", "vit-tiny-16", "convnext-tiny"];
+    for (seed, architecture) in all.into_iter().enumerate() {
+        let side = if seed < 3 { 16 } else { 32 };
+        let build = Build { side: Some(side), ..Build::plain(3, 4) };
+        let network = architecture.parse::<Architecture>().unwrap().build(build);
         let mut numbers = Numbers(seed as u64);
         let initial = network.initial(&mut ChaCha8Rng::seed_from_u64(seed as u64)).collect();
         let map = network.shapes([side; 2]).unwrap()[network.attention_map.index()];
