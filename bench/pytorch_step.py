@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pytorch_efficientnet import EfficientNetLite0
+from pytorch_modern import ConvNeXt, VisionTransformer
 
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}  # a stage, by the ResNet's depth
 LEARNING_RATE = 0.01  # small: the random labels cannot be learned, and the losses shall stay finite
@@ -143,10 +144,15 @@ class Network(nn.Module):
         return self.fc(x.mean((2, 3))), attention_logits, attention_map
 
 
-def build(architecture, classes):
-    """abn-resnet-18, -34, -50, abn-resnet-cifar-D with D = 6n + 2, the same without `abn-`, and efficientnet-lite0."""
+def build(architecture, classes, side):
+    """abn-resnet-18, -34, -50, abn-resnet-cifar-D with D = 6n + 2, the same without `abn-`, efficientnet-lite0, convnext-SIZE and
+    vit-SIZE-16 for images of the side."""
     if architecture == "efficientnet-lite0":
         return EfficientNetLite0(classes)
+    if match := re.fullmatch(r"convnext-(tiny|small|base)", architecture):
+        return ConvNeXt(match[1], classes)
+    if match := re.fullmatch(r"vit-(tiny|small|base)-16", architecture):
+        return VisionTransformer(match[1], classes, side)
     match = re.fullmatch(r"(abn-)?resnet-(cifar-)?(\d+)", architecture)
     attention, cifar, depth = (bool(match[1]), bool(match[2]), int(match[3])) if match else (False, False, 0)
     if cifar and depth >= 8 and depth % 6 == 2:
@@ -263,7 +269,7 @@ class Ensemble:
         self.device, self.half = torch.device(device), precision == "bf16"
         self.edges = read_edges(graph)
         self.networks = {
-            node: build(architecture, classes).to(self.device, memory_format=self.memory_format)
+            node: build(architecture, classes, side).to(self.device, memory_format=self.memory_format)
             for node in sorted({target for _, target, _, _ in self.edges})
         }
         self.optimiser = torch.optim.SGD(

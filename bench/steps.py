@@ -21,6 +21,8 @@ GRID = [
     "abn-resnet-cifar-8:64:16:100",
     "abn-resnet-cifar-8:25:14:10",
     "efficientnet-lite0:32:160:81",
+    "convnext-tiny:32:128:81",
+    "vit-tiny-16:32:128:81",
 ]
 MEMORY_FORMATS = ["nchw", "channels_last"]
 WARM_UP = 2  # steps
