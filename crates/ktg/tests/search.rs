@@ -116,7 +116,7 @@ fn killed_and_interrupted_searches_end_like_uninterrupted_ones() {
         loop {
             let mut child = search(study).spawn().unwrap();
             // From start-up to the end of several trials: later and later, so that each attempt gets further.
-            std::thread::sleep(Duration::from_millis(300 + 130 * signals));
+            std::thread::sleep(Duration::from_millis(150 + 80 * signals));
             if child.try_wait().unwrap().is_some() {
                 break;
             }
