@@ -275,7 +275,7 @@ fn wrong_nodes_and_files() {
         ),
         (
             "[nodes.1]\narchitecture = \"a\"\npretraind = \"b\"",
-            "g.toml:3: unknown key \"pretraind\"; did you mean \"pretrained\"? valid keys: architecture, pretrained, frozen, strict, freeze, learning_rate_factor",
+            "g.toml:3: unknown key \"pretraind\"; did you mean \"pretrained\"? valid keys: architecture, pretrained, frozen, strict, freeze, learning_rate_factor, drop_path",
         ),
         (&many, "g.toml:66: a graph can have at most 64 nodes, but this is one more"),
     ] {
