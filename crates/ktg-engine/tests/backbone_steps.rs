@@ -57,5 +57,7 @@ fn check(run: &Value, tensors: &StateDict) {
             checked += 1;
         }
     }
-    assert!(checked > 25, "only {checked} tensors were compared");
+    // Of networks without batch norm, some blocks are stored.
+    let least = if run["after"]["statistics"].as_object().unwrap().is_empty() { 25 } else { 40 };
+    assert!(checked > least, "only {checked} tensors were compared");
 }

@@ -74,8 +74,8 @@ impl Graph {
     /// three things follow it: a byte 1 if it is strict and else 0; the number of names that it freezes as u32, and each in
     /// the way of the architecture, in their order (the backbone as the name `backbone`); a byte 1 and the factor as f64 or a byte 0.
     /// To the byte of a node with stochastic depth, 4 is added, and its rate as f64 follows that.
-    /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5; 128 is added where attention maps are resized. Designs are bytes: probability
-    /// closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6; any other design 16 and a number in base three
+    /// Gates are bytes: through 1, cutoff 2, linear 3, correct 4, falling 5; 128 is added where attention maps are resized. Designs are
+    /// bytes: probability closer 1, apart 2, attention closer 3, apart 4, both closer 5, apart 6; any other design 16 and a number in base three
     /// with a digit a knowledge (0 without it, 1 closer, 2 apart), that of probability the lowest, then attention, then relation.
     ///
     /// The order of the nodes is part of this: a change to how it is found needs a new version.

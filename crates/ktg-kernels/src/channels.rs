@@ -3,7 +3,7 @@
 use crate::Kernels;
 use crate::norm::planes_at_a_time;
 use crate::parallel::{Shared, for_each_piece};
-use crate::shape::{Features, Result, check_length};
+use crate::shape::{Features, Result, check_if_given, check_length};
 use crate::simd::{Simd, Task, at_level, plain};
 use crate::workspace::buffer;
 
@@ -17,10 +17,7 @@ impl Kernels {
         residual: Option<&[f32]>,
         result: &mut [f32],
     ) -> Result {
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the scale", shape.channels, scale.len())?;
-        check_length("the residual", shape.len(), residual.map_or(shape.len(), <[f32]>::len))?;
-        check_length("the result", shape.len(), result.len())?;
+        check_scaled(shape, x, scale, residual, result)?;
         at_level!(self.level(), S => scale_all::<S>(shape, x, scale, residual, result));
         Ok(())
     }
@@ -36,11 +33,7 @@ impl Kernels {
         result: &mut [f32],
         of_scale: &mut [f32],
     ) -> Result {
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the scale", shape.channels, scale.len())?;
-        check_length("the gradient", shape.len(), gradient.len())?;
-        check_length("the gradient of the input", shape.len(), result.len())?;
-        check_length("the gradient of the scale", shape.channels, of_scale.len())?;
+        check_scaled_backward(shape, [x, gradient, result], scale, of_scale)?;
         at_level!(self.level(), S => sums::<S>(shape, gradient, Some(Scaled { x, scale, dx: result }), of_scale));
         Ok(())
     }
@@ -63,6 +56,34 @@ impl Kernels {
         at_level!(self.level(), S => sums::<S>(shape, gradient, None, result));
         Ok(())
     }
+}
+
+/// Checks lengths of what is scaled, of numbers of any kind.
+pub(crate) fn check_scaled<T>(
+    shape: &Features,
+    x: &[T],
+    scale: &[f32],
+    residual: Option<&[T]>,
+    result: &[T],
+) -> Result {
+    check_length("the input", shape.len(), x.len())?;
+    check_length("the scale", shape.channels, scale.len())?;
+    check_if_given("the residual", shape.len(), residual)?;
+    check_length("the result", shape.len(), result.len())
+}
+
+/// Checks lengths on the way back: of input, gradient and the gradient of the input, and of what channels have.
+pub(crate) fn check_scaled_backward<T>(
+    shape: &Features,
+    [x, gradient, result]: [&[T]; 3],
+    scale: &[f32],
+    of_scale: &[f32],
+) -> Result {
+    check_length("the input", shape.len(), x.len())?;
+    check_length("the scale", shape.channels, scale.len())?;
+    check_length("the gradient", shape.len(), gradient.len())?;
+    check_length("the gradient of the input", shape.len(), result.len())?;
+    check_length("the gradient of the scale", shape.channels, of_scale.len())
 }
 
 /// `x * scale + residual` of all planes.

@@ -2,7 +2,7 @@
 
 use crate::Algorithm;
 use crate::norm::{self, Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
-use crate::shape::{Conv2d, Features, Result, check_length};
+use crate::shape::{Conv2d, Features, Result, check_if_given, check_length};
 use crate::simd::{Level, Plain, Simd, Task, at_level};
 use crate::{direct, small_maps, winograd};
 
@@ -154,11 +154,6 @@ impl Kernels {
         at_level!(self.level, S => norm::backward::<S>(shape, pass, gradients));
         Ok(())
     }
-}
-
-/// As [`check_length`], where there are values.
-fn check_if_given(what: &'static str, expected: usize, values: Option<&[f32]>) -> Result {
-    values.map_or(Ok(()), |values| check_length(what, expected, values.len()))
 }
 
 fn check_norm(shape: &Features, affine: Affine, fused: Fused) -> Result {

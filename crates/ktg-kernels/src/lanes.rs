@@ -10,7 +10,7 @@ use crate::simd::portable::{Array, Portable};
 use crate::{Algorithm, Depthwise, channels, depthwise, direct, each, layer_norm, small_maps, winograd};
 
 /// Values without a pattern, in [-1, 1).
-fn values(seed: u64, n: usize) -> Vec<f32> {
+pub(crate) fn values(seed: u64, n: usize) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

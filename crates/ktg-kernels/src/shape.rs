@@ -41,6 +41,11 @@ pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) ->
     if expected == found { Ok(()) } else { Err(ShapeError::Length { what, expected, found }) }
 }
 
+/// As [`check_length`], where there are values.
+pub(crate) fn check_if_given<T>(what: &'static str, expected: usize, values: Option<&[T]>) -> Result {
+    values.map_or(Ok(()), |values| check_length(what, expected, values.len()))
+}
+
 pub(crate) fn product(factors: &[usize]) -> Result<usize> {
     let product = factors.iter().try_fold(1usize, |p, &f| p.checked_mul(f)).ok_or(ShapeError::Overflow)?;
     // A slice is at most isize::MAX bytes long.

@@ -23,19 +23,16 @@ impl Network {
         let count = parameter.len();
         let is_bias = parameter.name.ends_with("bias");
         let is_head = self.logits.layer() == Some(parameter.layer);
-        match self.layers[parameter.layer].op {
+        let op = &self.layers[parameter.layer].op;
+        match *op {
             Op::Linear { input, .. } if is_head => {
                 let bound = 1.0 / (input as f64).sqrt();
                 (0..count).map(|_| ((2.0 * unit(rng) - 1.0) * bound) as f32).collect()
             }
-            Op::Conv2d { bias: true, .. } | Op::Depthwise { bias: true, .. } | Op::Linear { .. } if is_bias => {
-                vec![0.0; count]
-            }
+            _ if op.has_bias() && is_bias => vec![0.0; count],
             // Layers with a bias are those of networks without batch norm.
-            Op::Conv2d { bias: true, .. }
-            | Op::Depthwise { bias: true, .. }
-            | Op::Linear { .. }
-            | Op::Positions { .. } => normals(count, SMALL, rng),
+            _ if op.has_bias() => normals(count, SMALL, rng),
+            Op::Positions { .. } => normals(count, SMALL, rng),
             Op::Conv2d { output, kernel, .. } => normals(count, kaiming(output * kernel * kernel), rng),
             // A pixel of a channel is seen by that channel's results alone.
             Op::Depthwise { kernel, .. } => normals(count, kaiming(kernel * kernel), rng),

@@ -159,8 +159,8 @@ impl Experiment {
         self.data.fingerprint()
     }
 
-    /// Whether a graph's networks exist, its attention edges join maps of the same size or resize them, and all nodes learn or know something:
-    /// those that only teach have whole weights. Of weights it knows those of its own graph.
+    /// Whether a graph's networks exist, its attention edges join maps of the same size or resize them, and all nodes learn or know
+    /// something: those that only teach have whole weights. Of weights it knows those of its own graph.
     pub fn fits(&self, graph: &Graph) -> bool {
         let may_be = |m: usize| graph.is_trained(m) || graph.is_useful(m) && self.is_whole(&graph.nodes()[m]);
         networks_of(graph, None, self.settings.side, &self.train).is_ok() && (0..graph.len()).all(may_be)

@@ -13,7 +13,7 @@ pub(super) struct Tensors<'a> {
 }
 
 impl Tensors<'_> {
-    pub fn get(&self, end: &str) -> Vec<f64> {
+    fn get(&self, end: &str) -> Vec<f64> {
         self.weights[&self.layer.tensor(end)].data.iter().map(|v| f64::from(*v)).collect()
     }
 }
@@ -128,7 +128,7 @@ fn maxima(op: &Op, x: &[f64], [from, to]: [Shape; 2]) -> Vec<usize> {
     places.collect()
 }
 
-/// The result of a layer. `moments` are the batch's, by which a batch norm normalizes in training.
+/// The result of a layer, without the bias of a convolution or fully connected layer ([`biased`]). `moments` are the batch's, by which a batch norm normalizes in training.
 pub(super) fn forward(
     op: &Op,
     tensors: Tensors,
@@ -138,18 +138,13 @@ pub(super) fn forward(
 ) -> Vec<f64> {
     let (x, shape) = (inputs[0], shapes[0]);
     match op {
-        Op::Conv2d { bias, .. } => {
-            let y = convolution(op, shapes).forward(x, &tensors.get("weight"));
-            if *bias { biased(&y, shapes[1], tensors) } else { y }
-        }
-        Op::Linear { .. } => biased(&convolution(op, shapes).forward(x, &tensors.get("weight")), shapes[1], tensors),
-        Op::Depthwise { bias, .. } => {
+        Op::Conv2d { .. } | Op::Linear { .. } => convolution(op, shapes).forward(x, &tensors.get("weight")),
+        Op::Depthwise { .. } => {
             let (weights, [shape, result]) = (tensors.get("weight"), shapes);
             let len = weights.len() / shape.channels;
-            let y = by_channel(op, shapes, x, [shape, result], |convolution, channel, x| {
+            by_channel(op, shapes, x, [shape, result], |convolution, channel, x| {
                 convolution.forward(x, &weights[channel * len..][..len])
-            });
-            if *bias { biased(&y, result, tensors) } else { y }
+            })
         }
         Op::LayerNorm { .. } => {
             let (norm, weight, bias) = (PixelNorm::of(x, shape), tensors.get("weight"), tensors.get("bias"));
@@ -222,7 +217,7 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
         Op::Conv2d { .. } | Op::Linear { .. } => {
             let convolution = convolution(op, shapes);
             let mut parameters = vec![("weight", convolution.backward_weights(x, g))];
-            if matches!(op, Op::Linear { .. } | Op::Conv2d { bias: true, .. }) {
+            if op.has_bias() {
                 parameters.push(("bias", channel_sums(g, shapes[1])));
             }
             return Back { inputs: vec![convolution.backward_data(g, &tensors.get("weight"))], parameters };
@@ -284,7 +279,8 @@ pub(super) fn backward(op: &Op, tensors: Tensors, inputs: &[&[f64]], shapes: [Sh
     Back { inputs, parameters: Vec::new() }
 }
 
-fn biased(y: &[f64], shape: Shape, tensors: Tensors) -> Vec<f64> {
+/// Results of a convolution or fully connected layer and its bias.
+pub(super) fn biased(y: &[f64], shape: Shape, tensors: Tensors) -> Vec<f64> {
     let bias = tensors.get("bias");
     each(y, |i, y| y + bias[channel(i, shape)])
 }

@@ -75,18 +75,6 @@ impl ReferenceNode {
         numbers
     }
 
-    /// A layer's result, as it is where it is kept before its bias is added, too.
-    fn kept_before_bias(&self, layer: usize, bias: &[f64], mut y: Vec<f64>) -> Vec<f64> {
-        if self.rounded.get(layer + 1) == Some(&true) {
-            let pixels = self.shapes[layer + 1].pixels();
-            for (i, y) in y.iter_mut().enumerate() {
-                let bias = bias[i / pixels % bias.len()];
-                *y = to_bf16(*y - bias) + bias;
-            }
-        }
-        y
-    }
-
     /// A value of the last forward pass.
     #[cfg(test)]
     pub(crate) fn value(&self, value: Value) -> &[f64] {
@@ -111,7 +99,8 @@ impl ReferenceNode {
                 drop_paths(images.draws.path_factors(*rate, index, images.count), &mut y);
             }
             if layer.op.has_bias() {
-                y = self.kept_before_bias(index, &self.tensors(weights, index).get("bias"), y);
+                // Kernels keep what their biases are added to.
+                y = layers::biased(&self.kept(index + 1, y), shapes[1], self.tensors(weights, index));
             }
             values.push(self.kept(index + 1, y));
             all_moments.push(moments);

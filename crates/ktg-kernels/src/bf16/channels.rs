@@ -3,7 +3,7 @@
 use super::instructions::with_tiles;
 use super::periods::{folded, for_vectors, numbers, period, piece_len, put, repeated, values};
 use crate::Kernels;
-use crate::channels::add_parts;
+use crate::channels::{add_parts, check_scaled, check_scaled_backward};
 use crate::number::Bf16;
 use crate::parallel::{Shared, for_each_piece};
 use crate::shape::{Features, Result, check_length};
@@ -21,10 +21,7 @@ impl Kernels {
         residual: Option<&[Bf16]>,
         result: &mut [Bf16],
     ) -> Result {
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the scale", shape.channels, scale.len())?;
-        check_length("the residual", shape.len(), residual.map_or(shape.len(), <[Bf16]>::len))?;
-        check_length("the result", shape.len(), result.len())?;
+        check_scaled(shape, x, scale, residual, result)?;
         with_tiles!(self, S, _tiles => scale_all::<S>(x, scale, residual, result));
         Ok(())
     }
@@ -40,11 +37,7 @@ impl Kernels {
         result: &mut [Bf16],
         of_scale: &mut [f32],
     ) -> Result {
-        check_length("the input", shape.len(), x.len())?;
-        check_length("the scale", shape.channels, scale.len())?;
-        check_length("the gradient", shape.len(), gradient.len())?;
-        check_length("the gradient of the input", shape.len(), result.len())?;
-        check_length("the gradient of the scale", shape.channels, of_scale.len())?;
+        check_scaled_backward(shape, [x, gradient, result], scale, of_scale)?;
         with_tiles!(self, S, _tiles => scale_backward::<S>(x, scale, gradient, result, of_scale));
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::weights::backward_weights;
 use crate::Kernels;
 use crate::norm::{Affine, BackwardPass, Fused, Moving, NormGradients, Statistics};
 use crate::number::Bf16;
-use crate::shape::{Conv2d, Features, Pool, Result, check_length};
+use crate::shape::{Conv2d, Features, Pool, Result, check_if_given, check_length};
 
 /// Images and results are `[image, row, column, channel]` here; weights, and their gradients, are those of the other operations.
 impl Kernels {
@@ -95,7 +95,7 @@ impl Kernels {
         result: &mut [Bf16],
     ) -> Result {
         check_norm(shape, affine, fused, result)?;
-        check_length("the input", shape.len(), x.map_or(shape.len(), <[Bf16]>::len))?;
+        check_if_given("the input", shape.len(), x)?;
         check_length("the mean", shape.channels(), statistics.mean.len())?;
         check_length("the variance", shape.channels(), statistics.variance.len())?;
         with_tiles!(self, S, _tiles => norm::inference::<S>(x, affine, statistics, fused, result));
@@ -113,9 +113,9 @@ impl Kernels {
         check_length("the weight", shape.channels(), pass.weight.len())?;
         check_length("the mean", shape.channels(), pass.statistics.mean.len())?;
         check_length("the variance", shape.channels(), pass.statistics.variance.len())?;
-        check_length("the ReLU's output", shape.len(), pass.relu_output.map_or(shape.len(), <[Bf16]>::len))?;
+        check_if_given("the ReLU's output", shape.len(), pass.relu_output)?;
         check_length("the gradient", shape.len(), gradients.result.len())?;
-        check_length("the gradient of the input", shape.len(), gradients.x.as_ref().map_or(shape.len(), |x| x.len()))?;
+        check_if_given("the gradient of the input", shape.len(), gradients.x.as_deref())?;
         check_length("the gradient of the weight", shape.channels(), gradients.weight.len())?;
         check_length("the gradient of the bias", shape.channels(), gradients.bias.len())?;
         with_tiles!(self, S, _tiles => norm::backward::<S>(pass, gradients));
@@ -243,6 +243,6 @@ impl Kernels {
 fn check_norm(shape: &Features, affine: Affine, fused: Fused<Bf16>, result: &[Bf16]) -> Result {
     check_length("the weight", shape.channels(), affine.weight.len())?;
     check_length("the bias", shape.channels(), affine.bias.len())?;
-    check_length("the residual", shape.len(), fused.residual.map_or(shape.len(), <[Bf16]>::len))?;
+    check_if_given("the residual", shape.len(), fused.residual)?;
     check_length("the result", shape.len(), result.len())
 }

@@ -4,6 +4,7 @@
 use super::maps::EachBf16;
 use super::{channels, layer_norm, maps};
 use crate::depthwise::{Depthwise, backward_data, backward_weights, forward};
+use crate::lanes::values;
 use crate::norm::{Affine, NormGradients};
 use crate::number::{Bf16, halves, halves_mut};
 use crate::shape::{Features, Window};
@@ -11,16 +12,7 @@ use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
 use crate::workspace::buffer;
 
-/// Values without a pattern, in [-1, 1).
-fn values(seed: u64, n: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
-
+/// [`values`] in bf16.
 fn numbers(seed: u64, n: usize) -> Vec<Bf16> {
     values(seed, n).into_iter().map(Bf16::from_f32).collect()
 }

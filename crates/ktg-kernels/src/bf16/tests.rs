@@ -6,21 +6,12 @@ use super::correlate::{backward_data, forward};
 use super::maps::EachBf16;
 use super::tiles::{Plain, Tiles};
 use super::weights::backward_weights;
+use crate::lanes::values as numbers;
 use crate::norm::{BackwardPass, Fused, Moving, NormGradients};
 use crate::number::Bf16;
 use crate::shape::{Conv2d, Window};
 use crate::simd::Simd;
 use crate::simd::portable::{Array, Portable};
-
-/// Numbers without any order.
-fn numbers(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 fn rounded(values: &[f32]) -> Vec<Bf16> {
     values.iter().map(|x| Bf16::from_f32(*x)).collect()

@@ -11,7 +11,7 @@ use crate::Kernels;
 use crate::channels::add_parts;
 use crate::norm::{Affine, NormGradients};
 use crate::parallel::{Shared, for_each_piece, parallel};
-use crate::shape::{Features, Result, check_length};
+use crate::shape::{Features, Result, check_if_given, check_length};
 use crate::simd::{Simd, at_level};
 use crate::workspace::buffer;
 use backward::Backward;
@@ -22,9 +22,7 @@ impl Kernels {
     /// Normalizes the values of each pixel over its channels by their mean and biased variance: `(x - mean) / sqrt(variance +
     /// epsilon) * weight + bias`, where weight and bias are `[channels]`, and all else is `[batch, channels, pixels]`.
     pub fn layer_norm(&self, shape: &Features, x: &[f32], affine: Affine, result: &mut [f32]) -> Result {
-        check_length("the input", shape.len(), x.len())?;
-        check_affine(shape, affine)?;
-        check_length("the result", shape.len(), result.len())?;
+        check(shape, x, affine, result)?;
         at_level!(self.level(), S => forward::<S>(shape, x, affine, result));
         Ok(())
     }
@@ -32,19 +30,30 @@ impl Kernels {
     /// Gradients of [`layer_norm`](Self::layer_norm) with the same `x` and `affine`. The result's gradient becomes that of x, or, where
     /// that has a place of its own, stays as it is.
     pub fn layer_norm_backward(&self, shape: &Features, x: &[f32], affine: Affine, gradients: NormGradients) -> Result {
-        let of_x = gradients.x.as_deref().map_or(shape.len(), <[f32]>::len);
-        check_length("the input", shape.len(), x.len())?;
-        check_affine(shape, affine)?;
-        check_length("the gradient", shape.len(), gradients.result.len())?;
-        check_length("the gradient of the input", shape.len(), of_x)?;
-        check_length("the gradient of the weight", shape.channels, gradients.weight.len())?;
-        check_length("the gradient of the bias", shape.channels, gradients.bias.len())?;
+        check_backward(shape, x, affine, &gradients)?;
         at_level!(self.level(), S => backward::<S>(shape, x, affine, gradients));
         Ok(())
     }
 }
 
-pub(crate) fn check_affine(shape: &Features, affine: Affine) -> Result {
+/// Checks lengths, of numbers of any kind.
+pub(crate) fn check<T>(shape: &Features, x: &[T], affine: Affine, result: &[T]) -> Result {
+    check_length("the input", shape.len(), x.len())?;
+    check_affine(shape, affine)?;
+    check_length("the result", shape.len(), result.len())
+}
+
+/// Checks lengths on the way back.
+pub(crate) fn check_backward<T>(shape: &Features, x: &[T], affine: Affine, gradients: &NormGradients<T>) -> Result {
+    check_length("the input", shape.len(), x.len())?;
+    check_affine(shape, affine)?;
+    check_length("the gradient", shape.len(), gradients.result.len())?;
+    check_if_given("the gradient of the input", shape.len(), gradients.x.as_deref())?;
+    check_length("the gradient of the weight", shape.channels, gradients.weight.len())?;
+    check_length("the gradient of the bias", shape.channels, gradients.bias.len())
+}
+
+fn check_affine(shape: &Features, affine: Affine) -> Result {
     check_length("the layer norm's weight", shape.channels, affine.weight.len())?;
     check_length("the layer norm's bias", shape.channels, affine.bias.len())
 }

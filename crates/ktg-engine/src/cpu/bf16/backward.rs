@@ -57,13 +57,6 @@ fn convolve_back(context: Context, back: &Back, memory: &mut Memory, learner: &m
     clock.stop(context, Part::ToWeights, call, count);
 }
 
-/// Puts the gradient of what a call reads where it belongs, if anybody needs it.
-fn put_part(context: Context, back: &Back, gradient: &[f32], memory: &mut Memory) {
-    if let Some(target) = back.targets[0] {
-        put(context, back.call.reads[0], gradient, target.part, memory);
-    }
-}
-
 /// As in f32, for one call.
 pub(crate) fn go_back(
     context: Context,
@@ -130,9 +123,10 @@ pub(crate) fn go_back(
             let [range] = learner.ranges(context.layout, layer);
             let g = widen(context, call.gives, memory.get(gradient), count).into_owned();
             tokens::class_sums(&g, shape, &mut learner.gradients[range]);
+            let Some(target) = back.targets[0] else { return };
             let mut dx = vec![0.0; x_len];
             tokens::without_class(&g, shape, &mut dx);
-            put_part(context, back, &dx, memory);
+            put(context, call.reads[0], &dx, target.part, memory);
         }
         Op::Positions { .. } => {
             let [range] = learner.ranges(context.layout, layer);
@@ -140,23 +134,26 @@ pub(crate) fn go_back(
             tokens::position_sums(&g, shape, &mut learner.gradients[range]);
         }
         Op::Attention { heads } => {
+            let Some(target) = back.targets[0] else { return };
             let qkv = widen(context, call.reads[0], memory.get(read(0)), count);
             let g = widen(context, call.gives, memory.get(gradient), count);
             let mut dx = vec![0.0; x_len];
             kernels.attention_backward(&attention(*heads, shape, count), &qkv, &g, &mut dx).expect(FITS);
-            put_part(context, back, &dx, memory);
+            put(context, call.reads[0], &dx, target.part, memory);
         }
         Op::ClassAttention { heads, .. } => {
+            let Some(target) = back.targets[0] else { return };
             let qkv = widen(context, call.reads[0], memory.get(read(0)), count);
             let mut dx = vec![0.0; x_len];
             let attention = attention(*heads, shape, count);
             kernels.class_attention_backward(&attention, &qkv, memory.get(gradient), &mut dx).expect(FITS);
-            put_part(context, back, &dx, memory);
+            put(context, call.reads[0], &dx, target.part, memory);
         }
         Op::FirstToken => {
+            let Some(target) = back.targets[0] else { return };
             let mut dx = vec![0.0; x_len];
             tokens::first_backward(memory.get(gradient), shape, &mut dx);
-            put_part(context, back, &dx, memory);
+            put(context, call.reads[0], &dx, target.part, memory);
         }
         Op::MaxPool { .. } => {
             let Some(part) = part(0) else { return };

@@ -6,11 +6,11 @@ mod pixels;
 use super::instructions::with_tiles;
 use crate::Kernels;
 use crate::channels::add_parts;
-use crate::layer_norm::{ROWS, check_affine};
+use crate::layer_norm::{ROWS, check, check_backward};
 use crate::norm::{Affine, NormGradients};
 use crate::number::Bf16;
 use crate::parallel::{Shared, for_each_piece};
-use crate::shape::{Features, Result, check_length};
+use crate::shape::{Features, Result};
 use crate::simd::Simd;
 use crate::workspace::buffer;
 use backward::Backward;
@@ -20,9 +20,7 @@ use pixels::Forward;
 impl Kernels {
     /// As [`layer_norm`](Self::layer_norm).
     pub fn layer_norm_bf16(&self, shape: &Features, x: &[Bf16], affine: Affine, result: &mut [Bf16]) -> Result {
-        check_length("the input", shape.len(), x.len())?;
-        check_affine(shape, affine)?;
-        check_length("the result", shape.len(), result.len())?;
+        check(shape, x, affine, result)?;
         with_tiles!(self, S, _tiles => forward::<S>(x, affine, result));
         Ok(())
     }
@@ -36,13 +34,7 @@ impl Kernels {
         affine: Affine,
         gradients: NormGradients<Bf16>,
     ) -> Result {
-        let of_x = gradients.x.as_deref().map_or(shape.len(), <[Bf16]>::len);
-        check_length("the input", shape.len(), x.len())?;
-        check_affine(shape, affine)?;
-        check_length("the gradient", shape.len(), gradients.result.len())?;
-        check_length("the gradient of the input", shape.len(), of_x)?;
-        check_length("the gradient of the weight", shape.channels, gradients.weight.len())?;
-        check_length("the gradient of the bias", shape.channels, gradients.bias.len())?;
+        check_backward(shape, x, affine, &gradients)?;
         with_tiles!(self, S, _tiles => backward::<S>(x, affine, gradients));
         Ok(())
     }
