@@ -150,7 +150,7 @@ pub fn history(study: &StudyRecord) -> String {
 
 /// What the values of a study's trials are.
 fn value_title(study: &StudyRecord) -> String {
-    format!("{} accuracy in %", study.judged_part())
+    format!("{} {}", study.judged_part(), study.metadata.objective.title())
 }
 
 /// How many trials reached each rung, and their values there. `None` for a study without rungs.
@@ -196,10 +196,10 @@ pub fn importance(parameters: &[ParameterImportance]) -> String {
 /// The best graphs of a study side by side, each with its place; `None` if there are none.
 pub fn best_graphs(study: &StudyRecord, top: usize) -> Option<String> {
     let mut graphs = Vec::new();
-    for (place, trial) in study.ranked().into_iter().take(top).enumerate() {
-        let value = trial.value.unwrap_or(f64::NAN);
+    for (place, trial) in study.best_first().into_iter().take(top).enumerate() {
+        let value = study.value_in_words(trial);
         let Ok(graph) = study.graph(trial) else { continue };
-        graphs.push((graph, format!("{}. trial {}, {value:.2} %", place + 1, trial.number)));
+        graphs.push((graph, format!("{}. trial {}, {value}", place + 1, trial.number)));
     }
     sheet(&graphs)
 }

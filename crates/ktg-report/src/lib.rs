@@ -9,6 +9,7 @@ mod answers;
 pub mod attention;
 mod cells;
 pub mod compare;
+mod confirmed;
 mod confusion;
 mod counted;
 pub mod figures;
@@ -20,6 +21,7 @@ mod study;
 mod unranked;
 
 pub use answers::{Answer, answers, judge};
+pub use confirmed::Confirmed;
 pub use confusion::{ClassFigures, ConfusedPair, Confusion};
 pub use counted::counted;
 pub use overlay::overlay;

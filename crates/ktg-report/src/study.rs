@@ -9,7 +9,8 @@ use ktg_search::{Genes, JudgedPart, Space, StudyMetadata};
 use ktg_train::Settings;
 use serde_json::Value as Json;
 
-use crate::Unranked;
+use crate::confirmed::standing_in_words;
+use crate::{Confirmed, Unranked};
 
 /// A study with all that is in it.
 pub struct StudyRecord {
@@ -21,6 +22,8 @@ pub struct StudyRecord {
     pub metadata: StudyMetadata,
     /// Its trials, by number.
     pub trials: Vec<Trial>,
+    /// What training the best ones again found, if that was asked for.
+    pub confirmed: Option<Confirmed>,
 }
 
 /// A rung of successive halving.
@@ -42,7 +45,8 @@ impl StudyRecord {
         let mut study = Study::open_to_read(url, name)?;
         let metadata = StudyMetadata::read(&mut study)?;
         let (name, storage) = (study.name().to_owned(), url.clone());
-        Ok(Self { name, storage, metadata, trials: study.trials()? })
+        let confirmed = Confirmed::read(url, &name, metadata.identity.as_deref())?;
+        Ok(Self { name, storage, metadata, trials: study.trials()?, confirmed })
     }
 
     /// The settings that all trials share, if they were noted.
@@ -97,12 +101,23 @@ impl StudyRecord {
         unranked
     }
 
-    /// The best of the ranked trials.
+    /// The ranked trials, those that were confirmed before the others: by what the confirmation found, once it is over.
+    pub fn best_first(&self) -> Vec<&Trial> {
+        let mut best = self.ranked();
+        if let Some(confirmed) = self.confirmed.as_ref().filter(|confirmed| confirmed.winner().is_some()) {
+            let standings = &confirmed.progress.standings;
+            let place = |trial: &Trial| standings.iter().position(|standing| standing.trial == trial.number);
+            best.sort_by_key(|trial| place(trial).unwrap_or(usize::MAX));
+        }
+        best
+    }
+
+    /// The best trial: the one that won the confirmation, if there was one, else the best of the ranked.
     ///
     /// # Errors
     /// If there is none, with the reason.
     pub fn best(&self) -> Result<&Trial> {
-        if let Some(best) = self.ranked().first() {
+        if let Some(best) = self.best_first().first() {
             return Ok(best);
         }
         let name = &self.name;
@@ -113,6 +128,48 @@ impl StudyRecord {
                 bail!("no graph of the study \"{name}\" is complete yet: {sentence}")
             }
         }
+    }
+
+    /// A trial's value in words: as the confirmation found it, if it was a candidate, else that of its one training.
+    pub fn value_in_words(&self, trial: &Trial) -> String {
+        let objective = self.metadata.objective;
+        match self.confirmed.as_ref().and_then(|confirmed| confirmed.standing(trial.number)) {
+            Some(standing) if !standing.values.is_empty() => standing_in_words(standing, objective),
+            _ => objective.in_words(trial.value.unwrap_or(f64::NAN)),
+        }
+    }
+
+    /// What the best trial's value is, in words, and what it is worth: the best of many that were trained once is lucky.
+    ///
+    /// # Errors
+    /// As [`best`](Self::best).
+    pub fn best_in_words(&self) -> Result<String> {
+        let best = self.best()?;
+        let (number, count) = (best.number, self.ranked().len());
+        let once = self.metadata.objective.in_words(best.value.unwrap_or(f64::NAN));
+        let Some(confirmed) = &self.confirmed else {
+            return Ok(format!("trial {number} with {once} (best of {count}, trained once each)"));
+        };
+        if confirmed.winner().is_none() {
+            let missing = confirmed.progress.missing.len();
+            return Ok(format!(
+                "trial {number} with {once} (best of {count}, trained once each; its confirmation lacks at least \
+                 {missing} trainings)"
+            ));
+        }
+        let value = self.value_in_words(best);
+        let candidates = &confirmed.confirmation.candidates;
+        let ranked = self.ranked();
+        let mut text = format!(
+            "trial {number}, confirmed with {value}, of {} graphs that were trained again; in the search {once}, as one \
+             of {count}",
+            candidates.len()
+        );
+        let ahead = ranked.iter().take(candidates.len()).filter(|trial| !candidates.contains(&trial.number)).count();
+        if ahead > 0 {
+            text += &format!("; {ahead} of the best have come since, and are not confirmed");
+        }
+        Ok(text)
     }
 
     /// The search space.

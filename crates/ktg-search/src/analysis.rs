@@ -123,7 +123,7 @@ pub struct Judged {
 /// The complete trials of an analysis, and how many of all are not complete.
 pub fn judged(trials: &[Trial]) -> (Vec<Judged>, usize) {
     // One that died was repeated by a later trial.
-    let counted = trials.iter().filter(|trial| trial.state != State::Fail || !repeated(trial, trials));
+    let counted = trials.iter().filter(|trial| trial.state != State::Fail || !trial.is_repeated_among(trials));
     let mut open = 0;
     let mut all = Vec::new();
     for trial in counted {
@@ -140,10 +140,6 @@ pub fn judged(trials: &[Trial]) -> (Vec<Judged>, usize) {
         all.push(Judged { variant: variant.to_owned(), seed, measures });
     }
     (all, open)
-}
-
-fn repeated(trial: &Trial, trials: &[Trial]) -> bool {
-    trials.iter().any(|other| other.number > trial.number && other.repeats() == Some(trial.first_number()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ pub const SPACE: &str = "search space";
 pub const SETTINGS: &str = "experiment";
 /// User attribute of a study: fingerprint of the images that all its trials share, a text.
 pub const IMAGES: &str = "images";
+/// User attribute of a study: what makes a graph better ([`ObjectiveKind`](crate::ObjectiveKind)); until version 0.1, accuracy,
+/// without being said.
+pub const OBJECTIVE: &str = "objective";
 /// User attribute of a study: its pruner ([`PrunerSettings`](crate::PrunerSettings); until version 0.1, a sentence).
 pub const PRUNER: &str = "pruner";
 /// User attribute of a study: the trials that it shall have, as the last worker to start was told.
@@ -14,6 +17,9 @@ pub const TARGET: &str = "trials";
 pub const IDENTITY: &str = "identity";
 /// User attribute of a study: the graph that its trials change, if it is an analysis.
 pub const BASE: &str = "base graph";
+/// User attribute of a study that confirms what another one found: which graphs, and how often
+/// ([`Confirmation`](crate::confirmation::Confirmation)).
+pub const CONFIRMATION: &str = "confirmation";
 /// User attribute of a study that was not made here: where it is from ([`Imported`](crate::Imported)).
 pub const IMPORTED: &str = "imported";
 
@@ -33,6 +39,10 @@ pub const REASON: &str = "reason";
 pub const SAME_GRAPH: &str = "same graph as trial";
 /// User attribute of a trial: what an analysis changed in the graph ([`Variant::name`](crate::analysis::Variant::name)).
 pub const VARIANT: &str = "variant";
+/// User attribute of a trial of a confirmation: the number of the search's trial whose graph it trains again.
+pub const CONFIRMS: &str = "confirms trial";
+/// User attribute of a complete trial: accuracy of its ensemble in percent.
+pub const ENSEMBLE: &str = "ensemble accuracy";
 /// User attribute of a complete trial: mean accuracy of its nodes in percent.
 pub const NODE_AVERAGE: &str = "node average";
 

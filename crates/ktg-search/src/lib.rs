@@ -9,6 +9,7 @@
 pub mod analysis;
 pub mod attributes;
 mod authors;
+pub mod confirmation;
 mod edges;
 mod error;
 mod history;
@@ -32,6 +33,6 @@ pub use mark::{Occupant, StudyMark};
 pub use metadata::{Agreement, StudyMetadata, analysed_graph};
 pub use objective::{Objective, Report, Task, Work};
 pub use parameter::{Parameter, ParameterKind};
-pub use settings::{EdgeChoice, EdgeSettings, Halving, PrunerKind, PrunerSettings, SamplerKind, SearchSettings};
+pub use settings::{EdgeChoice, EdgeSettings, Halving, ObjectiveKind, PrunerKind, PrunerSettings, SamplerKind, SearchSettings};
 pub use space::{Genes, Space};
 pub use worker::{Event, Origin, Outcome, Worker, WorkerPlan, WorkerSettings};

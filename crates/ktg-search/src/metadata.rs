@@ -4,9 +4,9 @@ use ktg_base::first_difference;
 use ktg_graph::{Document, Graph};
 use serde_json::Value as Json;
 
-use crate::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE, TARGET};
+use crate::attributes::{BASE, IDENTITY, IMAGES, OBJECTIVE, PRUNER, SETTINGS, SPACE, TARGET};
 use crate::storage::Study;
-use crate::{Error, Imported, PrunerSettings, Space};
+use crate::{Error, Imported, ObjectiveKind, PrunerSettings, Space};
 
 /// Something that is the same for all workers of a study: an attribute, and its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +71,8 @@ pub struct StudyMetadata {
     pub settings: Option<Json>,
     /// Fingerprint of the images that all trials share.
     pub images: Option<String>,
+    /// What its values are.
+    pub objective: ObjectiveKind,
     /// How unpromising trials are pruned; `None` in studies of versions up to 0.1, which only say it in words.
     pub pruner: Option<PrunerSettings>,
     /// The same in words.
@@ -79,6 +81,8 @@ pub struct StudyMetadata {
     pub analysed: Option<Graph>,
     /// Where it was imported from; `None` for one that was made here.
     pub imported: Option<Imported>,
+    /// A text that no other study has; `None` if no worker of this program was there yet.
+    pub identity: Option<String>,
     /// Trials that it shall have, as the last worker to start was told.
     pub target: Option<i64>,
 }
@@ -91,6 +95,10 @@ impl StudyMetadata {
     pub fn read(study: &mut Study) -> Result<Self, Error> {
         let space = study.attribute(SPACE)?.map(|json| search_space(study, &json)).transpose()?;
         let images = study.attribute(IMAGES)?.map(|images| text(study, IMAGES, &images)).transpose()?;
+        let objective = match study.attribute(OBJECTIVE)? {
+            None => ObjectiveKind::Accuracy,
+            Some(json) => serde_json::from_value(json).map_err(|e| study.damaged(OBJECTIVE, &e.to_string()))?,
+        };
         let (pruner, pruner_in_words) = match study.attribute(PRUNER)? {
             None => (None, None),
             Some(Json::String(words)) => (None, Some(words)),
@@ -102,8 +110,9 @@ impl StudyMetadata {
         };
         let target = study.attribute(TARGET)?.map(|target| whole_number(study, TARGET, &target)).transpose()?;
         let settings = study.attribute(SETTINGS)?;
+        let identity = study.attribute(IDENTITY)?.map(|identity| text(study, IDENTITY, &identity)).transpose()?;
         let (analysed, imported) = (analysed_graph(study)?, Imported::of(study)?);
-        Ok(Self { space, settings, images, pruner, pruner_in_words, analysed, imported, target })
+        Ok(Self { space, settings, images, objective, pruner, pruner_in_words, analysed, imported, identity, target })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ktg_graph::Graph;
 use serde_json::Value as Json;
 
-use crate::{Occupant, StudyMark};
+use crate::{ObjectiveKind, Occupant, StudyMark};
 
 /// A trial to work on.
 #[derive(Clone, Debug)]
@@ -70,4 +70,38 @@ pub trait Objective {
 
     /// The trial whose run is kept in this directory is over: all that was kept to go on may be deleted.
     fn over(&mut self, _directory: &Path) {}
+}
+
+impl ObjectiveKind {
+    /// A trial's value in words: "51.52 %", or "NLL 1.2345" for the value -1.2345.
+    pub fn in_words(self, value: f64) -> String {
+        match self {
+            ObjectiveKind::Accuracy => format!("{} %", self.number_in_words(value)),
+            ObjectiveKind::Nll => format!("NLL {}", self.number_in_words(value)),
+        }
+    }
+
+    /// The number alone: "51.52", or "1.2345" for the value -1.2345.
+    pub fn number_in_words(self, value: f64) -> String {
+        match self {
+            ObjectiveKind::Accuracy => format!("{value:.2}"),
+            ObjectiveKind::Nll => format!("{:.4}", -value),
+        }
+    }
+
+    /// Decimals that a value is worth, in tables.
+    pub fn decimals(self) -> usize {
+        match self {
+            ObjectiveKind::Accuracy => 2,
+            ObjectiveKind::Nll => 4,
+        }
+    }
+
+    /// What the values are, for the axes of figures and the heads of tables.
+    pub fn title(self) -> &'static str {
+        match self {
+            ObjectiveKind::Accuracy => "accuracy in %",
+            ObjectiveKind::Nll => "log-likelihood in nats",
+        }
+    }
 }

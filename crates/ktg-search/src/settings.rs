@@ -38,6 +38,8 @@ pub struct SearchSettings {
     pub resize: bool,
     /// Edges that are fixed, or have choices of their own, such as `"1 -> 2"`.
     pub edges: BTreeMap<String, EdgeSettings>,
+    /// What makes a graph better than another. Default: accuracy, as in the thesis.
+    pub objective: ObjectiveKind,
     /// How graphs are chosen. Default: random, as in the thesis.
     pub sampler: SamplerKind,
     /// How hopeless trials are stopped. Default: asha, as in the thesis.
@@ -59,6 +61,7 @@ impl Default for SearchSettings {
             architectures: Vec::new(),
             resize: false,
             edges: BTreeMap::new(),
+            objective: ObjectiveKind::Accuracy,
             sampler: SamplerKind::Random,
             pruner: PrunerKind::Asha,
             min_resource: 1,
@@ -88,6 +91,18 @@ pub struct EdgeChoice {
     pub gates: Option<Vec<Gate>>,
     /// Whether the source's attention maps are resized, where a design reads them, even if not all edges do so.
     pub resize: bool,
+}
+
+/// What makes a graph better than another, on the images that are held out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectiveKind {
+    /// The ensemble's accuracy in percent: the thesis.
+    #[default]
+    Accuracy,
+    /// The ensemble's negative log-likelihood with the temperature that fits these images best; a trial's value is minus
+    /// that, so that larger is better here, too.
+    Nll,
 }
 
 /// A way of choosing graphs.
@@ -182,6 +197,7 @@ macro_rules! names {
     };
 }
 
+names!(ObjectiveKind, "objective", Accuracy, Nll);
 names!(SamplerKind, "sampler", Random, Tpe, Evolution);
 names!(PrunerKind, "pruner", None, Median, Asha, Promotion, Hyperband);
 

@@ -13,7 +13,7 @@ use ktg_graph::Graph;
 use ktg_search::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE, TARGET};
 use ktg_search::storage::{Inserted, NewTrial, State, Trial};
 use ktg_search::{
-    Agreement, Error, Event, Halving, Objective, Origin, Outcome, PrunerKind, PrunerSettings, Report, SamplerKind,
+    Agreement, Error, Event, Halving, Objective, ObjectiveKind, Origin, Outcome, PrunerKind, PrunerSettings, Report, SamplerKind,
     SearchSettings, Space, StudyMetadata, Worker, WorkerPlan, WorkerSettings, pruner, sampler,
 };
 use serde_json::{Value as Json, json};
@@ -400,16 +400,22 @@ fn a_worker_whose_trial_was_taken_stops_and_writes_nothing(place: &Place) {
     assert_eq!((trials[1].reports.len(), objective.computed, objective.over.len()), (4, 8, 2));
 }
 
-/// Lets a new worker work on a study, if it agrees with that.
-fn join(search: &Search, agreements: Vec<Agreement>) -> Result<(), String> {
-    let (mut objective, stop, mut tell) = (Scripted::training(1), AtomicBool::new(false), |_: Event| {});
-    let plan = WorkerPlan {
+/// What a worker needs for a search, and wants of its study.
+fn plan(search: &Search, agreements: Vec<Agreement>) -> WorkerPlan {
+    WorkerPlan {
         space: search.space.clone(),
+        values: ObjectiveKind::Accuracy,
         agreements,
         sampler: sampler::by_kind(SamplerKind::Tpe),
         pruner: Box::new(pruner::Never),
         settings: search.settings.clone(),
-    };
+    }
+}
+
+/// Lets a new worker work on a study, if it agrees with that.
+fn join(search: &Search, agreements: Vec<Agreement>) -> Result<(), String> {
+    let (mut objective, stop, mut tell) = (Scripted::training(1), AtomicBool::new(false), |_: Event| {});
+    let plan = plan(search, agreements);
     let worker = Worker::new(search.place.study(&search.name), plan, &mut objective, &stop, &mut tell);
     let done = worker.and_then(|mut worker| worker.run());
     done.map(|done| assert!(done)).map_err(|error| error.to_string())
@@ -435,6 +441,32 @@ fn a_study_of_another_space_or_setup_is_refused_with_the_difference(place: &Plac
         message.contains("training") && message.contains("`\"epochs\": 6` here, `\"epochs\": 5` there"),
         "{message}"
     );
+}
+
+/// Whether a worker that wants these values may join a study.
+fn join_with_values(search: &Search, values: ObjectiveKind) -> Result<(), String> {
+    let (mut objective, stop, mut tell) = (Scripted::training(1), AtomicBool::new(false), |_: Event| {});
+    let plan = WorkerPlan { values, ..plan(search, vec![]) };
+    let worker = Worker::new(search.place.study(&search.name), plan, &mut objective, &stop, &mut tell);
+    worker.map(|_| ()).map_err(|error| error.to_string())
+}
+
+on_each_storage!(a_study_keeps_its_objective_and_one_without_is_of_accuracies);
+fn a_study_keeps_its_objective_and_one_without_is_of_accuracies(place: &Place) {
+    let new = Search::new(place, 1);
+    assert_eq!(join_with_values(&new, ObjectiveKind::Nll), Ok(()));
+    assert_eq!(join_with_values(&new, ObjectiveKind::Nll), Ok(()));
+    let message = join_with_values(&new, ObjectiveKind::Accuracy).unwrap_err();
+    common::assert_sentence(&message);
+    assert!(message.contains("another objective (`accuracy` here, `nll` there)"), "{message}");
+
+    let earlier = Search::new(place, 1);
+    let mut study = place.study(&earlier.name);
+    study.put_attribute(SPACE, &earlier.space.to_json()).unwrap();
+    assert_eq!(StudyMetadata::read(&mut study).unwrap().objective, ObjectiveKind::Accuracy);
+    let message = join_with_values(&earlier, ObjectiveKind::Nll).unwrap_err();
+    assert!(message.contains("another objective (`nll` here, `accuracy` there)"), "{message}");
+    assert_eq!(join_with_values(&earlier, ObjectiveKind::Accuracy), Ok(()));
 }
 
 /// The settings that version 0.1 wrote into a study, a text in TOML.

@@ -121,6 +121,13 @@ impl Evaluation {
         Ok(Self { inference, measures: Accumulator::new(nodes, dataset.classes()), done: 0 })
     }
 
+    /// The same, which also fits the ensemble's temperature to the images.
+    #[must_use]
+    pub fn calibrating(mut self) -> Self {
+        self.measures = self.measures.calibrating();
+        self
+    }
+
     /// Takes the next batch in, and says how many images are done; `None` after the last.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! [`RunDirectory`], event by event. Everything that other tools need is in that directory: [`RunRecord`] reads what it
 //! tells, [`SavedRun`] its networks.
 
+mod calibration;
 mod checkpoint;
 mod data;
 mod directory;

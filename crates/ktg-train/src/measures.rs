@@ -3,6 +3,9 @@
 pub use ktg_engine::loss::argmax;
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Scores;
+pub use crate::calibration::Calibrated;
+
 /// Bins of the expected calibration error (Guo et al., ICML 2017), of equal width.
 pub const CALIBRATION_BINS: usize = 15;
 
@@ -40,6 +43,9 @@ pub struct EnsembleMeasures {
     pub nll: f64,
     /// Expected calibration error, 0 to 1.
     pub ece: f64,
+    /// The likelihood with its best temperature, fitted on these same images; never on test images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<Calibrated>,
 }
 
 impl Measures {
@@ -120,6 +126,8 @@ pub struct Accumulator {
     bins: [Bin; CALIBRATION_BINS],
     /// Sums over the images so far.
     pairs: Vec<PairMeasures>,
+    /// What the ensemble's temperature is fitted to, if it is.
+    scores: Option<Scores>,
 }
 
 impl Accumulator {
@@ -136,7 +144,15 @@ impl Accumulator {
             nll: 0.0,
             bins: [Bin::default(); CALIBRATION_BINS],
             pairs: pairs.map(nothing).collect(),
+            scores: None,
         }
+    }
+
+    /// The same, which also fits the ensemble's temperature to the images.
+    #[must_use]
+    pub fn calibrating(mut self) -> Self {
+        self.scores = Some(Scores::new(self.classes));
+        self
     }
 
     /// Adds a batch. Every node gives as many rows as there are labels.
@@ -168,6 +184,9 @@ impl Accumulator {
         }
         let mean = mean_logits(rows);
         self.ensemble.add(&mean, label);
+        if let Some(scores) = &mut self.scores {
+            scores.add(&mean, label);
+        }
         let probabilities = softmax(&mean);
         let answer = argmax(&mean);
         let highest = mean.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -200,6 +219,7 @@ impl Accumulator {
                 accuracy: accuracy(&self.ensemble),
                 nll: self.nll / n,
                 ece: self.bins.iter().map(gap).sum::<f64>() / n,
+                calibrated: self.scores.as_ref().map(Scores::calibrate),
             },
             pairs: self.pairs.iter().map(mean_of_pair).collect(),
             nodes,

@@ -17,7 +17,7 @@ use crate::recorder::Recorder;
 use crate::schedule::Position;
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::Trainer;
-use crate::{Error, Experiment, Keep, Measures, Sampling};
+use crate::{Error, EvaluateOn, Experiment, Keep, Measures, Sampling};
 
 /// A training at work.
 pub(crate) struct Session {
@@ -221,7 +221,10 @@ impl Session {
 
     fn evaluation(&self) -> Result<Evaluation, Error> {
         let Experiment { evaluation, transform, settings, .. } = &self.experiment;
-        Evaluation::new(self.trainer.node_count(), evaluation, transform, &settings.train)
+        let evaluation = Evaluation::new(self.trainer.node_count(), evaluation, transform, &settings.train)?;
+        // Nothing is fitted to test images.
+        let is_held_out = settings.split.evaluate_on != EvaluateOn::Test;
+        Ok(if is_held_out { evaluation.calibrating() } else { evaluation })
     }
 
     /// Evaluates the next batch; after the last, ends the epoch.

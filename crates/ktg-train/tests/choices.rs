@@ -101,6 +101,27 @@ fn best(epochs: &[EpochReport]) -> (usize, Measures) {
 }
 
 #[test]
+fn a_temperature_is_fitted_to_held_out_images_and_never_to_test_images() {
+    let temporary = tempfile::tempdir().unwrap();
+    for (evaluate_on, is_fitted) in [(EvaluateOn::SearchSplit, true), (EvaluateOn::Test, false)] {
+        let mut settings = settings();
+        settings.split.evaluate_on = evaluate_on;
+        let path = temporary.path().join(format!("{is_fitted}"));
+        let mut run = Run::start(open(settings), &RunDirectory::new(&path)).unwrap();
+        while let Some(epoch) = run.next_epoch().unwrap() {
+            let Some(measures) = epoch.evaluation else { continue };
+            let calibrated = measures.ensemble.calibrated;
+            assert_eq!(calibrated.is_some(), is_fitted);
+            assert!(calibrated.is_none_or(|calibrated| calibrated.nll <= measures.ensemble.nll));
+        }
+        // What a run has written is read back.
+        let reports = RunDirectory::new(&path).epochs().unwrap();
+        let last = reports.last().unwrap().evaluation.clone().unwrap();
+        assert_eq!(last.ensemble.calibrated.is_some(), is_fitted);
+    }
+}
+
+#[test]
 fn the_best_epoch_is_the_result_and_its_checkpoint_stays() {
     let temporary = tempfile::tempdir().unwrap();
     let mut older = 0;

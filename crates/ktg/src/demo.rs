@@ -12,6 +12,7 @@ use indicatif::MultiProgress;
 use ktg_base::{create_dir_all, slug, write_atomically};
 use ktg_data::{DataSource, Image};
 use ktg_figures::draw::svg;
+use ktg_figures::stats::Paired;
 use ktg_report::compare::{Comparison, Group};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};
@@ -23,7 +24,7 @@ use serde_json::json;
 use crate::args::{CompareArgs, DemoArgs, ImageFlags};
 use crate::compare;
 use crate::jobs::run_jobs;
-use crate::methods::{Method, tables};
+use crate::methods::{Method, difference_in_words, tables};
 use crate::names::storage_option;
 use crate::output::{print, print_json};
 use crate::predict::write_overlays;
@@ -33,6 +34,8 @@ use crate::signals;
 
 /// What tables call the data.
 const DATA: &str = "Fashion-MNIST";
+/// The method whose graph the search found.
+const FOUND: &str = "Found";
 /// Name of the study.
 const STUDY: &str = "demo";
 /// Passes over the search's training images in a trial that is not stopped.
@@ -90,7 +93,7 @@ name = "DML"
 preset = "dml"
 
 [[method]]
-name = "Found"
+name = "{FOUND}"
 study = "{STUDY}"
 storage = "sqlite:///search.db"
 
@@ -131,8 +134,15 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let value = best.value.unwrap_or(f64::NAN);
     let graph = comparison.groups.last().map(|group| &group.graph);
     if args.json {
+        let differences = differences(&methods).into_iter().map(|(other, found)| {
+            json!({
+                "method": FOUND, "other": other, "seeds": found.n, "mean": found.mean, "std": found.deviation,
+                "low": found.interval.low, "high": found.interval.high, "p": found.p,
+            })
+        });
         print_json(&json!({
             "methods": methods,
+            "differences": differences.collect::<Vec<_>>(),
             "train_images": first.train_images,
             "test_images": first.measures.images,
             "epochs": args.epochs,
@@ -158,6 +168,10 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
         first.train_images, first.measures.images, args.epochs, args.repeats
     ))?;
     print(&tables(&methods))?;
+    print("")?;
+    for (other, difference) in differences(&methods) {
+        print(&difference_in_words(FOUND, other, &difference))?;
+    }
     print(&format!(
         "\nFound is the best of {} graphs tried on one half of the training images and evaluated on the other\n\
          ({} epochs of training in all; ensemble {value:.2} % there): {}",
@@ -173,6 +187,13 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let (elapsed, training) = (seconds(started.elapsed()), seconds_in_file(training));
     print(&format!("time                {elapsed} ({training} of training, all runs together)"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The found graph's ensemble minus that of every other method, seed by seed.
+fn differences(methods: &[Method]) -> Vec<(&str, Paired)> {
+    let Some(found) = methods.iter().find(|method| method.name == FOUND) else { return Vec::new() };
+    let others = methods.iter().filter(|method| method.name != FOUND);
+    others.filter_map(|other| Some((&*other.name, found.ahead_of(other)?))).collect()
 }
 
 /// Writes the experiments and the plan.

@@ -121,7 +121,8 @@ impl Wanted<'_> {
                     say_unranked(&study);
                 }
                 let (trial, graph) = study.graph_of(*trial)?;
-                let value = trial.value.map_or(String::new(), |value| format!(", {value:.2} % there"));
+                let words = |_| format!(", {} there", study.value_in_words(trial));
+                let value = trial.value.map_or(String::new(), words);
                 let (number, all) = (trial.number, study.trials.len());
                 (graph, format!("trial {number} of {all} of the study \"{name}\" in {storage}{value}"))
             }

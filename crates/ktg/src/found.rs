@@ -34,10 +34,9 @@ pub fn in_words(study: &StudyRecord) -> String {
     if let Some(imported) = &study.metadata.imported {
         text += &format!("\n{imported}");
     }
-    if let Some(best) = study.ranked().first() {
-        let value = best.value.unwrap_or(f64::NAN);
+    if let Ok(best) = study.best_in_words() {
         let command = format!("ktg study best {}{} -o best", shell_word(name), storage_option(url));
-        text += &format!("\nbest: trial {} with {value:.2} %; take it with `{command}`", best.number);
+        text += &format!("\nbest: {best}; take it with `{command}`");
     }
     if let Some(sentence) = study.unranked().sentence() {
         text += &format!("\n{sentence}");
@@ -76,21 +75,33 @@ pub fn failed_table(study: &StudyRecord) -> Option<String> {
 
 /// The best trials as a table.
 pub fn best_table(study: &StudyRecord, top: usize) -> String {
+    let decimals = study.metadata.objective.decimals();
+    let best = study.best_first().into_iter().take(top);
     let row = |trial: &Trial| {
         let epochs = trial.last_report().map_or("-".to_owned(), |(step, _)| step.to_string());
-        [trial.number.to_string(), number(trial.value, 2), epochs, study.edges(trial)]
+        [trial.number.to_string(), number(trial.value, decimals), epochs, study.edges(trial)]
     };
-    aligned(&[3], ["trial", "value", "epochs", "graph"], study.ranked().into_iter().take(top).map(row))
+    let Some(confirmed) = &study.confirmed else {
+        return aligned(&[3], ["trial", "value", "epochs", "graph"], best.map(row));
+    };
+    let row = |trial: &Trial| {
+        let [trial_number, value, epochs, graph] = row(trial);
+        let again = confirmed.standing(trial.number).filter(|standing| !standing.values.is_empty());
+        let again = again.map_or("-".to_owned(), |_| study.value_in_words(trial));
+        [trial_number, value, again, epochs, graph]
+    };
+    aligned(&[2, 4], ["trial", "value", "trained again", "epochs", "graph"], best.map(row))
 }
 
 /// Trials that reached each rung, and their best and median values.
 pub fn rung_table(study: &StudyRecord) -> Option<String> {
+    let decimals = study.metadata.objective.decimals();
     let mut rows = Vec::new();
     for rung in study.rungs() {
         let mut values: Vec<f64> = rung.kept.iter().chain(&rung.stopped).copied().collect();
         values.sort_by(f64::total_cmp);
         let (best, median) = (values.last().copied(), values.get(values.len() / 2).copied());
-        rows.push([rung.number.to_string(), values.len().to_string(), number(best, 2), number(median, 2)]);
+        rows.push([rung.number.to_string(), values.len().to_string(), number(best, decimals), number(median, decimals)]);
     }
     (!rows.is_empty()).then(|| table(["rung", "trials", "best", "median"], rows))
 }

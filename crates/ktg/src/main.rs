@@ -3,6 +3,7 @@
 mod analyse;
 mod args;
 mod compare;
+mod confirm;
 mod data;
 mod demo;
 mod devices;

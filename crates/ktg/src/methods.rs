@@ -1,6 +1,6 @@
 //! Runs of the same graph summed up as one method, in the form of the thesis' table 1.
 
-use ktg_figures::stats::summary;
+use ktg_figures::stats::{Paired, paired, summary};
 use ktg_graph::Graph;
 use ktg_report::compare::{Group, network};
 use ktg_train::Measures;
@@ -8,6 +8,11 @@ use ktg_train::measures::PairMeasures;
 use serde::Serialize;
 
 use crate::output::{number, table};
+
+/// Below this p, a difference counts as found;
+const ALPHA: f64 = 0.05;
+/// and this is how likely enough seeds find one that is there.
+const POWER: f64 = 0.8;
 
 /// Mean and sample standard deviation over runs.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -88,6 +93,33 @@ impl Method {
             measures,
         }
     }
+}
+
+impl Method {
+    /// The ensemble's accuracy minus that of another method, over common seeds; `None` of fewer than two.
+    pub fn ahead_of(&self, other: &Method) -> Option<Paired> {
+        let ensembles = |method: &Method| -> Vec<f64> {
+            method.measures.iter().map(|measures| measures.ensemble.accuracy.top1).collect()
+        };
+        paired(&ensembles(self), &ensembles(other), 0.95)
+    }
+}
+
+/// A difference in a sentence, and how many seeds would show it where these do not.
+pub fn difference_in_words(name: &str, other: &str, difference: &Paired) -> String {
+    let Paired { n, mean, deviation, interval, p } = difference;
+    let p_in_words = p.map_or("no p: all differences are the same".to_owned(), |p| format!("p = {p:.3}"));
+    let mut text = format!(
+        "{name} minus {other}, {n} seeds: {mean:+.2} ± {deviation:.2} points (95 % interval {:+.2} to {:+.2}, {p_in_words})",
+        interval.low, interval.high
+    );
+    if p.is_some_and(|p| p >= ALPHA) {
+        text += &match difference.pairs_needed(ALPHA, POWER) {
+            Some(pairs) => format!("; were it truly so large, about {pairs} seeds would show it"),
+            None => "; no number of seeds that anybody trains would show it".to_owned(),
+        };
+    }
+    text
 }
 
 /// The thesis' table 1, with the ensemble's gain, and a second table of what lies behind it.

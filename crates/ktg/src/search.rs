@@ -21,6 +21,7 @@ use ktg_train::{EvaluateOn, Experiment, PrecisionSetting, Settings};
 use serde_json::json;
 
 use crate::args::{SearchArgs, WorkerArgs};
+use crate::confirm::Confirm;
 use crate::found;
 use crate::output::{print, warn};
 use crate::progress::{Progress, say, seconds};
@@ -35,6 +36,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
     let (settings, base, search) = settings(args)?;
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
+    let confirm = confirm(args)?;
     let template = train::open(settings, &base, args.images, &Progress::among(&bars, "search"))?;
     warn(&template.warnings);
     let worker = WorkerSettings {
@@ -45,7 +47,11 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
         ..worker
     };
     let search = Search { url, study: args.study.clone(), settings: search, worker, patience: limit, enqueued: None };
-    if !search.run(template, &stop, &bars)? {
+    let mut is_done = search.run(template.clone(), &stop, &bars)?;
+    if let (true, Some(confirm)) = (is_done, confirm) {
+        is_done = confirm.run(&search, &template, &stop, &bars)?;
+    }
+    if !is_done {
         let url = &search.url;
         let advice = format!("stopped; the study in {url} is as it should be, start the same command again to go on");
         return Ok(signals::interrupted(&advice));
@@ -58,13 +64,14 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
 pub fn settings(args: &SearchArgs) -> Result<(Settings, PathBuf, SearchSettings)> {
     if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
         let reason =
-            "what is searched is set in the table [search] of the experiment file, or by --sampler and --pruner";
+            "what is searched is set in the table [search] of the experiment file, or by --sampler, --pruner and --objective";
         bail!("`--set {pair}`: {reason}");
     }
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
     let mut search = read_search(args)?;
     search.sampler = args.sampler.unwrap_or(search.sampler);
     search.pruner = args.pruner.unwrap_or(search.pruner);
+    search.objective = args.objective.unwrap_or(search.objective);
     if settings.split.evaluate_on == EvaluateOn::Test {
         // The test images are for the graph that was found, once.
         settings.split.evaluate_on = EvaluateOn::SearchSplit;
@@ -77,6 +84,15 @@ pub fn settings(args: &SearchArgs) -> Result<(Settings, PathBuf, SearchSettings)
         name.parse::<Architecture>().map_err(|e| anyhow!("`search.architectures`: {e}"))?;
     }
     Ok((settings, base, search))
+}
+
+/// How the best graphs are to be confirmed, if they are.
+pub fn confirm(args: &SearchArgs) -> Result<Option<Confirm>> {
+    match (args.confirm, args.confirm_trainings) {
+        (None, Some(_)) => bail!("`--confirm-trainings` says how often the graphs of `--confirm K` are trained; give both"),
+        (None, None) => Ok(None),
+        (Some(candidates), trainings) => Confirm::new(candidates, trainings).map(Some),
+    }
 }
 
 /// How a worker works, but for what a study says, and how long it waits for what is away.
@@ -132,9 +148,11 @@ impl Search {
         let study = self.open(stop, bars)?;
         self.agree_on_precision(&mut template)?;
         let (patience, stop) = (self.patience, Arc::clone(stop));
-        let mut objective = Trials { template, bars: bars.clone(), patience, stop: Arc::clone(&stop) };
+        let values = self.settings.objective;
+        let mut objective = Trials { template, values, bars: bars.clone(), patience, stop: Arc::clone(&stop) };
         let plan = WorkerPlan {
             space,
+            values,
             agreements: agreements(&objective.template, &self.settings)?,
             sampler: sampler::by_kind(self.settings.sampler),
             pruner: pruner::by_settings(&self.settings, &self.study, objective.steps()),
@@ -230,8 +248,9 @@ impl Log<'_> {
     }
 
     fn ended(&mut self, number: i64, outcome: &Outcome, last: Option<(i64, f64)>) -> String {
+        let words = |value: f64| self.search.settings.objective.in_words(value);
         let at = match last {
-            Some((epoch, value)) => format!(" at epoch {epoch} with {value:.2} %"),
+            Some((epoch, value)) => format!(" at epoch {epoch} with {}", words(value)),
             None => String::new(),
         };
         let what = match outcome {
@@ -241,7 +260,7 @@ impl Log<'_> {
                     self.best = Some((*value, number));
                 }
                 let star = if first { ", this worker's best" } else { "" };
-                format!("complete: ensemble {value:.2} %{star}")
+                format!("complete: ensemble {}{star}", words(*value))
             }
             Outcome::Pruned => format!("pruned{at}"),
             Outcome::Paused(_) => format!("paused{at}"),
@@ -252,7 +271,7 @@ impl Log<'_> {
                 "lost: another worker thought this one dead, or somebody ended or deleted the trial".to_owned()
             }
         };
-        let best = self.best.map_or(String::new(), |(value, trial)| format!(" · best {value:.2} % (trial {trial})"));
+        let best = self.best.map_or(String::new(), |(value, trial)| format!(" · best {} (trial {trial})", words(value)));
         let trials = self.search.enqueued.unwrap_or(self.search.worker.trials);
         let elapsed = seconds(self.started.elapsed());
         format!("trial {number} of {trials}: {what}{best} · {elapsed}")

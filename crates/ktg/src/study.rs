@@ -62,17 +62,21 @@ fn list(url: &StorageUrl, json: bool) -> Result<()> {
 
 fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
     if json {
-        let graph =
-            |trial: &&Trial| json!({"trial": trial.number, "value": trial.value, "graph": found.graph(trial).ok()});
+        let standing = |trial: &Trial| found.confirmed.as_ref()?.standing(trial.number);
+        let graph = |trial: &&Trial| {
+            let again = standing(trial).map(|standing| &standing.values);
+            json!({"trial": trial.number, "value": trial.value, "trained_again": again, "graph": found.graph(trial).ok()})
+        };
         let states = State::ALL.map(|state| (state.to_string(), json!(found.count(state))));
         let states: Map<String, Json> = states.into_iter().collect();
-        let best: Vec<Json> = found.ranked().iter().take(top).map(graph).collect();
+        let best: Vec<Json> = found.best_first().iter().take(top).map(graph).collect();
         let (failed, failed_before) = found::failed(found);
         let failed = failed.into_iter().map(|(trial, reason)| json!({"trial": trial, "reason": reason}));
         return print_json(&json!({
             "study": &found.name,
             "imported": found.metadata.imported,
             "trials": found.trials.len(),
+            "objective": found.metadata.objective,
             "states": states,
             "best": best,
             "not_ranked": found.unranked(),
@@ -102,18 +106,19 @@ fn best(found: StudyRecord, top: usize, out: Option<&Path>) -> Result<()> {
     let (_, graph) = found.graph_of(None)?;
     say_imported(&found);
     say_unranked(&found);
+    note(&format!("study \"{}\": best is {}", found.name, found.best_in_words()?));
     let Some(directory) = out else {
         return print(graph.to_toml().trim_end());
     };
     create_dir_all(directory)?;
-    for (place, trial) in found.ranked().into_iter().take(top).enumerate() {
+    for (place, trial) in found.best_first().into_iter().take(top).enumerate() {
         let graph = found.graph(trial)?;
         let stem = format!("{}-{}", study_file_name(&found.name), place + 1);
         let path = directory.join(format!("{stem}.toml"));
         write_atomically(&path, graph.to_toml().as_bytes())?;
         write_atomically(&directory.join(format!("{stem}.svg")), draw::svg(&graph).as_bytes())?;
-        let value = trial.value.unwrap_or(f64::NAN);
-        print(&format!("{}: trial {}, {value:.2} %, {}", path.display(), trial.number, edges(&graph)))?;
+        let value = found.value_in_words(trial);
+        print(&format!("{}: trial {}, {value}, {}", path.display(), trial.number, edges(&graph)))?;
         if let Some(weights) = graph.nodes().iter().find_map(|node| node.pretrained.as_ref()) {
             print(&format!(
                 "  its weights ({weights}) are looked for beside this file, then beside the experiment file"

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 use ktg_base::FileError;
 use ktg_graph::Graph;
-use ktg_search::attributes::NODE_AVERAGE;
-use ktg_search::{Objective, Occupant, Report, Task, Work};
-use ktg_train::{EpochReport, Error, Event, Experiment, Run, RunDirectory, RunResult};
+use ktg_search::attributes::{ENSEMBLE, NODE_AVERAGE};
+use ktg_search::{Objective, ObjectiveKind, Occupant, Report, Task, Work};
+use ktg_train::{EpochReport, Error, Event, Experiment, Measures, Run, RunDirectory, RunResult};
 use serde_json::{Value as Json, json};
 
 use crate::progress::{Progress, say};
@@ -21,6 +21,8 @@ use crate::progress::{Progress, say};
 pub struct Trials {
     /// The experiment, with any graph of the search space.
     pub template: Experiment,
+    /// What a trial's value is.
+    pub values: ObjectiveKind,
     /// Where progress bars go.
     pub bars: MultiProgress,
     /// How long a full disk, or a run that a sleeping worker still has, is waited for.
@@ -154,7 +156,7 @@ impl Training<'_> {
                     }
                 },
                 Stage::Running(run) => {
-                    let Some(event) = run.next()? else { return finished(run) };
+                    let Some(event) = run.next()? else { return finished(run, self.trials.values) };
                     self.progress.show(&event);
                     match event {
                         Event::Epoch(epoch) => epoch,
@@ -167,7 +169,8 @@ impl Training<'_> {
                 }
             };
             if let Some(measures) = &epoch.evaluation {
-                return Ok(self.report(epoch.train.epoch as i64, measures.ensemble.accuracy.top1));
+                let value = value(measures, self.trials.values);
+                return Ok(self.report(epoch.train.epoch as i64, value));
             }
         }
     }
@@ -243,19 +246,32 @@ impl Training<'_> {
 }
 
 /// The end of a run, which has a result then.
-fn finished(run: &Run) -> Result<Report, Error> {
+fn finished(run: &Run, values: ObjectiveKind) -> Result<Report, Error> {
     Ok(match run.result() {
-        Some(result) => Report::Finished(result.measures.ensemble.accuracy.top1, attributes(result)),
+        Some(result) => Report::Finished(value(&result.measures, values), attributes(result)),
         None => Report::Failed("it ended without a result".to_owned()),
     })
+}
+
+/// What a trial's value is to be, of its ensemble. Larger is better.
+fn value(measures: &Measures, values: ObjectiveKind) -> f64 {
+    let ensemble = &measures.ensemble;
+    match values {
+        ObjectiveKind::Accuracy => ensemble.accuracy.top1,
+        ObjectiveKind::Nll => -ensemble.calibrated.map_or(ensemble.nll, |calibrated| calibrated.nll),
+    }
 }
 
 /// What else a study keeps of a finished trial.
 fn attributes(result: &RunResult) -> Vec<(String, Json)> {
     let measures = &result.measures;
+    let calibrated = measures.ensemble.calibrated;
     let values = [
+        (ENSEMBLE, Some(measures.ensemble.accuracy.top1)),
         (NODE_AVERAGE, Some(measures.node_average.top1)),
         ("ensemble NLL", Some(measures.ensemble.nll)),
+        ("ensemble NLL, calibrated", calibrated.map(|calibrated| calibrated.nll)),
+        ("temperature", calibrated.map(|calibrated| calibrated.temperature)),
         ("seconds", Some(result.seconds)),
         ("disagreement", measures.pair_mean(|pair| Some(pair.disagreement))),
         ("probability cosine", measures.pair_mean(|pair| Some(pair.probability_cosine))),

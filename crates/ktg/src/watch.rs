@@ -176,7 +176,10 @@ fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<V
             _ => worker.to_owned(),
         };
         let at = match trial.last_report() {
-            Some((epoch, value)) => format!("trial {} at epoch {epoch} with {value:.2} %", trial.number),
+            Some((epoch, value)) => {
+                let value = study.metadata.objective.in_words(value);
+                format!("trial {} at epoch {epoch} with {value}", trial.number)
+            }
             None => format!("trial {}", trial.number),
         };
         workers.entry(worker).or_default().push(at);
@@ -191,7 +194,7 @@ fn study_view(storage: &StorageUrl, name: &str, trials: Option<i64>) -> Result<V
     if let Some(rungs) = found::rung_table(&study) {
         text += &format!("\n\n{rungs}");
     }
-    if let Some(best) = study.ranked().first() {
+    if let Some(best) = study.best_first().first() {
         text += &format!("\n\nbest graph, trial {}: {}", best.number, study.edges(best));
     }
     let is_complete = is_imported || target.is_some_and(|target| there as i64 >= target);

@@ -146,6 +146,143 @@ fn killed_and_interrupted_searches_end_like_uninterrupted_ones() {
     }
 }
 
+/// The values of the trainings that confirm a study's best graphs, by trial of the search and seed.
+fn confirmed(here: &Path, study: &str) -> BTreeMap<(i64, u64), f64> {
+    let trials = export(here, &format!("{study} confirmed"));
+    let is_kept = |trial: &&Json| trial["state"] != "FAIL";
+    let training = |trial: &Json| {
+        assert_eq!(trial["state"], "COMPLETE", "{trial}");
+        let of = |name: &str| &trial["attributes"][name];
+        let training = (of("confirms trial").as_i64().unwrap(), of("seed").as_u64().unwrap());
+        (training, trial["value"].as_f64().unwrap())
+    };
+    let values: BTreeMap<_, _> = trials.iter().filter(is_kept).map(training).collect();
+    assert_eq!(values.len(), trials.iter().filter(is_kept).count(), "none twice");
+    values
+}
+
+#[test]
+fn the_best_graphs_are_trained_again_and_the_winner_is_the_best() {
+    let temporary = experiment();
+    let here = temporary.path();
+    let search = || {
+        let mut command = search(here, "s", "6");
+        command.args(["--pruner", "none"]);
+        command
+    };
+    let confirming = || {
+        let mut command = search();
+        command.args(["--confirm", "4"]);
+        command
+    };
+    assert!(good(search()).contains("(best of 6, trained once each)"));
+    let said = good(confirming());
+    assert!(said.contains("seeds), of 4 graphs that were trained again; in the search"), "{said}");
+
+    let values = confirmed(here, "s");
+    let shown: Json = serde_json::from_str(&good(ktg(here, &["study", "show", "s", "--json"]))).unwrap();
+    let again = |place: usize| shown["best"][place]["trained_again"].as_array().map_or(0, Vec::len);
+    // Four graphs, then two: 4 x 1 and 2 x 4 trainings.
+    assert_eq!((values.len(), [0, 1, 2, 3, 4].map(again)), (12, [5, 5, 1, 1, 0]));
+    assert!(values.keys().all(|(_, seed)| *seed >= 1001), "none with the seed of the search");
+    let mean = |trial: i64| {
+        let values: Vec<f64> = values.iter().filter(|((of, _), _)| *of == trial).map(|(_, value)| *value).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    let trial = |place: usize| shown["best"][place]["trial"].as_i64().unwrap();
+    assert!(mean(trial(0)) >= mean(trial(1)));
+
+    // Everything that takes the best takes the winner.
+    let best = ktg(here, &["study", "best", "s", "--out", "best"]).output().unwrap();
+    let words = format!("trial {}, {:.2} % (95 % interval", trial(0), mean(trial(0)));
+    assert!(text(&best).contains(&words), "{words}: {}", text(&best));
+    let page = good(ktg(here, &["study", "show", "s"]));
+    assert!(page.contains("trained again") && page.contains("5 seeds)"), "{page}");
+    good(ktg(here, &["report", "s", "-o", "report.html"]));
+    assert!(fs::read_to_string(here.join("report.html")).unwrap().contains("trained again"));
+
+    // Nothing is done twice, and more trainings begin with those that are there.
+    good(confirming());
+    assert_eq!(confirmed(here, "s"), values);
+    let mut more = confirming();
+    more.args(["--confirm-trainings", "16"]);
+    good(more);
+    let further = confirmed(here, "s");
+    assert!(further.len() > values.len() && values.iter().all(|(training, value)| further[training] == *value));
+    assert!(bad(self::search(here, "s confirmed", "20")).contains("confirms what the study \"s\" found"));
+}
+
+#[test]
+fn a_killed_and_shared_confirmation_ends_like_another() {
+    let temporary = experiment();
+    let here = temporary.path();
+    let search = |study: &str| {
+        let mut command = search(here, study, "5");
+        command.args(["--pruner", "none", "--confirm", "5"]);
+        command
+    };
+    good(search("through"));
+    let expected = confirmed(here, "through");
+    assert_eq!(expected.len(), 15);
+
+    let started = Instant::now();
+    let mut kills = 0;
+    loop {
+        let mut child = search("killed").spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300 + 100 * kills));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        assert!(started.elapsed() < Duration::from_secs(150), "the search never ends");
+    }
+    assert!(kills >= 3, "only {kills} kills");
+    // Which trial has which graph depends on when a worker was killed; which graph has which value does not.
+    let by_graph = |study: &str| {
+        let graph = |trial: &Json| trial["attributes"]["graph"].to_string();
+        let seed = |trial: &Json| trial["attributes"]["seed"].to_string();
+        let trials = export(here, &format!("{study} confirmed"));
+        let complete = trials.iter().filter(|trial| trial["state"] == "COMPLETE");
+        complete.map(|trial| ((graph(trial), seed(trial)), trial["value"].to_string())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(confirmed(here, "killed").len(), 15);
+    assert_eq!(by_graph("killed"), by_graph("through"), "after {kills} kills");
+
+    let workers: Vec<_> = (0..3).map(|_| search("shared").spawn().unwrap()).collect();
+    for worker in workers {
+        let output = worker.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    assert_eq!(confirmed(here, "shared").len(), 15);
+}
+
+#[test]
+fn a_search_by_likelihood_says_so_everywhere() {
+    let temporary = experiment();
+    let here = temporary.path();
+    let by = |objective: &str| {
+        let mut command = search(here, "s", "4");
+        command.args(["--pruner", "none", "--objective", objective]);
+        command
+    };
+    let said = good(by("nll"));
+    assert!(said.contains("with NLL "), "{said}");
+    for trial in export(here, "s") {
+        let of = |name: &str| trial["attributes"][name].as_f64().unwrap();
+        let value = trial["value"].as_f64().unwrap();
+        assert_eq!(value, -of("ensemble NLL, calibrated"));
+        assert!(of("ensemble NLL") >= of("ensemble NLL, calibrated") && of("temperature") > 0.0);
+        assert!((0.0..=100.0).contains(&of("ensemble accuracy")) && of("node average") > 0.0);
+        let last = trial["reports"]["3"].as_f64().unwrap();
+        assert_eq!(last, value, "every epoch is judged by the same measure");
+    }
+    let refused = bad(by("accuracy"));
+    assert!(refused.contains("another objective (`accuracy` here, `nll` there)"), "{refused}");
+    assert!(bad(by("loss")).contains("choose from accuracy, nll"));
+}
+
 /// The directories of a study's runs.
 fn runs(here: &Path, study: &str) -> Vec<String> {
     export(here, study).iter().map(|trial| trial["attributes"]["run"].as_str().unwrap().to_owned()).collect()

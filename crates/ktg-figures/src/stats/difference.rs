@@ -54,6 +54,27 @@ pub fn paired(a: &[f64], b: &[f64], level: f64) -> Option<Paired> {
     finite(&[interval.low, interval.high]).then_some(Paired { n, mean, deviation, interval, p })
 }
 
+/// More pairs are no advice.
+const MOST_PAIRS: usize = 100_000;
+
+impl Paired {
+    /// How many pairs it takes until a paired t-test finds a difference like this one at the level `alpha` with the
+    /// probability `power`, if it is there: the smallest n with `|mean| sqrt(n) / s >= t(1 - alpha / 2) + t(power)`, both
+    /// quantiles with n - 1 degrees of freedom. `None` without a difference, or if it takes more than 100,000.
+    ///
+    /// What was seen in few pairs is only roughly so: with a mean that happens to be too large, the number is too small.
+    pub fn pairs_needed(&self, alpha: f64, power: f64) -> Option<usize> {
+        let effect = self.mean.abs() / self.deviation;
+        if self.mean == 0.0 || effect.is_nan() {
+            return None;
+        }
+        (2..=MOST_PAIRS).find(|n| {
+            let Ok(student) = StudentsT::new(0.0, 1.0, (n - 1) as f64) else { return false };
+            effect * (*n as f64).sqrt() >= quantile(&student, 1.0 - alpha / 2.0) + quantile(&student, power)
+        })
+    }
+}
+
 /// The value below which a share of the distribution lies.
 fn quantile(student: &StudentsT, share: f64) -> f64 {
     let mut t = student.inverse_cdf(share);
@@ -85,6 +106,23 @@ mod tests {
         let same = paired(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], 0.95).unwrap();
         assert_eq!((same.mean, same.deviation, same.interval), (0.0, 0.0, Interval { low: 0.0, high: 0.0 }));
         assert_eq!(same.p, Some(1.0));
+    }
+
+    #[test]
+    fn pairs_that_a_difference_needs_are_those_of_power_tables() {
+        let paired = |effect: f64| Paired {
+            n: 3,
+            mean: -effect,
+            deviation: 1.0,
+            interval: Interval { low: 0.0, high: 0.0 },
+            p: None,
+        };
+        // G*Power 3.1, difference between two dependent means, two-sided, alpha 0.05.
+        for (effect, power, pairs) in [(0.2, 0.8, 199), (0.5, 0.8, 34), (1.0, 0.8, 10), (0.5, 0.95, 54)] {
+            assert_eq!(paired(effect).pairs_needed(0.05, power), Some(pairs), "{effect}");
+        }
+        assert_eq!(paired(0.0).pairs_needed(0.05, 0.8), None);
+        assert_eq!(paired(1e-4).pairs_needed(0.05, 0.8), None);
     }
 
     #[test]

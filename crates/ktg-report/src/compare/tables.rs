@@ -293,7 +293,7 @@ mod tests {
             images: 100,
             nodes: vec![accuracy(average); 2],
             node_average: accuracy(average),
-            ensemble: EnsembleMeasures { accuracy: accuracy(ensemble), nll: 1.0, ece: 0.1 },
+            ensemble: EnsembleMeasures { accuracy: accuracy(ensemble), nll: 1.0, ece: 0.1, calibrated: None },
             pairs: Vec::new(),
         };
         RunState::Finished(Box::new(RunResult {

@@ -54,7 +54,7 @@ fn state(run: &RunRecord) -> String {
         return format!("Not finished: {done} of {} epochs are done.", run.settings.train.epochs);
     };
     let Measures { images, node_average, ensemble, .. } = &result.measures;
-    let EnsembleMeasures { accuracy: Accuracy { top1, top5 }, nll, ece } = ensemble;
+    let EnsembleMeasures { accuracy: Accuracy { top1, top5 }, nll, ece, .. } = ensemble;
     format!(
         "After {}, on {images} images: node average {:.2} %, ensemble {top1:.2} % (top-5 {top5:.2} %), NLL {nll:.3}, \
          ECE {ece:.3}.",

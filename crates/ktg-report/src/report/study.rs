@@ -43,7 +43,7 @@ pub(super) fn section(page: &mut Page, study: &StudyRecord, options: &Options) -
         };
         section.push(Figure::new(sheet, caption).wide());
     }
-    let best: Vec<&Trial> = study.ranked().into_iter().take(options.top).collect();
+    let best: Vec<&Trial> = study.best_first().into_iter().take(options.top).collect();
     if !best.is_empty() {
         section.push(best_table(study, &best));
     }
@@ -106,9 +106,8 @@ fn summary(study: &StudyRecord) -> String {
             " The search space has {nodes} nodes, {parameters} parameters and {combinations:.1e} combinations."
         );
     }
-    if let Some(best) = study.ranked().first() {
-        let value = best.value.unwrap_or(f64::NAN);
-        text += &format!(" The best graph is that of trial {} with {value:.2} %.", best.number);
+    if let Ok(best) = study.best_in_words() {
+        text += &format!(" The best graph is that of {best}.");
     }
     if let Some(sentence) = study.unranked().sentence() {
         text += &format!(" {sentence}.");
@@ -117,17 +116,25 @@ fn summary(study: &StudyRecord) -> String {
 }
 
 fn best_table(study: &StudyRecord, best: &[&Trial]) -> Table {
-    let numbers = ["trial", "value [%]", "node average [%]"].map(Column::right);
-    let columns = numbers.into_iter().chain([Column::left("edges")]);
+    let objective = study.metadata.objective;
+    let value = format!("value ({})", objective.title());
+    let numbers = ["trial", &value, "node average [%]"].map(Column::right);
+    let again = study.confirmed.iter().map(|_| Column::left("trained again"));
+    let columns = numbers.into_iter().chain(again).chain([Column::left("edges")]);
     let mut table = Table::new("The best graphs", columns);
     for trial in best {
         let average = trial.attributes.get(NODE_AVERAGE).and_then(serde_json::Value::as_f64);
-        table.row([
+        let mut cells = vec![
             Cell::text(trial.number.to_string()),
-            number_or_dash(trial.value, 2),
+            number_or_dash(trial.value, objective.decimals()),
             number_or_dash(average, 2),
-            Cell::text(study.edges(trial)),
-        ]);
+        ];
+        if let Some(confirmed) = &study.confirmed {
+            let again = confirmed.standing(trial.number).filter(|standing| !standing.values.is_empty());
+            cells.push(Cell::text(again.map_or("-".to_owned(), |_| study.value_in_words(trial))));
+        }
+        cells.push(Cell::text(study.edges(trial)));
+        table.row(cells);
     }
     table.note("The best of many is better on the images it was chosen by than on others: only other images tell how good it is.");
     table

@@ -58,6 +58,11 @@ impl Trial {
         self.repeats().unwrap_or(self.number)
     }
 
+    /// Whether one of these trials of the same study repeats it.
+    pub fn is_repeated_among(&self, trials: &[Trial]) -> bool {
+        trials.iter().any(|other| other.number > self.number && other.repeats() == Some(self.first_number()))
+    }
+
     /// The number of rungs it has passed or been stopped at: its next one, counted from 0.
     pub fn rung(&self) -> u32 {
         (0..).find(|k| !self.system.contains_key(&completed_rung(*k))).unwrap_or(0)

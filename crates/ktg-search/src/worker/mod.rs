@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ktg_base::random::keyed;
+use serde_json::json;
 
 pub use events::{Event, Origin, Outcome};
 pub use settings::WorkerSettings;
 
-use crate::Error;
-use crate::attributes::{SPACE, TARGET};
+use crate::{Error, ObjectiveKind, confirmation};
+use crate::attributes::{OBJECTIVE, SPACE, TARGET};
 use crate::history::History;
 use crate::imported::Imported;
 use crate::mark::{StudyMark, unforeseen};
@@ -31,6 +32,8 @@ use crate::storage::{Claimed, Inserted, NewTrial, Study};
 pub struct WorkerPlan {
     /// All graphs there are to choose from.
     pub space: Space,
+    /// What the objective's values are.
+    pub values: ObjectiveKind,
     /// What must be the same for all workers of the study, besides the space.
     pub agreements: Vec<Agreement>,
     /// Chooses graphs.
@@ -81,6 +84,16 @@ impl<'a> Worker<'a> {
             return Err(study.error(format!("{reason}, and cannot be searched on; give another --study")));
         }
         let settings = &plan.settings;
+        if settings.trials > 0
+            && let Some(confirmation) = confirmation::read(&mut study)?
+        {
+            let reason = format!("it confirms what the study {:?} found, and is not searched", confirmation.search);
+            return Err(study.error(format!("{reason}; give another --study")));
+        }
+        // Before the space, so that a study with a space and without this is one of an earlier version.
+        let values = if study.attribute(SPACE)?.is_some() { ObjectiveKind::Accuracy } else { plan.values };
+        study.attribute_or(OBJECTIVE, &json!(values))?;
+        Agreement::new(OBJECTIVE, json!(plan.values)).settle(&mut study)?;
         Agreement::new(SPACE, plan.space.to_json()).settle(&mut study)?;
         for agreement in &plan.agreements {
             agreement.settle(&mut study)?;

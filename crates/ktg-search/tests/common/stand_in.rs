@@ -10,7 +10,7 @@ use ktg_search::pruner::Pruner;
 use ktg_search::sampler::Sampler;
 use ktg_search::storage::Study;
 use ktg_search::{
-    Error, Event, Objective, Occupant, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan, WorkerSettings,
+    Error, Event, Objective, ObjectiveKind, Occupant, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan, WorkerSettings,
 };
 
 /// The value of a graph after a step: rises, and better graphs are not always better at the start.
@@ -159,6 +159,6 @@ pub fn work(
     stop: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<bool, Error> {
-    let plan = WorkerPlan { space, agreements: vec![], sampler, pruner, settings };
+    let plan = WorkerPlan { space, values: ObjectiveKind::Accuracy, agreements: vec![], sampler, pruner, settings };
     Worker::new(study, plan, objective, stop, tell)?.run()
 }

@@ -16,6 +16,7 @@ use super::{ImageFlags, SettingFlags, StorageArg};
 Examples:
   ktg search photos.toml --study photos --trials 200
   ktg search photos.toml --study photos --trials 6000 --storage postgresql://user:password@host/studies
+  ktg search photos.toml --study photos --trials 200 --confirm 8    # the best 8 again, with new seeds
   ktg study best photos --out best        # then: ktg train photos.toml --graph best/photos-1.toml --out runs/best
 Watch it: optuna-dashboard sqlite:///ktg.db
 
@@ -23,6 +24,7 @@ In the experiment file:
   [search]
   sampler = \"evolution\"                       # random, tpe, evolution
   pruner = \"promotion\"                        # none, median, asha, promotion, hyperband
+  objective = \"accuracy\"                      # or nll
   gates = [\"through\", \"linear\", \"cutoff\"]
   [search.edges]
   \"label -> 1\" = \"through\"                 # fixed
@@ -48,6 +50,17 @@ pub struct SearchArgs {
     /// How hopeless trials are stopped, instead of the experiment file's: none, median, asha, promotion or hyperband
     #[arg(long, value_name = "NAME")]
     pub pruner: Option<ktg_search::PrunerKind>,
+    /// What makes a graph better, instead of the experiment file's: accuracy, or nll (the ensemble's negative
+    /// log-likelihood, its temperature fitted on the same images)
+    #[arg(long, value_name = "NAME")]
+    pub objective: Option<ktg_search::ObjectiveKind>,
+    /// When the study has its trials, train its K best graphs again, with new seeds, in rounds that drop the worse half:
+    /// `ktg study best` then answers the winner. All workers share the work; give all of them the same K
+    #[arg(long, value_name = "K", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pub confirm: Option<usize>,
+    /// Trainings that `--confirm` may spend on all graphs together [default: 3 K]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub confirm_trainings: Option<usize>,
     /// Seed of the sampler: a single worker with the same seed chooses the same graphs [default: another one each time]
     #[arg(long, value_name = "N")]
     pub sampler_seed: Option<u64>,

@@ -11,7 +11,7 @@ use super::words::{bytes, duration, memory, pace, time};
 use crate::args::SearchArgs;
 use crate::output::{print, warn};
 use crate::progress::Progress;
-use crate::search::settings;
+use crate::search::{confirm, settings};
 use crate::train;
 
 /// So many random graphs are tried, to find one that can be trained.
@@ -37,6 +37,10 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     print(&format!("time      at most {}: {} trials of full length, by one worker", time(full), args.trials))?;
     let epochs = u32::try_from(template.settings.train.epochs)?;
     print(&format!("          {}", pruned(&search, epochs, full)))?;
+    if let Some(confirm) = confirm(args)? {
+        let (trainings, again) = (confirm.trainings(), average(&estimates).times(confirm.trainings() as f64));
+        print(&format!("          {} more to confirm the best: at most {trainings} trainings", time(again)))?;
+    }
     print(&memory(estimates.last().and_then(|estimate| estimate.peak_memory_bytes)))?;
     print(&disk(args, &search, &estimates))
 }
