@@ -1,9 +1,9 @@
 //! What the confirmation of a search found.
 
 use ktg_figures::stats::{Interval, paired};
+use ktg_search::ObjectiveKind;
 use ktg_search::confirmation::{self, Confirmation, Progress, Standing};
 use ktg_search::storage::{StorageUrl, Study};
-use ktg_search::ObjectiveKind;
 
 /// The level of all intervals.
 const LEVEL: f64 = 0.95;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use ktg_graph::{Gate, Graph, Node};
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{
-    EdgeSettings, Objective, ObjectiveKind, PrunerKind, Report, SamplerKind, SearchSettings, Space, Task, Work, Worker, WorkerPlan,
-    WorkerSettings, pruner, sampler,
+    EdgeSettings, Objective, ObjectiveKind, PrunerKind, Report, SamplerKind, SearchSettings, Space, Task, Work, Worker,
+    WorkerPlan, WorkerSettings, pruner, sampler,
 };
 
 type AnyError = Box<dyn std::error::Error>;
@@ -148,7 +148,8 @@ fn search(method: Method, seed: u64, table: &Table, epochs: u32, goals: &[f64]) 
     };
     let (sampler, pruner) = (sampler::by_kind(method.sampler), pruner::by_settings(&settings, "compare", epochs));
     let mut silent = |_: ktg_search::Event| {};
-    let plan = WorkerPlan { space, values: ObjectiveKind::Accuracy, agreements: vec![], sampler, pruner, settings: worker };
+    let plan =
+        WorkerPlan { space, values: ObjectiveKind::Accuracy, agreements: vec![], sampler, pruner, settings: worker };
     Worker::new(study, plan, &mut objective, &stop, &mut silent)?.run()?;
     Ok(objective.reached)
 }

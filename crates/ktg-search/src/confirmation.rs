@@ -216,7 +216,13 @@ mod tests {
     use super::*;
 
     fn confirmation(candidates: i64, trainings: usize) -> Confirmation {
-        Confirmation { search: "s".to_owned(), identity: None, candidates: (0..candidates).collect(), trainings, search_seed: 1002 }
+        Confirmation {
+            search: "s".to_owned(),
+            identity: None,
+            candidates: (0..candidates).collect(),
+            trainings,
+            search_seed: 1002,
+        }
     }
 
     /// Trains all that is missing until the confirmation is over; returns how often each graph was trained, and the end.

@@ -33,6 +33,8 @@ pub use mark::{Occupant, StudyMark};
 pub use metadata::{Agreement, StudyMetadata, analysed_graph};
 pub use objective::{Objective, Report, Task, Work};
 pub use parameter::{Parameter, ParameterKind};
-pub use settings::{EdgeChoice, EdgeSettings, Halving, ObjectiveKind, PrunerKind, PrunerSettings, SamplerKind, SearchSettings};
+pub use settings::{
+    EdgeChoice, EdgeSettings, Halving, ObjectiveKind, PrunerKind, PrunerSettings, SamplerKind, SearchSettings,
+};
 pub use space::{Genes, Space};
 pub use worker::{Event, Origin, Outcome, Worker, WorkerPlan, WorkerSettings};

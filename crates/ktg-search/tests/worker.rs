@@ -13,8 +13,8 @@ use ktg_graph::Graph;
 use ktg_search::attributes::{BASE, IMAGES, PRUNER, SETTINGS, SPACE, TARGET};
 use ktg_search::storage::{Inserted, NewTrial, State, Trial};
 use ktg_search::{
-    Agreement, Error, Event, Halving, Objective, ObjectiveKind, Origin, Outcome, PrunerKind, PrunerSettings, Report, SamplerKind,
-    SearchSettings, Space, StudyMetadata, Worker, WorkerPlan, WorkerSettings, pruner, sampler,
+    Agreement, Error, Event, Halving, Objective, ObjectiveKind, Origin, Outcome, PrunerKind, PrunerSettings, Report,
+    SamplerKind, SearchSettings, Space, StudyMetadata, Worker, WorkerPlan, WorkerSettings, pruner, sampler,
 };
 use serde_json::{Value as Json, json};
 

@@ -61,6 +61,12 @@ impl Scores {
         if self.labels.is_empty() || !unscaled.nll.is_finite() {
             return unscaled;
         }
+        for (bound, is_best) in [(SHARPEST, self.at(SHARPEST).slope <= 0.0), (FLATTEST, self.at(FLATTEST).slope >= 0.0)]
+        {
+            if is_best {
+                return Calibrated { temperature: 1.0 / bound, nll: self.at(bound).nll };
+            }
+        }
         let (mut low, mut high, mut inverse) = (FLATTEST, SHARPEST, 1.0);
         for _ in 0..STEPS {
             let Likelihood { slope, curvature, .. } = self.at(inverse);
@@ -135,8 +141,11 @@ mod tests {
     fn no_other_temperature_is_better() {
         let mut scores = Scores::new(5);
         for image in 0..200_u32 {
-            let logits: Vec<f64> = (0..5).map(|class| f64::from((image * 7919 + class * 104_729) % 97) / 12.0).collect();
-            scores.add(&logits, image as usize % 5);
+            let logit = |class: u32| f64::from((image * 7919 + class * 104_729) % 97) / 12.0;
+            let mut logits: Vec<f64> = (0..5).map(logit).collect();
+            let label = image as usize % 5;
+            logits[label] += 3.0;
+            scores.add(&logits, label);
         }
         let Calibrated { temperature, nll } = scores.calibrate();
         for factor in [0.5, 0.9, 0.999, 1.001, 1.1, 2.0] {

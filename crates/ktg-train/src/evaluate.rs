@@ -4,7 +4,7 @@ use ktg_data::{Batch, Dataset, Loader, LoaderConfig, Transform};
 use ktg_engine::{Images, Map, Node, Outputs, Scratch, Uploads, Wanted};
 
 use crate::measures::{Accumulator, MemberOutputs};
-use crate::{Error, Measures, TrainSettings};
+use crate::{Error, EvaluateOn, Measures, TrainSettings};
 
 /// The outputs of networks for all images of a data set, pulled batch by batch.
 pub(crate) struct Inference {
@@ -121,10 +121,12 @@ impl Evaluation {
         Ok(Self { inference, measures: Accumulator::new(nodes, dataset.classes()), done: 0 })
     }
 
-    /// The same, which also fits the ensemble's temperature to the images.
+    /// The same, which also fits the ensemble's temperature to the images, unless they are the test images.
     #[must_use]
-    pub fn calibrating(mut self) -> Self {
-        self.measures = self.measures.calibrating();
+    pub fn calibrating_unless_on_test(mut self, evaluate_on: EvaluateOn) -> Self {
+        if evaluate_on != EvaluateOn::Test {
+            self.measures = self.measures.calibrating();
+        }
         self
     }
 

@@ -3,8 +3,8 @@
 pub use ktg_engine::loss::argmax;
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::Scores;
 pub use crate::calibration::Calibrated;
+use crate::calibration::Scores;
 
 /// Bins of the expected calibration error (Guo et al., ICML 2017), of equal width.
 pub const CALIBRATION_BINS: usize = 15;

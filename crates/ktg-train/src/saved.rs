@@ -126,7 +126,22 @@ impl SavedRun {
     /// If the data has other classes than the run, or an image cannot be read.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<Measures, Error> {
         self.check_classes(dataset)?;
-        let mut evaluation = Evaluation::new(self.nodes.len(), dataset, &self.transform, &self.settings.train)?;
+        self.measure(Evaluation::new(self.nodes.len(), dataset, &self.transform, &self.settings.train)?)
+    }
+
+    /// Measures on the images that the run's settings evaluate on, as the run took them itself: with a temperature, unless
+    /// they are the test images.
+    ///
+    /// # Errors
+    /// If the data cannot be opened, has other classes than the run, or an image cannot be read.
+    pub fn evaluate_as_trained(&self) -> Result<Measures, Error> {
+        let dataset = self.evaluation_data()?;
+        self.check_classes(&dataset)?;
+        let evaluation = Evaluation::new(self.nodes.len(), &dataset, &self.transform, &self.settings.train)?;
+        self.measure(evaluation.calibrating_unless_on_test(self.settings.split.evaluate_on))
+    }
+
+    fn measure(&self, mut evaluation: Evaluation) -> Result<Measures, Error> {
         let mut scratch = Scratch::default();
         while evaluation.next(&self.nodes, &mut scratch)?.is_some() {}
         Ok(evaluation.finish())

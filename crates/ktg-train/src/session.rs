@@ -17,7 +17,7 @@ use crate::recorder::Recorder;
 use crate::schedule::Position;
 use crate::tensorboard::{EventFile, epoch_scalars, step_scalars};
 use crate::trainer::Trainer;
-use crate::{Error, EvaluateOn, Experiment, Keep, Measures, Sampling};
+use crate::{Error, Experiment, Keep, Measures, Sampling};
 
 /// A training at work.
 pub(crate) struct Session {
@@ -222,9 +222,7 @@ impl Session {
     fn evaluation(&self) -> Result<Evaluation, Error> {
         let Experiment { evaluation, transform, settings, .. } = &self.experiment;
         let evaluation = Evaluation::new(self.trainer.node_count(), evaluation, transform, &settings.train)?;
-        // Nothing is fitted to test images.
-        let is_held_out = settings.split.evaluate_on != EvaluateOn::Test;
-        Ok(if is_held_out { evaluation.calibrating() } else { evaluation })
+        Ok(evaluation.calibrating_unless_on_test(settings.split.evaluate_on))
     }
 
     /// Evaluates the next batch; after the last, ends the epoch.

@@ -107,7 +107,8 @@ fn a_temperature_is_fitted_to_held_out_images_and_never_to_test_images() {
         let mut settings = settings();
         settings.split.evaluate_on = evaluate_on;
         let path = temporary.path().join(format!("{is_fitted}"));
-        let mut run = Run::start(open(settings), &RunDirectory::new(&path)).unwrap();
+        let experiment = Experiment::open(settings, ".".as_ref()).unwrap();
+        let mut run = Run::start(experiment, &RunDirectory::new(&path)).unwrap();
         while let Some(epoch) = run.next_epoch().unwrap() {
             let Some(measures) = epoch.evaluation else { continue };
             let calibrated = measures.ensemble.calibrated;
@@ -139,7 +140,7 @@ fn the_best_epoch_is_the_result_and_its_checkpoint_stays() {
         assert_eq!((result.epochs, result.best_epoch), (12, Some(epoch)), "seed {seed}");
         assert_eq!(result.measures, measures);
         let run = SavedRun::open(&directory).unwrap();
-        assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), measures);
+        assert_eq!(run.evaluate_as_trained().unwrap(), measures);
         older += usize::from(epoch < 11);
         let (epoch_before, measures_before) = best(&epochs[..11]);
         let expected = BTreeSet::from([11, 12, epoch, epoch_before]).len();
@@ -149,11 +150,11 @@ fn the_best_epoch_is_the_result_and_its_checkpoint_stays() {
         let aside = path.join("aside");
         std::fs::rename(&newest, &aside).unwrap();
         let run = SavedRun::open(&directory).unwrap();
-        assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), measures_before, "seed {seed}");
+        assert_eq!(run.evaluate_as_trained().unwrap(), measures_before, "seed {seed}");
         std::fs::rename(&aside, &newest).unwrap();
         directory.delete_checkpoints(1).unwrap();
         let run = SavedRun::open(&directory).unwrap();
-        assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), measures);
+        assert_eq!(run.evaluate_as_trained().unwrap(), measures);
     }
     assert!(older > 0, "no best epoch was older than the newest checkpoints");
 }
@@ -171,7 +172,7 @@ fn a_run_stopped_before_its_best_epoch_was_judged_gives_that_epochs_networks() {
         let result = finish(&path);
         assert_eq!(result.best_epoch, Some(2), "the test needs a last epoch that is the best");
         let run = SavedRun::open(&RunDirectory::new(&path)).unwrap();
-        assert_eq!(run.evaluate(&run.evaluation_data().unwrap()).unwrap(), result.measures, "{name}");
+        assert_eq!(run.evaluate_as_trained().unwrap(), result.measures, "{name}");
     }
 }
 
@@ -226,7 +227,7 @@ fn patience_ends_a_training_that_gets_no_better() {
         let message = Run::resume_until(&RunDirectory::new(&path), 50).err().unwrap().to_string();
         assert!(message.contains(&format!("ended after {} epochs", result.epochs)), "{message}");
         let run = SavedRun::open(&RunDirectory::new(&path)).unwrap();
-        assert_eq!(&run.evaluate(&run.evaluation_data().unwrap()).unwrap(), expected);
+        assert_eq!(&run.evaluate_as_trained().unwrap(), expected);
     }
 }
 

@@ -426,7 +426,7 @@ fn saved_networks_measure_as_the_run_did() {
     assert_eq!(epochs.len(), 2);
     assert_eq!(epochs[1].evaluation.as_ref(), Some(&result.measures));
     let saved = SavedRun::open(&RunDirectory::new(&directory)).unwrap();
-    assert_eq!(saved.evaluate(&saved.evaluation_data().unwrap()).unwrap(), result.measures);
+    assert_eq!(saved.evaluate_as_trained().unwrap(), result.measures);
 }
 
 /// Bytes of all files below a directory.
@@ -528,11 +528,11 @@ fn a_training_is_judged_with_flips_and_learns_the_same() {
     assert_eq!(weights(&plain), weights(&flipped));
 
     let mut saved = SavedRun::open(&RunDirectory::new(&plain)).unwrap();
-    let data = saved.evaluation_data().unwrap();
-    assert_eq!(saved.evaluate(&data).unwrap(), without.measures);
+    assert_eq!(saved.evaluate_as_trained().unwrap(), without.measures);
     saved.judge_with_flips();
-    assert_eq!(saved.evaluate(&data).unwrap(), with.measures);
-    assert_eq!(SavedRun::open(&RunDirectory::new(&flipped)).unwrap().evaluate(&data).unwrap(), with.measures);
+    assert_eq!(saved.evaluate_as_trained().unwrap(), with.measures);
+    let flipped = SavedRun::open(&RunDirectory::new(&flipped)).unwrap();
+    assert_eq!(flipped.evaluate_as_trained().unwrap(), with.measures);
 }
 
 #[test]
@@ -553,7 +553,7 @@ fn pretrained_and_frozen_teachers_keep_their_weights_and_students_learn() {
     // The run has its own copy of the teacher, so it can be judged when the original is gone.
     fs::remove_dir_all(&teacher).unwrap();
     let run = SavedRun::open(&RunDirectory::new(&student)).unwrap();
-    run.evaluate(&run.evaluation_data().unwrap()).unwrap();
+    run.evaluate_as_trained().unwrap();
     let momentum = read(&last.join("optimiser.safetensors"));
     assert!(momentum.keys().all(|name| name.starts_with("node2.")) && !momentum.is_empty());
 }

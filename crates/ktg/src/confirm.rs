@@ -35,7 +35,9 @@ impl Confirm {
     pub fn new(candidates: usize, trainings: Option<usize>) -> Result<Self> {
         let trainings = trainings.unwrap_or(TRAININGS.saturating_mul(candidates));
         if trainings < candidates {
-            bail!("`--confirm-trainings {trainings}` is fewer than one for each of the {candidates} graphs of `--confirm`");
+            bail!(
+                "`--confirm-trainings {trainings}` is fewer than one for each of the {candidates} graphs of `--confirm`"
+            );
         }
         Ok(Self { candidates, trainings })
     }

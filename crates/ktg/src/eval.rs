@@ -38,13 +38,13 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         if run.settings.split.evaluate_on == EvaluateOn::SearchSplit && trained_for != EvaluateOn::SearchSplit {
             note(&format!("warning: {name} was trained on the images that it is judged on here"));
         }
-        let data = run.evaluation_data()?;
         let measures = if args.classes {
+            let data = run.evaluation_data()?;
             let (measures, answers) = judge(&run, &data)?;
             confusions.push((name.clone(), Confusion::of(&answers, &run.classes)));
             measures
         } else {
-            run.evaluate(&data)?
+            run.evaluate_as_trained()?
         };
         let settings = Settings { seed: 0, ..run.settings };
         let same = |group: &&mut Group| group.graph.hash() == run.graph.hash() && group.settings == settings;

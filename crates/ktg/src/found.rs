@@ -101,7 +101,12 @@ pub fn rung_table(study: &StudyRecord) -> Option<String> {
         let mut values: Vec<f64> = rung.kept.iter().chain(&rung.stopped).copied().collect();
         values.sort_by(f64::total_cmp);
         let (best, median) = (values.last().copied(), values.get(values.len() / 2).copied());
-        rows.push([rung.number.to_string(), values.len().to_string(), number(best, decimals), number(median, decimals)]);
+        rows.push([
+            rung.number.to_string(),
+            values.len().to_string(),
+            number(best, decimals),
+            number(median, decimals),
+        ]);
     }
     (!rows.is_empty()).then(|| table(["rung", "trials", "best", "median"], rows))
 }

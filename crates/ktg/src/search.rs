@@ -63,8 +63,7 @@ pub fn run(args: &SearchArgs) -> Result<ExitCode> {
 /// The settings of a search's trainings, where their paths start, and what is searched.
 pub fn settings(args: &SearchArgs) -> Result<(Settings, PathBuf, SearchSettings)> {
     if let Some(pair) = args.settings.set.iter().find(|pair| pair.trim_start().starts_with("search.")) {
-        let reason =
-            "what is searched is set in the table [search] of the experiment file, or by --sampler, --pruner and --objective";
+        let reason = "what is searched is set in the table [search] of the experiment file, or by --sampler, --pruner and --objective";
         bail!("`--set {pair}`: {reason}");
     }
     let (mut settings, base) = read_settings(args.experiment.as_deref(), &args.settings)?;
@@ -89,7 +88,9 @@ pub fn settings(args: &SearchArgs) -> Result<(Settings, PathBuf, SearchSettings)
 /// How the best graphs are to be confirmed, if they are.
 pub fn confirm(args: &SearchArgs) -> Result<Option<Confirm>> {
     match (args.confirm, args.confirm_trainings) {
-        (None, Some(_)) => bail!("`--confirm-trainings` says how often the graphs of `--confirm K` are trained; give both"),
+        (None, Some(_)) => {
+            bail!("`--confirm-trainings` says how often the graphs of `--confirm K` are trained; give both")
+        }
         (None, None) => Ok(None),
         (Some(candidates), trainings) => Confirm::new(candidates, trainings).map(Some),
     }
@@ -271,7 +272,8 @@ impl Log<'_> {
                 "lost: another worker thought this one dead, or somebody ended or deleted the trial".to_owned()
             }
         };
-        let best = self.best.map_or(String::new(), |(value, trial)| format!(" · best {} (trial {trial})", words(value)));
+        let best =
+            self.best.map_or(String::new(), |(value, trial)| format!(" · best {} (trial {trial})", words(value)));
         let trials = self.search.enqueued.unwrap_or(self.search.worker.trials);
         let elapsed = seconds(self.started.elapsed());
         format!("trial {number} of {trials}: {what}{best} · {elapsed}")

@@ -7,7 +7,8 @@ use std::time::Instant;
 use ktg_graph::Graph;
 use ktg_search::storage::{Patience, StorageUrl, Study};
 use ktg_search::{
-    Event, Objective, ObjectiveKind, Report, SearchSettings, Task, Work, Worker, WorkerPlan, WorkerSettings, pruner, sampler,
+    Event, Objective, ObjectiveKind, Report, SearchSettings, Task, Work, Worker, WorkerPlan, WorkerSettings, pruner,
+    sampler,
 };
 use serde_json::{Value as Json, json};
 
@@ -77,7 +78,14 @@ pub fn run(url: &StorageUrl, settings: &SearchSettings, trials: usize, steps: u3
     let worker = WorkerSettings { seed: Some(1), ..WorkerSettings::new(i64::MAX, Path::new("runs")) };
     let pruner = pruner::by_settings(settings, NAME, steps);
     let sampler = sampler::by_kind(settings.sampler);
-    let plan = WorkerPlan { space: space()?, values: ObjectiveKind::Accuracy, agreements: vec![], sampler, pruner, settings: worker };
+    let plan = WorkerPlan {
+        space: space()?,
+        values: ObjectiveKind::Accuracy,
+        agreements: vec![],
+        sampler,
+        pruner,
+        settings: worker,
+    };
     let mut worker = Worker::new(study, plan, &mut objective, &stop, &mut tell)?;
     worker.run()?;
     drop(worker);

@@ -15,7 +15,6 @@ use serde_json::json;
 pub use events::{Event, Origin, Outcome};
 pub use settings::WorkerSettings;
 
-use crate::{Error, ObjectiveKind, confirmation};
 use crate::attributes::{OBJECTIVE, SPACE, TARGET};
 use crate::history::History;
 use crate::imported::Imported;
@@ -27,6 +26,7 @@ use crate::pulse::Pulse;
 use crate::sampler::{Proposals, Sampler};
 use crate::space::Space;
 use crate::storage::{Claimed, Inserted, NewTrial, Study};
+use crate::{Error, ObjectiveKind, confirmation};
 
 /// What a worker searches, and how.
 pub struct WorkerPlan {

@@ -10,7 +10,8 @@ use ktg_search::pruner::Pruner;
 use ktg_search::sampler::Sampler;
 use ktg_search::storage::Study;
 use ktg_search::{
-    Error, Event, Objective, ObjectiveKind, Occupant, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan, WorkerSettings,
+    Error, Event, Objective, ObjectiveKind, Occupant, Report, SearchSettings, Space, Task, Work, Worker, WorkerPlan,
+    WorkerSettings,
 };
 
 /// The value of a graph after a step: rises, and better graphs are not always better at the start.
