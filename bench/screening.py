@@ -1,6 +1,6 @@
 """Where does a graph's choice matter? Plans that train a few graphs in several regimes, and a table of what they found.
 
-    python screening.py plan DIR --cifar100 PATH --grocery PATH --weights lite0.pth [--eight CELL ...] [--seeds 1 2 3]
+    python screening.py plan DIR --cifar100 PATH --grocery PATH --weights lite0.pth [--cells CELL ...] [--eight] [--seeds 1 2 3]
     ktg compare DIR/three.toml
     python screening.py collect DIR/three screening.csv      # adds what is finished and not there yet
     python screening.py table screening.csv
@@ -27,8 +27,12 @@ CELLS = {
     "c-small-30": ("cifar100", SMALL, 16, 30, 0.25, "cifar"),
     "c-wide-10": ("cifar100", WIDE, 16, 10, 0.1, "none"),
     "c-wide-25": ("cifar100", WIDE, 16, 25, 0.1, "none"),
-    "c-pre-2": ("cifar100", PRETRAINED, 48, 2, 0.2, "fine-grained"),
-    "c-pre-4": ("cifar100", PRETRAINED, 48, 4, 0.2, "fine-grained"),
+    "c-wide-50": ("cifar100", WIDE, 16, 50, 0.1, "none"),
+    # Attention maps of one pixel: attention losses are constant.
+    "c-pre48-2": ("cifar100", PRETRAINED, 48, 2, 0.2, "fine-grained"),
+    "c-pre48-4": ("cifar100", PRETRAINED, 48, 4, 0.2, "fine-grained"),
+    "c-pre96-2": ("cifar100", PRETRAINED, 96, 2, 0.1, "fine-grained"),
+    "c-pre96-4": ("cifar100", PRETRAINED, 96, 4, 0.1, "fine-grained"),
     "g-small-10": ("grocery", SMALL, 24, 10, 1.0, "fine-grained"),
     "g-small-24": ("grocery", SMALL, 24, 24, 1.0, "fine-grained"),
     "g-large-4": ("grocery", LARGE, 32, 4, 1.0, "none"),
@@ -89,7 +93,7 @@ def write_plan(arguments):
     paths = {name: str(Path(getattr(arguments, name)).resolve()) for name in ("cifar100", "grocery", "weights")}
     directory = Path(arguments.directory)
     (directory / "graphs").mkdir(parents=True, exist_ok=True)
-    cells = arguments.eight or list(CELLS)
+    cells = arguments.cells or list(CELLS)
     names = list(GRAPHS) if arguments.eight else list(GRAPHS)[:3]
     lines = ["nodes = [2]", f"seeds = {arguments.seeds}"]
     for name in names:
@@ -218,7 +222,8 @@ def main():
     plan.add_argument("directory")
     for name in ("cifar100", "grocery", "weights"):
         plan.add_argument(f"--{name}", required=True)
-    plan.add_argument("--eight", nargs="+", choices=list(CELLS), default=[])
+    plan.add_argument("--cells", nargs="+", choices=list(CELLS), default=[])
+    plan.add_argument("--eight", action="store_true", help="eight graphs instead of three")
     plan.set_defaults(run=write_plan)
     plan.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     collecting = commands.add_parser("collect")

@@ -23,7 +23,8 @@ use rand_chacha::rand_core::SeedableRng;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The first line of the file.
-const HEAD: &str = "graph,seed,epoch,training,held_out,held_out_nodes,held_out_nll,held_out_calibrated_nll,test,test_nodes,test_nll";
+const HEAD: &str =
+    "graph,seed,epoch,training,held_out,held_out_nodes,held_out_nll,held_out_calibrated_nll,test,test_nodes,test_nll";
 
 /// Trains random graphs with several seeds, and writes how good they were after every epoch.
 #[derive(Parser)]

@@ -2,7 +2,7 @@
 //! of two networks of which the first learns from the label through an open gate (`bench/recorded-m2.csv`, made by
 //! `bench/src/bin/record.rs`). The searches are real, study and all; only the training is looked up.
 //!
-//! `cargo run --release -p ktg-search --example compare -- bench/recorded-m2.csv [SEEDS]`
+//! `cargo run --release -p ktg-search --example compare -- bench/recorded-m2.csv [SEEDS [SAMPLER]]`
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +35,7 @@ struct Method {
 /// Every sampler with every pruner that the thesis or this program proposes, and some others.
 fn methods() -> Vec<Method> {
     let mut methods = Vec::new();
-    for sampler in [SamplerKind::Random, SamplerKind::Tpe, SamplerKind::Evolution] {
+    for sampler in [SamplerKind::Random, SamplerKind::Tpe, SamplerKind::Evolution, SamplerKind::Model] {
         methods.push(Method { sampler, pruner: PrunerKind::None, min_resource: 1 });
         if sampler == SamplerKind::Random {
             methods.push(Method { sampler, pruner: PrunerKind::Median, min_resource: 1 });
@@ -168,8 +168,9 @@ fn spread(values: &[f64], seeds: usize) -> String {
 
 fn main() -> Result<(), AnyError> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: compare RECORDED.csv [SEEDS]")?;
+    let path = arguments.next().ok_or("usage: compare RECORDED.csv [SEEDS [SAMPLER]]")?;
     let seeds: usize = arguments.next().map_or(Ok(20), |n| n.parse())?;
+    let only: Option<SamplerKind> = arguments.next().map(|name| name.parse()).transpose()?;
     let table = read(&path)?;
     let epochs = table.values().map(Vec::len).max().unwrap_or(0);
     let complete = table.values().filter(|curve| curve.len() == epochs);
@@ -190,7 +191,7 @@ fn main() -> Result<(), AnyError> {
     );
     let head = goals.map(|goal| format!("trials to {goal:.1} % | epochs to {goal:.1} %")).join(" | ");
     println!("| sampler | pruner | first rung | {head} |\n| --- | --- | --- | {} |", ["---"; 6].join(" | "));
-    for method in methods() {
+    for method in methods().into_iter().filter(|method| only.is_none_or(|only| only == method.sampler)) {
         let results = (0..seeds as u64)
             .map(|seed| search(method, seed, &table, epochs as u32, &goals))
             .collect::<Result<Vec<_>, _>>()?;

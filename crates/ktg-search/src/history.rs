@@ -60,5 +60,8 @@ fn observation(trial: &Trial, space: &Space) -> Option<Observation> {
     let genes = space.genes(&trial.parameters).ok()?.into_iter().collect::<Option<_>>()?;
     // Enqueued and told by others, perhaps without reports.
     let (step, value) = trial.last_report().or(trial.value.map(|value| (0, value)))?;
-    (!value.is_nan()).then(|| Observation::new(space, trial.number, genes, step, value))
+    (!value.is_nan()).then(|| Observation {
+        reports: trial.reports.clone(),
+        ..Observation::new(space, trial.number, genes, step, value)
+    })
 }

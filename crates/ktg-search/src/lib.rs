@@ -16,6 +16,7 @@ mod history;
 mod imported;
 mod mark;
 mod metadata;
+mod model;
 mod objective;
 mod parameter;
 pub mod pruner;

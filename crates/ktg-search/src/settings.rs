@@ -115,6 +115,8 @@ pub enum SamplerKind {
     Tpe,
     /// Regularised evolution.
     Evolution,
+    /// Thompson sampling with a linear model of a graph's edges.
+    Model,
 }
 
 /// A way of stopping hopeless trials.
@@ -198,7 +200,7 @@ macro_rules! names {
 }
 
 names!(ObjectiveKind, "objective", Accuracy, Nll);
-names!(SamplerKind, "sampler", Random, Tpe, Evolution);
+names!(SamplerKind, "sampler", Random, Tpe, Evolution, Model);
 names!(PrunerKind, "pruner", None, Median, Asha, Promotion, Hyperband);
 
 impl SearchSettings {
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(message("[search]\nreduction_factor = 1\n"), "e.toml: `search.reduction_factor` is at least 2");
         assert_eq!(
             "tpee".parse::<SamplerKind>().unwrap_err().to_string(),
-            "there is no sampler \"tpee\"; choose from random, tpe, evolution"
+            "there is no sampler \"tpee\"; choose from random, tpe, evolution, model"
         );
     }
 }

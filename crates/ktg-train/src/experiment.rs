@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ktg_base::edge_name;
 use ktg_data::{BadImage, Dataset, SplitFile, Splits, Transform};
 use ktg_engine::{Computing, Precision, bf16_may_gain};
-use ktg_graph::{Document, Factor, Graph, Node, Output, presets};
+use ktg_graph::{Document, Factor, Graph, Node, Output, Transfer, presets};
 use ktg_net::{Architecture, Build, Network, Op};
 
 use crate::data::{Data, DataFile, split_data};
@@ -105,6 +105,7 @@ impl Experiment {
             open_weights(&mut graph, &networks, document.as_ref(), &|path| found(path, &weights_bases))?;
         warnings.extend(notes);
         warnings.extend(untrained(&graph));
+        warnings.extend(of_one_pixel(&graph, &networks, settings.side));
         let asked = settings.train.precision;
         let architectures = written.nodes().iter().map(|node| node.architecture.as_str());
         let precision = asked.given().unwrap_or_else(|| PrecisionSetting::decide(architectures, settings.side));
@@ -145,7 +146,8 @@ impl Experiment {
             _ => found(path, &self.weights_bases),
         };
         let (starts, _) = open_weights(&mut hashed, &networks, None, &find)?;
-        let warnings = untrained(&hashed).collect();
+        let of_one_pixel = of_one_pixel(&hashed, &networks, self.settings.side);
+        let warnings = untrained(&hashed).chain(of_one_pixel).collect();
         Ok(Self { graph: hashed, networks, starts, warnings, written: graph, ..self.clone() })
     }
 
@@ -246,6 +248,23 @@ fn untrained(graph: &Graph) -> impl Iterator<Item = String> + '_ {
     (0..graph.len())
         .filter(|m| !graph.is_useful(*m))
         .map(|m| format!("node {} is not trained and has no pretrained weights: its answers are random", m + 1))
+}
+
+/// A sentence about every edge whose attention loss is the same whatever the networks do.
+fn of_one_pixel<'a>(graph: &'a Graph, networks: &'a [Network], side: usize) -> impl Iterator<Item = String> + 'a {
+    let is_blind = move |(source, target, transfer): &(usize, usize, Transfer)| {
+        let is_one_pixel = |node: usize| networks[node].map_side(side) == 1;
+        transfer.design.reads(Output::AttentionMap)
+            && is_one_pixel(*target)
+            && (is_one_pixel(*source) || transfer.resize)
+    };
+    graph.active_transfers().filter(is_blind).map(move |(source, target, _)| {
+        let name = edge_name(Some(source), target);
+        format!(
+            "edge `{name}` compares attention maps of one pixel (at {side} px), which are always alike: that teaches nothing; \
+             use larger images, or leave attention out"
+        )
+    })
 }
 
 /// The nodes' networks, where the edges fit them.

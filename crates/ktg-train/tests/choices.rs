@@ -232,6 +232,20 @@ fn patience_ends_a_training_that_gets_no_better() {
 }
 
 #[test]
+fn attention_maps_of_one_pixel_are_warned_of() {
+    let warnings = |side: usize, preset: &str| {
+        let mut settings = Settings { side, ..settings() };
+        settings.graph.architecture = Some("resnet-18".to_owned());
+        settings.graph.preset = Some(preset.to_owned());
+        Experiment::open(settings, ".".as_ref()).unwrap().warnings
+    };
+    let warned = warnings(32, "diverse");
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(warned[0].starts_with("edge `2 -> 1` compares attention maps of one pixel (at 32 px)"), "{warned:?}");
+    assert!(warnings(64, "diverse").is_empty() && warnings(32, "dml").is_empty());
+}
+
+#[test]
 fn test_images_choose_nothing() {
     let mut settings = settings();
     settings.split.evaluate_on = EvaluateOn::Test;

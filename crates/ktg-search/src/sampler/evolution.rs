@@ -80,7 +80,7 @@ fn part(parameter: &Parameter) -> Slot {
 
 /// Changes one edge or architecture: one of its genes gets another value, and if that leaves a transfer edge cut, or
 /// opens it, the design is drawn anew.
-fn mutate(space: &Space, genes: &mut Genes, rng: &mut ChaCha8Rng) {
+pub(super) fn mutate(space: &Space, genes: &mut Genes, rng: &mut ChaCha8Rng) {
     let parts: BTreeSet<Slot> = space.parameters().iter().map(part).collect();
     let Some(chosen) = parts.iter().nth(rng.random_range(0..parts.len())) else { return };
     let before = space.relevant(genes);

@@ -4,6 +4,7 @@ mod evolution;
 mod observation;
 mod proposals;
 mod random;
+mod thompson;
 mod tpe;
 
 pub use evolution::Evolution;
@@ -11,6 +12,7 @@ pub use observation::{Observation, Sampler};
 pub use proposals::{Proposals, Proposed};
 pub use random::Random;
 pub(crate) use random::draw;
+pub use thompson::Thompson;
 pub use tpe::Tpe;
 
 use crate::settings::SamplerKind;
@@ -21,5 +23,6 @@ pub fn by_kind(kind: SamplerKind) -> Box<dyn Sampler> {
         SamplerKind::Random => Box::new(Random),
         SamplerKind::Tpe => Box::new(Tpe::default()),
         SamplerKind::Evolution => Box::new(Evolution::default()),
+        SamplerKind::Model => Box::new(Thompson::default()),
     }
 }

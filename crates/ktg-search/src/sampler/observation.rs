@@ -1,5 +1,7 @@
 //! What samplers learn from, and what a sampler is.
 
+use std::collections::BTreeMap;
+
 use ktg_base::random::ChaCha8Rng;
 
 use crate::space::{Genes, Space};
@@ -17,12 +19,14 @@ pub struct Observation {
     pub step: i64,
     /// The value then; larger is better, never NaN.
     pub value: f64,
+    /// All that it reported, by step.
+    pub reports: BTreeMap<i64, f64>,
 }
 
 impl Observation {
     /// Of a trial's choices, made in `space`.
     pub fn new(space: &Space, number: i64, genes: Genes, step: i64, value: f64) -> Self {
-        Self { number, relevant: space.relevant(&genes), genes, step, value }
+        Self { number, relevant: space.relevant(&genes), genes, step, value, reports: BTreeMap::new() }
     }
 }
 

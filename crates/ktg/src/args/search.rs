@@ -22,7 +22,7 @@ Watch it: optuna-dashboard sqlite:///ktg.db
 
 In the experiment file:
   [search]
-  sampler = \"evolution\"                       # random, tpe, evolution
+  sampler = \"evolution\"                       # random, tpe, evolution, model
   pruner = \"promotion\"                        # none, median, asha, promotion, hyperband
   objective = \"accuracy\"                      # or nll
   gates = [\"through\", \"linear\", \"cutoff\"]
@@ -44,7 +44,7 @@ pub struct SearchArgs {
     /// Directory of the trials' runs; workers that share it go on with each other's checkpoints [default: STUDY.runs]
     #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
-    /// How graphs are chosen, instead of the experiment file's: random, tpe or evolution
+    /// How graphs are chosen, instead of the experiment file's: random, tpe, evolution or model
     #[arg(long, value_name = "NAME")]
     pub sampler: Option<ktg_search::SamplerKind>,
     /// How hopeless trials are stopped, instead of the experiment file's: none, median, asha, promotion or hyperband
