@@ -16,9 +16,10 @@ use crate::args::{AnalyseArgs, SettingFlags};
 use crate::names::storage_option;
 use crate::output::{print, print_json};
 use crate::progress::{Progress, say};
-use crate::search::{Search, default_runs, worker_settings};
+use crate::search::{default_runs, worker_settings};
 use crate::signals;
 use crate::study::{say_imported, say_unranked};
+use crate::study_worker::Search;
 use crate::train::{self, read_settings};
 
 pub fn run(args: &AnalyseArgs) -> Result<ExitCode> {

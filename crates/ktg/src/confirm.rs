@@ -13,7 +13,7 @@ use ktg_search::{PrunerKind, SearchSettings, WorkerSettings};
 use ktg_train::Experiment;
 
 use crate::progress::say;
-use crate::search::Search;
+use crate::study_worker::Search;
 
 /// Trainings a candidate, where nothing else is said.
 const TRAININGS: usize = 3;

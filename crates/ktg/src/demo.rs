@@ -29,8 +29,8 @@ use crate::names::storage_option;
 use crate::output::{print, print_json};
 use crate::predict::write_overlays;
 use crate::progress::{seconds, seconds_in_file};
-use crate::search::Search;
 use crate::signals;
+use crate::study_worker::Search;
 
 /// What tables call the data.
 const DATA: &str = "Fashion-MNIST";

@@ -28,6 +28,7 @@ mod search;
 mod seats;
 mod signals;
 mod study;
+mod study_worker;
 mod tf32;
 mod torch_version;
 mod train;

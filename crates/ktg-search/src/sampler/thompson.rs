@@ -13,7 +13,7 @@ use crate::space::{Genes, Space};
 
 /// Thompson sampling (Thompson 1933; Russo et al., "A tutorial on Thompson sampling", 2018): a model is drawn from all
 /// that the trials leave possible, and what would be best if it were true is tried next. The model is linear in the parts of
-/// a graph ([`features`]), so a few trials say something about all graphs, and a lucky one says little.
+/// a graph (gates, edges, their terms and pairs of them), so a few trials say something about all graphs, and a lucky one says little.
 #[derive(Clone, Copy, Debug)]
 pub struct Thompson {
     /// Number of trials chosen at random before it learns. Default: 10.
