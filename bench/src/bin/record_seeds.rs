@@ -133,7 +133,8 @@ fn known(out: &Path) -> Result<HashSet<(String, u64)>, AnyError> {
 fn main() -> Result<(), AnyError> {
     let args = Args::parse();
     let origin = args.experiment.display().to_string();
-    let base = args.experiment.parent().unwrap_or(Path::new(""));
+    let folder = args.experiment.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let base = folder.unwrap_or(Path::new("."));
     let mut settings = Settings::parse(&std::fs::read_to_string(&args.experiment)?, &origin)?;
     settings.train.evaluate_every = 1;
     let test = settings.data.open(base)?.test.take_per_class(args.test_images);
