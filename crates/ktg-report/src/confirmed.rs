@@ -1,18 +1,15 @@
 //! What the confirmation of a search found.
 
-use ktg_figures::stats::{Interval, paired};
+use ktg_figures::stats::{Interval, paired, summary};
 use ktg_search::ObjectiveKind;
 use ktg_search::confirmation::{self, Confirmation, Progress, Standing};
 use ktg_search::storage::{StorageUrl, Study};
 
-/// The level of all intervals.
-const LEVEL: f64 = 0.95;
+use crate::cells::LEVEL;
 
 /// The confirmation of a search, read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirmed {
-    /// The study that its trainings are trials of.
-    pub study: String,
     /// What is confirmed, and how often.
     pub confirmation: Confirmation,
     /// How far it is.
@@ -25,16 +22,15 @@ impl Confirmed {
     /// # Errors
     /// If the storage fails, or what it keeps cannot be understood.
     pub fn read(url: &StorageUrl, name: &str, identity: Option<&str>) -> Result<Option<Self>, ktg_search::Error> {
-        let study = confirmation::study_name(name);
         // There is no such study.
-        let Ok(mut found) = Study::open_to_read(url, &study) else { return Ok(None) };
+        let Ok(mut found) = Study::open_to_read(url, &confirmation::study_name(name)) else { return Ok(None) };
         let Some(confirmation) = confirmation::read(&mut found)? else { return Ok(None) };
         if confirmation.identity.as_deref() != identity {
             // Of a study of this name that was deleted.
             return Ok(None);
         }
         let progress = confirmation.progress(&confirmation::results(&found.trials()?));
-        Ok(Some(Self { study, confirmation, progress }))
+        Ok(Some(Self { confirmation, progress }))
     }
 
     /// The graph that won, if the confirmation is over and a graph could be trained.
@@ -43,9 +39,9 @@ impl Confirmed {
         (!first.numbers().is_empty()).then_some(first)
     }
 
-    /// What is known of the graph of the search's trial of this number, if it was a candidate.
+    /// What is known of the graph of the search's trial of this number, if it has been trained again.
     pub fn standing(&self, trial: i64) -> Option<&Standing> {
-        self.progress.standings.iter().find(|standing| standing.trial == trial)
+        self.progress.standings.iter().find(|standing| standing.trial == trial && !standing.values.is_empty())
     }
 }
 
@@ -53,12 +49,12 @@ impl Confirmed {
 pub(crate) fn standing_in_words(standing: &Standing, objective: ObjectiveKind) -> String {
     let numbers = standing.numbers();
     let failed = standing.values.len() - numbers.len();
-    let Some(mean) = mean(&numbers) else { return "no training succeeded".to_owned() };
+    let Some(summary) = summary(&numbers) else { return "no training succeeded".to_owned() };
     let seeds = match numbers.len() {
         1 => "1 seed".to_owned(),
         n => format!("{n} seeds"),
     };
-    let mut text = format!("{} (", objective.in_words(mean));
+    let mut text = format!("{} (", objective.in_words(summary.mean));
     if let Some(Interval { low, high }) = interval(&numbers) {
         // An NLL is minus the value.
         let mut ends = [objective.number_in_words(low), objective.number_in_words(high)];
@@ -72,11 +68,6 @@ pub(crate) fn standing_in_words(standing: &Standing, objective: ObjectiveKind) -
         text += &format!(", {failed} more failed");
     }
     text + ")"
-}
-
-/// The mean; `None` of no values.
-pub(crate) fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Student's interval of the mean; `None` of fewer than two values.

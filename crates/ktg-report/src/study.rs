@@ -4,6 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use ktg_base::edge_name;
 use ktg_graph::Graph;
 use ktg_search::attributes::{SAME_GRAPH, completed_rung};
+use ktg_search::confirmation::Standing;
 use ktg_search::storage::{State, StorageUrl, Study, Trial};
 use ktg_search::{Genes, JudgedPart, Space, StudyMetadata};
 use ktg_train::Settings;
@@ -130,12 +131,23 @@ impl StudyRecord {
         }
     }
 
-    /// A trial's value in words: as the confirmation found it, if it was a candidate, else that of its one training.
+    /// What the confirmation found about a trial's graph, if it has trained it.
+    pub fn trained_again(&self, trial: &Trial) -> Option<&Standing> {
+        self.confirmed.as_ref()?.standing(trial.number)
+    }
+
+    /// The same in words, "-" if it has not.
+    pub fn trained_again_in_words(&self, trial: &Trial) -> String {
+        let standing = self.trained_again(trial);
+        standing.map_or("-".to_owned(), |standing| standing_in_words(standing, self.metadata.objective))
+    }
+
+    /// A trial's value in words: as the confirmation found it, if it has trained the graph, else that of its one training.
     pub fn value_in_words(&self, trial: &Trial) -> String {
         let objective = self.metadata.objective;
-        match self.confirmed.as_ref().and_then(|confirmed| confirmed.standing(trial.number)) {
-            Some(standing) if !standing.values.is_empty() => standing_in_words(standing, objective),
-            _ => objective.in_words(trial.value.unwrap_or(f64::NAN)),
+        match self.trained_again(trial) {
+            Some(standing) => standing_in_words(standing, objective),
+            None => objective.in_words(trial.value.unwrap_or(f64::NAN)),
         }
     }
 

@@ -13,7 +13,7 @@ use ktg_base::{create_dir_all, slug, write_atomically};
 use ktg_data::{DataSource, Image};
 use ktg_figures::draw::svg;
 use ktg_figures::stats::Paired;
-use ktg_report::compare::{Comparison, Group};
+use ktg_report::compare::{Comparison, Group, ensemble_difference};
 use ktg_report::report::{Options, Subject, page};
 use ktg_report::{StudyRecord, edges};
 use ktg_search::storage::StorageUrl;
@@ -134,7 +134,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let value = best.value.unwrap_or(f64::NAN);
     let graph = comparison.groups.last().map(|group| &group.graph);
     if args.json {
-        let differences = differences(&methods).into_iter().map(|(other, found)| {
+        let differences = differences(&comparison).into_iter().map(|(other, found)| {
             json!({
                 "method": FOUND, "other": other, "seeds": found.n, "mean": found.mean, "std": found.deviation,
                 "low": found.interval.low, "high": found.interval.high, "p": found.p,
@@ -169,7 +169,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     ))?;
     print(&tables(&methods))?;
     print("")?;
-    for (other, difference) in differences(&methods) {
+    for (other, difference) in differences(&comparison) {
         print(&difference_in_words(FOUND, other, &difference))?;
     }
     print(&format!(
@@ -190,10 +190,11 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
 }
 
 /// The found graph's ensemble minus that of every other method, seed by seed.
-fn differences(methods: &[Method]) -> Vec<(&str, Paired)> {
-    let Some(found) = methods.iter().find(|method| method.name == FOUND) else { return Vec::new() };
-    let others = methods.iter().filter(|method| method.name != FOUND);
-    others.filter_map(|other| Some((&*other.name, found.ahead_of(other)?))).collect()
+fn differences(comparison: &Comparison) -> Vec<(&str, Paired)> {
+    let groups = &comparison.groups;
+    let Some(found) = groups.iter().find(|group| group.method == FOUND) else { return Vec::new() };
+    let others = groups.iter().filter(|group| group.method != FOUND);
+    others.filter_map(|other| Some((&*other.method, ensemble_difference(found, other)?))).collect()
 }
 
 /// Writes the experiments and the plan.

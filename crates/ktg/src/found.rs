@@ -81,14 +81,12 @@ pub fn best_table(study: &StudyRecord, top: usize) -> String {
         let epochs = trial.last_report().map_or("-".to_owned(), |(step, _)| step.to_string());
         [trial.number.to_string(), number(trial.value, decimals), epochs, study.edges(trial)]
     };
-    let Some(confirmed) = &study.confirmed else {
+    if study.confirmed.is_none() {
         return aligned(&[3], ["trial", "value", "epochs", "graph"], best.map(row));
-    };
+    }
     let row = |trial: &Trial| {
         let [trial_number, value, epochs, graph] = row(trial);
-        let again = confirmed.standing(trial.number).filter(|standing| !standing.values.is_empty());
-        let again = again.map_or("-".to_owned(), |_| study.value_in_words(trial));
-        [trial_number, value, again, epochs, graph]
+        [trial_number, value, study.trained_again_in_words(trial), epochs, graph]
     };
     aligned(&[2, 4], ["trial", "value", "trained again", "epochs", "graph"], best.map(row))
 }

@@ -1,6 +1,6 @@
 //! Runs of the same graph summed up as one method, in the form of the thesis' table 1.
 
-use ktg_figures::stats::{Paired, paired, summary};
+use ktg_figures::stats::{Paired, summary};
 use ktg_graph::Graph;
 use ktg_report::compare::{Group, network};
 use ktg_train::Measures;
@@ -92,16 +92,6 @@ impl Method {
             attention_cosine: pairs(|p| p.attention_cosine),
             measures,
         }
-    }
-}
-
-impl Method {
-    /// The ensemble's accuracy minus that of another method, over common seeds; `None` of fewer than two.
-    pub fn ahead_of(&self, other: &Method) -> Option<Paired> {
-        let ensembles = |method: &Method| -> Vec<f64> {
-            method.measures.iter().map(|measures| measures.ensemble.accuracy.top1).collect()
-        };
-        paired(&ensembles(self), &ensembles(other), 0.95)
     }
 }
 

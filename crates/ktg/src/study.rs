@@ -62,9 +62,8 @@ fn list(url: &StorageUrl, json: bool) -> Result<()> {
 
 fn show(found: &StudyRecord, top: usize, json: bool) -> Result<()> {
     if json {
-        let standing = |trial: &Trial| found.confirmed.as_ref()?.standing(trial.number);
         let graph = |trial: &&Trial| {
-            let again = standing(trial).map(|standing| &standing.values);
+            let again = found.trained_again(trial).map(|standing| &standing.values);
             json!({"trial": trial.number, "value": trial.value, "trained_again": again, "graph": found.graph(trial).ok()})
         };
         let states = State::ALL.map(|state| (state.to_string(), json!(found.count(state))));

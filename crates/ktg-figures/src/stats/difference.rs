@@ -60,7 +60,8 @@ const MOST_PAIRS: usize = 100_000;
 impl Paired {
     /// How many pairs it takes until a paired t-test finds a difference like this one at the level `alpha` with the
     /// probability `power`, if it is there: the smallest n with `|mean| sqrt(n) / s >= t(1 - alpha / 2) + t(power)`, both
-    /// quantiles with n - 1 degrees of freedom, which is at most one more than the test's exact power says. `None` without a difference, or if it takes more than 100,000.
+    /// quantiles with n - 1 degrees of freedom, which is at most one more than the test's exact power says. `None` without a
+    /// difference, or if it takes more than 100,000.
     ///
     /// What was seen in few pairs is only roughly so: with a mean that happens to be too large, the number is too small.
     pub fn pairs_needed(&self, alpha: f64, power: f64) -> Option<usize> {
@@ -68,10 +69,17 @@ impl Paired {
         if self.mean == 0.0 || effect.is_nan() {
             return None;
         }
-        (2..=MOST_PAIRS).find(|n| {
+        let is_enough = |n: usize| {
             let Ok(student) = StudentsT::new(0.0, 1.0, (n - 1) as f64) else { return false };
-            effect * (*n as f64).sqrt() >= quantile(&student, 1.0 - alpha / 2.0) + quantile(&student, power)
-        })
+            effect * (n as f64).sqrt() >= quantile(&student, 1.0 - alpha / 2.0) + quantile(&student, power)
+        };
+        // More pairs are enough if fewer are: halve the range.
+        let (mut low, mut high) = (2, MOST_PAIRS);
+        while low < high {
+            let middle = low.midpoint(high);
+            (low, high) = if is_enough(middle) { (low, middle) } else { (middle + 1, high) };
+        }
+        is_enough(low).then_some(low)
     }
 }
 

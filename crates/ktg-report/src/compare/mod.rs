@@ -7,4 +7,4 @@ pub mod thesis;
 
 pub use plan::{DataSet, FoundOn, Plan, PlannedMethod, Source, read_experiment};
 pub use results::{Comparison, Group, GroupRun, Index, IndexedGroup, IndexedMethod, RunState};
-pub use tables::{accuracy_figure, network, tables};
+pub use tables::{accuracy_figure, ensemble_difference, network, tables};

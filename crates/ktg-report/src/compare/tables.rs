@@ -2,7 +2,7 @@
 
 use ktg_base::slug;
 use ktg_figures::chart::{self, ByNodes, Level, Role};
-use ktg_figures::stats::{paired, summary};
+use ktg_figures::stats::{Paired, paired, summary};
 use ktg_figures::table::{Cell, Column, Table};
 use ktg_train::RunResult;
 
@@ -184,6 +184,19 @@ pub fn table_2(comparison: &Comparison) -> Table {
     table
 }
 
+/// A value of the finished runs of two groups whose seeds both have, in the same order.
+fn by_seed(group: &Group, base: &Group, value: Value) -> (Vec<f64>, Vec<f64>) {
+    let (ours, theirs) = (group.finished(), base.finished());
+    let partner = |seed: &u64| theirs.iter().find(|(other, _)| other == seed);
+    ours.iter().filter_map(|(seed, run)| Some((value(run), value(partner(seed)?.1)))).unzip()
+}
+
+/// The ensembles of a group against those of another, paired by seed; `None` of fewer than two common seeds.
+pub fn ensemble_difference(group: &Group, base: &Group) -> Option<Paired> {
+    let (a, b) = by_seed(group, base, ensemble);
+    paired(&a, &b, LEVEL)
+}
+
 /// Every method against the baseline, paired by seed: equal seeds have equal initial weights, order of images and
 /// augmentation wherever the graphs allow it.
 pub fn differences(comparison: &Comparison) -> Table {
@@ -197,10 +210,7 @@ pub fn differences(comparison: &Comparison) -> Table {
     for group in comparison.groups.iter().filter(|group| group.method != *baseline) {
         let Some(base) = comparison.group(baseline, &group.data, group.nodes) else { continue };
         for (name, value) in measures {
-            let (ours, theirs) = (group.finished(), base.finished());
-            let partner = |seed: &u64| theirs.iter().find(|(other, _)| other == seed);
-            let pairs = ours.iter().filter_map(|(seed, run)| Some((value(run), value(partner(seed)?.1))));
-            let (a, b): (Vec<f64>, Vec<f64>) = pairs.unzip();
+            let (a, b) = by_seed(group, base, value);
             rows.push((group, name, a.len(), paired(&a, &b, LEVEL)));
         }
     }

@@ -129,9 +129,8 @@ fn best_table(study: &StudyRecord, best: &[&Trial]) -> Table {
             number_or_dash(trial.value, objective.decimals()),
             number_or_dash(average, 2),
         ];
-        if let Some(confirmed) = &study.confirmed {
-            let again = confirmed.standing(trial.number).filter(|standing| !standing.values.is_empty());
-            cells.push(Cell::text(again.map_or("-".to_owned(), |_| study.value_in_words(trial))));
+        if study.confirmed.is_some() {
+            cells.push(Cell::text(study.trained_again_in_words(trial)));
         }
         cells.push(Cell::text(study.edges(trial)));
         table.row(cells);

@@ -91,8 +91,9 @@ impl<'a> Worker<'a> {
             return Err(study.error(format!("{reason}; give another --study")));
         }
         // Before the space, so that a study with a space and without this is one of an earlier version.
-        let values = if study.attribute(SPACE)?.is_some() { ObjectiveKind::Accuracy } else { plan.values };
-        study.attribute_or(OBJECTIVE, &json!(values))?;
+        if study.attribute(SPACE)?.is_some() {
+            study.attribute_or(OBJECTIVE, &json!(ObjectiveKind::Accuracy))?;
+        }
         Agreement::new(OBJECTIVE, json!(plan.values)).settle(&mut study)?;
         Agreement::new(SPACE, plan.space.to_json()).settle(&mut study)?;
         for agreement in &plan.agreements {
